@@ -1,0 +1,50 @@
+# `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export GHOST_DATA ?= data
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lock ui clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(READY)  ## Set up, generate a realistic source, materialize its newest hour and month, show what came out
+	@$(BIN)/ghost-pipeline demo
+
+test: $(READY)  ## Set up and run every test
+	@$(BIN)/pytest -n 2 --dist worksteal
+
+check: $(READY)  ## Lint, formatting, types, lock file, code location
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m ghost_pipeline_tests.lock_check
+	@DAGSTER_HOME= $(BIN)/dagster definitions validate -w workspace.yaml
+
+format: $(READY)  ## Format the code and sort its imports
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+ui: $(READY)  ## Open the Dagster UI on http://127.0.0.1:3000
+	@$(BIN)/ghost-pipeline ui
+
+lock: $(READY)  ## Resolve the dependencies anew into requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
+		--no-annotate --no-header --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml \
+		--output-file requirements.lock
+
+clean:  ## Remove the environment and everything that was written to data/
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@git clean -fdXq data
+
+$(READY): requirements.lock pyproject.toml setup.cfg
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
+		"ghost_pipeline needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.13 ...")'
+	@echo "Setting up $(VENV) (once; takes a minute or two) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)

@@ -1,0 +1,1 @@
+"""The assets: one per table, each thin (window, scan, transform, write, metadata)."""

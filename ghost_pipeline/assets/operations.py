@@ -1,0 +1,77 @@
+"""Assets that look over the others: what was rejected, and the published database."""
+
+import dagster as dg
+
+from ghost_pipeline.assets.step import OWNER, Outcome, Resources, Step
+from ghost_pipeline.storage.published import publish
+from ghost_pipeline.tables.contract import Layer
+from ghost_pipeline.tables.raw import (
+    COHORTS,
+    KEYBOARDS,
+    PRACTICE_SESSIONS,
+    REJECTED_ROWS,
+    SESSION_KEYSTROKES,
+    SESSION_NGRAM_ERRORS,
+    SESSION_NGRAM_SPEED,
+    USER_PROGRESS,
+    USERS,
+)
+from ghost_pipeline.transforms.rejections import rejections_by_reason
+from ghost_pipeline.windows import Hour
+
+PUBLISHED_DATABASE = "published_database"
+
+
+def summarise_rejected_rows(resources: Resources, hour: Hour) -> Outcome:
+    """Count what the lake holds of rejected rows; the steps that read the tables have written them."""
+    del hour
+    reasons = rejections_by_reason(resources.lake.scan(REJECTED_ROWS)).collect()
+    return Outcome(
+        rows=int(reasons["rows"].sum()),
+        findings={f"{table}: {reason}": rows for table, reason, rows in reasons.iter_rows()},
+        sample=reasons,
+    )
+
+
+OPERATIONS_STEPS = (
+    Step(
+        REJECTED_ROWS,
+        (
+            USERS,
+            COHORTS,
+            USER_PROGRESS,
+            KEYBOARDS,
+            PRACTICE_SESSIONS,
+            SESSION_KEYSTROKES,
+            SESSION_NGRAM_SPEED,
+            SESSION_NGRAM_ERRORS,
+        ),
+        summarise_rejected_rows,
+    ),
+)
+
+
+def published_database(upstream: list[str]) -> dg.AssetsDefinition:
+    """The asset of the database that apps read; `upstream` are the published tables."""
+
+    @dg.asset(
+        name=PUBLISHED_DATABASE,
+        description="The DuckDB file that apps query: built beside from the newest partitions and renamed, so that a "
+        "reader sees the state before or the state after. `table_info` in it says how fresh each table is.",
+        group_name=Layer.OPERATIONS.value,
+        kinds={"duckdb"},
+        owners=[OWNER],
+        deps=upstream,
+    )
+    def database(resources: dg.ResourceParam[Resources]) -> dg.MaterializeResult[None]:
+        tables = publish(resources.lake, resources.settings.database)
+        lines = ["| table | as_of | rows |", "|---|---|---|"]
+        lines += [f"| {one.table} | {one.as_of or ''} | {one.rows} |" for one in tables]
+        return dg.MaterializeResult(
+            metadata={
+                "tables": dg.MetadataValue.md("\n".join(lines)),
+                "file": str(resources.settings.database),
+            }
+        )
+
+    return database

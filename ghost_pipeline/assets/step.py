@@ -1,0 +1,204 @@
+"""From a table's step to its Dagster asset.
+
+A step is a plain function of one partition: it scans, transforms, writes and says what it found. What all
+assets share is added here once, from the contract: name, group, kinds, column schema, the loop over the
+partitions of a run, the `structure` and `coverage` checks, row counts and a preview.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import dagster as dg
+import polars as pl
+
+from ghost_pipeline.errors import ContractError
+from ghost_pipeline.partitions import Partitions
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.sources.opening import open_source
+from ghost_pipeline.sources.source import Source
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.tables.contract import Contract, Partitioning
+from ghost_pipeline.windows import Hour, Month
+
+OWNER = "team:data-platform"
+PREVIEW_ROWS = 5
+HOURS_PER_RUN = 24
+"""A backfill of a range runs as one run per so many hours: a process per hour would cost 2 to 9 s each."""
+
+PERSONAL_COLUMNS = frozenset(
+    {"user_id", "session_id", "progress_id", "keyboard_id", "keyboard_name", "summary_id", "row", "timezone"}
+)
+"""Left out of previews: what names a person, or could, must not end up in Dagster's records."""
+
+STRUCTURE = "structure"
+COVERAGE = "coverage"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What every step gets: the settings and the lake; the source is opened by those who read it."""
+
+    settings: Settings
+    lake: Lake
+
+    def source(self) -> Source:
+        """The source of `GHOST_SOURCE`.
+
+        Raises:
+            SourceError: none is set, or it cannot be read.
+
+        """
+        return open_source(self.settings.source)
+
+    @property
+    def lookback(self) -> timedelta:
+        """How far back every hourly run reads again."""
+        return timedelta(hours=self.settings.lookback_hours)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step did for one partition."""
+
+    rows: int
+    """Rows of the partition."""
+    findings: Mapping[str, int] = field(default_factory=dict)
+    """Things that a person should look at, with their number; any above 0 makes `coverage` warn."""
+    metadata: Mapping[str, int] = field(default_factory=dict)
+    """Further counts."""
+    sample: pl.DataFrame | None = None
+    """Rows to preview; personal columns are left out."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A table, what it is computed from, and how one partition of it comes about."""
+
+    contract: Contract
+    upstream: tuple[Contract, ...]
+    body: Callable[[Resources, Hour], Outcome] | Callable[[Resources, Month], Outcome]
+    kinds: frozenset[str] = frozenset({"polars", "parquet"})
+
+    def asset(self, partitions: Partitions) -> dg.AssetsDefinition:
+        """The Dagster asset of this table."""
+        contract, monthly = self.contract, self.contract.partitioning is Partitioning.MONTH
+        window = Month if monthly else Hour
+
+        @dg.asset(
+            name=contract.name,
+            description=f"{contract.description}\n\nGrain: {contract.grain}.",
+            group_name=contract.layer.value,
+            kinds=set(self.kinds),
+            owners=[OWNER],
+            deps=[upstream.name for upstream in self.upstream],
+            partitions_def=partitions.monthly if monthly else partitions.hourly,
+            backfill_policy=dg.BackfillPolicy.multi_run(1 if monthly else HOURS_PER_RUN),
+            metadata={
+                "dagster/column_schema": column_schema(contract),
+                "dagster/relation_identifier": contract.name,
+            },
+            check_specs=[
+                dg.AssetCheckSpec(
+                    STRUCTURE,
+                    asset=contract.name,
+                    blocking=True,
+                    description="Columns, types, keys, nulls and ranges are those of the contract. A partition that "
+                    "fails is not written: the last good one stays, and nothing downstream runs.",
+                ),
+                dg.AssetCheckSpec(
+                    COVERAGE,
+                    asset=contract.name,
+                    description="Warns where rows were rejected or something in the source does not fit together.",
+                ),
+            ],
+        )
+        def table(context: dg.AssetExecutionContext, resources: dg.ResourceParam[Resources]) -> Iterator[object]:
+            outcomes: dict[str, Outcome] = {}
+            try:
+                for key in sorted(context.partition_keys):
+                    # The union over the two windows has no common constructor for a type checker.
+                    outcomes[key] = self.body(resources, window.from_key(key))  # type: ignore[arg-type]
+            except ContractError as error:
+                yield dg.AssetCheckResult(
+                    check_name=STRUCTURE, passed=False, metadata={"fault": dg.MetadataValue.text(str(error))}
+                )
+                raise
+            yield _structure(outcomes)
+            yield _coverage(outcomes)
+            yield dg.MaterializeResult(metadata=_metadata(outcomes))
+
+        return table
+
+
+def count(frame: pl.LazyFrame) -> int:
+    """The number of rows."""
+    return int(frame.select(pl.len()).collect().item())
+
+
+def column_schema(contract: Contract) -> dg.TableSchema:
+    """A contract's columns as Dagster shows them."""
+    key = set(contract.primary_key)
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=name,
+                type=str(column.dtype),
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=key == {name}),
+            )
+            for name, column in contract.schema.columns().items()
+        ],
+        constraints=dg.TableConstraints(other=[f"primary key ({', '.join(contract.primary_key)})"] if key else []),
+    )
+
+
+def preview(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """A few rows as a Markdown table, without the columns that name a person."""
+    shown = frame.drop(PERSONAL_COLUMNS & set(frame.columns)).head(PREVIEW_ROWS)
+    lines = [
+        "| " + " | ".join(shown.columns) + " |",
+        "|" + "---|" * shown.width,
+        *("| " + " | ".join(_cell(value) for value in row) + " |" for row in shown.iter_rows()),
+    ]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _cell(value: object) -> str:
+    return repr(value)[1:-1].replace("|", "\\|") if isinstance(value, str) else str(value)
+
+
+def _structure(outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=STRUCTURE,
+        passed=True,
+        metadata={"partitions": _names(outcomes), "rows": sum(outcome.rows for outcome in outcomes.values())},
+    )
+
+
+def _coverage(outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
+    newest = outcomes[max(outcomes)]
+    return dg.AssetCheckResult(
+        check_name=COVERAGE,
+        passed=not any(newest.findings.values()),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"partition": max(outcomes), **newest.findings},
+    )
+
+
+def _metadata(outcomes: Mapping[str, Outcome]) -> dict[str, int | str | dg.MarkdownMetadataValue]:
+    newest = outcomes[max(outcomes)]
+    metadata: dict[str, int | str | dg.MarkdownMetadataValue] = {
+        "dagster/partition_row_count": newest.rows,
+        "partitions": _names(outcomes),
+        **newest.metadata,
+        **newest.findings,
+    }
+    if newest.sample is not None:
+        metadata["preview"] = preview(newest.sample)
+    return metadata
+
+
+def _names(outcomes: Mapping[str, Outcome]) -> str:
+    first, last = min(outcomes), max(outcomes)
+    return first if first == last else f"{first} to {last}"

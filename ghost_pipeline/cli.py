@@ -1,0 +1,157 @@
+"""The command line `ghost-pipeline`: figures on stdout, everything else on stderr.
+
+Exit code 0: done; 1: failed, with one line on stderr that says what to do; 2: wrong usage. Dagster is imported by the
+commands that run something, so that `--help`, `settings` and `query` answer at once.
+"""
+
+import json
+import os
+import sys
+from datetime import datetime
+from typing import Any, NoReturn
+
+import click
+
+from ghost_pipeline import __version__
+from ghost_pipeline.errors import GhostError, UnknownTimeError
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.windows import parse_as_of
+
+
+class _Commands(click.Group):
+    """Turns the project's own errors into one line and exit code 1; anything else is a defect and shows itself."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        try:
+            return super().invoke(ctx)
+        except GhostError as error:
+            fail(str(error))
+
+
+class _AsOf(click.ParamType[datetime]):
+    name = "time"
+
+    def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            return parse_as_of(value) if isinstance(value, str) else value
+        except UnknownTimeError as error:
+            self.fail(str(error), param, ctx)
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line on stderr and leave with exit code 1."""
+    click.echo(f"ghost-pipeline: {' '.join(message.split())}", err=True)
+    sys.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__)
+def main() -> None:
+    """Ghost data and n-gram analytics: materialize, publish, ask."""
+
+
+@main.command()
+@click.option("--as-of", type=_AsOf(), required=True, help="End of the hour, UTC: 2025-03-12T12:00Z.")
+@click.option(
+    "--half",
+    type=click.Choice(["ghost", "ngrams"]),
+    help="Only this half of the source; by default every half that it has.",
+)
+def materialize(as_of: datetime, half: str | None) -> None:
+    """Materialize an hour and the newest complete month before it through Dagster, then publish."""
+    from ghost_pipeline import runs
+    from ghost_pipeline.tables.raw import Half
+
+    runs.materialize(Settings.load(), as_of, Half(half) if half else None)
+
+
+@main.command("query")
+@click.argument("sql")
+@click.option("--json", "as_json", is_flag=True, help="Rows as a JSON array.")
+def query_command(sql: str, *, as_json: bool) -> None:
+    """Run SQL over the published database and over lake.<table> for every table of the lake."""
+    from ghost_pipeline.storage.lake import Lake
+    from ghost_pipeline.storage.querying import query
+    from ghost_pipeline.terminal import as_table
+
+    settings = Settings.load()
+    frame = query(sql, settings.database, Lake(settings.lake))
+    click.echo(frame.write_json() if as_json else as_table(frame))
+
+
+@main.command("settings")
+@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+def settings_command(*, as_json: bool) -> None:
+    """List every setting: its variable, its value, where that comes from, and what it does."""
+    values = json.loads(Settings.load().model_dump_json())
+    rows = [
+        {
+            "variable": f"GHOST_{name.upper()}",
+            "value": values[name],
+            "set": f"GHOST_{name.upper()}" in os.environ,
+            "description": field.description,
+        }
+        for name, field in Settings.model_fields.items()
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        value = ",".join(row["value"]) if isinstance(row["value"], list) else row["value"]
+        click.echo(f"{row['variable']}={value if value is not None else ''}{'' if row['set'] else '  (default)'}")
+        click.echo(f"    {row['description']}")
+
+
+@main.command()
+def demo() -> None:
+    """Generate a realistic source, materialize its newest hour and month, and show what came out."""
+    from ghost_pipeline.demo import run_demo
+
+    run_demo(Settings.load())
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Findings as a JSON array.")
+def doctor(*, as_json: bool) -> None:
+    """Check settings, source, storage and what has been built, and say what to fix."""
+    from ghost_pipeline.diagnosis import Verdict, diagnose
+
+    findings = []
+    for finding in diagnose(Settings.load()):
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{finding.verdict.value:<6}{finding.about:<26}{finding.says}")
+    if as_json:
+        rows = [{"verdict": one.verdict.value, "about": one.about, "says": one.says} for one in findings]
+        click.echo(json.dumps(rows, indent=2))
+    if any(finding.verdict is Verdict.WRONG for finding in findings):
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=3000, show_default=True, help="Port to listen on.")
+def ui(host: str, port: int) -> None:
+    """Open the Dagster UI with the records of this data folder."""
+    from ghost_pipeline.runs import prepare_dagster_home
+
+    prepare_dagster_home(Settings.load())
+    os.execv(  # noqa: S606 - our own interpreter and arguments, no shell
+        sys.executable,
+        [
+            sys.executable,
+            "-m",
+            "dagster",
+            "dev",
+            "-m",
+            "ghost_pipeline.definitions",
+            "-h",
+            host,
+            "-p",
+            str(port),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

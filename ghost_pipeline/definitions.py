@@ -1,0 +1,42 @@
+"""The code location: assets, jobs, schedules and resources, built from settings."""
+
+import warnings
+from collections.abc import Mapping
+
+import dagster as dg
+
+from ghost_pipeline.assets.ghost import GHOST_STEPS
+from ghost_pipeline.assets.ngrams import NGRAM_STEPS
+from ghost_pipeline.assets.operations import OPERATIONS_STEPS, published_database
+from ghost_pipeline.assets.raw import RAW_STEPS
+from ghost_pipeline.jobs import build_jobs
+from ghost_pipeline.partitions import Partitions
+from ghost_pipeline.resources import build_resources
+from ghost_pipeline.schedules import build_schedules
+from ghost_pipeline.settings import Settings
+
+# Both are part of every release since 1.5 and locked here; Dagster still calls their parameters beta.
+for _parameter in ("backfill_policy", "include_sources"):
+    warnings.filterwarnings("ignore", f"Parameter `{_parameter}`", dg.BetaWarning)
+
+STEPS = (*RAW_STEPS, *GHOST_STEPS, *NGRAM_STEPS, *OPERATIONS_STEPS)
+"""Every table of the lake that has an asset."""
+
+
+def build_defs(settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
+    """The definitions for given settings; `loggers` replace Dagster's own."""
+    partitions = Partitions.from_settings(settings)
+    published = [step.contract.name for step in STEPS if step.contract.published]
+    jobs = build_jobs(STEPS)
+    return dg.Definitions(
+        assets=[*(step.asset(partitions) for step in STEPS), published_database(published)],
+        jobs=list(jobs.values()),
+        schedules=build_schedules(jobs),
+        resources=build_resources(settings),
+        # A process per step costs 6 s and more for what takes a fraction of that here.
+        executor=dg.in_process_executor,
+        loggers=loggers,
+    )
+
+
+defs = build_defs(Settings.load())

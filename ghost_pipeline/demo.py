@@ -1,0 +1,107 @@
+"""The demo: a generated source, its newest hour and month, and a short look at what came out."""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import click
+import polars as pl
+
+from ghost_pipeline.errors import LakeError
+from ghost_pipeline.runs import materialize
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.sources.generated import (
+    DEMO_AS_OF,
+    DEMO_KEYBOARD,
+    DEMO_LEARNER,
+    DEMO_TYPIST,
+    generate_source,
+)
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.querying import query
+from ghost_pipeline.terminal import as_table
+
+SUCCESS_PERCENTILE = 25
+SLOWEST = 5
+
+
+def run_demo(settings: Settings, *, progress: TextIO = sys.stderr) -> None:
+    """Generate the source below the data folder, materialize it and print a summary.
+
+    Raises:
+        GhostError: something failed, or the data folder holds the lake of another source.
+
+    """
+    source = settings.data / "source"
+    if settings.lake.exists() and not source.exists():
+        raise LakeError(
+            f"{settings.data}: holds the lake of another source, which the demo would mix with its own. Set GHOST_DATA "
+            f"to an empty folder",
+        )
+    started = time.monotonic()
+    progress.write(f"generating a source of some thousand learners and typists in {source}\n")
+    generate_source(source, as_of=DEMO_AS_OF)
+    materialize(settings.model_copy(update={"source": str(source)}), DEMO_AS_OF, out=progress)
+    progress.write(f"done in {time.monotonic() - started:.0f} s\n\n")
+    for line in _summary(settings, source):
+        click.echo(line)
+
+
+def _summary(settings: Settings, source: Path) -> Iterator[str]:
+    lake = Lake(settings.lake)
+
+    def ask(sql: str) -> pl.DataFrame:
+        return query(sql, settings.database, lake)
+
+    yield f"Published in {settings.database} as of {DEMO_AS_OF:%Y-%m-%dT%H:%MZ}:"
+    yield _indented(ask('SELECT "table", rows, as_of FROM table_info ORDER BY "table"'))
+    yield ""
+    yield f"A learner, {DEMO_LEARNER}, and the people before:"
+    yield _indented(
+        ask(
+            f"""
+            SELECT s.day_in_journey AS day, s.tasks_completed AS tasks, b.avg_tasks_completed AS achievers_tasks,
+                   c.avg_tasks_completed AS cohort_tasks, s.tasks_completed_percentile_cohort AS percentile,
+                   s.practice_minutes AS minutes, b.avg_practice_minutes AS achievers_minutes,
+                   s.current_streak AS streak, b.sample_size AS achievers
+            FROM user_ghost_stats s
+            LEFT JOIN lake.cohort_ghost_data c USING (cohort_id, as_of)
+            LEFT JOIN ghost_benchmarks b
+                   ON b.population = 'interval' AND b.target_band = s.target_band
+                  AND b.starting_skill = s.starting_skill AND b.day_number = least(s.day_in_journey, 90)
+                  AND b.success_percentile = {SUCCESS_PERCENTILE}
+            WHERE s.user_id = '{DEMO_LEARNER}'
+            """  # noqa: S608 - our own constants
+        )
+    )
+    yield ""
+    yield f"A typist, {DEMO_TYPIST} on {DEMO_KEYBOARD}, slowest n-grams:"
+    yield _indented(
+        ask(
+            f"""
+            SELECT ngram_text AS ngram, round(decaying_average_ms, 1) AS ms_per_key, target_speed_ms AS target_ms,
+                   round(60000 / decaying_average_ms / 5, 1) AS wpm, sample_count AS measured
+            FROM ngram_speed_summaries
+            WHERE user_id = '{DEMO_TYPIST}' AND keyboard_id = '{DEMO_KEYBOARD}' AND sample_count >= 5
+            ORDER BY decaying_average_ms DESC, ngram_text LIMIT {SLOWEST}
+            """  # noqa: S608 - our own constants
+        )
+    )
+    yield ""
+    rejected = ask("SELECT count(*) AS rows, count(DISTINCT source_table) AS tables FROM lake.rejected_rows")
+    yield (
+        f"{rejected['rows'].item()} rows of {rejected['tables'].item()} source tables were set aside with their "
+        f"reasons (the generator puts some dirt in)."
+    )
+    yield ""
+    yield "Where to look next:"
+    yield "  make ui                                                    assets, partitions, checks in Dagster"
+    yield '  .venv/bin/ghost-pipeline query "FROM lake.rejected_rows"   what was set aside, and why'
+    yield '  .venv/bin/ghost-pipeline query "FROM ghost_benchmarks"     any SQL; lake.<table> for the whole lake'
+    yield f"  GHOST_SOURCE={source} .venv/bin/ghost-pipeline materialize --as-of 2025-03-12T13:00Z   the next hour"
+
+
+def _indented(frame: pl.DataFrame) -> str:
+    return "\n".join(f"  {line}" for line in as_table(frame).splitlines())

@@ -1,0 +1,34 @@
+"""The errors this project raises on purpose.
+
+A message names the table, the partition, the culprit and the remedy, in that order and as far as they
+are known, so that it can stand alone on one line of a terminal. Anything that is not a `GhostError` is a
+defect of this project and keeps its traceback.
+"""
+
+
+class GhostError(Exception):
+    """Base of every error whose message is meant for the person who runs the pipeline."""
+
+
+class SettingsError(GhostError):
+    """A setting is missing, malformed or contradicts another one."""
+
+
+class SourceError(GhostError):
+    """The source, one of its tables or one of its columns cannot be read."""
+
+
+class ContractError(GhostError):
+    """A frame does not fulfil the contract of the table it was meant for; nothing was written."""
+
+
+class LakeError(GhostError):
+    """The lake misses something that a step needs, or cannot be written."""
+
+
+class PublishError(GhostError):
+    """The published database cannot be built, replaced or read."""
+
+
+class UnknownTimeError(GhostError):
+    """A partition or an instant cannot be read as a full UTC hour or month."""

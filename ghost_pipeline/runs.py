@@ -1,0 +1,135 @@
+"""Running jobs in this process, with progress for the person who waits."""
+
+import os
+import sys
+import time
+from datetime import datetime
+from logging import Handler, Logger, LogRecord
+from pathlib import Path
+from typing import TextIO
+
+import dagster as dg
+
+from ghost_pipeline.definitions import STEPS, build_defs
+from ghost_pipeline.jobs import HOURLY, MONTHLY
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.sources.opening import open_source
+from ghost_pipeline.sources.source import halves, require_half
+from ghost_pipeline.tables.contract import Layer, Partitioning
+from ghost_pipeline.tables.raw import SOURCE_TABLES, Half
+from ghost_pipeline.windows import Hour, Month
+
+PROGRESS = "progress"
+DAGSTER_YAML = """\
+# Written once by ghost-pipeline; yours to change.
+telemetry:
+  enabled: false
+"""
+
+
+def prepare_dagster_home(settings: Settings) -> Path:
+    """The folder of Dagster's records: `DAGSTER_HOME` where it is set, else one below the data folder.
+
+    It is made where it is missing, with a `dagster.yaml` that turns telemetry off, and `DAGSTER_HOME` is set
+    for this process and the ones it starts.
+    """
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home).absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "dagster.yaml"
+    if not config.exists():
+        config.write_text(DAGSTER_YAML, encoding="utf-8")
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home
+
+
+def materialize(settings: Settings, as_of: datetime, chosen: Half | None = None, *, out: TextIO = sys.stderr) -> None:
+    """Materialize the hour that ends at `as_of` and the newest complete month before it, then publish.
+
+    Args:
+        settings: where from and where to.
+        as_of: the end of the hour, aware, on a full hour.
+        chosen: only this half; without it, the halves that the source has.
+        out: where progress is written.
+
+    Raises:
+        GhostError: what went wrong, in one line; what was published before stays.
+
+    """
+    hour, month = Hour.ending_at(as_of), Month.newest_complete(as_of)
+    source = open_source(settings.source)
+    if chosen:
+        require_half(source, chosen)
+    selected = {chosen} if chosen else halves(source)
+    prepare_dagster_home(settings)
+    settings = _reaching(settings, min(hour.start, month.start))
+    defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
+    with dg.DagsterInstance.get() as instance:
+        out.write(f"hour {hour.key}\n")
+        _run(defs, instance, HOURLY, hour.key, _selection(selected, monthly=False))
+        if Half.GHOST in selected:
+            out.write(f"month {month.key}\n")
+            _run(defs, instance, MONTHLY, month.key, _selection(selected, monthly=True))
+
+
+def _reaching(settings: Settings, start: datetime) -> Settings:
+    """Settings whose partitions reach back to `start`, for hours before `GHOST_PARTITIONS_START`."""
+    if settings.partitions_start <= start:
+        return settings
+    return settings.model_copy(update={"partitions_start": Month.containing(start).start})
+
+
+def _selection(chosen: set[Half], *, monthly: bool) -> list[str]:
+    layers = {Half.GHOST: Layer.GHOST, Half.NGRAMS: Layer.NGRAMS}
+    names = []
+    for step in STEPS:
+        contract = step.contract
+        table = SOURCE_TABLES.get(contract.name)
+        wanted = (
+            contract.layer is Layer.OPERATIONS
+            or (table is not None and (table.half is None or table.half in chosen))
+            or (table is None and any(layers[half] is contract.layer for half in chosen))
+        )
+        if wanted and (contract.partitioning is Partitioning.MONTH) == monthly:
+            names.append(contract.name)
+    return [*names, "published_database"]
+
+
+def _run(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, partition: str, selection: list[str]) -> None:
+    defs.resolve_job_def(job).execute_in_process(
+        partition_key=partition,
+        asset_selection=[dg.AssetKey(name) for name in selection],
+        instance=instance,
+        run_config={"loggers": {PROGRESS: {}}},
+    )
+
+
+def _progress_logger(out: TextIO) -> dg.LoggerDefinition:
+    """A Dagster logger that prints a line for every materialized table instead of every event."""
+
+    @dg.logger
+    def progress(_context: dg.InitLoggerContext) -> Logger:
+        # Not registered: a second run of the process would find the first one's handler on it.
+        logger = Logger(PROGRESS)  # noqa: LOG001
+        logger.addHandler(_ProgressHandler(out))
+        return logger
+
+    return progress
+
+
+class _ProgressHandler(Handler):
+    def __init__(self, out: TextIO) -> None:
+        super().__init__()
+        self.out, self.since = out, time.monotonic()
+
+    def emit(self, record: LogRecord) -> None:
+        event = getattr(record, "dagster_event", None)
+        if event is None or not event.is_step_materialization:
+            return
+        materialization = event.step_materialization_data.materialization
+        counts = {name: value.value for name, value in materialization.metadata.items()}
+        rows = counts.get("rows_read_in_window", counts.get("dagster/partition_row_count"))
+        verb = "read" if "rows_read_in_window" in counts else "rows"
+        seconds, self.since = time.monotonic() - self.since, time.monotonic()
+        shown = " " * 15 if rows is None else f"{rows:>10,} {verb}"
+        self.out.write(f"  {materialization.asset_key.to_user_string():<24}{shown}{seconds:7.1f} s\n")
+        self.out.flush()

@@ -1,0 +1,171 @@
+"""Every setting, typed and validated, read from `GHOST_*` environment variables.
+
+Thresholds that a decision names are settings with the decision's value as default; the description says
+which one. `ghost-pipeline settings` prints this class.
+"""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Self, TypeVar
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from ghost_pipeline.errors import SettingsError
+
+MAX_SCORE = Decimal(9)
+MAX_NGRAM_SIZE = 20
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+CommaSeparated = BeforeValidator(_split)
+Score = TypeVar("Score", Decimal, int)
+
+
+class Settings(BaseSettings):
+    """All settings; the environment variable of a field is `GHOST_` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="GHOST_", frozen=True, extra="forbid")
+
+    source: str | None = Field(
+        default=None,
+        description="Where the canonical tables are read: a folder of Parquet, CSV or NDJSON files",
+    )
+    data: Path = Field(
+        default=Path("data"),
+        description="Folder of everything that is written: the lake, ghost.duckdb, Dagster's records",
+    )
+    partitions_start: datetime = Field(
+        default=datetime(2024, 1, 1, tzinfo=UTC),
+        description="First hour that Dagster offers as a partition; earlier hours run from the command line",
+    )
+    lookback_hours: int = Field(
+        default=48,
+        ge=1,
+        description="Hours before as_of that every hourly run reads again, for late and changed events",
+    )
+    bands: Annotated[tuple[Decimal, ...], NoDecode, CommaSeparated] = Field(
+        default=(Decimal("7.0"), Decimal("7.5"), Decimal("8.0")),
+        description="Target bands of the benchmarks (G5.2)",
+    )
+    starting_skills: Annotated[tuple[Decimal, ...], NoDecode, CommaSeparated] = Field(
+        default=(Decimal("5.0"), Decimal("5.5"), Decimal("6.0"), Decimal("6.5")),
+        description="Starting skills of the benchmarks, each the lower end of half a band (G5.1, G5.2)",
+    )
+    benchmark_days: int = Field(
+        default=90,
+        ge=1,
+        le=366,
+        description="Last day of the journey that has a benchmark, counted from 1 (G5.2)",
+    )
+    success_percentiles: Annotated[tuple[int, ...], NoDecode, CommaSeparated] = Field(
+        default=(10, 25, 50),
+        description="Top percentages of the achievers that a benchmark is given for (G5.2, G5.3)",
+    )
+    min_sample: int = Field(
+        default=50,
+        ge=1,
+        description="Achievers that a benchmark row needs; a row with fewer does not exist (G5.3)",
+    )
+    decay_factor: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="Weight of a measurement that is one day older than the newest one (N2.1)",
+    )
+    max_measurements: int = Field(
+        default=20,
+        ge=1,
+        description="Newest measurements of an n-gram that its average takes (N2.1)",
+    )
+    max_sessions: int = Field(
+        default=100,
+        ge=1,
+        description="Newest sessions of a user on a keyboard that a summary covers (N3.1)",
+    )
+    max_ngram_size: int = Field(
+        default=MAX_NGRAM_SIZE,
+        ge=1,
+        le=MAX_NGRAM_SIZE,
+        description="Longest n-gram that is extracted from keystrokes (N5.2)",
+    )
+    default_target_ms: float = Field(
+        default=600.0,
+        ge=50,
+        le=5000,
+        description="Target in ms per keystroke where the keyboard names none (N3.2)",
+    )
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """The settings of this process's environment; `overrides` win.
+
+        Raises:
+            SettingsError: names each variable that is wrong, and why.
+
+        """
+        try:
+            return cls.model_validate({**cls().model_dump(), **overrides})
+        except ValidationError as error:
+            faults = "; ".join(
+                f"GHOST_{'_'.join(str(part) for part in fault['loc'][:1]).upper()}: {fault['msg']}"
+                f" (got {fault['input']!r})"
+                for fault in error.errors()
+            )
+            raise SettingsError(f"settings: {faults}. `ghost-pipeline settings` lists them all") from error
+
+    @field_validator("bands", "starting_skills")
+    @classmethod
+    def _check_scores(cls, values: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
+        for value in values:
+            if not 0 <= value <= MAX_SCORE or value != round(value, 1):
+                raise ValueError(f"{value} is not a band from 0.0 to 9.0 with one decimal")
+        return _ascending(values)
+
+    @field_validator("success_percentiles")
+    @classmethod
+    def _check_percentiles(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        for value in values:
+            if not 0 < value < 100:  # noqa: PLR2004 - percent
+                raise ValueError(f"{value} is not between 1 and 99")
+        return _ascending(values)
+
+    @field_validator("partitions_start")
+    @classmethod
+    def _check_start(cls, value: datetime) -> datetime:
+        value = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        if value != value.replace(day=1, hour=0, minute=0, second=0, microsecond=0):
+            raise ValueError("has to be the first instant of a UTC month, such as 2024-01-01")
+        return value
+
+    @property
+    def lake(self) -> Path:
+        """Root folder of the lake."""
+        return self.data / "lake"
+
+    @property
+    def database(self) -> Path:
+        """The published DuckDB file."""
+        return self.data / "ghost.duckdb"
+
+    @property
+    def benchmark_dictionary(self) -> Path:
+        """The published nested form of the benchmarks (G5.4)."""
+        return self.data / "ghost_benchmarks.json"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's run and event records, unless `DAGSTER_HOME` names another folder."""
+        return self.data / "dagster_home"
+
+
+def _ascending(values: tuple[Score, ...]) -> tuple[Score, ...]:
+    if not values:
+        raise ValueError("at least one value is needed")
+    if len(set(values)) != len(values):
+        raise ValueError("a value stands twice")
+    return tuple(sorted(values))

@@ -1,0 +1,1 @@
+"""Reading: adapters that bring a source's canonical tables in as LazyFrames."""

@@ -1,0 +1,88 @@
+"""What every source adapter offers."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import polars as pl
+
+from ghost_pipeline.errors import SourceError
+from ghost_pipeline.tables.raw import SOURCE_TABLES, Half, SourceTable
+
+
+class Source(Protocol):
+    """A place that holds canonical tables."""
+
+    @property
+    def name(self) -> str:
+        """How messages call it; never holds a password."""
+
+    def tables(self) -> set[str]:
+        """The canonical tables that are there."""
+
+    def scan(self, table: SourceTable) -> pl.LazyFrame:
+        """The rows of a table as they are: any types, further columns welcome.
+
+        Raises:
+            SourceError: the table or a required column is missing, or something cannot be read.
+
+        """
+
+
+def halves(source: Source) -> set[Half]:
+    """The halves that a source has: each of which at least one table is there.
+
+    Raises:
+        SourceError: it has neither, or a half lacks a required table.
+
+    """
+    found = source.tables()
+    present = {half for half in Half if any(table.name in found for table in _of(half) if table.half is half)}
+    if not present:
+        raise SourceError(
+            f"{source.name}: none of the canonical tables is there ({', '.join(SOURCE_TABLES)}). A source needs "
+            f"users with cohorts and user_progress, or users with keyboards and practice_sessions",
+        )
+    for half in sorted(present, key=lambda half: half.value):
+        require_half(source, half)
+    return present
+
+
+def require_half(source: Source, half: Half) -> None:
+    """Make sure that every required table of a half is there.
+
+    Raises:
+        SourceError: names each one that is missing.
+
+    """
+    missing = [t.name for t in _of(half) if t.required and t.name not in source.tables()]
+    if missing:
+        raise SourceError(
+            f"{source.name}: {_tables(missing)} missing, which the {half.value} half needs. Add "
+            f"{' and '.join(f'{name}.parquet, .csv or .ndjson' for name in missing)}; a table without rows "
+            f"still has its columns",
+        )
+
+
+def require_columns(source: str, table: SourceTable, found: Iterable[str]) -> None:
+    """Make sure that a table has its required columns.
+
+    Raises:
+        SourceError: names each one that is missing.
+
+    """
+    names = set(found)
+    missing = [c.name for c in table.columns if not c.optional and c.name not in names]
+    if missing:
+        raise SourceError(
+            f"{source}: table {table.name} lacks the column{'s' if len(missing) > 1 else ''} "
+            f"{', '.join(missing)} (it has {', '.join(sorted(names)) or 'none'}). Rename or add "
+            f"{'them' if len(missing) > 1 else 'it'}; docs/source.md lists every column",
+        )
+
+
+def _of(half: Half) -> list[SourceTable]:
+    return [table for table in SOURCE_TABLES.values() if table.half in {half, None}]
+
+
+def _tables(names: list[str]) -> str:
+    return f"table {names[0]} is" if len(names) == 1 else f"tables {', '.join(names)} are"

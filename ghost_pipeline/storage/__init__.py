@@ -1,0 +1,1 @@
+"""Writing: the lake of Parquet partitions and the published database."""

@@ -1,0 +1,274 @@
+"""The lake: one folder per table, hive-style partitions, one Parquet file per partition and shard.
+
+Parquet is the truth. A partition is replaced as a whole by a rename, so concurrent runs on different
+partitions never wait for one another and a reader never sees half a partition. Files hold every column
+of the contract, so a single file is readable without its path.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+
+import polars as pl
+
+from ghost_pipeline.errors import LakeError
+from ghost_pipeline.storage.atomic import Replacements, clear_leftovers, replacing
+from ghost_pipeline.tables.contract import Contract, Partitioning
+from ghost_pipeline.windows import HOUR, Hour, Month, hours
+
+SHARD_FILE = "shard-0.parquet"
+_HOUR = "_hour"
+NO_HOUR = "unknown"
+"""Stands for the hour of a rejected row that does not tell it."""
+
+
+@dataclass(frozen=True, order=True)
+class Rejects:
+    """A partition of `rejected_rows`: a source table and the hour of the events, where rows tell it."""
+
+    source_table: str
+    hour: Hour | None
+
+    @property
+    def key(self) -> str:
+        """A readable name."""
+        return f"{self.source_table}|{self.hour.key if self.hour else NO_HOUR}"
+
+
+Partition = Hour | Month | Rejects
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of one partition."""
+
+    rows: int
+    changed: bool
+    """False where the same bytes were there already; the file is then left alone."""
+
+
+class Lake:
+    """The lake below one local folder."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the lake at `root`; nothing is created before the first write."""
+        self.root = root
+        clear_leftovers(root)
+
+    def path(self, contract: Contract, partition: Partition) -> Path:
+        """The file of a partition."""
+        return self.root / contract.name / _folder(contract.partitioning, partition) / SHARD_FILE
+
+    def write(self, contract: Contract, partition: Partition, frame: pl.DataFrame) -> Written:
+        """Replace a partition by `frame`.
+
+        Args:
+            contract: the table; `frame` has to fulfil it.
+            partition: which partition of it.
+            frame: the rows in their final order; the same rows in the same order give the same bytes.
+
+        Raises:
+            ContractError: the frame breaks the contract; the partition is as it was.
+            LakeError: the file cannot be written; the partition is as it was.
+
+        """
+        contract.require(frame, partition.key)
+        with replacing(self.root) as replacements:
+            return self._stage(replacements, contract, partition, frame)
+
+    def write_hours(self, contract: Contract, window: Iterable[Hour], frame: pl.DataFrame, hour: pl.Series) -> int:
+        """Replace many hourly partitions, in the order of time; the contract is checked once.
+
+        Args:
+            contract: the table; `frame` has to fulfil it.
+            window: the hours to write; one without a row becomes an empty partition.
+            frame: the rows in their final order.
+            hour: the start of the hour of each row.
+
+        Returns:
+            How many partitions changed.
+
+        Raises:
+            ContractError: the frame breaks the contract; no partition was written.
+            LakeError: a file cannot be written; the hours before it are new, it and the others as before.
+
+        """
+        ordered = sorted(window)
+        if not ordered:
+            return 0
+        contract.require(frame, f"{ordered[0].key} to {ordered[-1].key}")
+        by_hour = {
+            cast("datetime", key[0]): part
+            for key, part in frame.with_columns(hour.alias(_HOUR))
+            .partition_by(_HOUR, maintain_order=True, include_key=False, as_dict=True)
+            .items()
+        }
+        empty = contract.empty()
+        with replacing(self.root) as replacements:
+            return sum(
+                self._stage(replacements, contract, one, by_hour.get(one.start, empty)).changed for one in ordered
+            )
+
+    def remove(self, contract: Contract, partition: Partition) -> bool:
+        """Remove a partition; returns whether it was there."""
+        target = self.path(contract, partition)
+        if not target.exists():
+            return False
+        target.unlink()
+        return True
+
+    def exists(self, contract: Contract, partition: Partition) -> bool:
+        """Whether a partition has been written, empty or not."""
+        return self.path(contract, partition).exists()
+
+    def hours(self, contract: Contract) -> list[Hour]:
+        """The hourly partitions of a table that have been written, ascending."""
+        return sorted(_hour(day, hour) for day, hour in self._values(contract))
+
+    def months(self, contract: Contract) -> list[Month]:
+        """The monthly partitions of a table that have been written, ascending."""
+        return sorted(Month.from_key(key) for (key,) in self._values(contract))
+
+    def rejects(self, contract: Contract, source_table: str) -> list[Rejects]:
+        """The partitions of `rejected_rows` that a source table has."""
+        return [
+            Rejects(table, None if day == NO_HOUR else _hour(day, hour))
+            for table, day, hour in sorted(self._values(contract))
+            if table == source_table
+        ]
+
+    def newest_hour(self, contract: Contract) -> Hour | None:
+        """The newest hourly partition of a table, found without listing the older days."""
+        for day in sorted((self.root / contract.name).glob("*=*"), reverse=True):
+            found = sorted(path.name.partition("=")[2] for path in day.glob("*=*") if _holds(path))
+            if found:
+                return _hour(day.name.partition("=")[2], found[-1])
+        return None
+
+    def hours_between(self, contract: Contract, start: datetime | None, end: datetime) -> list[Hour]:
+        """The hours of [start, end) that have been written; from the first one where there is no start."""
+        return [hour for hour in self.hours(contract) if hour.as_of <= end and (start is None or hour.start >= start)]
+
+    def rows(self, contract: Contract, partition: Partition) -> int:
+        """The number of rows of a partition, 0 where it was never written."""
+        return int(self.scan(contract, [partition]).select(pl.len()).collect().item())
+
+    def files(self, contract: Contract) -> list[Path]:
+        """Every file of a table, in the order of its partitions' names."""
+        return sorted((self.root / contract.name).rglob("*.parquet"))
+
+    def scan(self, contract: Contract, partitions: Iterable[Partition] | None = None) -> pl.LazyFrame:
+        """The rows of a table, all of it or some partitions; one that was never written has no rows."""
+        if partitions is None:
+            paths = self.files(contract)
+        else:
+            paths = [path for p in partitions if (path := self.path(contract, p)).exists()]
+        if not paths:
+            return contract.empty().lazy()
+        return pl.scan_parquet(paths, hive_partitioning=False, glob=False)
+
+    def read_until(self, contract: Contract, as_of: datetime) -> pl.LazyFrame:
+        """Every row of an hourly event table that happened before `as_of`, read once into memory.
+
+        A plan that uses the frame in several places would open every file for each of them: 4,300 hours of the demo
+        took 45 s that way and 1 s read once.
+
+        Raises:
+            LakeError: hours are missing between the first one and `as_of`; names them.
+
+        """
+        written = [hour for hour in self.hours(contract) if hour.as_of <= as_of]
+        missing = _missing(written, as_of)
+        if missing:
+            shown = ", ".join(hour.key for hour in missing[:3]) + (" ..." if len(missing) > 3 else "")  # noqa: PLR2004
+            raise LakeError(
+                f"{contract.name}: {len(missing)} of {(as_of - written[0].start) // HOUR} hours before "
+                f"{as_of:%Y-%m-%dT%H:%MZ} are not in the lake ({shown}). Materialize {contract.name} for the hour "
+                f"that ends then, or for a later one: it fills them in",
+            )
+        return self.scan(contract, written).collect().lazy()
+
+    def complete_until(self, contract: Contract) -> datetime | None:
+        """The end of the hours of an event table that are there without a gap; None for an empty table."""
+        written = self.hours(contract)
+        if not written:
+            return None
+        missing = _missing(written, written[-1].as_of)
+        return missing[0].start if missing else written[-1].as_of
+
+    def fingerprint(self, paths: Iterable[Path]) -> str:
+        """SHA-256 over the names and contents of lake files."""
+        digest = hashlib.sha256()
+        for path in paths:
+            digest.update(str(path.relative_to(self.root)).encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+    def _stage(
+        self, replacements: Replacements, contract: Contract, partition: Partition, frame: pl.DataFrame
+    ) -> Written:
+        content = _parquet(frame) if frame.height else _empty_parquet(contract)
+        target = self.path(contract, partition)
+        if _same(target, content):
+            return Written(frame.height, changed=False)
+        replacements.add(target).write_bytes(content)
+        return Written(frame.height, changed=True)
+
+    def _values(self, contract: Contract) -> Iterator[tuple[str, ...]]:
+        base = self.root / contract.name
+        for path in base.glob("/".join("*=*" for _ in contract.partitioning.value) + f"/{SHARD_FILE}"):
+            yield tuple(part.partition("=")[2] for part in path.parent.relative_to(base).parts)
+
+
+def _folder(partitioning: Partitioning, partition: Partition) -> Path:
+    values: tuple[str, ...]
+    match partitioning, partition:
+        case Partitioning.MONTH, Month():
+            values = (partition.key,)
+        case Partitioning.REJECTED, Rejects(table, None):
+            values = (table, NO_HOUR, NO_HOUR)
+        case Partitioning.REJECTED, Rejects(table, Hour() as hour):
+            values = (table, hour.date.isoformat(), f"{hour.hour:02d}")
+        case Partitioning.EVENT_HOUR | Partitioning.SEEN_HOUR | Partitioning.SNAPSHOT_HOUR, Hour():
+            values = (partition.date.isoformat(), f"{partition.hour:02d}")
+        case _:
+            raise LakeError(f"{partition.key}: not a partition of a table that is kept by {partitioning.value}")
+    return Path(*(f"{name}={value}" for name, value in zip(partitioning.value, values, strict=True)))
+
+
+def _hour(day: str, hour: str) -> Hour:
+    return Hour(datetime.combine(date.fromisoformat(day), time(int(hour)), UTC))
+
+
+def _holds(folder: Path) -> bool:
+    return (folder / SHARD_FILE).exists()
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = BytesIO()
+    frame.rechunk().write_parquet(buffer, compression="zstd", compression_level=3, statistics=True)
+    return buffer.getvalue()
+
+
+@cache
+def _empty_parquet(contract: Contract) -> bytes:
+    return _parquet(contract.empty())
+
+
+def _same(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
+
+
+def _missing(written: list[Hour], as_of: datetime) -> list[Hour]:
+    if not written or len(written) == (as_of - written[0].start) // HOUR:
+        return []
+    there = set(written)
+    return [hour for hour in hours(written[0].start, as_of) if hour not in there]

@@ -1,0 +1,122 @@
+"""The published database: built beside and renamed, so that nobody ever waits for it or sees it half.
+
+A DuckDB file has one writer, and while one process writes, no other can read. So the pipeline never works
+in the published file: it builds a new one from the lake and replaces the old one. Who has the old file
+open keeps reading it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from ghost_pipeline.errors import PublishError
+from ghost_pipeline.storage.atomic import replacing
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.tables import CONTRACTS
+from ghost_pipeline.tables.contract import Contract, Partitioning, duckdb_ddl, duckdb_indexes
+from ghost_pipeline.tables.published import TABLE_INFO
+
+STORAGE_VERSION = "v1.4.0"
+"""Oldest DuckDB that can open the file: clients upgrade later than pipelines."""
+
+LOCK_SECONDS = 600
+MEMORY_LIMIT = "1GB"
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """How fresh a published table is."""
+
+    table: str
+    as_of: datetime | None
+    rows: int
+    inputs_hash: str
+
+
+def publish(lake: Lake, database: Path) -> list[PublishedTable]:
+    """Build the published database from the lake and put it in place of the one before.
+
+    Current state comes from the newest partition of each table, monthly tables with all their months.
+
+    Raises:
+        PublishError: it cannot be built or replaced; the one before stays.
+
+    """
+    with _lock(database.with_name(f".{database.name}.lock")):
+        try:
+            with replacing(database.parent) as replacements:
+                return _build(lake, replacements.add(database))
+        except duckdb.Error as error:
+            raise PublishError(
+                f"{database}: cannot be built ({str(error).splitlines()[0]}); the published database before it "
+                f"stays. Run again; if it fails again, run `ghost-pipeline doctor`",
+            ) from error
+
+
+def _build(lake: Lake, target: Path) -> list[PublishedTable]:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+        connection.execute(f"ATTACH '{_escaped(target)}' AS published (STORAGE_VERSION '{STORAGE_VERSION}')")
+        info = [_fill(connection, lake, contract) for contract in CONTRACTS.values() if contract.published]
+        for statement in duckdb_ddl(TABLE_INFO, f"published.{TABLE_INFO.name}"):
+            connection.execute(statement)
+        connection.executemany(
+            f"INSERT INTO published.{TABLE_INFO.name} VALUES (?, ?, ?, ?)",  # noqa: S608 - our own names
+            [(one.table, one.as_of, one.rows, one.inputs_hash) for one in info],
+        )
+        connection.execute("DETACH published")
+    return info
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake, contract: Contract) -> PublishedTable:
+    relation = f"published.{contract.name}"
+    for statement in duckdb_ddl(contract, relation):
+        connection.execute(statement)
+    files, as_of = _inputs(lake, contract)
+    if files:
+        names = ", ".join(f'"{name}"' for name in contract.polars_schema)
+        order = f" ORDER BY {', '.join(contract.primary_key)}" if contract.primary_key else ""
+        connection.execute(
+            f"INSERT INTO {relation} SELECT {names} FROM read_parquet(?, hive_partitioning = false){order}",  # noqa: S608
+            [[str(file) for file in files]],
+        )
+    for statement in duckdb_indexes(contract, relation):
+        connection.execute(statement)
+    rows = connection.sql(f"SELECT count(*) FROM {relation}").pl().item()  # noqa: S608
+    return PublishedTable(contract.name, as_of, int(rows), lake.fingerprint(files))
+
+
+def _inputs(lake: Lake, contract: Contract) -> tuple[list[Path], datetime | None]:
+    match contract.partitioning:
+        case Partitioning.SNAPSHOT_HOUR:
+            newest = lake.newest_hour(contract)
+            return ([lake.path(contract, newest)], newest.as_of) if newest else ([], None)
+        case Partitioning.MONTH:
+            months = lake.months(contract)
+            return [lake.path(contract, month) for month in months], (months[-1].as_of if months else None)
+        case _:
+            newest = lake.newest_hour(contract)
+            return lake.files(contract), (newest.as_of if newest else None)
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Let one process publish at a time; the operating system frees the lock of one that dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=LOCK_SECONDS):
+            yield
+    except Timeout as error:
+        raise PublishError(
+            f"{path}: another run has been publishing for {LOCK_SECONDS} s. Wait for it, or stop it, and run again",
+        ) from error
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("'", "''")

@@ -1,0 +1,16 @@
+"""One contract per table, declared once (see `contract.py`)."""
+
+from ghost_pipeline.tables.contract import Contract
+from ghost_pipeline.tables.ghost import GHOST_CONTRACTS
+from ghost_pipeline.tables.ngrams import NGRAM_CONTRACTS
+from ghost_pipeline.tables.raw import RAW_CONTRACTS, REJECTED_ROWS
+
+CONTRACTS: dict[str, Contract] = {
+    **RAW_CONTRACTS,
+    REJECTED_ROWS.name: REJECTED_ROWS,
+    **GHOST_CONTRACTS,
+    **NGRAM_CONTRACTS,
+}
+"""Every table of the lake by name, upstream before downstream."""
+
+__all__ = ["CONTRACTS", "Contract"]

@@ -1,0 +1,46 @@
+"""Column types that several tables share, so that an instant or an id is the same everywhere."""
+
+from datetime import UTC, datetime
+
+import dataframely as dy
+
+FIRST_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_INSTANT = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def identifier(description: str, *, primary_key: bool = False, nullable: bool = False) -> dy.String:
+    """A text id; UUIDs are their text. Never empty."""
+    return dy.String(primary_key=primary_key, nullable=nullable, min_length=1, description=description)
+
+
+def instant(description: str, *, primary_key: bool = False, nullable: bool = False) -> dy.Datetime:
+    """A UTC instant to the microsecond, between 1970 and 2200: outside lie unit mistakes, not events."""
+    return dy.Datetime(
+        primary_key=primary_key,
+        nullable=nullable,
+        min=FIRST_INSTANT,
+        max_exclusive=LAST_INSTANT,
+        time_unit="us",
+        time_zone="UTC",
+        description=description,
+    )
+
+
+def row_id(table_key: str) -> dy.String:
+    """The specification's `id`: uuid5 of the key (G1.10)."""
+    return dy.String(regex=r"^[0-9a-f-]{36}$", description=f"uuid5 of ({table_key}) (G1.10)")
+
+
+def as_of_column() -> dy.Datetime:
+    """The clock of the partition."""
+    return instant("End of the partition, the clock of every figure in the row (G1.1)")
+
+
+def count(description: str) -> dy.Int64:
+    """A number of things, never negative."""
+    return dy.Int64(min=0, description=description)
+
+
+def small(description: str, *, low: int = 0, high: int | None = None, nullable: bool = False) -> dy.Int32:
+    """A small whole number within a range."""
+    return dy.Int32(min=low, max=high, nullable=nullable, description=description)

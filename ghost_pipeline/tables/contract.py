@@ -1,0 +1,180 @@
+"""What a contract is: the one declaration of a table from which everything else derives.
+
+The columns (types, keys, nullability, ranges, descriptions) are a dataframely schema. The polars schema,
+the DuckDB DDL with comments, Dagster's column schema, the asset checks and the test generators are read
+off it; nothing repeats it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+import dataframely as dy
+import polars as pl
+from dataframely.exc import SchemaError, ValidationError
+
+from ghost_pipeline.errors import ContractError
+
+
+class Partitioning(Enum):
+    """How the partitions of a table are told apart; the values are the folder levels in the lake."""
+
+    EVENT_HOUR = ("event_date", "event_hour")
+    """Events by the hour in which they happened; a session's rows by the hour in which it started."""
+    SEEN_HOUR = ("seen_date", "seen_hour")
+    """Versions by the hourly run that saw them first (G1.7)."""
+    SNAPSHOT_HOUR = ("snapshot_date", "snapshot_hour")
+    """State at the end of the hour (G1.2)."""
+    MONTH = ("month",)
+    """State at the end of the month (G5.5)."""
+    REJECTED = ("source_table", "event_date", "event_hour")
+    """Rejected rows by table and, where the row tells it, by the hour of its event."""
+
+
+class Layer(Enum):
+    """Where a table stands between the source and the people who read it; also its asset group."""
+
+    RAW = "raw"
+    GHOST = "ghost"
+    NGRAMS = "ngrams"
+    OPERATIONS = "operations"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A table of the lake. Its name is also its asset, its folder and, where published, its relation."""
+
+    name: str
+    schema: type[dy.Schema]
+    layer: Layer
+    partitioning: Partitioning
+    grain: str
+    """What one row is."""
+    published: bool = False
+    """Whether apps may read it from the published database."""
+    indexes: tuple[tuple[str, ...], ...] = ()
+    """Further indexes of the published table, beside the primary key."""
+
+    @property
+    def description(self) -> str:
+        """The docstring of the schema: what the table is for and by which rule."""
+        return " ".join((self.schema.__doc__ or "").split())
+
+    @property
+    def primary_key(self) -> list[str]:
+        """The columns that identify a row; empty where rows may repeat."""
+        return self.schema.primary_key()
+
+    @property
+    def polars_schema(self) -> dict[str, pl.DataType]:
+        """Column names and polars types, in order."""
+        return {name: column.dtype for name, column in self.schema.columns().items()}
+
+    @property
+    def column_descriptions(self) -> dict[str, str]:
+        """Column names and what they mean, in order."""
+        return {name: column.description or "" for name, column in self.schema.columns().items()}
+
+    def empty(self) -> pl.DataFrame:
+        """A frame with the right columns and no row."""
+        return pl.DataFrame(schema=self.polars_schema)
+
+    def faults(self, frame: pl.DataFrame) -> list[str]:
+        """What is wrong with a frame that is meant for this table, each as a short sentence."""
+        expected, found = self.polars_schema, dict(frame.schema)
+        if list(expected) != list(found):
+            missing = sorted(expected.keys() - found.keys())
+            unknown = sorted(found.keys() - expected.keys())
+            return [f"columns differ (missing {missing}, unknown {unknown}, or another order)"]
+        try:
+            self.schema.validate(frame)
+        except SchemaError as error:
+            return [str(error).splitlines()[0]]
+        except ValidationError as error:
+            return [line.strip(" *-") for line in str(error).splitlines()[1:]] or [str(error)]
+        except pl.exceptions.PolarsError as error:
+            return [str(error).splitlines()[0]]
+        return []
+
+    def require(self, frame: pl.DataFrame, partition: str) -> None:
+        """Refuse a frame that breaks the contract.
+
+        Raises:
+            ContractError: names table, partition and every fault.
+
+        """
+        faults = self.faults(frame)
+        if faults:
+            raise ContractError(
+                f"{self.name}, partition {partition}: {'; '.join(faults)}. Nothing was written and the last "
+                f"good partition stays; this is a defect of the step that computed it",
+            )
+
+
+def duckdb_type(dtype: pl.DataType) -> str:
+    """The DuckDB type that holds a polars type without loss.
+
+    Raises:
+        NotImplementedError: no contract has used this type so far.
+
+    """
+    if isinstance(dtype, pl.Decimal):
+        return f"DECIMAL({dtype.precision},{dtype.scale})"
+    if isinstance(dtype, pl.Datetime):
+        return "TIMESTAMPTZ" if dtype.time_zone else "TIMESTAMP"
+    names = {
+        pl.String: "VARCHAR",
+        pl.Int32: "INTEGER",
+        pl.Int64: "BIGINT",
+        pl.Float64: "DOUBLE",
+        pl.Boolean: "BOOLEAN",
+        pl.Date: "DATE",
+    }
+    try:
+        return names[type(dtype)]
+    except KeyError:
+        raise NotImplementedError(f"no DuckDB type is known for {dtype}") from None
+
+
+def duckdb_ddl(contract: Contract, relation: str) -> list[str]:
+    """The statements that create a contract's table: columns, keys, comments; indexes come after the rows.
+
+    Args:
+        contract: the table.
+        relation: its qualified name in the database, quoted where it needs to be.
+
+    """
+    columns = [
+        f"{_quoted(name)} {duckdb_type(column.dtype)}{'' if column.nullable else ' NOT NULL'}"
+        for name, column in contract.schema.columns().items()
+    ]
+    if contract.primary_key:
+        columns.append(f"PRIMARY KEY ({_list(contract.primary_key)})")
+    return [
+        f"CREATE TABLE {relation} ({', '.join(columns)})",
+        f"COMMENT ON TABLE {relation} IS {_literal(contract.description)}",
+        *(
+            f"COMMENT ON COLUMN {relation}.{_quoted(name)} IS {_literal(text)}"
+            for name, text in contract.column_descriptions.items()
+        ),
+    ]
+
+
+def duckdb_indexes(contract: Contract, relation: str) -> list[str]:
+    """The statements that create a contract's further indexes."""
+    return [
+        f"CREATE INDEX {_quoted(f'idx_{contract.name}_{number}')} ON {relation} ({_list(columns)})"
+        for number, columns in enumerate(contract.indexes, start=1)
+    ]
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(_quoted(name) for name in names)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

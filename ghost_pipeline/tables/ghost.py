@@ -1,0 +1,142 @@
+"""Contracts of the ghost half: figures of users, cohorts and of people who reached their band."""
+
+import dataframely as dy
+
+from ghost_pipeline.tables.cohort_metrics import COHORT_METRICS
+from ghost_pipeline.tables.columns import as_of_column, count, identifier, instant, row_id, small
+from ghost_pipeline.tables.contract import Contract, Layer, Partitioning
+from ghost_pipeline.tables.raw import MAX_SCORE
+
+PERCENT = 100
+DAYS_OF_WEEK = 7
+
+
+def _rank(metric: str, base: str) -> dy.Int32:
+    return small(f"Percent of {base} strictly below in {metric}, rounded down (G4.1)", high=PERCENT - 1, nullable=True)
+
+
+class UserGhostStats(dy.Schema):
+    """Every figure of a user that a message or an answer needs, at the end of the hour (G2, G4)."""
+
+    as_of = as_of_column()
+    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC (G1.2)")
+    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date (G1.2)")
+    user_id = identifier("The user", primary_key=True)
+    cohort_id = identifier("The user's cohort at as_of", nullable=True)
+    cohort_excluded = dy.Bool(description="Kept out of cohort figures (G2.5)")
+    timezone = dy.String(nullable=True, description="IANA name of the user's zone; UTC without one (G1.6)")
+    diagnostic_score = dy.Float64(nullable=True, min=0, max=MAX_SCORE, description="Band at the start")
+    starting_skill = dy.Decimal(2, 1, nullable=True, description="Lower end of the half band of the start (G5.1)")
+    target_band = dy.Decimal(2, 1, nullable=True, description="Band the user aims at, where one is set")
+    day_in_journey = dy.Int32(description="Today - created date + 1, local (G1.5); below 1 before the journey")
+    tasks_completed = count("Tasks completed in all (G2.2)")
+    tasks_this_week = count("Tasks completed in [as_of - 7 days, as_of) (G1.4)")
+    practice_time_ms = count("Time practised in all, whole milliseconds (G2.3)")
+    practice_minutes = dy.Float64(min=0, description="The same in minutes")
+    speaking_tasks = count("Speaking tasks in all")
+    writing_tasks = count("Writing tasks in all")
+    reading_tasks = count("Reading tasks in all")
+    listening_tasks = count("Listening tasks in all")
+    mock_tests = count("Mock tests in all; not in any other figure (G2.2)")
+    days_practiced = small("Days practised of the 7 local dates that end today (G1.4)", high=DAYS_OF_WEEK)
+    current_streak = small("Length in days of the run that ends today or yesterday, else 0 (G2.4)")
+    longest_streak = small("Length in days of the longest run so far")
+    streak_status = dy.String(
+        regex="^(active|at_risk|broken)$",
+        description="0, 1 or more silent days since the last active one (G2.4)",
+    )
+    last_activity_at = instant("When the user last completed a task", nullable=True)
+    is_active_member = dy.Bool(description="Not excluded, last activity in [as_of - 14 days, as_of) (G2.5)")
+    tasks_completed_percentile_cohort = _rank("tasks_completed", "the cohort's members")
+    tasks_completed_percentile_global = _rank("tasks_completed", "all users")
+    streak_percentile_cohort = _rank("current_streak", "the cohort's members")
+    streak_percentile_global = _rank("current_streak", "all users")
+    practice_time_percentile_cohort = _rank("practice_time_ms", "the cohort's members")
+    practice_time_percentile_global = _rank("practice_time_ms", "all users")
+
+
+class _CohortGhostDataHead(dy.Schema):
+    id = row_id("cohort_id, snapshot_date, snapshot_hour")
+    cohort_id = identifier("The cohort, or `global` for the row over all users (G3.1)", primary_key=True)
+    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC (G1.2)")
+    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date (G1.2)")
+    as_of = as_of_column()
+    member_count = small("All members, active or not (G3.2)", low=1)
+    active_member_count = small("Active members (G2.5), over whom the figures are taken", low=1)
+
+
+CohortGhostData = type(
+    "CohortGhostData",
+    (_CohortGhostDataHead,),
+    {
+        "__doc__": "Exact averages and percentiles of a cohort's active members. Internal: averages to two "
+        "decimals give back single members' figures, so people see releases only (G3, G9).",
+        **{metric.name: metric.column for metric in COHORT_METRICS},
+        "updated_at": instant("as_of at which the row was written (G1.10)"),
+    },
+)
+
+
+def _achieved(what: str) -> dy.Int32:
+    return small(f"{what} by the end of the day that the top success_percentile % reached (G5.3)")
+
+
+class GhostBenchmarks(dy.Schema):
+    """What people who reached a band had done by each day of their journey (G5)."""
+
+    id = row_id("population, target_band, starting_skill, day_number, success_percentile, month")
+    population = dy.String(
+        primary_key=True,
+        regex="^(interval|at_least)$",
+        description="interval: final score in [band, band + 0.5); at_least: from the band on (G5.6)",
+    )
+    target_band = dy.Decimal(2, 1, primary_key=True, description="The band that was reached (G5.1)")
+    starting_skill = dy.Decimal(
+        2, 1, primary_key=True, description="Lower end of the half band of the diagnostic score (G5.1)"
+    )
+    day_number = dy.Int32(primary_key=True, min=1, description="Day of the journey, from 1 (G1.5)")
+    success_percentile = dy.Int32(
+        primary_key=True, min=1, max=99, description="p: the figures are the (100 - p)th percentile (G5.3)"
+    )
+    avg_tasks_completed = _achieved("Tasks")
+    avg_practice_minutes = _achieved("Minutes")
+    avg_speaking_tasks = _achieved("Speaking tasks")
+    avg_writing_tasks = _achieved("Writing tasks")
+    avg_reading_tasks = _achieved("Reading tasks")
+    avg_listening_tasks = _achieved("Listening tasks")
+    avg_mock_tests = _achieved("Mock tests")
+    avg_streak = small("Streak in days at the end of the day that the top success_percentile % had (G5.3)")
+    sample_size = small("Achievers whose day has ended at as_of (G5.3)", low=1)
+    month = dy.String(regex=r"^\d{4}-\d{2}$", primary_key=True, description="The month, such as 2025-02 (G5.5)")
+    as_of = as_of_column()
+    created_at = instant("as_of at which the row was first written (G1.10)")
+    updated_at = instant("as_of at which the row was last written (G1.10)")
+
+
+USER_GHOST_STATS = Contract(
+    name="user_ghost_stats",
+    schema=UserGhostStats,
+    layer=Layer.GHOST,
+    partitioning=Partitioning.SNAPSHOT_HOUR,
+    grain="one user at the end of an hour",
+    published=True,
+    indexes=(("user_id",), ("cohort_id",)),
+)
+COHORT_GHOST_DATA = Contract(
+    name="cohort_ghost_data",
+    schema=CohortGhostData,
+    layer=Layer.GHOST,
+    partitioning=Partitioning.SNAPSHOT_HOUR,
+    grain="one cohort with an active member, or `global`, at the end of an hour",
+)
+GHOST_BENCHMARKS = Contract(
+    name="ghost_benchmarks",
+    schema=GhostBenchmarks,
+    layer=Layer.GHOST,
+    partitioning=Partitioning.MONTH,
+    grain="one population, band, start, day and percentile with enough achievers, at the end of a month",
+    published=True,
+    indexes=(("target_band", "starting_skill", "day_number"),),
+)
+
+GHOST_CONTRACTS = {contract.name: contract for contract in (USER_GHOST_STATS, COHORT_GHOST_DATA, GHOST_BENCHMARKS)}

@@ -1,0 +1,28 @@
+"""Figures as text for a terminal."""
+
+from datetime import datetime
+
+import polars as pl
+
+
+def as_table(frame: pl.DataFrame) -> str:
+    """A frame as aligned columns: numbers to the right, instants in UTC, null as an empty cell."""
+    cells = [frame.columns, *([_cell(value) for value in row] for row in frame.iter_rows())]
+    widths = [max(len(row[index]) for row in cells) for index in range(frame.width)]
+    right = [dtype.is_numeric() for dtype in frame.dtypes]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".") + "Z"
+    return str(value)

@@ -1,0 +1,58 @@
+"""A user's percentile rank among the cohort and among all users (G4)."""
+
+import polars as pl
+
+from ghost_pipeline.errors import GhostError
+
+# Metric -> the column of `user_ghost_stats` that is ranked. Time is ranked in whole milliseconds.
+RANK_METRICS = {
+    "tasks_completed": "tasks_completed",
+    "streak": "current_streak",
+    "practice_time": "practice_time_ms",
+}
+RANK_ALIASES = {"current_streak": "streak", "practice_minutes": "practice_time"}
+RANK_BASES = ("cohort", "global")
+
+
+class UnknownMetricError(GhostError, ValueError):
+    """A percentile rank was asked for a metric or a base that does not exist (G4.2)."""
+
+
+def rank_column(metric: str, base: str = "cohort") -> str:
+    """The column of `user_ghost_stats` with the rank by `metric` (or an alias of one) in `base`.
+
+    Raises:
+        UnknownMetricError: names what can be asked for.
+
+    """
+    name = RANK_ALIASES.get(metric, metric)
+    if name not in RANK_METRICS:
+        known = ", ".join([*RANK_METRICS, *RANK_ALIASES])
+        raise UnknownMetricError(f"percentile rank: unknown metric {metric!r}; choose one of {known}")
+    if base not in RANK_BASES:
+        known = ", ".join(RANK_BASES)
+        raise UnknownMetricError(f"percentile rank: unknown base {base!r}; choose one of {known}")
+    return f"{name}_percentile_{base}"
+
+
+RANK_COLUMNS = tuple(rank_column(metric, base) for metric in RANK_METRICS for base in RANK_BASES)
+
+
+def percentile_rank(metric: str, base: str = "cohort") -> pl.Expr:
+    """100 * (members strictly below) // (members), in integers, as Int32 (G4.1).
+
+    For frames with one row per current user and the columns cohort_id (String?) and those of
+    `RANK_METRICS`. Members are all users of the cohort (or all users), the user included, whether active
+    or not. Without a cohort the cohort rank is null.
+
+    Raises:
+        UnknownMetricError: the metric or the base does not exist.
+
+    """
+    name = rank_column(metric, base)
+    value = pl.col(RANK_METRICS[RANK_ALIASES.get(metric, metric)])
+    below = value.rank("min").cast(pl.Int64) - 1
+    rank = 100 * below // pl.len().cast(pl.Int64)
+    if base == "cohort":
+        rank = pl.when(pl.col("cohort_id").is_not_null()).then(rank.over("cohort_id"))
+    return rank.cast(pl.Int32).alias(name)

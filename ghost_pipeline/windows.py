@@ -1,0 +1,142 @@
+"""Half-open UTC windows: the hours and months in which everything is partitioned.
+
+One clock (G1.1): `as_of` is the end of an hourly partition. Nothing in this project asks what time it
+is; whoever starts a run says for which window.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from ghost_pipeline.errors import UnknownTimeError
+
+HOUR = timedelta(hours=1)
+HOUR_KEY_FORMAT = "%Y-%m-%d-%H:%M"
+MONTH_KEY_FORMAT = "%Y-%m"
+
+
+@dataclass(frozen=True, order=True)
+class Hour:
+    """The hour [start, start + 1 h) in UTC (G1.2)."""
+
+    start: datetime
+
+    def __post_init__(self) -> None:
+        """Refuse a start that is not a full UTC hour."""
+        if self.start.tzinfo != UTC or self.start != _floor(self.start):
+            raise UnknownTimeError(f"hour {self.start.isoformat()}: not a full UTC hour")
+
+    @classmethod
+    def containing(cls, instant: datetime) -> "Hour":
+        """The hour in which `instant` (aware) lies."""
+        return cls(_floor(instant.astimezone(UTC)))
+
+    @classmethod
+    def ending_at(cls, as_of: datetime) -> "Hour":
+        """The hour whose end is `as_of`; `as_of` has to be a full hour."""
+        return cls(as_of.astimezone(UTC) - HOUR)
+
+    @classmethod
+    def from_key(cls, key: str) -> "Hour":
+        """The hour of a partition key such as `2025-03-12-11:00`."""
+        return cls(_parse(key, HOUR_KEY_FORMAT, "an hour such as 2025-03-12-11:00"))
+
+    @property
+    def as_of(self) -> datetime:
+        """The exclusive end, which is the clock of the partition (G1.1)."""
+        return self.start + HOUR
+
+    @property
+    def key(self) -> str:
+        """The Dagster partition key, `2025-03-12-11:00`."""
+        return self.start.strftime(HOUR_KEY_FORMAT)
+
+    @property
+    def date(self) -> date:
+        """`snapshot_date` of G1.2."""
+        return self.start.date()
+
+    @property
+    def hour(self) -> int:
+        """`snapshot_hour` of G1.2, 0 to 23."""
+        return self.start.hour
+
+    def next(self) -> "Hour":
+        """The hour that begins where this one ends."""
+        return Hour(self.as_of)
+
+
+@dataclass(frozen=True, order=True)
+class Month:
+    """A calendar month in UTC (G5.5)."""
+
+    start: datetime
+
+    def __post_init__(self) -> None:
+        """Refuse a start that is not midnight UTC on a first of a month."""
+        if self.start.tzinfo != UTC or self.start != _floor(self.start).replace(day=1, hour=0):
+            raise UnknownTimeError(f"month {self.start.isoformat()}: not the first instant of a UTC month")
+
+    @classmethod
+    def containing(cls, instant: datetime) -> "Month":
+        """The month in which `instant` (aware) lies."""
+        return cls(_floor(instant.astimezone(UTC)).replace(day=1, hour=0))
+
+    @classmethod
+    def from_key(cls, key: str) -> "Month":
+        """The month of a partition key such as `2025-02`."""
+        return cls(_parse(key, MONTH_KEY_FORMAT, "a month such as 2025-02"))
+
+    @classmethod
+    def newest_complete(cls, as_of: datetime) -> "Month":
+        """The newest month that has ended at `as_of`."""
+        return cls.containing(cls.containing(as_of).start - HOUR)
+
+    @property
+    def as_of(self) -> datetime:
+        """The exclusive end, which is the clock of the partition (G5.5)."""
+        return (self.start + timedelta(days=31)).replace(day=1)
+
+    @property
+    def key(self) -> str:
+        """The Dagster partition key, `2025-02`."""
+        return self.start.strftime(MONTH_KEY_FORMAT)
+
+
+def parse_as_of(text: str) -> datetime:
+    """The instant that a person typed: ISO 8601, UTC where it names no zone, on a full hour.
+
+    Raises:
+        UnknownTimeError: the text is no time, or lies within an hour.
+
+    """
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UnknownTimeError(f"as of {text!r}: not a time; write it like 2025-03-12T12:00Z") from error
+    instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    if instant != _floor(instant):
+        raise UnknownTimeError(
+            f"as of {text!r}: not a full hour; partitions end at full hours, the nearest is "
+            f"{_floor(instant):%Y-%m-%dT%H:%MZ}",
+        )
+    return instant
+
+
+def hours(start: datetime, end: datetime) -> Iterator[Hour]:
+    """The hours of [start, end) in order; both ends are full hours."""
+    hour = Hour(start.astimezone(UTC))
+    while hour.as_of <= end:
+        yield hour
+        hour = hour.next()
+
+
+def _floor(instant: datetime) -> datetime:
+    return instant.replace(minute=0, second=0, microsecond=0)
+
+
+def _parse(key: str, key_format: str, example: str) -> datetime:
+    try:
+        return datetime.strptime(key, key_format).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise UnknownTimeError(f"partition {key!r}: not {example}") from error
