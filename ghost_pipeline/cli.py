@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -132,24 +133,16 @@ def doctor(*, as_json: bool) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=3000, show_default=True, help="Port to listen on.")
 def ui(host: str, port: int) -> None:
-    """Open the Dagster UI with the records of this data folder."""
-    from ghost_pipeline.runs import prepare_dagster_home
+    """Open the Dagster UI with the records of this data folder, and run its schedules and backfills."""
+    from ghost_pipeline.runs import dagster_environment
 
-    prepare_dagster_home(Settings.load())
+    settings = Settings.load()
+    workspace = ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "ghost_pipeline.definitions"]
+    os.environ.update(dagster_environment(settings))
+    click.echo(f"Dagster UI on http://{host}:{port} (source: {os.environ.get('GHOST_SOURCE', 'none set')})", err=True)
     os.execv(  # noqa: S606 - our own interpreter and arguments, no shell
         sys.executable,
-        [
-            sys.executable,
-            "-m",
-            "dagster",
-            "dev",
-            "-m",
-            "ghost_pipeline.definitions",
-            "-h",
-            host,
-            "-p",
-            str(port),
-        ],
+        [sys.executable, "-m", "dagster", "dev", *workspace, "-h", host, "-p", str(port)],
     )
 
 

@@ -24,6 +24,9 @@ DAGSTER_YAML = """\
 # Written once by ghost-pipeline; yours to change.
 telemetry:
   enabled: false
+# The invitation to a newsletter that would lie over the first page.
+nux:
+  enabled: false
 """
 
 
@@ -40,6 +43,22 @@ def prepare_dagster_home(settings: Settings) -> Path:
         config.write_text(DAGSTER_YAML, encoding="utf-8")
     os.environ["DAGSTER_HOME"] = str(home)
     return home
+
+
+def dagster_environment(settings: Settings) -> dict[str, str]:
+    """The environment in which Dagster's own commands work on this data folder.
+
+    Without a source the one of the demo is taken, where it is there, so that its next hours can be run from the UI.
+    """
+    environment = {
+        "DAGSTER_HOME": str(prepare_dagster_home(settings)),
+        # `dg dev`, which it recommends, brings some twenty further packages for the same processes.
+        "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",
+    }
+    generated = settings.data / "source"
+    if settings.source is None and generated.is_dir():
+        environment["GHOST_SOURCE"] = str(generated.absolute())
+    return environment
 
 
 def materialize(settings: Settings, as_of: datetime, chosen: Half | None = None, *, out: TextIO = sys.stderr) -> None:

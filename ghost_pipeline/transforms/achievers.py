@@ -48,9 +48,7 @@ def edges_within(lower_ends: Sequence[Decimal], low: Decimal, high: Decimal | No
         ValueError: an edge has more than one decimal.
 
     """
-    return tuple(
-        _tenths(edge) for edge in _edges(lower_ends) if low <= edge and (high is None or edge < high)
-    )
+    return tuple(_tenths(edge) for edge in _edges(lower_ends) if low <= edge and (high is None or edge < high))
 
 
 def block_edge(score: str, lower_ends: Sequence[Decimal]) -> pl.Expr:

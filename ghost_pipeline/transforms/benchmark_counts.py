@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -72,8 +72,18 @@ _KINDS = _MOCK_TEST + 1
 
 _INSTANT = pl.Datetime("us", "UTC")
 
+_EMPTY = pl.DataFrame(
+    schema={
+        "final_tenths": pl.UInt8(),
+        "start_tenths": pl.UInt8(),
+        "day_number": pl.UInt16(),
+        "metric": METRIC_DTYPE,
+        "value": pl.Int64(),
+        "users": pl.UInt32(),
+    },
+)
+
 Integers = NDArray[np.int64]
-Number = TypeVar("Number", np.int64, np.uint32)
 
 
 def benchmark_counts(
@@ -100,25 +110,9 @@ def benchmark_counts(
 
     """
     members = _members(users, as_of, bands=bands, starts=starts, days=days)
-    blocks = members.group_by("block", "final_tenths", "start_tenths").len("size").sort("block")
-    tallies = list(_tallies(members, _events(members, progress, as_of, days), days))
-    heights = [len(tally.values) for tally in tallies]
-
-    def key(values: list[int], dtype: type[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-        return np.repeat(np.array(values, dtype=dtype), heights)
-
-    final_tenths, start_tenths = blocks["final_tenths"].to_list(), blocks["start_tenths"].to_list()
-    metric = pl.Series(key([tally.metric for tally in tallies], np.uint8))
-    return pl.DataFrame(
-        {
-            "final_tenths": key([final_tenths[tally.block] for tally in tallies], np.uint8),
-            "start_tenths": key([start_tenths[tally.block] for tally in tallies], np.uint8),
-            "day_number": key([tally.day for tally in tallies], np.uint16),
-            "metric": metric.cat.to(METRIC_DTYPE),
-            "value": _joined([tally.values for tally in tallies], np.int64),
-            "users": _joined([tally.users for tally in tallies], np.uint32),
-        },
-    )
+    events = _events(members, progress, as_of, days)
+    # One chunk per block instead of one array over all: nothing is copied.
+    return pl.concat([_EMPTY, *_block_counts(members, events, days)], rechunk=False)
 
 
 def merge_benchmark_counts(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -187,9 +181,7 @@ def _members(
     """
     # Day d of the journey has ended once it is the day after it; `as_of` itself is the first instant of
     # that day at the earliest.
-    ended = (
-        local_date(pl.lit(as_of, dtype=_INSTANT), pl.col("timezone")) - pl.col("created_date")
-    ).dt.total_days()
+    ended = (local_date(pl.lit(as_of, dtype=_INSTANT), pl.col("timezone")) - pl.col("created_date")).dt.total_days()
     return (
         present_users(achievers(users, as_of), as_of)
         .filter(starting_skill(starts).is_not_null())
@@ -229,33 +221,55 @@ def _events(members: pl.DataFrame, progress: pl.LazyFrame, as_of: datetime, days
     )
 
 
-class _Tally(NamedTuple):
-    """The distinct values of one metric in one block on one day, ascending, and how many have each."""
+def _block_counts(members: pl.DataFrame, events: pl.DataFrame, days: int) -> Iterator[pl.DataFrame]:
+    """The counts of one block of scores after the other; empties `events`."""
+    blocks = members.group_by("block", "final_tenths", "start_tenths").agg("last_day").sort("block")
+    # Taken out one by one: a column in chunks is copied, and events are what needs most memory.
+    slots, kinds, milliseconds, group = (
+        events.drop_in_place(name).to_numpy() for name in ("slot", "kind", "milliseconds", "group")
+    )
+    group = group.astype(np.min_scalar_type(blocks.height * days))
+    order = np.argsort(group, kind="stable")
+    ends = np.cumsum(np.bincount(group, minlength=blocks.height * days)).tolist()
+    for block, final_tenths, start_tenths, last_days in blocks.iter_rows():
+        journeys = np.array(last_days)
+        totals = _RunningTotals(len(journeys))
+        tallies: list[_Tally] = []
+        for day in range(1, days + 1):
+            position = block * days + day - 1
+            rows = order[ends[position - 1] if position else 0 : ends[position]]
+            totals.add_day(day, slots[rows], kinds[rows], milliseconds[rows])
+            counted = int(np.count_nonzero(journeys >= day))
+            tallies += [
+                _Tally(day, metric, *_distinct(values[:counted])) for metric, values in enumerate(totals.figures(day))
+            ]
+        yield _tally_frame(tallies).select(
+            pl.lit(final_tenths, dtype=pl.UInt8).alias("final_tenths"),
+            pl.lit(start_tenths, dtype=pl.UInt8).alias("start_tenths"),
+            pl.all(),
+        )
 
-    block: int
+
+class _Tally(NamedTuple):
+    """The distinct values of one metric on one day, ascending, and how many have each."""
+
     day: int
     metric: int
     values: Integers
     users: NDArray[np.uint32]
 
 
-def _tallies(members: pl.DataFrame, events: pl.DataFrame, days: int) -> Iterator[_Tally]:
-    last_day = members["last_day"].to_numpy()
-    block_ends = np.cumsum(members["block"].rle().struct.field("len").to_numpy())
-    group = events["group"].to_numpy().astype(np.min_scalar_type(len(block_ends) * days))
-    order = np.argsort(group, kind="stable")
-    group_ends = np.cumsum(np.bincount(group, minlength=len(block_ends) * days))
-    slots, kinds, milliseconds = (events[name].to_numpy() for name in ("slot", "kind", "milliseconds"))
-    for block, end in enumerate(block_ends):
-        journeys = last_day[block_ends[block - 1] if block else 0 : end]
-        totals = _RunningTotals(len(journeys))
-        for day in range(1, days + 1):
-            position = block * days + day - 1
-            rows = order[group_ends[position - 1] if position else 0 : group_ends[position]]
-            totals.add_day(day, slots[rows], kinds[rows], milliseconds[rows])
-            counted = int(np.count_nonzero(journeys >= day))
-            for metric, values in enumerate(totals.figures(day)):
-                yield _Tally(block, day, metric, *_tally(values[:counted]))
+def _tally_frame(tallies: Sequence[_Tally]) -> pl.DataFrame:
+    heights = [len(tally.values) for tally in tallies]
+    metrics = pl.Series(np.repeat(np.array([tally.metric for tally in tallies], dtype=np.uint8), heights))
+    return pl.DataFrame(
+        {
+            "day_number": np.repeat(np.array([tally.day for tally in tallies], dtype=np.uint16), heights),
+            "metric": metrics.cat.to(METRIC_DTYPE),
+            "value": np.concatenate([tally.values for tally in tallies]),
+            "users": np.concatenate([tally.users for tally in tallies]),
+        },
+    )
 
 
 class _RunningTotals:
@@ -298,7 +312,7 @@ class _RunningTotals:
         )
 
 
-def _tally(values: Integers) -> tuple[Integers, NDArray[np.uint32]]:
+def _distinct(values: Integers) -> tuple[Integers, NDArray[np.uint32]]:
     # Counting by position is several times faster than sorting where values are small.
     if int(values.max(initial=0)) <= 2 * len(values):
         by_value = np.bincount(values)
@@ -306,7 +320,3 @@ def _tally(values: Integers) -> tuple[Integers, NDArray[np.uint32]]:
         return distinct, by_value[distinct].astype(np.uint32)
     distinct, counts = np.unique(values, return_counts=True)
     return distinct, counts.astype(np.uint32)
-
-
-def _joined(parts: Sequence[NDArray[Number]], dtype: type[Number]) -> NDArray[Number]:
-    return np.concatenate([np.array([], dtype=dtype), *parts])

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,7 @@ from ghost_pipeline.transforms.achievers import (
 )
 from ghost_pipeline.transforms.benchmark_counts import (
     BENCHMARK_METRICS,
+    COUNT_KEYS,
     DEFAULT_DAYS,
     INTERVAL,
     POPULATIONS,
@@ -33,10 +34,12 @@ DEFAULT_TARGET_BAND = Decimal("7.5")
 
 _TABLE = "ghost_benchmarks"
 _KEY = ("population", "target_band", "starting_skill", "day_number", "success_percentile")
+_COUNT_COLUMNS = (*COUNT_KEYS, "users")
 _INSTANT = pl.Datetime("us", "UTC")
 
 Integers = NDArray[np.int64]
-Slices = dict[tuple[int, int, int, int], list[slice]]
+Tally = tuple[Integers, NDArray[np.uint32]]
+Tallies = dict[tuple[int, int, int, int], list[Tally]]
 
 
 def ghost_benchmarks(  # noqa: PLR0913 - three inputs and the settings of G5.2
@@ -192,9 +195,8 @@ def _figures(
     min_sample: int,
 ) -> Iterator[tuple[object, ...]]:
     """The rows of the table up to the sample size, as tuples."""
-    slices = _slices(counts)
-    values, users = counts["value"].to_numpy(), counts["users"].to_numpy()
-    days = sorted({day for _, _, day, _ in slices})
+    tallies = _tallies(counts)
+    days = sorted({day for _, _, day, _ in tallies})
     for cell in cells:
         for day in days:
             sample = 0
@@ -202,7 +204,7 @@ def _figures(
             for metric in range(len(BENCHMARK_METRICS)):
                 parts = list(
                     chain.from_iterable(
-                        slices.get((final, start, day, metric), ())
+                        tallies.get((final, start, day, metric), ())
                         for final in cell.final_tenths
                         for start in cell.start_tenths
                     ),
@@ -210,8 +212,7 @@ def _figures(
                 if not parts:
                     break
                 sample, figures = _quantiles(
-                    [values[part] for part in parts],
-                    [users[part] for part in parts],
+                    parts,
                     [100 - percentile for percentile in percentiles],
                     BENCHMARK_METRICS[metric].unit,
                 )
@@ -225,25 +226,25 @@ def _figures(
                 yield (*key, percentile, *(figures[number] for figures in metric_figures), sample)
 
 
-def _slices(counts: pl.DataFrame) -> Slices:
-    """Where in the counts each (final block, start block, day, metric) stands; in pieces if unmerged."""
-    starts = counts.select(
-        "final_tenths",
-        "start_tenths",
-        "day_number",
-        pl.col("metric").to_physical(),
-        row=pl.int_range(pl.len()),
-    ).filter(pl.struct("final_tenths", "start_tenths", "day_number", "metric").rle_id().diff().ne_missing(0))
-    ends = starts["row"].shift(-1, fill_value=counts.height)
-    slices: Slices = {}
-    for (*key, row), end in zip(starts.iter_rows(), ends, strict=True):
-        slices.setdefault((key[0], key[1], key[2], key[3]), []).append(slice(row, end))
-    return slices
+def _tallies(counts: pl.DataFrame) -> Tallies:
+    """Values and users of each (final block, start block, day, metric), in pieces if unmerged; no copies."""
+    if len({tuple(map(len, column.get_chunks())) for column in counts}) > 1:
+        counts = counts.rechunk()
+    tallies: Tallies = {}
+    for chunk in zip(*(column.get_chunks() for column in counts.select(_COUNT_COLUMNS)), strict=True):
+        *key, values, users = (column.to_physical().to_numpy() for column in chunk)
+        # Ends where any part of the key changes.
+        changes = np.logical_or.reduce([part[1:] != part[:-1] for part in key])
+        bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(values)]
+        for start, end in pairwise(bounds) if len(values) else ():
+            final, diagnostic, day, metric = (int(part[start]) for part in key)
+            tally = (values[start:end], users[start:end])
+            tallies.setdefault((final, diagnostic, day, metric), []).append(tally)
+    return tallies
 
 
 def _quantiles(
-    values: list[Integers],
-    users: list[NDArray[np.uint32]],
+    tallies: Sequence[Tally],
     percents: Sequence[int],
     unit: int,
 ) -> tuple[int, list[int]]:
@@ -251,9 +252,9 @@ def _quantiles(
 
     Takes sorted values and their multiplicities, in as many pieces as there are blocks.
     """
-    distinct, multiplicity = values[0], users[0]
-    if len(values) > 1:
-        distinct, multiplicity = np.concatenate(values), np.concatenate(users)
+    distinct, multiplicity = tallies[0]
+    if len(tallies) > 1:
+        distinct, multiplicity = map(np.concatenate, zip(*tallies, strict=True))
         order = np.argsort(distinct, kind="stable")
         distinct, multiplicity = distinct[order], multiplicity[order]
     up_to = np.cumsum(multiplicity, dtype=np.int64)

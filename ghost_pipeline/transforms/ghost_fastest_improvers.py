@@ -182,9 +182,7 @@ def _mean_tenths(fastest: Sequence[_Improver]) -> int:
     rounded = _round_half_up(low, unit)
     if rounded == _round_half_up(low + inexact, unit):
         return rounded
-    total = sum(
-        Fraction(improver.practice_time_ms * _TENTHS_PER_DAY, improver.duration_us) for improver in fastest
-    )
+    total = sum(Fraction(improver.practice_time_ms * _TENTHS_PER_DAY, improver.duration_us) for improver in fastest)
     return _round_half_up(total.numerator, total.denominator * len(fastest))
 
 

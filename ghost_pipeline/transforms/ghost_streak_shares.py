@@ -126,11 +126,7 @@ def finish_streak_shares(
         orient="row",
     )
     of_start = pl.LazyFrame(
-        [
-            (start, edge)
-            for start in sorted(set(starts))
-            for edge in edges_within(starts, start, start + HALF_BAND)
-        ],
+        [(start, edge) for start in sorted(set(starts)) for edge in edges_within(starts, start, start + HALF_BAND)],
         schema={"starting_skill": BAND_DTYPE, "start_tenths": pl.UInt8},
         orient="row",
     )
@@ -146,9 +142,7 @@ def finish_streak_shares(
     instant = pl.lit(as_of, dtype=_INSTANT)
     return (
         cells.join(
-            pl.LazyFrame(
-                {"streak_threshold": sorted(set(thresholds))}, schema={"streak_threshold": pl.Int32}
-            ),
+            pl.LazyFrame({"streak_threshold": sorted(set(thresholds))}, schema={"streak_threshold": pl.Int32}),
             how="cross",
         )
         .group_by(_KEY)
@@ -163,9 +157,7 @@ def finish_streak_shares(
             row_id(_TABLE, *map(pl.col, _KEY), pl.col("month")),
             *_KEY,
             pl.col("sample_size").cast(pl.Int32),
-            round_half_away(100 * pl.col("reached"), pl.col("sample_size"))
-            .cast(pl.Int32)
-            .alias("percentage"),
+            round_half_away(100 * pl.col("reached"), pl.col("sample_size")).cast(pl.Int32).alias("percentage"),
             "month",
             "as_of",
             created_at="as_of",

@@ -30,9 +30,7 @@ def row_id(table: str, *key: pl.Expr) -> pl.Expr:
 
 
 def _uuid(table: str, row: tuple[object, ...]) -> str:
-    name = json.dumps(
-        [table, *(None if part is None else _text(part) for part in row)], separators=(",", ":")
-    )
+    name = json.dumps([table, *(None if part is None else _text(part) for part in row)], separators=(",", ":"))
     return str(uuid.uuid5(NAMESPACE, name))
 
 

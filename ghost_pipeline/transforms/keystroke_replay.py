@@ -57,7 +57,7 @@ def replay(keystrokes: pl.LazyFrame) -> pl.LazyFrame:
 
 def replay_frame(keystrokes: pl.DataFrame) -> pl.DataFrame:
     """Replay keys that are in memory; see `replay`."""
-    keys = _in_order_of_pressing(keystrokes.select(KEYSTROKE_SCHEMA.names()))
+    keys = in_order_of_pressing(keystrokes.select(KEYSTROKE_SCHEMA.names()))
     keys = keys.with_columns(composed(keys["keystroke_char"]), composed(keys["expected_char"]))
     # Sessions lie one upon the other, each `room` above the one before: no depth of one can meet another's,
     # so that running minima over the whole frame stay within their session.
@@ -82,9 +82,7 @@ def replay_frame(keystrokes: pl.DataFrame) -> pl.DataFrame:
         )
         .with_columns(
             is_net=~pl.col("is_backspace")
-            & (
-                (pl.col("_base") + pl.col("depth")).cum_min(reverse=True) == pl.col("_base") + pl.col("depth")
-            ),
+            & ((pl.col("_base") + pl.col("depth")).cum_min(reverse=True) == pl.col("_base") + pl.col("depth")),
         )
     )
     return keys.with_columns(_rows_below(keys)).select(REPLAY_SCHEMA.names())
@@ -101,7 +99,8 @@ def is_ascii(text: pl.Series) -> bool:
     return bool((text.str.len_bytes() == text.str.len_chars()).all())
 
 
-def _in_order_of_pressing(keys: pl.DataFrame) -> pl.DataFrame:
+def in_order_of_pressing(keys: pl.DataFrame) -> pl.DataFrame:
+    """Return keys ordered by (session_id, key_index)."""
     session, index = pl.col("session_id"), pl.col("key_index")
     in_order = (session > session.shift(1)) | ((session == session.shift(1)) & (index > index.shift(1)))
     # Sources deliver keys in this order nearly always, and sorting costs more than all the rest.

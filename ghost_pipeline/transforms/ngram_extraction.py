@@ -2,8 +2,7 @@
 
 One size after the other: the n-grams of size n are those of size n - 1 with one character more, so each
 step works on what the step before left over, and its cost follows the rows that come out. The sizes
-together are many times the keys; who wants to write them without holding them all takes the `iterate_`
-form, and hands in as many sessions at a time as there is memory for: no row depends on another session.
+together are several times the keys; who has many sessions takes `iterate_ngrams`, which never holds all.
 """
 
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from ghost_pipeline.errors import GhostError
-from ghost_pipeline.transforms.keystroke_replay import is_ascii, replay_frame
+from ghost_pipeline.transforms.keystroke_replay import KEYSTROKE_SCHEMA, in_order_of_pressing, is_ascii, replay_frame
 
 SEPARATORS = (" ", "\t", "\n", "\r", "\0")
 """What no n-gram holds (N5.1)."""
@@ -21,6 +20,9 @@ SIZES = range(1, 21)
 
 MAX_TEXT_CHARS = 50
 """The longest text that an n-gram may have."""
+
+KEYS_AT_A_TIME = 500_000
+"""The keys of a part of `iterate_ngrams`: some 200 MB at work, and too many for the parts to cost anything."""
 
 SPEED_NGRAM_SCHEMA = pl.Schema(
     {
@@ -75,7 +77,7 @@ def speed_ngrams(keystrokes: pl.LazyFrame, max_size: int = SIZES[-1]) -> pl.Lazy
     check_ngram_size("max_size", max_size)
 
     def extract(keys: pl.DataFrame) -> pl.DataFrame:
-        return pl.concat([SPEED_NGRAM_SCHEMA.to_frame(), *iterate_speed_ngrams(keys, max_size)])
+        return _speed_ngrams(_judged(replay_frame(keys)), max_size)
 
     return keystrokes.map_batches(extract, schema=SPEED_NGRAM_SCHEMA)
 
@@ -102,21 +104,61 @@ def error_ngrams(keystrokes: pl.LazyFrame, max_size: int = SIZES[-1]) -> pl.Lazy
     check_ngram_size("max_size", max_size)
 
     def extract(keys: pl.DataFrame) -> pl.DataFrame:
-        return pl.concat([ERROR_NGRAM_SCHEMA.to_frame(), *iterate_error_ngrams(keys, max_size)])
+        return _error_ngrams(_judged(replay_frame(keys)), max_size)
 
     return keystrokes.map_batches(extract, schema=ERROR_NGRAM_SCHEMA)
 
 
-def iterate_speed_ngrams(keystrokes: pl.DataFrame, max_size: int = SIZES[-1]) -> Iterator[pl.DataFrame]:
-    """Yield `speed_ngrams` one size at a time, the smallest first, sizes without any row left out."""
+def iterate_ngrams(
+    keystrokes: pl.DataFrame, max_size: int = SIZES[-1], *, keys_at_a_time: int = KEYS_AT_A_TIME
+) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Extract from many sessions, some whole sessions at a time.
+
+    The same rows as `speed_ngrams` and `error_ngrams` over everything, but no more than those of one part
+    are there at once, and both come out of one replay.
+
+    Args:
+        keystrokes: `session_keystrokes`, see `keystroke_replay.replay`; the order is free.
+        max_size: the largest size wanted, 1 to 20.
+        keys_at_a_time: a part ends with the session that brings it to so many keys.
+
+    Yields:
+        The speed and the error n-grams of a part, each ordered by (ngram_size, session_id, key_index); the
+        sessions of a part come before those of the next.
+
+    Raises:
+        NgramArgumentError: `max_size` is not 1 to 20, or `keys_at_a_time` below 1; it is a ValueError.
+    """
     check_ngram_size("max_size", max_size)
-    keys = _judged(replay_frame(keystrokes)).filter("is_net")
-    row = pl.int_range(pl.len(), dtype=pl.Int64)
+    if keys_at_a_time < 1:
+        raise NgramArgumentError(f"keys_at_a_time is {keys_at_a_time!r}, allowed is 1 and more")
+    keys = in_order_of_pressing(keystrokes.select(KEYSTROKE_SCHEMA.names()))
+    session_ends = (keys["session_id"] != keys["session_id"].shift(-1)).fill_null(value=True).arg_true() + 1
+    start = 0
+    while start < keys.height:
+        filled = min(start + keys_at_a_time, keys.height)
+        end = int(session_ends[session_ends.search_sorted(filled)])
+        part = _judged(replay_frame(keys[start:end]))
+        yield _speed_ngrams(part, max_size), _error_ngrams(part, max_size)
+        start = end
+
+
+def check_ngram_size(argument: str, size: int) -> None:
+    """Raise an NgramArgumentError if `size` is not the size of an n-gram (N4.4)."""
+    if isinstance(size, bool) or not isinstance(size, int) or size not in SIZES:
+        allowed = f"whole numbers from {SIZES[0]} to {SIZES[-1]}"
+        raise NgramArgumentError(f"{argument} has {size!r}, allowed are {allowed}")
+
+
+def _speed_ngrams(keys: pl.DataFrame, max_size: int) -> pl.DataFrame:
+    """The rows of `speed_ngrams` from judged keys."""
+    row = pl.int_range(pl.len(), dtype=pl.Int32)
     follows = (pl.col("session_id") == pl.col("session_id").shift(1)) & (
         pl.col("text_index") == pl.col("text_index").shift(1) + 1
     )
     grams = (
-        keys.with_columns(_extends=(pl.col("_is_usable") & follows).fill_null(value=False))
+        keys.filter("is_net")
+        .with_columns(_extends=(pl.col("_is_usable") & follows).fill_null(value=False))
         # How many keys up to this one are usable and stand directly upon the one before: the largest size
         # of an n-gram that ends here.
         .select(
@@ -129,34 +171,30 @@ def iterate_speed_ngrams(keystrokes: pl.DataFrame, max_size: int = SIZES[-1]) ->
             _text=pl.lit(""),
         )
     )
-    del keys
-    plain = is_ascii(grams["expected_char"])
+    plain = is_ascii(keys["expected_char"])
+    sizes = [SPEED_NGRAM_SCHEMA.to_frame()]
     for size in range(1, max_size + 1):
-        # The key before, on its own longest n-gram, was long enough for the step before: it is the row above.
+        # The key before, on its own longest n-gram, was long enough for the size before: it is the row above.
         grams = grams.with_columns(
             _text=pl.col("_text").shift(1) + pl.col("expected_char"), _start=pl.col("_start").shift(1)
         ).filter(pl.col("_longest") >= size)
         if grams.is_empty():
-            return
+            break
         elapsed = (pl.col("_end") - pl.col("_start")) / 1_000
-        yield _with_valid_text(
-            grams.filter(pl.col("_end") > pl.col("_start")).select(
-                "session_id",
-                ngram_text="_text",
-                ngram_size=pl.lit(size, pl.Int32),
-                ngram_time_ms=elapsed,
-                ms_per_keystroke=elapsed / size,
-                key_index="key_index",
-            ),
-            plain=plain,
+        found = grams.filter(pl.col("_end") > pl.col("_start")).select(
+            "session_id",
+            ngram_text="_text",
+            ngram_size=pl.lit(size, pl.Int32),
+            ngram_time_ms=elapsed,
+            ms_per_keystroke=elapsed / size,
+            key_index="key_index",
         )
+        sizes.append(_with_valid_text(found, plain=plain))
+    return pl.concat(sizes)
 
 
-def iterate_error_ngrams(keystrokes: pl.DataFrame, max_size: int = SIZES[-1]) -> Iterator[pl.DataFrame]:
-    """Yield `error_ngrams` one size at a time, the smallest first, sizes without any row left out."""
-    check_ngram_size("max_size", max_size)
-    keys = _judged(replay_frame(keystrokes))
-    plain = is_ascii(keys["expected_char"])
+def _error_ngrams(keys: pl.DataFrame, max_size: int) -> pl.DataFrame:
+    """The rows of `error_ngrams` from judged keys."""
     grams = keys.filter("_is_wrong").select(
         "session_id",
         "key_index",
@@ -164,40 +202,32 @@ def iterate_error_ngrams(keystrokes: pl.DataFrame, max_size: int = SIZES[-1]) ->
         "keystroke_char",
         was_corrected=~pl.col("is_net"),
         _text="expected_char",
-        _first=pl.col("_row"),
+        _first="_row",
     )
-    keys = keys.select("expected_char", "text_index", "below", "_is_usable")
+    plain = is_ascii(keys["expected_char"])
+    sizes = [ERROR_NGRAM_SCHEMA.to_frame()]
     for size in range(1, max_size + 1):
         if size > 1:
-            below = keys["below"].gather(grams["_first"])
+            above, below = grams["_first"], keys["below"].gather(grams["_first"])
             grams = grams.with_columns(
-                keys["text_index"].gather(grams["_first"]).alias("_index"),
-                below.alias("_first"),
-                keys["text_index"].gather(below).alias("_index_below"),
-                keys["_is_usable"].gather(below).alias("_is_usable"),
-                (keys["expected_char"].gather(below) + grams["_text"]).alias("_text"),
-            ).filter(pl.col("_is_usable") & (pl.col("_index_below") + 1 == pl.col("_index")))
+                _first=below,
+                _text=keys["expected_char"].gather(below) + grams["_text"],
+                _is_next=keys["text_index"].gather(below) + 1 == keys["text_index"].gather(above),
+                _is_usable=keys["_is_usable"].gather(below),
+            ).filter("_is_usable", "_is_next")
         if grams.is_empty():
-            return
-        yield _with_valid_text(
-            grams.select(
-                "session_id",
-                ngram_text="_text",
-                ngram_size=pl.lit(size, pl.Int32),
-                was_corrected="was_corrected",
-                key_index="key_index",
-                expected_char="expected_char",
-                keystroke_char="keystroke_char",
-            ),
-            plain=plain,
+            break
+        found = grams.select(
+            "session_id",
+            ngram_text="_text",
+            ngram_size=pl.lit(size, pl.Int32),
+            was_corrected="was_corrected",
+            key_index="key_index",
+            expected_char="expected_char",
+            keystroke_char="keystroke_char",
         )
-
-
-def check_ngram_size(argument: str, size: int) -> None:
-    """Raise an NgramArgumentError if `size` is not the size of an n-gram (N4.4)."""
-    if isinstance(size, bool) or not isinstance(size, int) or size not in SIZES:
-        allowed = f"whole numbers from {SIZES[0]} to {SIZES[-1]}"
-        raise NgramArgumentError(f"{argument} has {size!r}, allowed are {allowed}")
+        sizes.append(_with_valid_text(found, plain=plain))
+    return pl.concat(sizes)
 
 
 def _judged(keys: pl.DataFrame) -> pl.DataFrame:

@@ -7,8 +7,8 @@ size, so that a mean is the same to the bit whatever the order of the rows or th
 expression that sorts before it sums does not do that: polars sees no use in such a sort and leaves it out.)
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,48 +17,74 @@ import polars as pl
 # A size is at most 20; together with the number of a text it is what an n-gram is known by in here.
 _SIZE_BITS = 5
 _KEY_BITS = 64
+_BLOCK = 2**18
+
+_Index = slice | npt.NDArray[np.int64]
+_ALL = slice(None)
 
 
 @dataclass(frozen=True)
 class SessionMeans:
     """Means of n-grams in sessions: one entry per (n-gram, session) that has a measurement.
 
-    Entries of one n-gram lie together, and among them the sessions with the larger number come first.
+    The entries are in the order of n-grams and, of one n-gram, of the places of the sessions.
     """
 
-    ngram: npt.NDArray[np.int64]
-    """Equal for equal (text, size); which number it is means nothing. See `texts_and_sizes`."""
-    session: npt.NDArray[np.int64]
-    """The position of the session among those that were handed in."""
-    mean: npt.NDArray[np.float64]
-    """Mean of the measurements in ms per keystroke; of equal ones that value, to the bit."""
-    count: npt.NDArray[np.int64]
-    """How many measurements."""
-    texts: pl.Series
-    """An empty column of the type that knows the texts, which polars forgets with the last such column."""
+    count: npt.NDArray[np.int32]
+    """How many measurements an entry has."""
+    _key: npt.NDArray[np.uint64]
+    """From the high bits to the low ones: n-gram, place and, where `_row_bits` are not 0, row of `_value`."""
+    _place_bits: int
+    _row_bits: int
+    _value: npt.NDArray[np.float64]
+    _texts: pl.Series
 
-    def texts_and_sizes(self, ngram: npt.NDArray[np.int64]) -> tuple[pl.Series, pl.Series]:
-        """Return the `ngram_text` and `ngram_size` that numbers stand for."""
-        text = (
-            pl.Series("ngram_text", ngram >> _SIZE_BITS, pl.UInt32).cat.to(self.texts.dtype).cast(pl.String)
-        )
-        return text, pl.Series("ngram_size", ngram & (2**_SIZE_BITS - 1), pl.Int32)
+    def mean(self, entries: _Index = _ALL) -> npt.NDArray[np.float64]:
+        """Return means in ms per keystroke; the mean of equal measurements is their value, to the bit."""
+        rows = self._key[entries] & np.uint64(2**self._row_bits - 1) if self._row_bits else entries
+        means: npt.NDArray[np.float64] = self._value[rows]
+        return means
+
+    def place(self, entries: _Index = _ALL) -> npt.NDArray[np.int64]:
+        """Return the places of the entries' sessions."""
+        place = self._key[entries] >> np.uint64(self._row_bits)
+        place &= np.uint64(2**self._place_bits - 1)
+        return place.astype(np.int64)
+
+    def ngram(self, entries: _Index = _ALL) -> tuple[pl.Series, pl.Series]:
+        """Return `ngram_text` and `ngram_size` of the entries."""
+        number = (self._key[entries] >> np.uint64(self._row_bits + self._place_bits)).astype(np.int64)
+        text = pl.Series("ngram_text", number >> _SIZE_BITS, pl.UInt32).cat.to(self._texts.dtype)
+        size = pl.Series("ngram_size", number & (2**_SIZE_BITS - 1), pl.Int32)
+        return text.cast(pl.String), size
+
+    def first_of_each(self, low_bits: int) -> npt.NDArray[np.int64]:
+        """Return the first entries of each n-gram and place, places that differ in low bits being one."""
+        return np.flatnonzero(_changes(self._key, self._row_bits + low_bits))
+
+    def place_is_below(self, limit: int, low_bits: int) -> npt.NDArray[np.bool_]:
+        """Return whether the low bits of the places are a number below the limit."""
+        mask, shift = np.uint64(2**low_bits - 1), np.uint64(self._row_bits)
+        is_below = np.empty(len(self._key), np.bool_)
+        for block in _blocks(len(self._key)):
+            np.less((self._key[block] >> shift) & mask, limit, out=is_below[block])
+        return is_below
 
 
-def session_means(session_ngram_speed: pl.LazyFrame, session_ids: pl.Series) -> SessionMeans:
+def session_means(session_ngram_speed: pl.LazyFrame, sessions: pl.LazyFrame, place_bits: int) -> SessionMeans:
     """Merge the measurements of each n-gram in each of the sessions.
 
     Args:
         session_ngram_speed: `session_id`, `ngram_text` String, `ngram_size` Int32 (1 to 20),
-            `ms_per_keystroke` Float64. Measurements of other sessions are left out.
-        session_ids: the sessions, without repeats; their order numbers them.
+            `ms_per_keystroke` Float64; a row per measurement. Those of other sessions are left out.
+        sessions: `session_id` (unique) and `place` UInt64 (unique): an n-gram's entries are in this order.
+        place_bits: how many bits the largest place takes.
+
+    Raises:
+        OverflowError: so many different texts and such large places do not fit in one integer.
     """
-    bits = len(session_ids).bit_length()
+    # Polars forgets the numbers of the texts with the last column of their type, so that one is kept.
     texts = pl.Series(dtype=pl.Categorical(pl.Categories.random("ngram_text")))
-    # Counted from the end: ascending numbers are what is cheap to sort, and the last session is to be first.
-    sessions = pl.LazyFrame({"session_id": session_ids}).select(
-        "session_id", from_last=pl.int_range(pl.len(), dtype=pl.UInt64).reverse()
-    )
     text = pl.col("ngram_text").cast(texts.dtype).to_physical().cast(pl.UInt64)
     measured = (
         session_ngram_speed.select(
@@ -66,53 +92,68 @@ def session_means(session_ngram_speed: pl.LazyFrame, session_ids: pl.Series) -> 
             ngram=text * 2**_SIZE_BITS + pl.col("ngram_size").cast(pl.UInt64),
             value="ms_per_keystroke",
         )
-        .join(sessions, on="session_id", how="inner")
-        .select(key=pl.col("ngram") * 2**bits + pl.col("from_last"), value="value")
+        .join(sessions.select("session_id", "place"), on="session_id", how="inner")
+        .select(key=pl.col("ngram") * 2**place_bits + pl.col("place"), value="value")
         .collect()
     )
-    key, row = _sorted_with_rows(measured["key"])
-    value = measured["value"].to_numpy()[row]
-    starts, count = runs(key)
-    if len(starts) < len(key):
-        _sort_within_runs(key, value, count)
-        # Differences to the first are added up, so that the mean of equal values is that value exactly.
-        first = value[starts]
-        value = first + np.add.reduceat(value - np.repeat(first, count), starts) / count
-        key = key[starts]
-    session = len(session_ids) - 1 - (key & np.uint64(2**bits - 1)).astype(np.int64)
-    return SessionMeans((key >> np.uint64(bits)).astype(np.int64), session, value, count, texts)
+    # No n-gram is empty: what the empty text is numbered now is how many texts there are.
+    ngram_bits = int(pl.Series([""]).cast(texts.dtype).to_physical()[0]).bit_length() + _SIZE_BITS
+    if ngram_bits + place_bits > _KEY_BITS:
+        raise OverflowError(
+            f"n-grams take {ngram_bits} bits and sessions {place_bits}, together more than {_KEY_BITS}; "
+            "summarise fewer users at a time",
+        )
+    key, value, row_bits = _sorted(measured)
+    changes = _changes(key, row_bits)
+    if changes.all():
+        return SessionMeans(np.broadcast_to(np.int32(1), len(key)), key, place_bits, row_bits, value, texts)
+    if row_bits:
+        value = value[key & np.uint64(2**row_bits - 1)]
+        key >>= np.uint64(row_bits)
+    first = np.flatnonzero(changes)
+    count = np.diff(first, append=len(key)).astype(np.int32)
+    _sort_within_runs(key, value, count)
+    # Differences to the first are added up, so that the mean of equal values is that value exactly.
+    base = value[first]
+    mean = base + np.add.reduceat(value - np.repeat(base, count), first) / count
+    return SessionMeans(count, key[first], place_bits, 0, mean, texts)
 
 
-def runs(*columns: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return where runs of equal values of all the columns start, and how long they are."""
-    height = len(columns[0])
-    changes = np.ones(height, np.bool_)
-    if height:
-        changes[1:] = columns[0][1:] != columns[0][:-1]
-    for column in columns[1:]:
-        changes[1:] |= column[1:] != column[:-1]
-    starts = np.flatnonzero(changes)
-    return starts, np.diff(starts, append=height)
+def _sorted(measured: pl.DataFrame) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64], int]:
+    """Return the keys ascending, the values, and how many low bits of a key name the row of its value.
 
-
-def _sorted_with_rows(keys: pl.Series) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Return the keys ascending, and for each the row that it came from."""
-    height = len(keys)
-    row_bits = height.bit_length()
-    if int(keys.max() or 0).bit_length() + row_bits > _KEY_BITS:  # type: ignore[arg-type]
-        row = keys.arg_sort().to_numpy()
-        return keys.to_numpy()[row], row
+    With 0 bits the values are in the order of the keys.
+    """
+    key = measured["key"].to_numpy(writable=True)
+    value = measured["value"].to_numpy()
+    row_bits = len(key).bit_length()
+    if int(key.max(initial=0)).bit_length() + row_bits > _KEY_BITS:
+        order = np.argsort(key)
+        return key[order], value[order], 0
     # With the row in the low bits one sorts plain integers and moves nothing else: several times faster.
-    key = keys.to_numpy() << np.uint64(row_bits)
-    key |= np.arange(height, dtype=np.uint64)
+    key <<= np.uint64(row_bits)
+    key |= np.arange(len(key), dtype=np.uint64)
     key.sort()
-    row = key & np.uint64(2**row_bits - 1)
-    key >>= np.uint64(row_bits)
-    return key, row
+    return key, value, row_bits
+
+
+def _changes(key: npt.NDArray[np.uint64], low_bits: int) -> npt.NDArray[np.bool_]:
+    """Return which keys differ from the one before in more than their low bits; the first one does."""
+    changes = np.ones(len(key), np.bool_)
+    for block in _blocks(len(key) - 1):
+        high = key[block.start : block.stop + 1] >> np.uint64(low_bits)
+        np.not_equal(high[1:], high[:-1], out=changes[block.start + 1 : block.stop + 1])
+    return changes
+
+
+def _blocks(length: int) -> Iterator[slice]:
+    """Cut a length into stretches whose intermediate results stay in the processor's cache."""
+    for start in range(0, length, _BLOCK):
+        yield slice(start, min(start + _BLOCK, length))
 
 
 def _sort_within_runs(
-    key: npt.NDArray[np.uint64], value: npt.NDArray[np.float64], count: npt.NDArray[np.int64]
+    key: npt.NDArray[np.uint64], value: npt.NDArray[np.float64], count: npt.NDArray[np.int32]
 ) -> None:
     """Sort, in place, the values of each run of equal keys."""
     # Most n-grams occur once in a session, and nothing is to be sorted where a run is one long.

@@ -46,14 +46,10 @@ PERFORMANCE_SCHEMA = pl.Schema(
 )
 """The columns of `slowest_n`."""
 
-HEAT_MAP_SCHEMA = pl.Schema(
-    {**PERFORMANCE_SCHEMA, "decaying_average_wpm": pl.Float64(), "color_code": pl.String()}
-)
+HEAT_MAP_SCHEMA = pl.Schema({**PERFORMANCE_SCHEMA, "decaying_average_wpm": pl.Float64(), "color_code": pl.String()})
 """The columns of `heat_map`."""
 
-ERROR_COUNT_SCHEMA = pl.Schema(
-    {"ngram_text": pl.String(), "ngram_size": pl.Int32(), "error_count": pl.Int32()}
-)
+ERROR_COUNT_SCHEMA = pl.Schema({"ngram_text": pl.String(), "ngram_size": pl.Int32(), "error_count": pl.Int32()})
 """The columns of `error_n`."""
 
 
@@ -229,9 +225,7 @@ def newest_sessions(
     return sessions.sort("start_time", "session_id", descending=True).head(max(n_sessions, 0))
 
 
-def chosen_ngrams(
-    ngram_sizes: Collection[int] | None = None, included_keys: Collection[str] | None = None
-) -> pl.Expr:
+def chosen_ngrams(ngram_sizes: Collection[int] | None = None, included_keys: Collection[str] | None = None) -> pl.Expr:
     """Return the condition that an n-gram has one of the sizes and is made of nothing but the keys (N4.2).
 
     Raises:
@@ -257,9 +251,7 @@ def check_ngram_text(ngram_text: str) -> str:
     """
     text = normalize("NFC", ngram_text) if isinstance(ngram_text, str) else ""
     if not 1 <= len(text) <= MAX_TEXT_CHARS:
-        raise NgramArgumentError(
-            f"ngram_text is {ngram_text!r}, allowed are texts of 1 to {MAX_TEXT_CHARS} characters"
-        )
+        raise NgramArgumentError(f"ngram_text is {ngram_text!r}, allowed are texts of 1 to {MAX_TEXT_CHARS} characters")
     return text
 
 
@@ -284,9 +276,7 @@ def check_flag(argument: str, value: object) -> None:
 
 def _made_of(included_keys: Collection[str]) -> pl.Expr:
     if not isinstance(included_keys, Collection):
-        raise NgramArgumentError(
-            f"included_keys is {included_keys!r}, allowed is a list of characters or None"
-        )
+        raise NgramArgumentError(f"included_keys is {included_keys!r}, allowed is a list of characters or None")
     for key in included_keys:
         if not isinstance(key, str) or not key:
             raise NgramArgumentError(f"included_keys has {key!r}, allowed are characters")

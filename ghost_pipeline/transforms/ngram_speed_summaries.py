@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ghost_pipeline.transforms.identity import row_id
-from ghost_pipeline.transforms.ngram_measurements import SessionMeans, runs, session_means
+from ghost_pipeline.transforms.ngram_measurements import SessionMeans, session_means
 
 DECAY_FACTOR = 0.9
 """Weight of a measurement one day older than the newest (N2.1)."""
@@ -59,8 +59,7 @@ _DAY_US = 24 * _HOUR_US
 
 _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
-_Flags = npt.NDArray[np.bool_]
-_Number = TypeVar("_Number", np.int64, np.float64)
+_Number = TypeVar("_Number", np.int32, np.int64, np.float64)
 
 
 def ngram_speed_summaries(
@@ -120,8 +119,8 @@ def ngram_speed_summaries(
     """
     now = _full_hour(as_of)
     _check_settings(decay_factor, max_measurements, max_sessions, default_target_ms)
-    sessions = _SessionOrder.of(practice_sessions, now, max_sessions)
-    means = session_means(session_ngram_speed, sessions.frame["session_id"])
+    sessions = _SessionOrder.of(practice_sessions, now)
+    means = session_means(session_ngram_speed, sessions.places, sessions.place_bits)
     target, average = pl.col("target_speed_ms"), pl.col("decaying_average_ms")
     return (
         _summarise(means, sessions, decay_factor, max_measurements, max_sessions)
@@ -145,18 +144,14 @@ def ngram_speed_summaries(
 
 def _full_hour(as_of: datetime) -> datetime:
     if as_of.tzinfo is None:
-        raise ValueError(
-            f"as_of is {as_of.isoformat()}, which has no time zone; allowed are aware full hours"
-        )
+        raise ValueError(f"as_of is {as_of.isoformat()}, which has no time zone; allowed are aware full hours")
     now = as_of.astimezone(UTC)
     if now != now.replace(minute=0, second=0, microsecond=0):
         raise ValueError(f"as_of is {as_of.isoformat()}, which is not a full hour in UTC")
     return now
 
 
-def _check_settings(
-    decay_factor: float, max_measurements: int, max_sessions: int, default_target_ms: float
-) -> None:
+def _check_settings(decay_factor: float, max_measurements: int, max_sessions: int, default_target_ms: float) -> None:
     if not 0 < decay_factor <= 1:
         raise ValueError(f"decay_factor is {decay_factor!r}, allowed is above 0 to 1")
     if max_measurements < 1:
@@ -171,35 +166,52 @@ def _check_settings(
 class _SessionOrder:
     """The sessions that exist, in the order (user_id, keyboard_id, start_time, session_id).
 
-    A session's number in this order tells its pair and its age: between two sessions of one pair the
-    larger number is the newer session.
+    The place of a session is the number of its pair and, in the low `age_bits`, its age: how many sessions
+    of the pair are newer.
     """
 
     frame: pl.DataFrame
-    pair: _Ints
     start: _Ints
-    in_window: _Flags
+    last: _Ints
+    """The position of each pair's newest session."""
+    age_bits: int
 
     @classmethod
-    def of(cls, practice_sessions: pl.LazyFrame, now: datetime, max_sessions: int) -> Self:
+    def of(cls, practice_sessions: pl.LazyFrame, now: datetime) -> Self:
         frame = (
             practice_sessions.select("user_id", "keyboard_id", "start_time", "session_id")
             .filter(pl.col("start_time") < now)
             .sort("user_id", "keyboard_id", "start_time", "session_id")
             .collect()
-            .with_columns(
-                _pair=pl.struct("user_id", "keyboard_id").rle_id().cast(pl.Int64),
-            )
+            .with_columns(_pair=pl.struct("user_id", "keyboard_id").rle_id().cast(pl.Int64))
         )
-        pair = frame["_pair"].to_numpy()
-        sizes = np.bincount(pair) if len(pair) else np.zeros(0, np.int64)
-        last = np.cumsum(sizes) - 1
+        sizes = np.bincount(frame["_pair"])
         return cls(
             frame=frame,
-            pair=pair,
             start=frame["start_time"].to_physical().to_numpy(),
-            in_window=np.arange(len(pair)) > (last - max_sessions)[pair],
+            last=np.cumsum(sizes) - 1,
+            age_bits=int(sizes.max(initial=1) - 1).bit_length(),
         )
+
+    @property
+    def place_bits(self) -> int:
+        return self.age_bits + len(self.last).bit_length()
+
+    @property
+    def places(self) -> pl.LazyFrame:
+        age = self.last[self.frame["_pair"].to_numpy()] - np.arange(self.frame.height)
+        return self.frame.lazy().select(
+            "session_id",
+            place=pl.col("_pair").cast(pl.UInt64) * 2**self.age_bits + pl.Series(age, dtype=pl.UInt64),
+        )
+
+    def pair(self, place: _Ints) -> _Ints:
+        return place >> self.age_bits
+
+    def started(self, place: _Ints) -> _Ints:
+        """When the session of a place started, in µs since 1970."""
+        started: _Ints = self.start[self.last[self.pair(place)] - (place & (2**self.age_bits - 1))]
+        return started
 
 
 def _summarise(
@@ -210,32 +222,34 @@ def _summarise(
     max_sessions: int,
 ) -> pl.DataFrame:
     """One row per (n-gram, pair) that has a measurement in the window; times in µs since 1970."""
-    # Sessions are numbered pair by pair: one n-gram's entries of a pair lie together, the newest first.
-    pair = sessions.pair[means.session]
-    in_window = sessions.in_window[means.session]
-    starts, length = runs(means.ngram, pair)
-    recent = _sums(in_window.astype(np.int64), starts)
-    sample_count = _sums(means.count * in_window, starts)
+    # A row is made of the entries with the same n-gram and pair. They lie together, the newest first.
+    first = means.first_of_each(sessions.age_bits)
+    length = np.diff(first, append=len(means.count))
+    in_window = means.place_is_below(max_sessions, sessions.age_bits)
+    recent = _sums(in_window.astype(np.int32), first).astype(np.int64)
+    sample_count = _sums(means.count * in_window, first)
     is_row = recent > 0
-    starts, length, recent, sample_count = (part[is_row] for part in (starts, length, recent, sample_count))
+    first, length, recent, sample_count = first[is_row], length[is_row], recent[is_row], sample_count[is_row]
 
-    newest = sessions.start[means.session[starts]]
-    last_event = newest.copy()
+    newest = means.place(first)
+    last_measured = sessions.started(newest)
+    last_event = last_measured.copy()
     has_left = np.flatnonzero(recent < length)
-    left_last = means.session[(starts + recent)[has_left]]
-    last_event[has_left] = np.maximum(newest[has_left], sessions.start[left_last + max_sessions])
-    average, used = _decaying_average(means, sessions.start, starts, recent, decay_factor, max_measurements)
-    text, size = means.texts_and_sizes(means.ngram[starts])
+    # The newest session that fell out of the window did so when the one max_sessions later began.
+    pushed_out_by = means.place((first + recent)[has_left]) - max_sessions
+    last_event[has_left] = np.maximum(last_measured[has_left], sessions.started(pushed_out_by))
+    average, used = _decaying_average(means, sessions, first, recent, decay_factor, max_measurements)
+    text, size = means.ngram(first)
     return pl.DataFrame(
         {
-            "_pair": pair[starts],
+            "_pair": sessions.pair(newest),
             "ngram_text": text,
             "ngram_size": size,
             "decaying_average_ms": average,
             "sample_count": sample_count,
             "measurements_used": used,
-            "last_measured": newest,
-            "created_at": _end_of_hour(sessions.start[means.session[starts + length - 1]]),
+            "last_measured": last_measured,
+            "created_at": _end_of_hour(sessions.started(means.place(first + length - 1))),
             "_last_event": _end_of_hour(last_event),
         },
     )
@@ -243,7 +257,7 @@ def _summarise(
 
 def _decaying_average(
     means: SessionMeans,
-    start: _Ints,
+    sessions: _SessionOrder,
     first: _Ints,
     recent: _Ints,
     decay_factor: float,
@@ -254,15 +268,16 @@ def _decaying_average(
     length = np.minimum(recent, max_measurements)
     offset = np.cumsum(length) - length
     entry = np.repeat(first - offset, length) + np.arange(length.sum())
-    count = means.count[entry]
+    count = means.count[entry].astype(np.int64)
     newer = np.cumsum(count) - count
     newer -= np.repeat(newer[offset], length)
     used = np.clip(max_measurements - newer, 0, count)
-    days = (np.repeat(start[means.session[first]], length) - start[means.session[entry]]) / _DAY_US
+    newest = np.repeat(sessions.started(means.place(first)), length)
+    days = (newest - sessions.started(means.place(entry))) / _DAY_US
     weight = decay_factor**days * used
     # Differences to the newest session are averaged, so that equal values have that value as their average.
-    base = means.mean[first]
-    difference = means.mean[entry] - np.repeat(base, length)
+    base = means.mean(first)
+    difference = means.mean(entry) - np.repeat(base, length)
     average = base + _sums(weight * difference, offset) / _sums(weight, offset)
     return average, _sums(used, offset)
 
@@ -276,9 +291,7 @@ def _end_of_hour(instant: _Ints) -> _Ints:
     return (instant // _HOUR_US + 1) * _HOUR_US
 
 
-def _pairs_with_target(
-    sessions: _SessionOrder, keyboards: pl.LazyFrame, default_target_ms: float
-) -> pl.LazyFrame:
+def _pairs_with_target(sessions: _SessionOrder, keyboards: pl.LazyFrame, default_target_ms: float) -> pl.LazyFrame:
     """The (user, keyboard) pairs, their target and the first full hour that knows it (µs since 1970)."""
     valid_from = pl.col("target_valid_from").cast(_INSTANT).to_physical()
     targets = keyboards.select(

@@ -21,9 +21,7 @@ COMPARED_COLUMNS = (
 """What a summary says; the rest of its columns identify it or tell when it was made."""
 
 
-def ngram_speed_summary_history(
-    state: pl.LazyFrame, state_an_hour_ago: pl.LazyFrame, as_of: datetime
-) -> pl.LazyFrame:
+def ngram_speed_summary_history(state: pl.LazyFrame, state_an_hour_ago: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
     """Return the summaries of `state` that are new or differ from those of an hour ago (N3.5).
 
     An n-gram that has left the window since then has no summary any more, and so no row in this hour

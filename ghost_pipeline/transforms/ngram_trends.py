@@ -79,9 +79,7 @@ def ngram_trend(history: pl.LazyFrame, user_id: str, keyboard_id: str, ngram_tex
     )
 
 
-def biggest_changes(
-    history: pl.LazyFrame, user_id: str, keyboard_id: str, n: int | None = None
-) -> pl.LazyFrame:
+def biggest_changes(history: pl.LazyFrame, user_id: str, keyboard_id: str, n: int | None = None) -> pl.LazyFrame:
     """Compare the two latest states of a user's keyboard in the history (N4.5).
 
     The latest state is the newest hour with rows of the pair, the state before it what each n-gram's

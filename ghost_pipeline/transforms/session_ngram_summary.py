@@ -46,14 +46,15 @@ def session_ngram_summary(
     """
     key = list(SESSION_NGRAM_SUMMARY_KEY)
     sessions = practice_sessions.select("session_id", "user_id", "keyboard_id", "start_time").collect()
-    means = session_means(session_ngram_speed, sessions["session_id"])
-    text, size = means.texts_and_sizes(means.ngram)
+    places = sessions.lazy().select("session_id", place=pl.int_range(pl.len(), dtype=pl.UInt64))
+    means = session_means(session_ngram_speed, places, sessions.height.bit_length())
+    text, size = means.ngram()
     speed = pl.LazyFrame(
         {
-            "session_id": sessions["session_id"].gather(means.session),
+            "session_id": sessions["session_id"].gather(means.place()),
             "ngram_text": text,
             "ngram_size": size,
-            "avg_ms_per_keystroke": means.mean,
+            "avg_ms_per_keystroke": means.mean(),
             "measured": means.count,
         },
     )

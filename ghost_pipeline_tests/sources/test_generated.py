@@ -149,9 +149,7 @@ def halves(column: str) -> pl.Expr:
 def achievers(world: Tables) -> pl.DataFrame:
     return (
         world["users"]
-        .filter(
-            pl.col("updated_at") < MONTH, pl.col("created_at").dt.date() + timedelta(days=91) < MONTH.date()
-        )
+        .filter(pl.col("updated_at") < MONTH, pl.col("created_at").dt.date() + timedelta(days=91) < MONTH.date())
         .with_columns(band=halves("final_band_score"), start=halves("diagnostic_score"))
         .filter(pl.col("band").is_in([7.0, 7.5, 8.0]), pl.col("start").is_between(5.0, 6.5))
     )
@@ -341,15 +339,9 @@ def test_dirty_rows_are_as_many_as_documented(world: Tables) -> None:
     assert unknown.height == DIRT["unknown task type"]
     assert negative.height == DIRT["negative minutes"]
     assert progress.height - progress["progress_id"].n_unique() == DIRT["repeated progress_id"]
-    assert (
-        users.select((scores > 9).sum().cast(pl.Int64)).sum_horizontal().item()
-        == DIRT["diagnostic score of 9.5"]
-    )
+    assert users.select((scores > 9).sum().cast(pl.Int64)).sum_horizontal().item() == DIRT["diagnostic score of 9.5"]
     assert users.filter(pl.col("timezone") == "Asia/Calcuta").height == DIRT["unknown timezone"]
-    assert (
-        keyboards.filter(~pl.col("target_ms_per_keystroke").is_between(180, 350)).height
-        == DIRT["target of 20 ms"]
-    )
+    assert keyboards.filter(~pl.col("target_ms_per_keystroke").is_between(180, 350)).height == DIRT["target of 20 ms"]
 
 
 def test_dirty_completions_lie_in_the_hour_before_as_of(world: Tables) -> None:
@@ -450,9 +442,7 @@ def test_cohorts_have_the_documented_sizes(world: Tables) -> None:
     assert current["cohort_id"].to_list() == [*(f"cohort-{n:03}" for n in range(1, 67)), "cohort-999"]
     assert sizes.height - current.height == 109
     assert world["users"]["cohort_excluded"].sum() == 40
-    loners = world["users"].filter(
-        pl.col("user_id").str.starts_with("learner-"), pl.col("cohort_id").is_null()
-    )
+    loners = world["users"].filter(pl.col("user_id").str.starts_with("learner-"), pl.col("cohort_id").is_null())
     assert loners.height == 60
 
 
@@ -466,10 +456,7 @@ def test_one_cohort_is_dominated_by_one_member_and_no_healthy_one_is(world: Tabl
     figures = (
         active_members(world)
         .group_by("cohort_id")
-        .agg(
-            pl.col(figure).top_k(2).sum() / pl.col(figure).sum()
-            for figure in ("tasks", "minutes", "this_week")
-        )
+        .agg(pl.col(figure).top_k(2).sum() / pl.col(figure).sum() for figure in ("tasks", "minutes", "this_week"))
     )
     shares = figures.with_columns(share=pl.max_horizontal("tasks", "minutes", "this_week"))
     dominated = shares.filter(pl.col("cohort_id") == "cohort-066")
@@ -529,9 +516,7 @@ def test_completions_lie_between_signing_up_and_the_hours_after_as_of(world: Tab
 
 def test_the_month_before_is_complete(world: Tables) -> None:
     day = pl.col("completed_at").dt.date()
-    days = (
-        world["user_progress"].filter(day.is_between(date(2025, 2, 1), date(2025, 2, 28))).group_by(day).len()
-    )
+    days = world["user_progress"].filter(day.is_between(date(2025, 2, 1), date(2025, 2, 28))).group_by(day).len()
 
     assert days.height == 28
     assert (days["len"] > 1000).all()
@@ -554,9 +539,7 @@ def test_tasks_are_mixed_and_mock_tests_rare(world: Tables) -> None:
 
 def test_activity_is_heavy_tailed_and_streaks_look_human(world: Tables) -> None:
     done = active_members(world)["tasks"]
-    days = (
-        tasks(world).select("user_id", day=pl.col("completed_at").dt.date()).unique().sort("user_id", "day")
-    )
+    days = tasks(world).select("user_id", day=pl.col("completed_at").dt.date()).unique().sort("user_id", "day")
     runs = days.with_columns(
         run=(pl.col("day") - pl.int_range(pl.len()).over("user_id") * timedelta(days=1)),
     ).group_by("user_id", "run")
@@ -611,9 +594,7 @@ def test_sessions_lie_in_the_last_month_and_do_not_overlap(world: Tables) -> Non
 
 def test_keys_are_pressed_one_after_the_other_within_their_session(world: Tables) -> None:
     keys = world["session_keystrokes"]
-    bounds = keys.group_by("session_id").agg(
-        first=pl.col("keystroke_time").min(), last=pl.col("keystroke_time").max()
-    )
+    bounds = keys.group_by("session_id").agg(first=pl.col("keystroke_time").min(), last=pl.col("keystroke_time").max())
     sessions = world["practice_sessions"].join(bounds, on="session_id")
     steps = keys.select(
         index=pl.col("key_index") - pl.int_range(pl.len(), dtype=pl.Int32).over("session_id"),
@@ -681,9 +662,7 @@ def test_typists_get_faster_and_some_ngrams_meet_the_target(world: Tables) -> No
 
 
 def test_the_demo_typist_has_practised_in_the_last_hour(world: Tables) -> None:
-    sessions = world["practice_sessions"].filter(
-        pl.col("user_id") == DEMO_TYPIST, pl.col("start_time") < DEMO_AS_OF
-    )
+    sessions = world["practice_sessions"].filter(pl.col("user_id") == DEMO_TYPIST, pl.col("start_time") < DEMO_AS_OF)
 
     assert set(sessions["keyboard_id"]) == {DEMO_KEYBOARD}
     assert sessions.height == 12

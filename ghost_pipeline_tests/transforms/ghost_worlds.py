@@ -33,9 +33,7 @@ as_ofs = st.sampled_from(CORNERS).map(at)
 
 
 @st.composite
-def worlds(
-    draw: st.DrawFn, *, achievers: bool = False, max_users: int = 6
-) -> tuple[str, list[Row], list[Row]]:
+def worlds(draw: st.DrawFn, *, achievers: bool = False, max_users: int = 6) -> tuple[str, list[Row], list[Row]]:
     """An `as_of`, users and events within a fortnight or two before it (a few after it)."""
     as_of = draw(st.sampled_from(CORNERS))
     seconds = st.integers(-2 * 86_400, 16 * 86_400)

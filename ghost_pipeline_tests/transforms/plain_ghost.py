@@ -169,9 +169,7 @@ def benchmarks(
                 members = [
                     user["user_id"]
                     for user in users
-                    if is_achiever(user, as_of)
-                    and in_population(user, population, band)
-                    and starts_at(user, start)
+                    if is_achiever(user, as_of) and in_population(user, population, band) and starts_at(user, start)
                 ]
                 for day in range(1, days + 1):
                     of_day = [found for member in members if (found := figures[member, day]) is not None]
@@ -195,9 +193,7 @@ def minutes_per_day(users: Sequence[Row], events: Sequence[Row], as_of: datetime
         return gained / duration_days(user)
 
     def duration_days(user: Row) -> Fraction:
-        return Fraction(
-            (user["final_band_at"] - user["created_at"]) // timedelta(microseconds=1), 86_400_000_000
-        )
+        return Fraction((user["final_band_at"] - user["created_at"]) // timedelta(microseconds=1), 86_400_000_000)
 
     fastest = sorted(users, key=lambda user: (-speed(user), user["user_id"]))[: math.ceil(len(users) / 4)]
     per_user = [

@@ -23,15 +23,11 @@ def streak_of(*days: str, as_of: str = "2025-03-12T12:00") -> Row:
     users = users_frame([user("u1", created_at=at("2024-01-01T00:00"))])
     progress = progress_frame([event("u1", f"{day}T08:00") for day in days])
     daily = daily_activity(counted_events(users, progress, at(as_of)), at(as_of))
-    return (
-        streaks(streak_runs(active_days(daily)), present_users(users, at(as_of))).collect().row(0, named=True)
-    )
+    return streaks(streak_runs(active_days(daily)), present_users(users, at(as_of))).collect().row(0, named=True)
 
 
 def test_users_created_at_as_of_or_later_do_not_exist_yet() -> None:
-    users = users_frame(
-        [user("now", created_at=AS_OF), user("before", created_at=AS_OF - timedelta(seconds=1))]
-    )
+    users = users_frame([user("now", created_at=AS_OF), user("before", created_at=AS_OF - timedelta(seconds=1))])
     assert present_users(users, AS_OF).collect()["user_id"].to_list() == ["before"]
 
 
@@ -85,9 +81,7 @@ def test_a_mock_test_is_no_task_no_time_and_no_practice_day() -> None:
 
 def test_vocabulary_and_grammar_are_tasks_without_a_column() -> None:
     users = users_frame([user("u1")])
-    progress = progress_frame(
-        [event("u1", "2025-03-12T08:00", kind) for kind in ("vocabulary", "grammar", "writing")]
-    )
+    progress = progress_frame([event("u1", "2025-03-12T08:00", kind) for kind in ("vocabulary", "grammar", "writing")])
     row = daily_activity(counted_events(users, progress, AS_OF), AS_OF).collect().row(0, named=True)
     assert (row["tasks_completed"], row["writing_tasks"], row["reading_tasks"]) == (3, 1, 0)
 

@@ -103,9 +103,7 @@ def test_the_cohort_an_hour_later(users: pl.LazyFrame, progress: pl.LazyFrame) -
 
 
 def test_benchmark_rows(benchmarks: pl.DataFrame) -> None:
-    rows = (
-        benchmarks.group_by("population", "target_band", "starting_skill", "sample_size").len().sort(pl.all())
-    )
+    rows = benchmarks.group_by("population", "target_band", "starting_skill", "sample_size").len().sort(pl.all())
     assert rows.rows() == [
         ("at_least", Decimal("7.0"), Decimal("6.0"), 52, 270),
         ("at_least", Decimal("7.5"), Decimal("6.0"), 51, 270),

@@ -50,11 +50,7 @@ def part(row: Row, expected: Row) -> Row:
 
 
 def test_times(progress: pl.LazyFrame) -> None:
-    seconds = (
-        progress.group_by(mock=pl.col("task_type") == "mock_test")
-        .agg(pl.col("time_spent_ms").sum())
-        .sort("mock")
-    )
+    seconds = progress.group_by(mock=pl.col("task_type") == "mock_test").agg(pl.col("time_spent_ms").sum()).sort("mock")
     assert seconds.collect()["time_spent_ms"].to_list() == [1_751_792_000, 1_692_443_000]
 
 

@@ -56,9 +56,7 @@ def achiever(user_id: str, **values: object) -> Row:
 
 
 def table(users: Sequence[Row], events: Sequence[Row], min_sample: int = 1) -> pl.DataFrame:
-    return ghost_benchmarks(
-        users_frame(users), progress_frame(events), MONTH_END, min_sample=min_sample
-    ).collect()
+    return ghost_benchmarks(users_frame(users), progress_frame(events), MONTH_END, min_sample=min_sample).collect()
 
 
 def figures(users: Sequence[Row], events: Sequence[Row], day: int) -> Row:

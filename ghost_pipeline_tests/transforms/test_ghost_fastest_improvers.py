@@ -87,10 +87,7 @@ def test_the_figure_equals_the_plain_reference(
     assert found.select("starting_skill", "sample_size", "minutes_per_day").rows() == [
         (Decimal("6.0"), len(users), expected),
     ]
-    parts = [
-        improvers(users_frame(users[shard::shards]), progress_frame(events), MONTH_END)
-        for shard in range(shards)
-    ]
+    parts = [improvers(users_frame(users[shard::shards]), progress_frame(events), MONTH_END) for shard in range(shards)]
     merged = finish_fastest_improvers(pl.concat(parts), MONTH_END, min_sample=1)
     assert table_bytes(merged) == table_bytes(found)
 

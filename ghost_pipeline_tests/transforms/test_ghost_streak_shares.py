@@ -105,9 +105,7 @@ def test_shares_are_whole_percentages() -> None:
 
 
 def test_any_diagnostic_counts_where_no_start_is_named() -> None:
-    found = shares(
-        [achiever("a"), achiever("b", diagnostic_score=4.0), achiever("c", diagnostic_score=8.0)], []
-    )
+    found = shares([achiever("a"), achiever("b", diagnostic_score=4.0), achiever("c", diagnostic_score=8.0)], [])
     sizes = found.filter(target_band=Decimal("7.5"), streak_threshold=3)
     assert sizes.select("starting_skill", "sample_size").rows() == [(None, 3), (Decimal("6.0"), 1)]
 

@@ -23,9 +23,7 @@ TEXTS = [("a", pl.String()), ("b", pl.String())]
 
 
 def test_an_id_is_the_uuid5_of_the_key_as_a_json_array() -> None:
-    found = ids(
-        ("c1", date(2025, 3, 12), 11), schema=[("a", pl.String()), ("b", pl.Date()), ("c", pl.Int32())]
-    )
+    found = ids(("c1", date(2025, 3, 12), 11), schema=[("a", pl.String()), ("b", pl.Date()), ("c", pl.Int32())])
     assert found == [str(uuid.uuid5(NAMESPACE, '["t","c1","2025-03-12","11"]'))]
 
 
@@ -52,8 +50,6 @@ def test_a_literal_key_part_goes_with_every_row() -> None:
 
 
 @given(PARTS, PARTS)
-def test_different_keys_have_different_ids(
-    one: tuple[str | None, ...], other: tuple[str | None, ...]
-) -> None:
+def test_different_keys_have_different_ids(one: tuple[str | None, ...], other: tuple[str | None, ...]) -> None:
     first, second = ids(one, other, schema=TEXTS)
     assert (first == second) == (one == other)

@@ -28,9 +28,7 @@ def replayed(chars: str, column: str) -> list[object]:
         ("a\b\b\bb", [1, 0, 0, 0, 1]),
     ],
 )
-def test_a_backspace_takes_one_character_and_nothing_from_an_empty_text(
-    chars: str, depths: list[int]
-) -> None:
+def test_a_backspace_takes_one_character_and_nothing_from_an_empty_text(chars: str, depths: list[int]) -> None:
     assert replayed(chars, "depth") == depths
 
 
@@ -73,9 +71,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
 def test_replay_is_a_stack_of_characters(texts: Sequence[str]) -> None:
     sessions = {f"s{number}": keys_of(text) for number, text in enumerate(texts)}
     frame = replay(keystrokes(sessions)).collect().with_row_index("row")
-    first = {
-        session: int(row) for session, row in frame.group_by("session_id").agg(pl.min("row")).iter_rows()
-    }
+    first = {session: int(row) for session, row in frame.group_by("session_id").agg(pl.min("row")).iter_rows()}
     expected = [
         (depth, is_net, None if below is None else below + first[session_id])
         for session_id, keys in sessions.items()

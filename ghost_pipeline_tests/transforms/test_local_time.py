@@ -47,9 +47,7 @@ def test_the_local_date(instant: str, zone: str | None, local: date) -> None:
 
 
 def test_many_rows_keep_their_order() -> None:
-    rows = [
-        (at("2025-01-01T00:00") + timedelta(hours=hour), ZONES[hour % len(ZONES)]) for hour in range(5000)
-    ]
+    rows = [(at("2025-01-01T00:00") + timedelta(hours=hour), ZONES[hour % len(ZONES)]) for hour in range(5000)]
     assert dates(rows) == [plain_ghost.local_date({"timezone": zone}, instant) for instant, zone in rows]
 
 

@@ -12,8 +12,7 @@ from ghost_pipeline.transforms.ngram_extraction import (
     ERROR_NGRAM_SCHEMA,
     SPEED_NGRAM_SCHEMA,
     error_ngrams,
-    iterate_error_ngrams,
-    iterate_speed_ngrams,
+    iterate_ngrams,
     speed_ngrams,
 )
 from ghost_pipeline_tests.transforms.plain_ngrams import (
@@ -162,15 +161,23 @@ def test_no_keys_are_no_rows_with_the_same_columns() -> None:
     assert error_ngrams(keystrokes({})).collect().schema == ERROR_NGRAM_SCHEMA
 
 
-def test_sizes_come_one_at_a_time() -> None:
-    keys = keystrokes({"s": [*typed("abc"), Key("x", "d", 3, 300)]}).collect()
-    assert [frame["ngram_size"].unique().to_list() for frame in iterate_speed_ngrams(keys)] == [[1], [2]]
-    assert [frame["ngram_size"].unique().to_list() for frame in iterate_error_ngrams(keys)] == [
-        [1],
-        [2],
-        [3],
-        [4],
-    ]
+@pytest.mark.parametrize(
+    ("keys_at_a_time", "parts"), [(1, [["a"], ["b"], ["c"]]), (4, [["a", "b"], ["c"]]), (99, [["a", "b", "c"]])]
+)
+def test_parts_are_whole_sessions(keys_at_a_time: int, parts: list[list[str]]) -> None:
+    keys = keystrokes({"c": typed("abc"), "b": typed("abc"), "a": typed("abc")}).collect()
+    speeds = [speed for speed, _ in iterate_ngrams(keys, keys_at_a_time=keys_at_a_time)]
+    assert [speed["session_id"].unique(maintain_order=True).to_list() for speed in speeds] == parts
+
+
+def test_no_keys_are_no_parts() -> None:
+    assert list(iterate_ngrams(keystrokes({}).collect())) == []
+
+
+@pytest.mark.parametrize("arguments", [{"max_size": 0}, {"keys_at_a_time": 0}])
+def test_parts_refuse_what_makes_no_sense(arguments: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"(has|is) 0, allowed"):
+        next(iterate_ngrams(keystrokes({}).collect(), **arguments))
 
 
 @st.composite
@@ -217,6 +224,19 @@ def test_the_order_of_rows_does_not_matter(sessions: list[list[Key]], random: Ra
     shuffled = keys.collect().sample(fraction=1, shuffle=True, seed=random.randrange(1000)).lazy()
     assert speed_ngrams(keys).collect().equals(speed_ngrams(shuffled).collect())
     assert error_ngrams(keys).collect().equals(error_ngrams(shuffled).collect())
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(typed_sessions(), max_size=4), st.integers(1, 40))
+def test_parts_together_are_the_whole(sessions: list[list[Key]], keys_at_a_time: int) -> None:
+    keys = keystrokes({f"s{number}": typing for number, typing in enumerate(sessions)})
+    parts = list(iterate_ngrams(keys.collect(), keys_at_a_time=keys_at_a_time))
+    order = ["ngram_size", "session_id", "key_index"]
+    for whole, found in (
+        (speed_ngrams(keys).collect(), [speed for speed, _ in parts]),
+        (error_ngrams(keys).collect(), [error for _, error in parts]),
+    ):
+        assert pl.concat([whole.clear(), *found]).sort(order).equals(whole)
 
 
 def test_aalto_speed_rows() -> None:

@@ -60,9 +60,7 @@ def test_mistakes_are_counted_once_a_key() -> None:
 
 def test_mistakes_that_nobody_described_do_not_count() -> None:
     errors = error_ngrams(keystrokes({"s": [Key("x", "b", 0, 0)]}))
-    unknown = errors.with_columns(
-        expected_char=pl.lit(None, pl.String), keystroke_char=pl.lit(None, pl.String)
-    )
+    unknown = errors.with_columns(expected_char=pl.lit(None, pl.String), keystroke_char=pl.lit(None, pl.String))
     assert mistake_pairs(unknown).collect().is_empty()
 
 
@@ -114,9 +112,7 @@ def test_sessions_to_target_are_rounded_up() -> None:
     [((120, 90), 0), ((120, 100), 0), ((120, 130), None), ((120, 120), None), ((1e6, 1e6 - 1), None)],
 )
 def test_a_target_is_met_or_out_of_reach(averages: Sequence[float], sessions: int | None) -> None:
-    assert (
-        rate(*((day, day, average) for day, average in enumerate(averages)))["sessions_to_target"] == sessions
-    )
+    assert rate(*((day, day, average) for day, average in enumerate(averages)))["sessions_to_target"] == sessions
 
 
 def test_one_state_has_no_slope() -> None:

@@ -29,9 +29,7 @@ from ghost_pipeline_tests.transforms.plain_ngrams import (
 
 def summaries(averages: Mapping[str, float], target: float = 600, times: int = 5) -> pl.LazyFrame:
     """Summaries with these averages, each of so many measurements."""
-    sessions = [
-        Session("s", MIDNIGHT, {(text, len(text)): [average] * times for text, average in averages.items()})
-    ]
+    sessions = [Session("s", MIDNIGHT, {(text, len(text)): [average] * times for text, average in averages.items()})]
     return ngram_speed_summaries(
         practice_sessions(sessions), session_ngram_speed(sessions), keyboards({"k1": target}), MIDNIGHT + HOUR
     )
@@ -159,9 +157,7 @@ def test_only_ngrams_of_certain_keys(keys: Collection[str] | None, found: list[s
 
 
 @pytest.mark.parametrize(("sizes", "count"), [(None, 4), ([], 0), ([3], 2), ({4}, 2)])
-def test_no_sizes_given_is_every_size_and_an_empty_list_none(
-    sizes: Collection[int] | None, count: int
-) -> None:
+def test_no_sizes_given_is_every_size_and_an_empty_list_none(sizes: Collection[int] | None, count: int) -> None:
     assert len(texts(slowest_n(EDGES, 9, "k1", "u1", ngram_sizes=sizes))) == count
 
 
@@ -227,9 +223,7 @@ def test_error_filters_come_before_the_limit() -> None:
     ("lookback", "found"),
     [(0, []), (1, []), (2, [("e", 1), ("x", 1)]), (3, [("qu", 2), ("e", 1), ("th", 1), ("x", 1)])],
 )
-def test_only_the_newest_sessions_on_the_keyboard_are_looked_at(
-    lookback: int, found: list[tuple[str, int]]
-) -> None:
+def test_only_the_newest_sessions_on_the_keyboard_are_looked_at(lookback: int, found: list[tuple[str, int]]) -> None:
     # e has no errors and still is a session; c is newer than b, which began at the same time.
     assert mistyped(lookback_distance=lookback) == found
 

@@ -80,9 +80,7 @@ def test_places_left_inside_a_session_take_its_mean() -> None:
 
 
 def test_of_sessions_at_the_same_time_the_larger_id_is_newer() -> None:
-    sessions = [
-        Session(name, MIDNIGHT, {TH: [value]}) for name, value in (("b", 7.0), ("a", 1.0), ("c", 5.0))
-    ]
+    sessions = [Session(name, MIDNIGHT, {TH: [value]}) for name, value in (("b", 7.0), ("a", 1.0), ("c", 5.0))]
     assert the_row(summaries(sessions, max_measurements=2))["decaying_average_ms"] == pytest.approx(6)
     assert the_row(summaries(sessions, max_sessions=1))["decaying_average_ms"] == 5
 
@@ -161,9 +159,7 @@ def test_the_id_depends_on_the_key_alone() -> None:
         (timedelta(hours=12), timedelta(hours=13)),
     ],
 )
-def test_a_row_is_made_and_changed_in_the_hour_of_its_session(
-    start: timedelta, end_of_hour: timedelta
-) -> None:
+def test_a_row_is_made_and_changed_in_the_hour_of_its_session(start: timedelta, end_of_hour: timedelta) -> None:
     row = the_row(summaries([Session("s", MIDNIGHT + start, {TH: [1]})]))
     assert row["created_at"] == row["last_updated"] == MIDNIGHT + end_of_hour
     assert row["last_measured"] == MIDNIGHT + start
@@ -227,9 +223,7 @@ def practice(draw: st.DrawFn) -> list[Session]:
     times = st.integers(0, 12).map(lambda halves: MIDNIGHT + halves * HOUR / 2)
     session = st.tuples(times, measured, st.sampled_from(["u1", "u2"]), st.sampled_from(["k1", "k2"]))
     names = draw(st.permutations([f"s{number:02}" for number in range(16)]))
-    return [
-        Session(name, *made) for name, made in zip(names, draw(st.lists(session, max_size=16)), strict=False)
-    ]
+    return [Session(name, *made) for name, made in zip(names, draw(st.lists(session, max_size=16)), strict=False)]
 
 
 @settings(deadline=None)
@@ -257,9 +251,7 @@ def test_summaries_are_what_the_rules_say_one_by_one(
 
 @settings(deadline=None, max_examples=40)
 @given(practice(), st.randoms(use_true_random=False), st.integers(1, 8))
-def test_the_order_of_rows_does_not_matter(
-    sessions: list[Session], random: Random, max_measurements: int
-) -> None:
+def test_the_order_of_rows_does_not_matter(sessions: list[Session], random: Random, max_measurements: int) -> None:
     sessions = [
         Session(s.session_id, s.start, {ngram: list(values) * 3 for ngram, values in s.measured.items()})
         for s in sessions

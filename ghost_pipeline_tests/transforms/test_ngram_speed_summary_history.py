@@ -20,9 +20,7 @@ TH, HE, AA = ("th", 2), ("he", 2), ("aa", 2)
 EVENING = MIDNIGHT + timedelta(hours=20)
 
 
-def state(
-    sessions: Sequence[Session], target: float = 200, *, hours: int = 0, max_sessions: int = 100
-) -> pl.LazyFrame:
+def state(sessions: Sequence[Session], target: float = 200, *, hours: int = 0, max_sessions: int = 100) -> pl.LazyFrame:
     return ngram_speed_summaries(
         practice_sessions(sessions),
         session_ngram_speed(sessions),

@@ -34,9 +34,7 @@ DAY = timedelta(days=1)
 def history(*days: Mapping[str, float], max_measurements: int = 1) -> pl.LazyFrame:
     """The history of a session a day, each with one measurement of each of these n-grams."""
     sessions = [
-        Session(
-            f"s{number}", MIDNIGHT + number * DAY, {(text, len(text)): [value] for text, value in day.items()}
-        )
+        Session(f"s{number}", MIDNIGHT + number * DAY, {(text, len(text)): [value] for text, value in day.items()})
         for number, day in enumerate(days)
     ]
 
@@ -121,9 +119,7 @@ SESSIONS = [
 
 def missing(**options: Any) -> list[tuple[str, int]]:  # noqa: ANN401 - whatever the case is about
     practised = practice_sessions(SESSIONS)
-    summary = session_ngram_summary(
-        practised, session_ngram_speed(SESSIONS), session_ngram_errors({"new": ["zz"]})
-    )
+    summary = session_ngram_summary(practised, session_ngram_speed(SESSIONS), session_ngram_errors({"new": ["zz"]}))
     arguments: dict[str, Any] = {"user_id": "u1", "keyboard_id": "k1", "target_speed_ms": 200.0} | options
     frame = missing_target_counts(summary, practised, **arguments).collect()
     assert frame.schema == MISSING_TARGET_SCHEMA

@@ -62,6 +62,4 @@ def test_it_is_the_mean_whatever_the_order_of_rows(groups: list[list[float]], ra
     ]
     frame = summary(sessions)
     assert frame.equals(summary(random.sample(shuffled, len(shuffled))))
-    assert frame["avg_ms_per_keystroke"].to_list() == pytest.approx(
-        [sum(g) / len(g) for g in groups], rel=1e-12
-    )
+    assert frame["avg_ms_per_keystroke"].to_list() == pytest.approx([sum(g) / len(g) for g in groups], rel=1e-12)

@@ -34,9 +34,7 @@ def stats_of(values: Row, *events: Row) -> Row:
 def test_all_figures_equal_the_plain_reference(world: tuple[str, list[Row], list[Row]]) -> None:
     as_of, users, events = at(world[0]), *world[1:]
     present = [row for row in users if row["created_at"] < as_of]
-    plain = [
-        plain_ghost.user_stats(row, events, as_of) for row in sorted(present, key=lambda row: row["user_id"])
-    ]
+    plain = [plain_ghost.user_stats(row, events, as_of) for row in sorted(present, key=lambda row: row["user_id"])]
     found = user_ghost_stats(users_frame(users), progress_frame(events), as_of).collect()
     assert found.select(list(plain[0]) if plain else []).to_dicts() == plain
     for metric, column in (
@@ -48,9 +46,7 @@ def test_all_figures_equal_the_plain_reference(world: tuple[str, list[Row], list
         assert found[f"{metric}_percentile_cohort"].to_list() == [
             None
             if row["cohort_id"] is None
-            else plain_ghost.percentile_rank(
-                row[column], [other[column] for other in members[row["cohort_id"]]]
-            )
+            else plain_ghost.percentile_rank(row[column], [other[column] for other in members[row["cohort_id"]]])
             for row in plain
         ]
         assert found[f"{metric}_percentile_global"].to_list() == [
@@ -87,9 +83,7 @@ def test_a_week_of_practice_has_seven_dates() -> None:
     assert (found["days_practiced"], found["current_streak"]) == (6, 8)
 
 
-@pytest.mark.parametrize(
-    ("completed_at", "active"), [("2025-02-26T12:00", True), ("2025-02-26T11:59", False)]
-)
+@pytest.mark.parametrize(("completed_at", "active"), [("2025-02-26T12:00", True), ("2025-02-26T11:59", False)])
 def test_the_fourteen_days_of_active_members_include_their_start(completed_at: str, *, active: bool) -> None:
     found = stats_of({"created_at": at("2025-01-01T00:00")}, event("u1", completed_at))
     assert found["is_active_member"] is active
@@ -118,9 +112,7 @@ def test_minutes_are_the_nearest_float_of_the_milliseconds() -> None:
     ("score", "start"),
     [(4.9, None), (5.0, "5.0"), (5.4, "5.0"), (6.3, "6.0"), (6.9, "6.5"), (7.0, None), (None, None)],
 )
-def test_the_starting_skill_is_floored_and_null_outside_the_starts(
-    score: float | None, start: str | None
-) -> None:
+def test_the_starting_skill_is_floored_and_null_outside_the_starts(score: float | None, start: str | None) -> None:
     assert stats_of({"diagnostic_score": score})["starting_skill"] == (start and Decimal(start))
 
 
@@ -130,8 +122,6 @@ def test_the_target_band_is_the_users_own() -> None:
 
 
 def test_without_users_there_is_an_empty_table() -> None:
-    found = user_ghost_stats(
-        users_frame([]), progress_frame([event("u1", "2025-03-12T11:00")]), AS_OF
-    ).collect()
+    found = user_ghost_stats(users_frame([]), progress_frame([event("u1", "2025-03-12T11:00")]), AS_OF).collect()
     assert found.height == 0
     assert found.columns[:4] == ["as_of", "snapshot_date", "snapshot_hour", "user_id"]

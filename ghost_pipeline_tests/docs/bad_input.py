@@ -1,0 +1,147 @@
+"""Every kind of bad input with what it gets: the page `docs/bad_input.md` and the tests are made from it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Row = dict[str, Any]
+
+GOOD: dict[str, Row] = {
+    "users": {"user_id": "u1", "created_at": "2025-03-01T00:00:00Z"},
+    "cohorts": {"cohort_id": "c1"},
+    "user_progress": {
+        "progress_id": "p1",
+        "user_id": "u1",
+        "task_type": "reading",
+        "completed_at": "2025-03-12T10:30:00Z",
+        "time_spent_minutes": 5,
+    },
+    "keyboards": {"keyboard_id": "k1", "user_id": "u1", "target_ms_per_keystroke": 200},
+    "practice_sessions": {
+        "session_id": "s1",
+        "user_id": "u1",
+        "keyboard_id": "k1",
+        "start_time": "2025-03-12T10:00:00Z",
+        "end_time": "2025-03-12T10:05:00Z",
+    },
+    "session_keystrokes": {
+        "session_id": "s1",
+        "key_index": 0,
+        "keystroke_time": "2025-03-12T10:00:00Z",
+        "keystroke_char": "a",
+        "expected_char": "a",
+        "text_index": 0,
+    },
+    "session_ngram_speed": {
+        "session_id": "s1",
+        "ngram_text": "th",
+        "ngram_size": 2,
+        "ngram_time_ms": 200.0,
+        "ms_per_keystroke": 100.0,
+    },
+    "session_ngram_errors": {"session_id": "s1", "ngram_text": "th", "ngram_size": 2},
+}
+"""A good row of every table; a bad one is this with some values changed."""
+
+
+@dataclass(frozen=True)
+class BadInput:
+    """One way in which a row can be wrong."""
+
+    kind: str
+    table: str
+    change: Row
+    reason: str
+
+
+_TYPES = "speaking, writing, reading, listening, vocabulary, grammar, mock_test"
+
+BAD_INPUTS: tuple[BadInput, ...] = (
+    BadInput("an id that is null", "user_progress", {"progress_id": None}, "progress_id is missing"),
+    BadInput("an id that is empty", "users", {"user_id": ""}, "user_id is missing"),
+    BadInput("an unknown task type", "user_progress", {"task_type": "podcast"}, f"task_type is not one of {_TYPES}"),
+    BadInput("no task type", "user_progress", {"task_type": None}, "task_type is missing"),
+    BadInput("no time", "user_progress", {"completed_at": None}, "completed_at is missing"),
+    BadInput("a time that is none", "user_progress", {"completed_at": "yesterday"}, "completed_at is not a time"),
+    BadInput("a day that is none", "user_progress", {"completed_at": "2025-02-30"}, "completed_at is not a time"),
+    BadInput("a bare number as a time", "users", {"created_at": 1741773600}, "created_at is not a time"),
+    BadInput("a time in another century", "users", {"created_at": "1900-01-01"}, "created_at is outside 1970 to 2199"),
+    BadInput("negative minutes", "user_progress", {"time_spent_minutes": -5}, "time_spent_minutes is below 0"),
+    BadInput(
+        "minutes that are no number",
+        "user_progress",
+        {"time_spent_minutes": "five"},
+        "time_spent_minutes is not a number",
+    ),
+    BadInput("minutes without end", "user_progress", {"time_spent_minutes": "inf"}, "time_spent_minutes is not finite"),
+    BadInput("a user that does not exist", "user_progress", {"user_id": "nobody"}, "user_id names no user"),
+    BadInput("a score above 9", "users", {"final_band_score": 9.5}, "final_band_score is outside 0 to 9"),
+    BadInput("a score below 0", "users", {"diagnostic_score": -1}, "diagnostic_score is outside 0 to 9"),
+    BadInput("a flag that is none", "users", {"cohort_excluded": "maybe"}, "cohort_excluded is neither true nor false"),
+    BadInput("the reserved cohort", "users", {"cohort_id": "global"}, "cohort_id global is reserved"),
+    BadInput("the reserved cohort", "cohorts", {"cohort_id": "global"}, "cohort_id global is reserved"),
+    BadInput(
+        "a target of 20 ms",
+        "keyboards",
+        {"target_ms_per_keystroke": 20},
+        "target_ms_per_keystroke is outside 50 to 5000",
+    ),
+    BadInput("a keyboard of nobody", "keyboards", {"user_id": "nobody"}, "user_id names no user"),
+    BadInput("a session of nobody", "practice_sessions", {"user_id": "nobody"}, "user_id names no user"),
+    BadInput("a session without an end", "practice_sessions", {"end_time": None}, "end_time is missing"),
+    BadInput(
+        "keys of an unknown session", "session_keystrokes", {"session_id": "s9"}, "session_id names no practice session"
+    ),
+    BadInput("a key index of 1.5", "session_keystrokes", {"key_index": 1.5}, "key_index is not a whole number"),
+    BadInput("a negative position", "session_keystrokes", {"text_index": -1}, "text_index is below 0"),
+    BadInput("a key without a character", "session_keystrokes", {"keystroke_char": None}, "keystroke_char is missing"),
+    BadInput("an n-gram of size 0", "session_ngram_speed", {"ngram_size": 0}, "ngram_size is outside 1 to 20"),
+    BadInput("an n-gram of size 21", "session_ngram_errors", {"ngram_size": 21}, "ngram_size is outside 1 to 20"),
+    BadInput("an n-gram without a text", "session_ngram_speed", {"ngram_text": ""}, "ngram_text is missing"),
+    BadInput(
+        "an n-gram of 51 characters",
+        "session_ngram_speed",
+        {"ngram_text": "a" * 51},
+        "ngram_text is longer than 50 characters",
+    ),
+    BadInput("a speed of 0", "session_ngram_speed", {"ms_per_keystroke": 0}, "ms_per_keystroke is not above 0"),
+    BadInput("a negative speed", "session_ngram_speed", {"ms_per_keystroke": -9}, "ms_per_keystroke is not above 0"),
+    BadInput(
+        "a speed that is no number",
+        "session_ngram_speed",
+        {"ms_per_keystroke": "nan"},
+        "ms_per_keystroke is not finite",
+    ),
+    BadInput(
+        "several faults at once",
+        "user_progress",
+        {"progress_id": None, "time_spent_minutes": -5},
+        "progress_id is missing; time_spent_minutes is below 0",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """One way in which a file can be unusable, and what the one line says after the file's path."""
+
+    kind: str
+    file: str
+    content: bytes
+    says: str
+
+
+BAD_FILES: tuple[BadFile, ...] = (
+    BadFile(
+        "a required column is missing", "cohorts.csv", b"cohort_key\nx\n", "table cohorts lacks the column cohort_id"
+    ),
+    BadFile("a truncated Parquet file", "cohorts.parquet", b"PAR1\x15\x04", "table cohorts cannot be read"),
+    BadFile("an empty file", "cohorts.csv", b"", "table cohorts cannot be read (the file is empty)"),
+    BadFile("a CSV row with too many fields", "cohorts.csv", b"cohort_id\nc1\nc2,c3\n", "table cohorts cannot be read"),
+    BadFile(
+        "a line that is no JSON",
+        "cohorts.ndjson",
+        b'{"cohort_id": "c1"}\n{"cohort_id": "c',
+        "table cohorts, line 2 is no JSON",
+    ),
+    BadFile("not UTF-8", "cohorts.csv", b"cohort_id\n\xff\xfe\n", "table cohorts cannot be read"),
+)

@@ -1,0 +1,56 @@
+"""The pages of `docs/` that are made from code; `make docs` writes them and a test compares."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ghost_pipeline.tables.documentation import GENERATED, source_page, tables_page
+from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+
+
+def bad_input_page() -> str:
+    """What each kind of bad input gets."""
+    return "\n".join(_bad_input_page())
+
+
+def _bad_input_page() -> Iterator[str]:
+    yield "# What bad input gets"
+    yield ""
+    yield GENERATED.replace("from the contracts; change those", "from the list that the tests run, too")
+    yield ""
+    yield "## A bad row"
+    yield ""
+    yield "It goes to `rejected_rows` with its table, the reason and the row itself as JSON; the good rows of the same"
+    yield "file go on."
+    yield ""
+    yield "| input | table | reason |"
+    yield "|---|---|---|"
+    for bad in BAD_INPUTS:
+        yield f"| {bad.kind} | `{bad.table}` | {bad.reason} |"
+    yield "| an id that stands twice | every table with an id but `user_progress` | … stands more than once |"
+    yield "| the same `progress_id` twice | `user_progress` | none: one event (the earliest, then fewest minutes) |"
+    yield "| an unknown time zone | `users` | none: it reads as UTC, counted in `user_ghost_stats` |"
+    yield "| a cohort that `cohorts` lacks | `users` | none: it gets its row, counted in `cohort_ghost_data` |"
+    yield "| an event before its user's journey | `user_progress` | none: not counted, a finding of `user_ghost_stats` |"
+    yield "| a session on an unknown keyboard | `practice_sessions` | none: summarised with the default target |"
+    yield ""
+    yield "## A bad file"
+    yield ""
+    yield "The run stops with exit code 1 and one line on stderr that names file, table and remedy; what was published"
+    yield "stays."
+    yield ""
+    yield "| input | the line says |"
+    yield "|---|---|"
+    for file in BAD_FILES:
+        yield f"| {file.kind} | `{file.file}: {file.says} …` |"
+    yield "| a required table is missing | `source <folder>: table users is missing, which the ghost half needs …` |"
+    yield "| two files for one table | `source <folder>: table users is there more than once (users.parquet, users.csv) …` |"
+    yield ""
+
+
+PAGES = {"tables.md": tables_page, "source.md": source_page, "bad_input.md": bad_input_page}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), encoding="utf-8")

@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ghost_pipeline.assets.step import Resources
+from ghost_pipeline.definitions import STEPS
+from ghost_pipeline.errors import SourceError
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.sources.files import FileSource
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.tables.contract import Partitioning
+from ghost_pipeline.tables.raw import RAW_CONTRACTS, REJECTED_ROWS, SOURCE_TABLES
+from ghost_pipeline.windows import Hour
+from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS, GOOD, BadFile, BadInput
+
+HOUR = Hour.from_key("2025-03-12-11:00")
+
+
+def take_in(folder: Path, *bad: BadInput) -> Lake:
+    source = folder / "source"
+    source.mkdir()
+    for name, good in GOOD.items():
+        rows = [good, *({**good, **_other_id(name, number), **one.change} for number, one in _of(name, bad))]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (source / f"{name}.ndjson").write_text(text, encoding="utf-8")
+    settings = Settings.load(source=str(source), data=folder / "data")
+    resources = Resources(settings, Lake(settings.lake))
+    for step in STEPS:
+        if step.contract.partitioning is not Partitioning.MONTH:
+            step.body(resources, HOUR)  # type: ignore[arg-type]
+    return resources.lake
+
+
+def _of(table: str, bad: tuple[BadInput, ...]) -> list[tuple[int, BadInput]]:
+    return [(number, one) for number, one in enumerate(bad) if one.table == table]
+
+
+def _other_id(table: str, number: int) -> dict[str, object]:
+    key = SOURCE_TABLES[table].key
+    if table == "session_keystrokes":
+        return {"key_index": number + 1}
+    return {key[0]: f"{key[0]}-{number}"} if key else {}
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    return take_in(tmp_path_factory.mktemp("bad"), *BAD_INPUTS)
+
+
+@pytest.mark.parametrize("bad", BAD_INPUTS, ids=lambda bad: f"{bad.table}-{bad.kind}")
+def test_a_bad_row_is_set_aside_with_its_reason(bad: BadInput, lake: Lake) -> None:
+    alike = [one for one in BAD_INPUTS if (one.table, one.reason) == (bad.table, bad.reason)]
+    rejected = lake.scan(REJECTED_ROWS).filter(source_table=bad.table, reason=bad.reason).collect()
+    rows = [json.loads(row) for row in rejected["row"]]
+    assert len(rows) == len(alike)
+    texts = {name: value for name, value in bad.change.items() if isinstance(value, str)}
+    assert any(texts.items() <= row.items() for row in rows)
+
+
+def test_nothing_else_is_set_aside(lake: Lake) -> None:
+    assert lake.scan(REJECTED_ROWS).select(pl.len()).collect().item() == len(BAD_INPUTS)
+
+
+def test_the_good_rows_of_the_same_files_go_on(lake: Lake, tmp_path: Path) -> None:
+    good = take_in(tmp_path)
+    for contract in RAW_CONTRACTS.values():
+        assert lake.scan(contract).collect().equals(good.scan(contract).collect()), contract.name
+        assert good.scan(contract).collect().height > 0
+
+
+@pytest.mark.parametrize("bad", BAD_FILES, ids=lambda bad: bad.kind)
+def test_a_bad_file_is_one_clear_error(bad: BadFile, tmp_path: Path) -> None:
+    (tmp_path / bad.file).write_bytes(bad.content)
+    with pytest.raises(SourceError) as raised:
+        FileSource(tmp_path).scan(SOURCE_TABLES["cohorts"]).collect()
+    assert str(raised.value).startswith(f"{tmp_path / bad.file}: {bad.says}")
