@@ -89,7 +89,7 @@ def settings_command(*, as_json: bool) -> None:
         {
             "variable": f"GHOST_{name.upper()}",
             "value": values[name],
-            "set": f"GHOST_{name.upper()}" in os.environ,
+            "set": bool(os.environ.get(f"GHOST_{name.upper()}")),
             "description": field.description,
         }
         for name, field in Settings.model_fields.items()
@@ -98,7 +98,7 @@ def settings_command(*, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
-        value = ",".join(row["value"]) if isinstance(row["value"], list) else row["value"]
+        value = ",".join(map(str, row["value"])) if isinstance(row["value"], list) else row["value"]
         click.echo(f"{row['variable']}={value if value is not None else ''}{'' if row['set'] else '  (default)'}")
         click.echo(f"    {row['description']}")
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from ghost_pipeline.assets.achievers import ACHIEVER_STEPS
 from ghost_pipeline.assets.ghost import GHOST_STEPS
 from ghost_pipeline.assets.ngrams import NGRAM_STEPS
 from ghost_pipeline.assets.operations import OPERATIONS_STEPS, published_database
@@ -19,7 +20,7 @@ from ghost_pipeline.settings import Settings
 for _parameter in ("backfill_policy", "include_sources"):
     warnings.filterwarnings("ignore", f"Parameter `{_parameter}`", dg.BetaWarning)
 
-STEPS = (*RAW_STEPS, *GHOST_STEPS, *NGRAM_STEPS, *OPERATIONS_STEPS)
+STEPS = (*RAW_STEPS, *GHOST_STEPS, *ACHIEVER_STEPS, *NGRAM_STEPS, *OPERATIONS_STEPS)
 """Every table of the lake that has an asset."""
 
 

@@ -11,7 +11,9 @@ from typing import TextIO
 import dagster as dg
 
 from ghost_pipeline.definitions import STEPS, build_defs
+from ghost_pipeline.errors import LakeError, UnknownTimeError
 from ghost_pipeline.jobs import HOURLY, MONTHLY
+from ghost_pipeline.partitions import Partitions
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import halves, require_half
@@ -35,12 +37,22 @@ def prepare_dagster_home(settings: Settings) -> Path:
 
     It is made where it is missing, with a `dagster.yaml` that turns telemetry off, and `DAGSTER_HOME` is set
     for this process and the ones it starts.
+
+    Raises:
+        LakeError: it cannot be written.
+
     """
     home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home).absolute()
-    home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
-    if not config.exists():
-        config.write_text(DAGSTER_YAML, encoding="utf-8")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not config.exists():
+            config.write_text(DAGSTER_YAML, encoding="utf-8")
+    except OSError as error:
+        raise LakeError(
+            f"{home}: Dagster's records cannot be written ({error.strerror or error}). Set GHOST_DATA, or DAGSTER_HOME, "
+            f"to a folder that can be written, then run again",
+        ) from error
     os.environ["DAGSTER_HOME"] = str(home)
     return home
 
@@ -75,12 +87,13 @@ def materialize(settings: Settings, as_of: datetime, chosen: Half | None = None,
 
     """
     hour, month = Hour.ending_at(as_of), Month.newest_complete(as_of)
+    settings = _reaching(settings, min(hour.start, month.start))
+    _require_closed(settings, hour)
     source = open_source(settings.source)
     if chosen:
         require_half(source, chosen)
     selected = {chosen} if chosen else halves(source)
     prepare_dagster_home(settings)
-    settings = _reaching(settings, min(hour.start, month.start))
     defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
     with dg.DagsterInstance.get() as instance:
         out.write(f"hour {hour.key}\n")
@@ -95,6 +108,13 @@ def _reaching(settings: Settings, start: datetime) -> Settings:
     if settings.partitions_start <= start:
         return settings
     return settings.model_copy(update={"partitions_start": Month.containing(start).start})
+
+
+def _require_closed(settings: Settings, hour: Hour) -> None:
+    if not Partitions.from_settings(settings).hourly.has_partition_key(hour.key):
+        raise UnknownTimeError(
+            f"hour {hour.key}: has not ended yet, and Dagster runs an hour when it is over. Name an earlier --as-of",
+        )
 
 
 def _selection(chosen: set[Half], *, monthly: bool) -> list[str]:

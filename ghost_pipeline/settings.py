@@ -16,6 +16,7 @@ from ghost_pipeline.errors import SettingsError
 
 MAX_SCORE = Decimal(9)
 MAX_NGRAM_SIZE = 20
+MAX_LOOKBACK_HOURS = 10 * 366 * 24
 
 
 def _split(value: object) -> object:
@@ -29,7 +30,7 @@ Score = TypeVar("Score", Decimal, int)
 class Settings(BaseSettings):
     """All settings; the environment variable of a field is `GHOST_` and its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="GHOST_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="GHOST_", env_ignore_empty=True, frozen=True, extra="forbid")
 
     source: str | None = Field(
         default=None,
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     lookback_hours: int = Field(
         default=48,
         ge=1,
+        le=MAX_LOOKBACK_HOURS,
         description="Hours before as_of that every hourly run reads again, for late and changed events",
     )
     bands: Annotated[tuple[Decimal, ...], NoDecode, CommaSeparated] = Field(
@@ -70,6 +72,21 @@ class Settings(BaseSettings):
         default=50,
         ge=1,
         description="Achievers that a benchmark row needs; a row with fewer does not exist (G5.3)",
+    )
+    streak_thresholds: Annotated[tuple[int, ...], NoDecode, CommaSeparated] = Field(
+        default=(3, 5, 7, 14, 30),
+        description="Days that the longest streak is compared with in ghost_streak_shares (G6)",
+    )
+    benchmark_move_percent: int = Field(
+        default=20,
+        ge=1,
+        description="A published benchmark that moves by more than this from month to month makes a check warn",
+    )
+    shards: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="Parts of the users in which a month is computed: more parts, less memory, the same bytes",
     )
     decay_factor: float = Field(
         default=0.9,
@@ -132,6 +149,14 @@ class Settings(BaseSettings):
         for value in values:
             if not 0 < value < 100:  # noqa: PLR2004 - percent
                 raise ValueError(f"{value} is not between 1 and 99")
+        return _ascending(values)
+
+    @field_validator("streak_thresholds")
+    @classmethod
+    def _check_thresholds(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        for value in values:
+            if value < 1:
+                raise ValueError(f"{value} is not a number of days")
         return _ascending(values)
 
     @field_validator("partitions_start")

@@ -6,7 +6,10 @@ import polars as pl
 
 
 def as_table(frame: pl.DataFrame) -> str:
-    """A frame as aligned columns: numbers to the right, instants in UTC, null as an empty cell."""
+    """A frame as aligned columns: numbers to the right, instants in UTC, null as an empty cell.
+
+    What would move the cursor (a typed backspace, a line break) is shown by its escape.
+    """
     cells = [frame.columns, *([_cell(value) for value in row] for row in frame.iter_rows())]
     widths = [max(len(row[index]) for row in cells) for index in range(frame.width)]
     right = [dtype.is_numeric() for dtype in frame.dtypes]
@@ -25,4 +28,4 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".") + "Z"
-    return str(value)
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(value))

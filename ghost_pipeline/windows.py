@@ -14,6 +14,10 @@ HOUR = timedelta(hours=1)
 HOUR_KEY_FORMAT = "%Y-%m-%d-%H:%M"
 MONTH_KEY_FORMAT = "%Y-%m"
 
+FIRST_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_INSTANT = datetime(2200, 1, 1, tzinfo=UTC)
+"""Exclusive. What lies outside of both is a mistake of a unit or of typing."""
+
 
 @dataclass(frozen=True, order=True)
 class Hour:
@@ -107,17 +111,21 @@ def parse_as_of(text: str) -> datetime:
     """The instant that a person typed: ISO 8601, UTC where it names no zone, on a full hour.
 
     Raises:
-        UnknownTimeError: the text is no time, or lies within an hour.
+        UnknownTimeError: the text is no time, lies within an hour, or far outside of anything that was recorded.
 
     """
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError as error:
+        instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise UnknownTimeError(f"as of {text!r}: not a time; write it like 2025-03-12T12:00Z") from error
-    instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    if not FIRST_INSTANT < instant < LAST_INSTANT:
+        raise UnknownTimeError(
+            f"as of {text!r}: outside {FIRST_INSTANT.year} to {LAST_INSTANT.year - 1}; write it like 2025-03-12T12:00Z",
+        )
     if instant != _floor(instant):
         raise UnknownTimeError(
-            f"as of {text!r}: not a full hour; partitions end at full hours, the nearest is "
+            f"as of {text!r}: not a full hour; partitions end at full hours, the last one before it is "
             f"{_floor(instant):%Y-%m-%dT%H:%MZ}",
         )
     return instant

@@ -1,16 +1,15 @@
-"""Assets of the ghost half, computed from scratch at `as_of`."""
+"""Hourly assets of the ghost half, computed from scratch at `as_of`."""
 
 from ghost_pipeline.assets.step import Outcome, Resources, Step, count
-from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS, USER_GHOST_STATS
+from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.tables.raw import COHORTS, USER_PROGRESS, USERS
 from ghost_pipeline.transforms.activity import events_before_creation
 from ghost_pipeline.transforms.cohort_ghost_data import cohort_ghost_data
-from ghost_pipeline.transforms.ghost_benchmarks import ghost_benchmarks
 from ghost_pipeline.transforms.local_time import unknown_timezones
 from ghost_pipeline.transforms.unknown_cohorts import unknown_cohorts
 from ghost_pipeline.transforms.user_ghost_stats import user_ghost_stats
 from ghost_pipeline.transforms.versions import users_at
-from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline.windows import Hour
 
 
 def materialize_user_ghost_stats(resources: Resources, hour: Hour) -> Outcome:
@@ -43,26 +42,7 @@ def materialize_cohort_ghost_data(resources: Resources, hour: Hour) -> Outcome:
     )
 
 
-def materialize_ghost_benchmarks(resources: Resources, month: Month) -> Outcome:
-    """What achievers had done by each day of their journey, at the end of the month (G5)."""
-    lake, settings = resources.lake, resources.settings
-    benchmarks = ghost_benchmarks(
-        users_at(lake.scan(USERS), month.as_of).collect().lazy(),
-        lake.read_until(USER_PROGRESS, month.as_of),
-        month.as_of,
-        bands=settings.bands,
-        starts=settings.starting_skills,
-        days=settings.benchmark_days,
-        percentiles=settings.success_percentiles,
-        min_sample=settings.min_sample,
-    ).collect()
-    lake.write(GHOST_BENCHMARKS, month, benchmarks)
-    cells = benchmarks.select("population", "target_band", "starting_skill").unique().height
-    return Outcome(rows=benchmarks.height, metadata={"cells": cells}, sample=benchmarks)
-
-
 GHOST_STEPS = (
     Step(USER_GHOST_STATS, (USERS, USER_PROGRESS), materialize_user_ghost_stats),
     Step(COHORT_GHOST_DATA, (USER_GHOST_STATS, COHORTS), materialize_cohort_ghost_data),
-    Step(GHOST_BENCHMARKS, (USERS, USER_PROGRESS), materialize_ghost_benchmarks),
 )

@@ -5,7 +5,7 @@ assets share is added here once, from the contract: name, group, kinds, column s
 partitions of a run, the `structure` and `coverage` checks, row counts and a preview.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -23,6 +23,7 @@ from ghost_pipeline.windows import Hour, Month
 
 OWNER = "team:data-platform"
 PREVIEW_ROWS = 5
+WARNINGS_SHOWN = 5
 HOURS_PER_RUN = 24
 """A backfill of a range runs as one run per so many hours: a process per hour would cost 2 to 9 s each."""
 
@@ -65,8 +66,10 @@ class Outcome:
     """Rows of the partition."""
     findings: Mapping[str, int] = field(default_factory=dict)
     """Things that a person should look at, with their number; any above 0 makes `coverage` warn."""
-    metadata: Mapping[str, int] = field(default_factory=dict)
-    """Further counts."""
+    metadata: Mapping[str, int | str | dg.MetadataValue] = field(default_factory=dict)
+    """Further counts, texts and pictures; nothing that names a person."""
+    warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """For each of the step's own checks what it warns of; none is a pass."""
     sample: pl.DataFrame | None = None
     """Rows to preview; personal columns are left out."""
 
@@ -78,6 +81,8 @@ class Step:
     contract: Contract
     upstream: tuple[Contract, ...]
     body: Callable[[Resources, Hour], Outcome] | Callable[[Resources, Month], Outcome]
+    checks: Mapping[str, str] = field(default_factory=dict)
+    """Further checks of this table by name, each with what it says; they warn and never block."""
     kinds: frozenset[str] = frozenset({"polars", "parquet"})
 
     def asset(self, partitions: Partitions) -> dg.AssetsDefinition:
@@ -111,6 +116,10 @@ class Step:
                     asset=contract.name,
                     description="Warns where rows were rejected or something in the source does not fit together.",
                 ),
+                *(
+                    dg.AssetCheckSpec(name, asset=contract.name, description=description)
+                    for name, description in self.checks.items()
+                ),
             ],
         )
         def table(context: dg.AssetExecutionContext, resources: dg.ResourceParam[Resources]) -> Iterator[object]:
@@ -126,6 +135,7 @@ class Step:
                 raise
             yield _structure(outcomes)
             yield _coverage(outcomes)
+            yield from (_warned(name, outcomes) for name in self.checks)
             yield dg.MaterializeResult(metadata=_metadata(outcomes))
 
         return table
@@ -155,16 +165,22 @@ def column_schema(contract: Contract) -> dg.TableSchema:
 
 def preview(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
     """A few rows as a Markdown table, without the columns that name a person."""
-    shown = frame.drop(PERSONAL_COLUMNS & set(frame.columns)).head(PREVIEW_ROWS)
+    return markdown_table(frame.drop(PERSONAL_COLUMNS & set(frame.columns)).head(PREVIEW_ROWS))
+
+
+def markdown_table(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """All rows as a Markdown table; the caller has seen to it that no column names a person."""
     lines = [
-        "| " + " | ".join(shown.columns) + " |",
-        "|" + "---|" * shown.width,
-        *("| " + " | ".join(_cell(value) for value in row) + " |" for row in shown.iter_rows()),
+        "| " + " | ".join(frame.columns) + " |",
+        "|" + "---|" * frame.width,
+        *("| " + " | ".join(_cell(value) for value in row) + " |" for row in frame.iter_rows()),
     ]
     return dg.MetadataValue.md("\n".join(lines))
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return ""
     return repr(value)[1:-1].replace("|", "\\|") if isinstance(value, str) else str(value)
 
 
@@ -186,9 +202,21 @@ def _coverage(outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
     )
 
 
-def _metadata(outcomes: Mapping[str, Outcome]) -> dict[str, int | str | dg.MarkdownMetadataValue]:
+def _warned(name: str, outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
     newest = outcomes[max(outcomes)]
-    metadata: dict[str, int | str | dg.MarkdownMetadataValue] = {
+    warned = newest.warnings.get(name, ())
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=not warned,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(warned[:WARNINGS_SHOWN]),
+        metadata={"partition": max(outcomes), "warnings": len(warned)},
+    )
+
+
+def _metadata(outcomes: Mapping[str, Outcome]) -> dict[str, int | str | dg.MetadataValue]:
+    newest = outcomes[max(outcomes)]
+    metadata: dict[str, int | str | dg.MetadataValue] = {
         "dagster/partition_row_count": newest.rows,
         "partitions": _names(outcomes),
         **newest.metadata,

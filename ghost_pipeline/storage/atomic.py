@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -33,6 +33,8 @@ class Replacements:
         """
         self._staging.mkdir(parents=True, exist_ok=True)
         temporary = self._staging / f"{_owner()}-{next(_numbers)}{target.suffix}.tmp"
+        # A restarted container has the host name, the process ids and the numbers of the one before it.
+        _remove(temporary)
         self._staged.append((temporary, target))
         return temporary
 
@@ -50,9 +52,10 @@ class Replacements:
         self._staged = []
 
     def discard(self) -> None:
-        """Remove what was staged and not committed."""
+        """Remove what was staged and not committed; where that fails, the next run clears it."""
         for temporary, _ in self._staged:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                _remove(temporary)
 
 
 @contextmanager
@@ -77,15 +80,23 @@ def replacing(root: Path) -> Iterator[Replacements]:
 
 
 def clear_leftovers(root: Path) -> None:
-    """Remove the temporary files that a killed process of this machine left behind."""
-    staging = root / STAGING
-    if not staging.is_dir():
-        return
-    for file in staging.iterdir():
-        host, _, rest = file.name.rpartition("@")
-        process = rest.split("-", 1)[0]
-        if host == socket.gethostname() and process.isdigit() and not _alive(int(process)):
-            file.unlink(missing_ok=True)
+    """Remove the temporary files that a killed process of this machine left behind.
+
+    What cannot be removed, because this process may only read, stays: it is in nobody's way.
+    """
+    with suppress(OSError):
+        for file in (root / STAGING).iterdir():
+            host, _, rest = file.name.rpartition("@")
+            process = rest.split("-", 1)[0]
+            if host == socket.gethostname() and process.isdecimal() and not _alive(int(process)):
+                with suppress(OSError):
+                    file.unlink()
+
+
+def _remove(temporary: Path) -> None:
+    """Remove a temporary file and the log that DuckDB keeps beside a database."""
+    for file in (temporary, temporary.with_name(f"{temporary.name}.wal")):
+        file.unlink(missing_ok=True)
 
 
 def _owner() -> str:
@@ -95,7 +106,7 @@ def _owner() -> str:
 def _alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -182,6 +182,15 @@ class Lake:
             LakeError: hours are missing between the first one and `as_of`; names them.
 
         """
+        return self.scan_until(contract, as_of).collect().lazy()
+
+    def scan_until(self, contract: Contract, as_of: datetime) -> pl.LazyFrame:
+        """Every row of an hourly event table that happened before `as_of`, for a plan that uses it once.
+
+        Raises:
+            LakeError: hours are missing between the first one and `as_of`; names them.
+
+        """
         written = [hour for hour in self.hours(contract) if hour.as_of <= as_of]
         missing = _missing(written, as_of)
         if missing:
@@ -191,7 +200,7 @@ class Lake:
                 f"{as_of:%Y-%m-%dT%H:%MZ} are not in the lake ({shown}). Materialize {contract.name} for the hour "
                 f"that ends then, or for a later one: it fills them in",
             )
-        return self.scan(contract, written).collect().lazy()
+        return self.scan(contract, written)
 
     def complete_until(self, contract: Contract) -> datetime | None:
         """The end of the hours of an event table that are there without a gap; None for an empty table."""

@@ -15,7 +15,8 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from ghost_pipeline.errors import PublishError
-from ghost_pipeline.storage.atomic import replacing
+from ghost_pipeline.storage.atomic import clear_leftovers, replacing
+from ghost_pipeline.storage.duckdb_paths import exact, literal
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.tables.contract import Contract, Partitioning, duckdb_ddl, duckdb_indexes
@@ -44,10 +45,12 @@ def publish(lake: Lake, database: Path) -> list[PublishedTable]:
     Current state comes from the newest partition of each table, monthly tables with all their months.
 
     Raises:
-        PublishError: it cannot be built or replaced; the one before stays.
+        PublishError: it cannot be built; the one before stays.
+        LakeError: it cannot be written; the one before stays.
 
     """
     with _lock(database.with_name(f".{database.name}.lock")):
+        clear_leftovers(database.parent)
         try:
             with replacing(database.parent) as replacements:
                 return _build(lake, replacements.add(database))
@@ -62,7 +65,7 @@ def _build(lake: Lake, target: Path) -> list[PublishedTable]:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-        connection.execute(f"ATTACH '{_escaped(target)}' AS published (STORAGE_VERSION '{STORAGE_VERSION}')")
+        connection.execute(f"ATTACH {literal(str(target))} AS published (STORAGE_VERSION '{STORAGE_VERSION}')")
         info = [_fill(connection, lake, contract) for contract in CONTRACTS.values() if contract.published]
         for statement in duckdb_ddl(TABLE_INFO, f"published.{TABLE_INFO.name}"):
             connection.execute(statement)
@@ -84,7 +87,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake, contract: Contract)
         order = f" ORDER BY {', '.join(contract.primary_key)}" if contract.primary_key else ""
         connection.execute(
             f"INSERT INTO {relation} SELECT {names} FROM read_parquet(?, hive_partitioning = false){order}",  # noqa: S608
-            [[str(file) for file in files]],
+            [[exact(file) for file in files]],
         )
     for statement in duckdb_indexes(contract, relation):
         connection.execute(statement)
@@ -108,15 +111,20 @@ def _inputs(lake: Lake, contract: Contract) -> tuple[list[Path], datetime | None
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
     """Let one process publish at a time; the operating system frees the lock of one that dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=LOCK_SECONDS)
     try:
-        with FileLock(path, timeout=LOCK_SECONDS):
-            yield
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout as error:
         raise PublishError(
             f"{path}: another run has been publishing for {LOCK_SECONDS} s. Wait for it, or stop it, and run again",
         ) from error
-
-
-def _escaped(path: Path) -> str:
-    return str(path).replace("'", "''")
+    except OSError as error:
+        raise PublishError(
+            f"{path}: cannot be written ({error.strerror or error}). Make {path.parent} a folder that can be written, "
+            f"then run again",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,23 +1,32 @@
 """SQL over the published database and the lake, for people and for tests."""
 
+import re
 from pathlib import Path
 
 import duckdb
 import polars as pl
+from duckdb import StatementType
 
 from ghost_pipeline.errors import PublishError
+from ghost_pipeline.storage.duckdb_paths import exact, literal
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.tables.contract import duckdb_type
+
+_READING = {StatementType.SELECT, StatementType.MULTI}
+"""Kinds of statement that write nothing. A PIVOT is a MULTI; an EXPLAIN ANALYZE would run whatever it explains."""
+_NOT_SHOWN = re.compile(r"\b(INTERVAL|BLOB|BIT)\b")
 
 
 def query(sql: str, database: Path, lake: Lake) -> pl.DataFrame:
     """Run one statement over the published tables and a view `lake.<table>` for every table of the lake.
 
-    The published database is attached read-only, so a query never keeps a run from publishing.
+    The published database is attached read-only, so a query never keeps a run from publishing; and only a statement that
+    reads is run, so that a `COPY ... TO` does not write over the file either.
 
     Raises:
-        PublishError: there is neither database nor lake, or the statement is wrong.
+        PublishError: there is neither database nor lake, or the statement is wrong, writes, or gives what polars has
+            no type for.
 
     """
     if not database.exists() and not lake.root.exists():
@@ -33,19 +42,36 @@ def query(sql: str, database: Path, lake: Lake) -> pl.DataFrame:
             for statement in _lake_views(lake):
                 connection.execute(statement)
             if database.exists():
-                connection.execute(f"ATTACH {_literal(database)} AS published (READ_ONLY)")
+                connection.execute(f"ATTACH {literal(str(database))} AS published (READ_ONLY)")
                 connection.execute("USE published")
-            frame: pl.DataFrame = connection.sql(sql).pl()
+            _require_reading(sql, connection)
+            relation = connection.sql(sql)
+            _require_shown(relation)
+            frame: pl.DataFrame = relation.pl()
             return frame
     except duckdb.Error as error:
         raise PublishError(f"query: {' '.join(str(error).split())}") from error
+
+
+def _require_reading(sql: str, connection: duckdb.DuckDBPyConnection) -> None:
+    """Refuse everything but one statement that gives rows and writes nothing."""
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type not in _READING:
+        raise PublishError("query: not one statement that reads. Write one SELECT, FROM, SHOW, DESCRIBE or SUMMARIZE")
+
+
+def _require_shown(relation: duckdb.DuckDBPyRelation) -> None:
+    """Refuse columns for which polars, or JSON, has no type: a difference of two times is one."""
+    for name, dtype in zip(relation.columns, relation.types, strict=True):
+        if _NOT_SHOWN.search(str(dtype)):
+            raise PublishError(f"query: column {name} is of type {dtype}. Cast it, for example to VARCHAR")
 
 
 def _lake_views(lake: Lake) -> list[str]:
     statements = []
     for contract in CONTRACTS.values():
         if lake.files(contract):
-            pattern = _literal(lake.root / contract.name / "**" / "*.parquet")
+            pattern = literal(f"{exact(lake.root / contract.name)}/**/*.parquet")
             body = f"SELECT * FROM read_parquet({pattern}, hive_partitioning = false)"  # noqa: S608 - our own names
         else:
             columns = (
@@ -54,7 +80,3 @@ def _lake_views(lake: Lake) -> list[str]:
             body = f"SELECT {', '.join(columns)} WHERE false"
         statements.append(f"CREATE VIEW lake.{contract.name} AS {body}")
     return statements
-
-
-def _literal(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

@@ -1,11 +1,8 @@
 """Column types that several tables share, so that an instant or an id is the same everywhere."""
 
-from datetime import UTC, datetime
-
 import dataframely as dy
 
-FIRST_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
-LAST_INSTANT = datetime(2200, 1, 1, tzinfo=UTC)
+from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 
 def identifier(description: str, *, primary_key: bool = False, nullable: bool = False) -> dy.String:

@@ -9,6 +9,18 @@ from ghost_pipeline.tables.raw import SOURCE_TABLES, Half, Kind, SourceColumn, S
 
 GENERATED = "<!-- Written by `make docs` from the contracts; change those. -->"
 
+_SOURCE_INTRODUCTION = """\
+A source is a folder with a file per table, `<table>.parquet`, `<table>.csv` or `<table>.ndjson`, or a folder
+`<table>/` of Parquet files, in hive partitions or not. Columns that are not listed here are ignored. `?` marks a
+column that may be null or absent, and a table that may be absent.
+
+Ids are text; numbers and UUIDs are taken as their text. Times are instants: with a zone they are converted to UTC,
+without one they are UTC. In CSV and NDJSON they are ISO 8601 (`2025-03-12T11:59:00.5+01:00`); a bare number is no
+time, because it could be seconds, milliseconds or microseconds.
+
+Either half may be absent: `cohorts` and `user_progress`, or `keyboards`, `practice_sessions` and the rows of
+sessions. `users` is always needed."""
+
 
 def tables_page() -> str:
     """Every table of the lake and the published database, with its columns."""
@@ -54,16 +66,7 @@ def _source_page() -> Iterator[str]:
     yield ""
     yield GENERATED
     yield ""
-    yield "A source is a folder with a file per table, `<table>.parquet`, `<table>.csv` or `<table>.ndjson`, or a folder"
-    yield "`<table>/` of Parquet files, in hive partitions or not. Columns that are not listed here are ignored. `?` marks"
-    yield "a column that may be null or absent, and a table that may be absent."
-    yield ""
-    yield "Ids are text; numbers and UUIDs are taken as their text. Times are instants: with a zone they are converted to"
-    yield "UTC, without one they are UTC. In CSV and NDJSON they are ISO 8601 (`2025-03-12T11:59:00.5+01:00`); a bare"
-    yield "number is no time, because it could be seconds, milliseconds or microseconds."
-    yield ""
-    yield "Either half may be absent: `cohorts` and `user_progress`, or `keyboards`, `practice_sessions` and the rows of"
-    yield "sessions. `users` is always needed."
+    yield _SOURCE_INTRODUCTION
     for table in SOURCE_TABLES.values():
         yield from _source_table(table)
     yield ""

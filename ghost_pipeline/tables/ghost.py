@@ -1,6 +1,7 @@
 """Contracts of the ghost half: figures of users, cohorts and of people who reached their band."""
 
 import dataframely as dy
+import polars as pl
 
 from ghost_pipeline.tables.cohort_metrics import COHORT_METRICS
 from ghost_pipeline.tables.columns import as_of_column, count, identifier, instant, row_id, small
@@ -113,6 +114,45 @@ class GhostBenchmarks(dy.Schema):
     updated_at = instant("as_of at which the row was last written (G1.10)")
 
 
+class GhostStreakShares(dy.Schema):
+    """How many of the people who reached a band kept up a streak of so many days (G6)."""
+
+    id = row_id("target_band, starting_skill, streak_threshold, month")
+    target_band = dy.Decimal(2, 1, description="Achievers of at least this band")
+    starting_skill = dy.Decimal(
+        2, 1, nullable=True, description="Lower end of the half band of their start; null for all starts together"
+    )
+    streak_threshold = dy.Int32(min=1, description="k: the days that the longest streak has to reach")
+    sample_size = small("Achievers that the share is taken over", low=1)
+    percentage = small("Share of them, rounded half away from zero", high=PERCENT)
+    month = dy.String(regex=r"^\d{4}-\d{2}$", description="The month, such as 2025-02 (G5.5)")
+    as_of = as_of_column()
+    created_at = instant("as_of at which the row was first written (G1.10)")
+    updated_at = instant("as_of at which the row was last written (G1.10)")
+
+    @dy.rule()
+    def one_share_per_key(cls) -> pl.Expr:  # noqa: N805 - dataframely's rules are class methods
+        """The key holds a null, which no primary key may."""
+        return pl.len().over("target_band", "starting_skill", "streak_threshold", "month") == 1
+
+
+class GhostFastestImprovers(dy.Schema):
+    """How long those practised a day who improved fastest, by starting skill (G6)."""
+
+    id = row_id("starting_skill, month")
+    starting_skill = dy.Decimal(
+        2, 1, primary_key=True, description="Lower end of the half band of the diagnostic score (G5.1)"
+    )
+    sample_size = small("Achievers of at least the lowest band, of whom the fastest quarter is taken", low=1)
+    minutes_per_day = dy.Decimal(
+        18, 1, min=0, description="Mean over that quarter of minutes before the result / days to the result"
+    )
+    month = dy.String(regex=r"^\d{4}-\d{2}$", primary_key=True, description="The month, such as 2025-02 (G5.5)")
+    as_of = as_of_column()
+    created_at = instant("as_of at which the row was first written (G1.10)")
+    updated_at = instant("as_of at which the row was last written (G1.10)")
+
+
 USER_GHOST_STATS = Contract(
     name="user_ghost_stats",
     schema=UserGhostStats,
@@ -139,4 +179,30 @@ GHOST_BENCHMARKS = Contract(
     indexes=(("target_band", "starting_skill", "day_number"),),
 )
 
-GHOST_CONTRACTS = {contract.name: contract for contract in (USER_GHOST_STATS, COHORT_GHOST_DATA, GHOST_BENCHMARKS)}
+GHOST_STREAK_SHARES = Contract(
+    name="ghost_streak_shares",
+    schema=GhostStreakShares,
+    layer=Layer.GHOST,
+    partitioning=Partitioning.MONTH,
+    grain="one band, start (or all starts) and threshold with enough achievers, at the end of a month",
+    published=True,
+)
+GHOST_FASTEST_IMPROVERS = Contract(
+    name="ghost_fastest_improvers",
+    schema=GhostFastestImprovers,
+    layer=Layer.GHOST,
+    partitioning=Partitioning.MONTH,
+    grain="one starting skill with enough achievers, at the end of a month",
+    published=True,
+)
+
+GHOST_CONTRACTS = {
+    contract.name: contract
+    for contract in (
+        USER_GHOST_STATS,
+        COHORT_GHOST_DATA,
+        GHOST_BENCHMARKS,
+        GHOST_STREAK_SHARES,
+        GHOST_FASTEST_IMPROVERS,
+    )
+}

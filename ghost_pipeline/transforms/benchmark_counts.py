@@ -26,7 +26,7 @@ from ghost_pipeline.transforms.achievers import (
     edges_within,
     starting_skill,
 )
-from ghost_pipeline.transforms.activity import MODULE_TYPES, counted_events_of, present_users
+from ghost_pipeline.transforms.activity import MODULE_TYPES, counted_events, present_users
 from ghost_pipeline.transforms.local_time import local_date
 
 DEFAULT_DAYS = 90
@@ -209,7 +209,7 @@ def _events(members: pl.DataFrame, progress: pl.LazyFrame, as_of: datetime, days
         kind = pl.when(pl.col("task_type") == task_type).then(pl.lit(number, dtype=pl.UInt8)).otherwise(kind)
     calendars = members.lazy().select("user_id", "timezone", "created_date", "block", "slot")
     return (
-        counted_events_of(calendars, progress, as_of)
+        counted_events(calendars, progress, as_of)
         .filter(pl.col("journey_day") <= days)
         .select(
             "slot",

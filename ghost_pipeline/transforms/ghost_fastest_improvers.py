@@ -17,7 +17,7 @@ from ghost_pipeline.transforms.achievers import (
     reaches,
     starting_skill,
 )
-from ghost_pipeline.transforms.activity import counted_events_of, present_users
+from ghost_pipeline.transforms.activity import counted_events, present_users
 from ghost_pipeline.transforms.identity import row_id
 from ghost_pipeline.transforms.rounding import decimal_ratio
 from ghost_pipeline.transforms.user_ghost_stats import MILLISECONDS_PER_MINUTE
@@ -73,20 +73,17 @@ def improvers(
         reaches("final_band_score", min(bands)),
         pl.col("final_band_at") > pl.col("created_at"),
     )
+    calendars = members.select("user_id", "user_number", "timezone", "created_date", "final_band_at")
     practice = (
-        counted_events_of(
-            members.select("user_id", "timezone", "created_date", "final_band_at"),
-            progress,
-            as_of,
-        )
+        counted_events(calendars, progress, as_of)
         .filter("is_task", pl.col("completed_at") < pl.col("final_band_at"))
-        .group_by("user_id")
+        .group_by("user_number")
         .agg(practice_time_ms=pl.col("time_spent_ms").sum())
     )
     return (
         members.with_columns(starting_skill=starting_skill(starts))
         .filter(pl.col("starting_skill").is_not_null())
-        .join(practice, on="user_id", how="left")
+        .join(practice, on="user_number", how="left")
         .select(
             "user_id",
             "starting_skill",

@@ -16,7 +16,7 @@ from ghost_pipeline.transforms.achievers import (
     block_edge,
     edges_within,
 )
-from ghost_pipeline.transforms.activity import counted_events_of, present_users, streak_runs
+from ghost_pipeline.transforms.activity import active_days, counted_events, present_users, streak_runs
 from ghost_pipeline.transforms.identity import row_id
 from ghost_pipeline.transforms.rounding import round_half_away
 from ghost_pipeline.windows import HOUR, Month
@@ -67,32 +67,21 @@ def streak_counts(
     Returns final_tenths UInt8 (of the final score), start_tenths UInt8? (of the diagnostic; null below all
     starts), longest_streak Int32 (days), users Int64; sorted by the first three, which are the key.
     """
-    # Numbers instead of ids: the distinct days of many users are the largest frame on the way.
     members = (
         present_users(achievers(users, as_of), as_of)
-        .select(
-            "user_id",
-            "timezone",
-            "created_date",
+        .with_columns(
             final_tenths=block_edge("final_band_score", bands),
             start_tenths=block_edge("diagnostic_score", starts),
         )
         .filter(pl.col("final_tenths").is_not_null())
-        .sort("user_id")
-        .with_row_index("member")
-        .collect()
-        .lazy()
     )
-    days = (
-        counted_events_of(members.select("user_id", "timezone", "created_date", "member"), progress, as_of)
-        .filter("is_task")
-        .select(pl.col("member").alias("user_id"), "local_date")
-        .unique()
-    )
-    longest = streak_runs(days).group_by(pl.col("user_id").alias("member")).agg(pl.col("run_length").max())
+    calendars = members.select("user_id", "user_number", "timezone", "created_date")
+    runs = streak_runs(active_days(counted_events(calendars, progress, as_of)))
+    longest = runs.group_by("user_number").agg(longest_streak=pl.col("run_length").max())
     return (
-        members.join(longest, on="member", how="left")
-        .group_by("final_tenths", "start_tenths", longest_streak=pl.col("run_length").fill_null(0))
+        members.join(longest, on="user_number", how="left")
+        .with_columns(pl.col("longest_streak").fill_null(0))
+        .group_by(_COUNT_KEYS)
         .agg(users=pl.len().cast(pl.Int64))
         .sort(_COUNT_KEYS)
     )

@@ -91,12 +91,8 @@ def replay_frame(keystrokes: pl.DataFrame) -> pl.DataFrame:
 def composed(text: pl.Series) -> pl.Series:
     """Return `text` in Unicode's composed form, NFC (N5.1)."""
     # Nearly everything typed is ASCII, which is its own NFC: to look is much cheaper than to normalize.
-    return text if is_ascii(text) else text.str.normalize("NFC")
-
-
-def is_ascii(text: pl.Series) -> bool:
-    """Return whether `text` holds nothing but ASCII."""
-    return bool((text.str.len_bytes() == text.str.len_chars()).all())
+    is_ascii = (text.str.len_bytes() == text.str.len_chars()).all()
+    return text if is_ascii else text.str.normalize("NFC")
 
 
 def in_order_of_pressing(keys: pl.DataFrame) -> pl.DataFrame:

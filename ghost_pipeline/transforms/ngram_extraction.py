@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from ghost_pipeline.errors import GhostError
-from ghost_pipeline.transforms.keystroke_replay import KEYSTROKE_SCHEMA, in_order_of_pressing, is_ascii, replay_frame
+from ghost_pipeline.transforms.keystroke_replay import KEYSTROKE_SCHEMA, in_order_of_pressing, replay_frame
 
 SEPARATORS = (" ", "\t", "\n", "\r", "\0")
 """What no n-gram holds (N5.1)."""
@@ -171,7 +171,7 @@ def _speed_ngrams(keys: pl.DataFrame, max_size: int) -> pl.DataFrame:
             _text=pl.lit(""),
         )
     )
-    plain = is_ascii(keys["expected_char"])
+    one_byte = _is_one_byte(keys["expected_char"])
     sizes = [SPEED_NGRAM_SCHEMA.to_frame()]
     for size in range(1, max_size + 1):
         # The key before, on its own longest n-gram, was long enough for the size before: it is the row above.
@@ -189,7 +189,7 @@ def _speed_ngrams(keys: pl.DataFrame, max_size: int) -> pl.DataFrame:
             ms_per_keystroke=elapsed / size,
             key_index="key_index",
         )
-        sizes.append(_with_valid_text(found, plain=plain))
+        sizes.append(_with_valid_text(found, one_byte=one_byte))
     return pl.concat(sizes)
 
 
@@ -204,7 +204,7 @@ def _error_ngrams(keys: pl.DataFrame, max_size: int) -> pl.DataFrame:
         _text="expected_char",
         _first="_row",
     )
-    plain = is_ascii(keys["expected_char"])
+    one_byte = _is_one_byte(keys["expected_char"])
     sizes = [ERROR_NGRAM_SCHEMA.to_frame()]
     for size in range(1, max_size + 1):
         if size > 1:
@@ -226,7 +226,7 @@ def _error_ngrams(keys: pl.DataFrame, max_size: int) -> pl.DataFrame:
             expected_char="expected_char",
             keystroke_char="keystroke_char",
         )
-        sizes.append(_with_valid_text(found, plain=plain))
+        sizes.append(_with_valid_text(found, one_byte=one_byte))
     return pl.concat(sizes)
 
 
@@ -243,10 +243,14 @@ def _judged(keys: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _with_valid_text(grams: pl.DataFrame, *, plain: bool) -> pl.DataFrame:
+def _is_one_byte(characters: pl.Series) -> bool:
+    return bool((characters.str.len_bytes() <= 1).all())
+
+
+def _with_valid_text(grams: pl.DataFrame, *, one_byte: bool) -> pl.DataFrame:
     """Settle the text of n-grams: NFC as a whole, and no longer than an n-gram's text may be."""
-    if plain:
-        # One byte a key, at most 20: there is nothing to normalize and nothing can be too long.
+    if one_byte:
+        # One byte a key, at most 20 keys: there is nothing to normalize and nothing can be too long.
         return grams
     # Two characters in NFC may compose into one when they meet, and one character may be many code points.
     return grams.with_columns(pl.col("ngram_text").str.normalize("NFC")).filter(

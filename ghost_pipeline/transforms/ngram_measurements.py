@@ -2,9 +2,9 @@
 
 There are many times more measurements than anything else in this project, so they are touched as little as
 possible: on the way in each becomes one integer (n-gram, session) beside its value, these are sorted once,
-and from then on everything is a pass over runs of equal integers. Floats are added in the order of their
-size, so that a mean is the same to the bit whatever the order of the rows or the number of threads. (An
-expression that sorts before it sums does not do that: polars sees no use in such a sort and leaves it out.)
+and from then on everything is a pass over runs of equal integers. A mean is the same to the bit whatever
+the order of the rows or the number of threads. (To sort the values and then to sum them would not do: where
+an expression sorts before it sums, polars sees no use in the sort and leaves it out.)
 """
 
 from collections.abc import Iterator
@@ -18,6 +18,8 @@ import polars as pl
 _SIZE_BITS = 5
 _KEY_BITS = 64
 _BLOCK = 2**18
+_SUM_BITS = 62
+_LARGEST_EXPONENT = 1000
 
 _Index = slice | npt.NDArray[np.int64]
 _ALL = slice(None)
@@ -107,16 +109,33 @@ def session_means(session_ngram_speed: pl.LazyFrame, sessions: pl.LazyFrame, pla
     changes = _changes(key, row_bits)
     if changes.all():
         return SessionMeans(np.broadcast_to(np.int32(1), len(key)), key, place_bits, row_bits, value, texts)
-    if row_bits:
-        value = value[key & np.uint64(2**row_bits - 1)]
-        key >>= np.uint64(row_bits)
     first = np.flatnonzero(changes)
     count = np.diff(first, append=len(key)).astype(np.int32)
-    _sort_within_runs(key, value, count)
-    # Differences to the first are added up, so that the mean of equal values is that value exactly.
-    base = value[first]
-    mean = base + np.add.reduceat(value - np.repeat(base, count), first) / count
-    return SessionMeans(count, key[first], place_bits, 0, mean, texts)
+    mean = np.empty(len(first))
+    for block in _blocks(len(first)):
+        rows: _Index = slice(int(first[block.start]), int(first[block.stop - 1] + count[block.stop - 1]))
+        if row_bits:
+            rows = (key[rows] & np.uint64(2**row_bits - 1)).astype(np.int64)
+        mean[block] = _means(value[rows], count[block])
+    return SessionMeans(count, key[first] >> np.uint64(row_bits), place_bits, 0, mean, texts)
+
+
+def _means(value: npt.NDArray[np.float64], count: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+    """Return the means of consecutive stretches of so many values, whatever the order within a stretch.
+
+    Integers add up to the same in any order and floats do not. So each stretch is measured from its
+    smallest value, in units of a power of two so small that the sum just fits an integer: that is finer
+    than a float is, and the mean of equal values is that value exactly.
+    """
+    first = np.cumsum(count) - count
+    base = np.minimum.reduceat(value, first)
+    above = value - np.repeat(base, count)
+    largest = np.frexp(np.maximum.reduceat(above, first))[1] + np.frexp(count)[1]
+    unit = np.exp2(-np.minimum(_SUM_BITS - largest, _LARGEST_EXPONENT))
+    above /= np.repeat(unit, count)
+    total = np.add.reduceat(np.rint(above, out=above).astype(np.int64), first)
+    means: npt.NDArray[np.float64] = base + total * unit / count
+    return means
 
 
 def _sorted(measured: pl.DataFrame) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64], int]:
@@ -150,12 +169,3 @@ def _blocks(length: int) -> Iterator[slice]:
     """Cut a length into stretches whose intermediate results stay in the processor's cache."""
     for start in range(0, length, _BLOCK):
         yield slice(start, min(start + _BLOCK, length))
-
-
-def _sort_within_runs(
-    key: npt.NDArray[np.uint64], value: npt.NDArray[np.float64], count: npt.NDArray[np.int32]
-) -> None:
-    """Sort, in place, the values of each run of equal keys."""
-    # Most n-grams occur once in a session, and nothing is to be sorted where a run is one long.
-    repeated = np.flatnonzero(np.repeat(count > 1, count))
-    value[repeated] = value[repeated][np.lexsort((value[repeated], key[repeated]))]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ghost_pipeline.tables.columns import FIRST_INSTANT, LAST_INSTANT
 from ghost_pipeline.tables.raw import MAX_NGRAM_LENGTH, Kind, SourceColumn, SourceTable
+from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 REASON = "_reason"
 ROW = "_row"

@@ -10,13 +10,12 @@ from ghost_pipeline.transforms.achievers import BAND_DTYPE, DEFAULT_STARTS, star
 from ghost_pipeline.transforms.activity import (
     TOTAL_COLUMNS,
     active_days,
+    activity_totals,
     counted_events,
-    daily_activity,
     days_practiced,
     present_users,
     streak_runs,
     streaks,
-    user_totals,
 )
 from ghost_pipeline.transforms.percentile_rank import RANK_BASES, RANK_METRICS, percentile_rank
 from ghost_pipeline.transforms.rounding import decimal_units
@@ -41,11 +40,12 @@ def user_ghost_stats(
     and dtypes are those of `assemble_user_ghost_stats`.
     """
     present = present_users(users, as_of)
-    daily = daily_activity(counted_events(users, progress, as_of), as_of)
-    days = active_days(daily)
+    calendars = present.select("user_id", "user_number", "timezone", "created_date")
+    events = counted_events(calendars, progress, as_of)
+    days = active_days(events)
     return assemble_user_ghost_stats(
         present,
-        user_totals(daily),
+        activity_totals(events, as_of),
         days_practiced(days, present),
         streaks(streak_runs(days), present),
         as_of,
@@ -64,7 +64,7 @@ def assemble_user_ghost_stats(
 ) -> pl.LazyFrame:
     """The same figures from parts, however they were obtained; sorted by user_id (the key).
 
-    The parts are the outputs of `present_users`, `user_totals`, `days_practiced` and `streaks`; a user
+    The parts, keyed by user_number, are the outputs of `present_users`, `activity_totals`, `days_practiced` and `streaks`; a user
     without a row in `totals` or `practiced` has zeros. The ranks are relative to all users in `present`.
 
     Returns as_of Datetime, snapshot_date Date and snapshot_hour Int32 (of the hour that ends at `as_of`,
@@ -77,9 +77,9 @@ def assemble_user_ghost_stats(
     hour = Hour.ending_at(as_of)
     last_activity = pl.col("last_activity_at")
     figures = (
-        present.join(totals, on="user_id", how="left")
-        .join(practiced, on="user_id", how="left")
-        .join(user_streaks, on="user_id", how="left")
+        present.join(totals, on="user_number", how="left")
+        .join(practiced, on="user_number", how="left")
+        .join(user_streaks, on="user_number", how="left")
         .with_columns(pl.col(*TOTAL_COLUMNS, "days_practiced").fill_null(0))
         .with_columns(
             as_of=pl.lit(as_of, dtype=_INSTANT),

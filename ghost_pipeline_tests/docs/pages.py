@@ -17,12 +17,12 @@ def bad_input_page() -> str:
 def _bad_input_page() -> Iterator[str]:
     yield "# What bad input gets"
     yield ""
-    yield GENERATED.replace("from the contracts; change those", "from the list that the tests run, too")
+    yield GENERATED.replace("the contracts; change those", "the list that the tests run")
     yield ""
     yield "## A bad row"
     yield ""
-    yield "It goes to `rejected_rows` with its table, the reason and the row itself as JSON; the good rows of the same"
-    yield "file go on."
+    yield "It goes to `rejected_rows` with its table, the reason and the row itself as JSON; the good rows of the"
+    yield "same file go on."
     yield ""
     yield "| input | table | reason |"
     yield "|---|---|---|"
@@ -37,15 +37,15 @@ def _bad_input_page() -> Iterator[str]:
     yield ""
     yield "## A bad file"
     yield ""
-    yield "The run stops with exit code 1 and one line on stderr that names file, table and remedy; what was published"
-    yield "stays."
+    yield "The run stops with exit code 1 and one line on stderr that names file, table and remedy; what was"
+    yield "published stays."
     yield ""
     yield "| input | the line says |"
     yield "|---|---|"
     for file in BAD_FILES:
         yield f"| {file.kind} | `{file.file}: {file.says} …` |"
     yield "| a required table is missing | `source <folder>: table users is missing, which the ghost half needs …` |"
-    yield "| two files for one table | `source <folder>: table users is there more than once (users.parquet, users.csv) …` |"
+    yield "| two files for one table | `source <folder>: table users is there more than once (users.parquet, …) …` |"
     yield ""
 
 

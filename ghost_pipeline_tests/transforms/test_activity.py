@@ -6,9 +6,10 @@ import polars as pl
 import pytest
 
 from ghost_pipeline.transforms.activity import (
+    TOTAL_COLUMNS,
     active_days,
+    activity_totals,
     counted_events,
-    daily_activity,
     events_before_creation,
     present_users,
     streak_runs,
@@ -22,8 +23,8 @@ AS_OF = at("2025-03-12T12:00")
 def streak_of(*days: str, as_of: str = "2025-03-12T12:00") -> Row:
     users = users_frame([user("u1", created_at=at("2024-01-01T00:00"))])
     progress = progress_frame([event("u1", f"{day}T08:00") for day in days])
-    daily = daily_activity(counted_events(users, progress, at(as_of)), at(as_of))
-    return streaks(streak_runs(active_days(daily)), present_users(users, at(as_of))).collect().row(0, named=True)
+    practiced = active_days(counted_events(present_users(users, at(as_of)), progress, at(as_of)))
+    return streaks(streak_runs(practiced), present_users(users, at(as_of))).collect().row(0, named=True)
 
 
 def test_users_created_at_as_of_or_later_do_not_exist_yet() -> None:
@@ -56,7 +57,7 @@ def test_events_at_as_of_of_nobody_and_before_the_created_date_do_not_count() ->
             event("nobody", "2025-03-05T09:00"),
         ],
     )
-    found = counted_events(users, progress, AS_OF).sort("completed_at").collect()
+    found = counted_events(present_users(users, AS_OF), progress, AS_OF).sort("completed_at").collect()
     assert found.select("local_date", "journey_day").rows() == [
         (date(2025, 3, 1), 1),
         (date(2025, 3, 12), 12),
@@ -72,17 +73,33 @@ def test_events_before_the_created_date_are_a_finding() -> None:
 def test_a_mock_test_is_no_task_no_time_and_no_practice_day() -> None:
     users = users_frame([user("u1")])
     progress = progress_frame([event("u1", "2025-03-12T08:00", "mock_test", 60)])
-    daily = daily_activity(counted_events(users, progress, AS_OF), AS_OF)
-    row = daily.collect().row(0, named=True)
+    events = counted_events(present_users(users, AS_OF), progress, AS_OF)
+    row = activity_totals(events, AS_OF).collect().row(0, named=True)
     assert (row["mock_tests"], row["tasks_completed"], row["practice_time_ms"]) == (1, 0, 0)
     assert row["last_activity_at"] is None
-    assert active_days(daily).collect().height == 0
+    assert active_days(events).collect().height == 0
+
+
+def test_totals_of_days_add_up_to_those_of_the_user() -> None:
+    events = counted_events(
+        present_users(users_frame([user("u1")]), AS_OF),
+        progress_frame([event("u1", f"2025-03-{day:02}T08:00", minutes=day) for day in (1, 1, 7, 12)]),
+        AS_OF,
+    )
+    by_day = activity_totals(events, AS_OF, by=("user_number", "local_date")).collect()
+    assert by_day.height == 3
+    merged = by_day.group_by("user_number").agg(pl.col(TOTAL_COLUMNS).sum(), pl.col("last_activity_at").max())
+    assert merged.rows() == activity_totals(events, AS_OF).collect().rows()
 
 
 def test_vocabulary_and_grammar_are_tasks_without_a_column() -> None:
     users = users_frame([user("u1")])
     progress = progress_frame([event("u1", "2025-03-12T08:00", kind) for kind in ("vocabulary", "grammar", "writing")])
-    row = daily_activity(counted_events(users, progress, AS_OF), AS_OF).collect().row(0, named=True)
+    row = (
+        activity_totals(counted_events(present_users(users, AS_OF), progress, AS_OF), AS_OF)
+        .collect()
+        .row(0, named=True)
+    )
     assert (row["tasks_completed"], row["writing_tasks"], row["reading_tasks"]) == (3, 1, 0)
 
 
@@ -118,8 +135,8 @@ def test_streaks_run_over_the_ends_of_months_and_years(days: list[str], as_of: s
 
 
 def test_runs_of_two_users_do_not_join() -> None:
-    days = pl.LazyFrame({"user_id": ["a", "b"], "local_date": [date(2025, 3, 1), date(2025, 3, 2)]})
-    assert sorted(streak_runs(days).collect().rows()) == [
-        ("a", date(2025, 3, 1), date(2025, 3, 1), 1),
-        ("b", date(2025, 3, 2), date(2025, 3, 2), 1),
+    days = pl.LazyFrame({"user_number": [0, 1], "local_date": [date(2025, 3, 1), date(2025, 3, 2)]})
+    assert streak_runs(days).collect().rows() == [
+        (0, date(2025, 3, 1), date(2025, 3, 1), 1),
+        (1, date(2025, 3, 2), date(2025, 3, 2), 1),
     ]

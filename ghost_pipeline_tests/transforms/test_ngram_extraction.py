@@ -103,6 +103,11 @@ def test_an_ngram_of_more_than_fifty_characters_is_left_out() -> None:
     assert speed_ngrams(keystrokes({"s": keys})).collect()["ngram_size"].max() == 50 // len(family)
 
 
+def test_an_expected_text_of_several_letters_counts_by_its_letters() -> None:
+    keys = [Key("x" * 30, "x" * 30, index, index) for index in range(3)]
+    assert speed_ngrams(keystrokes({"s": keys})).collect()["ngram_size"].to_list() == [1, 1]
+
+
 def test_no_ngram_is_larger_than_twenty() -> None:
     frame = speed_ngrams(keystrokes({"s": typed("x" * 30)})).collect()
     assert frame["ngram_size"].max() == 20

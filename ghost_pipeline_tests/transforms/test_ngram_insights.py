@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from random import Random
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ghost_pipeline.transforms.ngram_extraction import error_ngrams
 from ghost_pipeline.transforms.ngram_insights import (
@@ -133,6 +136,14 @@ def test_a_state_without_a_new_measurement_is_no_practice() -> None:
 def test_the_best_is_the_first_of_the_lowest_averages() -> None:
     row = rate((0, 0, 300), (1, 1, 200), (2, 2, 250), (3, 3, 200))
     assert (row["best_ms"], row["best_as_of"], row["latest_ms"]) == (200, MIDNIGHT + DAY, 200)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.floats(1, 1000), min_size=2, max_size=12), st.randoms(use_true_random=False))
+def test_the_order_of_the_history_does_not_matter(averages: list[float], random: Random) -> None:
+    states = [(day, day, average) for day, average in enumerate(averages)]
+    shuffled = history(*random.sample(states, len(states)))
+    assert learning_rates(shuffled, "u1", "k1").collect().equals(learning_rates(history(*states), "u1", "k1").collect())
 
 
 def test_an_unknown_user_learns_nothing() -> None:

@@ -1,11 +1,13 @@
 """Heat map, slowest and most mistyped n-grams."""
 
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 import pytest
 
+from ghost_pipeline.transforms.ngram_extraction import error_ngrams, speed_ngrams
 from ghost_pipeline.transforms.ngram_queries import (
     ERROR_COUNT_SCHEMA,
     HEAT_MAP_SCHEMA,
@@ -20,6 +22,7 @@ from ghost_pipeline_tests.transforms.plain_ngrams import (
     HOUR,
     MIDNIGHT,
     Session,
+    aalto,
     keyboards,
     practice_sessions,
     session_ngram_errors,
@@ -245,3 +248,23 @@ def test_a_text_that_no_ngram_has_is_refused(text: str) -> None:
 
 def test_an_ngram_text_is_composed() -> None:
     assert check_ngram_text("e\u0301" * 50) == "\u00e9" * 50
+
+
+def test_aalto_slowest() -> None:
+    rows = ngram_speed_summaries(
+        aalto("practice_sessions"),
+        speed_ngrams(aalto("session_keystrokes").filter(pl.col("session_id").str.starts_with("p5-"))),
+        aalto("keyboards").with_columns(target_valid_from=pl.lit(None, pl.Datetime("us", "UTC"))),
+        datetime(2016, 9, 1, tzinfo=UTC),
+    )
+    found = slowest_n(rows, 3, "kb-p5", "p5").collect()
+    assert found["ngram_text"].to_list() == [".", "y", "d"]
+    assert found["decaying_average_ms"].to_list() == pytest.approx(
+        [331.3300805055, 289.2039439583, 239.2351381182], abs=1e-10
+    )
+
+
+def test_aalto_errors() -> None:
+    errors = error_ngrams(aalto("session_keystrokes"))
+    found = error_n(errors, aalto("practice_sessions"), 5, "kb-p5", "p5").collect()
+    assert found.select("ngram_text", "error_count").rows() == [("t", 3), ("i", 2), ("n", 2), ("ns", 2), ("s", 2)]

@@ -1,0 +1,149 @@
+"""Monthly assets of the ghost half: what people who reached their band had done.
+
+Each is computed from what merges over users (counts of values, streaks, improvers), so the users can be taken in any
+number of parts with the same result.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+
+from ghost_pipeline.assets.benchmark_charts import as_markdown_image, benchmark_curves
+from ghost_pipeline.assets.step import Outcome, Resources, Step, markdown_table
+from ghost_pipeline.storage.json_files import publish_json
+from ghost_pipeline.tables.benchmark_dictionary import json_schema
+from ghost_pipeline.tables.ghost import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
+from ghost_pipeline.tables.raw import USER_PROGRESS, USERS
+from ghost_pipeline.transforms.benchmark_cells import cell_samples
+from ghost_pipeline.transforms.benchmark_counts import (
+    AT_LEAST,
+    INTERVAL,
+    POPULATIONS,
+    benchmark_counts,
+    merge_benchmark_counts,
+)
+from ghost_pipeline.transforms.benchmark_dictionary import benchmark_dictionary
+from ghost_pipeline.transforms.benchmark_moves import benchmark_moves
+from ghost_pipeline.transforms.ghost_benchmarks import benchmark_means, finish_benchmarks
+from ghost_pipeline.transforms.ghost_fastest_improvers import finish_fastest_improvers, improvers
+from ghost_pipeline.transforms.ghost_streak_shares import finish_streak_shares, merge_streak_counts, streak_counts
+from ghost_pipeline.transforms.shards import shard
+from ghost_pipeline.transforms.versions import users_at
+from ghost_pipeline.windows import HOUR, Month
+
+STABLE = "stable"
+
+
+def materialize_ghost_benchmarks(resources: Resources, month: Month) -> Outcome:
+    """What achievers had done by each day of their journey, at the end of the month (G5)."""
+    lake, settings = resources.lake, resources.settings
+    bands, starts = settings.bands, settings.starting_skills
+    counts = merge_benchmark_counts(
+        benchmark_counts(users, progress, month.as_of, bands=bands, starts=starts, days=settings.benchmark_days)
+        for users, progress in _shards(resources, month)
+    )
+    benchmarks = finish_benchmarks(
+        counts,
+        month.as_of,
+        bands=bands,
+        starts=starts,
+        percentiles=settings.success_percentiles,
+        min_sample=settings.min_sample,
+    ).collect()
+    lake.write(GHOST_BENCHMARKS, month, benchmarks)
+    if month == lake.months(GHOST_BENCHMARKS)[-1]:
+        means = benchmark_means(counts, bands=bands, starts=starts, min_sample=settings.min_sample)
+        dictionary = settings.benchmark_dictionary
+        publish_json({dictionary: benchmark_dictionary(means), dictionary.with_suffix(".schema.json"): json_schema()})
+    samples = cell_samples(
+        counts,
+        bands=bands,
+        starts=starts,
+        populations=POPULATIONS,
+        days=settings.benchmark_days,
+        min_sample=settings.min_sample,
+    )
+    return Outcome(
+        rows=benchmarks.height,
+        metadata={
+            "cells": samples.filter(pl.col("days") > 0).height,
+            "cells_missing": samples.filter(pl.col("days") == 0).height,
+            "samples": markdown_table(samples),
+            **{f"curves_{name}": _curves(benchmarks, name, month) for name in (INTERVAL, AT_LEAST)},
+        },
+        warnings={STABLE: _moves(resources, month, benchmarks)},
+        sample=benchmarks,
+    )
+
+
+def materialize_ghost_streak_shares(resources: Resources, month: Month) -> Outcome:
+    """How many achievers kept up a streak of so many days, at the end of the month (G6)."""
+    settings = resources.settings
+    bands, starts = settings.bands, settings.starting_skills
+    counts = merge_streak_counts(
+        streak_counts(users, progress, month.as_of, bands=bands, starts=starts)
+        for users, progress in _shards(resources, month)
+    )
+    shares = finish_streak_shares(
+        counts,
+        month.as_of,
+        bands=bands,
+        starts=starts,
+        thresholds=settings.streak_thresholds,
+        min_sample=settings.min_sample,
+    ).collect()
+    resources.lake.write(GHOST_STREAK_SHARES, month, shares)
+    return Outcome(rows=shares.height, sample=shares)
+
+
+def materialize_ghost_fastest_improvers(resources: Resources, month: Month) -> Outcome:
+    """How long the fastest improvers practised a day, at the end of the month (G6)."""
+    settings = resources.settings
+    bands, starts = settings.bands, settings.starting_skills
+    parts = pl.concat(
+        [
+            improvers(users, progress, month.as_of, bands=bands, starts=starts)
+            for users, progress in _shards(resources, month)
+        ]
+    )
+    fastest = finish_fastest_improvers(parts, month.as_of, min_sample=settings.min_sample).collect()
+    resources.lake.write(GHOST_FASTEST_IMPROVERS, month, fastest)
+    return Outcome(rows=fastest.height, sample=fastest)
+
+
+def _shards(resources: Resources, month: Month) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
+    """The users of each part as they were at the end of the month, with everybody's events to pick theirs from."""
+    users = users_at(resources.lake.scan(USERS), month.as_of).collect().lazy()
+    progress = resources.lake.scan_until(USER_PROGRESS, month.as_of)
+    count = resources.settings.shards
+    yield from ((shard(users, number, count), progress) for number in range(count))
+
+
+def _curves(benchmarks: pl.DataFrame, population: str, month: Month) -> dg.MarkdownMetadataValue:
+    text = f"benchmarks by day, {population}, {month.key}"
+    return dg.MetadataValue.md(as_markdown_image(benchmark_curves(benchmarks, population), text))
+
+
+def _moves(resources: Resources, month: Month, benchmarks: pl.DataFrame) -> list[str]:
+    before = Month.containing(month.start - HOUR)
+    previous = resources.lake.scan(GHOST_BENCHMARKS, [before])
+    moves = benchmark_moves(benchmarks.lazy(), previous, resources.settings.benchmark_move_percent).collect()
+    return [
+        f"{row['metric']} of {row['population']} {row['target_band']} from {row['starting_skill']}, "
+        f"day {row['day_number']}, top {row['success_percentile']} %: "
+        f"{row['previous']} in {before.key}, {row['current']} now"
+        for row in moves.iter_rows(named=True)
+    ]
+
+
+ACHIEVER_STEPS = (
+    Step(
+        GHOST_BENCHMARKS,
+        (USERS, USER_PROGRESS),
+        materialize_ghost_benchmarks,
+        checks={STABLE: "Warns where a figure moved by more than GHOST_BENCHMARK_MOVE_PERCENT from the month before."},
+    ),
+    Step(GHOST_STREAK_SHARES, (USERS, USER_PROGRESS), materialize_ghost_streak_shares),
+    Step(GHOST_FASTEST_IMPROVERS, (USERS, USER_PROGRESS), materialize_ghost_fastest_improvers),
+)
