@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export GHOST_DATA ?= data
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format docs lock ui clean
+.PHONY: help run test check format bench docs lock ui clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ check: $(READY)  ## Lint, formatting, types, lock file, code location
 format: $(READY)  ## Format the code and sort its imports
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+bench: $(READY)  ## Measure speed and memory against hand-written peers (about 10 minutes)
+	@$(BIN)/python -m ghost_pipeline_tests.benchmarks
 
 docs: $(READY)  ## Write the pages of docs/ that follow from the code
 	@$(BIN)/python -m ghost_pipeline_tests.docs.pages

@@ -50,8 +50,8 @@ def prepare_dagster_home(settings: Settings) -> Path:
             config.write_text(DAGSTER_YAML, encoding="utf-8")
     except OSError as error:
         raise LakeError(
-            f"{home}: Dagster's records cannot be written ({error.strerror or error}). Set GHOST_DATA, or DAGSTER_HOME, "
-            f"to a folder that can be written, then run again",
+            f"{home}: Dagster's records cannot be written ({error.strerror or error}). Set GHOST_DATA, or "
+            f"DAGSTER_HOME, to a folder that can be written, then run again",
         ) from error
     os.environ["DAGSTER_HOME"] = str(home)
     return home
@@ -97,10 +97,10 @@ def materialize(settings: Settings, as_of: datetime, chosen: Half | None = None,
     defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
     with dg.DagsterInstance.get() as instance:
         out.write(f"hour {hour.key}\n")
-        _run(defs, instance, HOURLY, hour.key, _selection(selected, monthly=False))
+        _run(defs, instance, HOURLY, hour.key, selection(selected, monthly=False))
         if Half.GHOST in selected:
             out.write(f"month {month.key}\n")
-            _run(defs, instance, MONTHLY, month.key, _selection(selected, monthly=True))
+            _run(defs, instance, MONTHLY, month.key, selection(selected, monthly=True))
 
 
 def _reaching(settings: Settings, start: datetime) -> Settings:
@@ -117,7 +117,8 @@ def _require_closed(settings: Settings, hour: Hour) -> None:
         )
 
 
-def _selection(chosen: set[Half], *, monthly: bool) -> list[str]:
+def selection(chosen: set[Half], *, monthly: bool) -> list[str]:
+    """The assets of the hourly or the monthly job that the chosen halves need."""
     layers = {Half.GHOST: Layer.GHOST, Half.NGRAMS: Layer.NGRAMS}
     names = []
     for step in STEPS:

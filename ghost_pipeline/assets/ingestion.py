@@ -34,7 +34,7 @@ from ghost_pipeline.transforms.quarantine import (
     rejected_rows,
 )
 from ghost_pipeline.transforms.versions import changed_rows, with_added
-from ghost_pipeline.windows import Hour, hours
+from ghost_pipeline.windows import HOUR, Hour, hours
 
 _START = "_start"
 
@@ -69,8 +69,8 @@ def ingest_versions(source: Source, lake: Lake, table: SourceTable, contract: Co
     """Record the changes of a table of users, cohorts or keyboards that the run of `hour` sees (G1.7)."""
     key = table.key[0]
     with reading(source, table):
-        rows = reject_repeats(_read(source, table), table.key, ("updated_at",) if _has_update(table) else ())
-        rows = _reject_strangers(rows, table, lake)
+        rows = _reject_strangers(_read(source, table), table, lake)
+        rows = reject_repeats(rows, table.key, ("updated_at",) if _has_update(table) else ())
         good, rejected = pl.collect_all(
             [good_rows(rows), rejected_rows(rows, table, pl.lit(None, pl.Datetime("us", "UTC")))]
         )
@@ -86,7 +86,7 @@ def ingest_events(
     source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, lookback: timedelta
 ) -> Ingested:
     """Take in the events of a table that carries its own time, up to the end of `hour`."""
-    start = read_from(lake, contract, hour, lookback)
+    start, hour = read_from(lake, contract, hour, lookback), read_to(lake, contract, hour)
     placed = pl.col(str(table.time))
     with reading(source, table):
         rows = _reject_strangers(_read(source, table), table, lake)
@@ -107,12 +107,14 @@ def read_session_rows(source: Source, lake: Lake, table: SourceTable, start: dat
     with reading(source, table):
         sessions = _reject_strangers(_read(source, SOURCE_PRACTICE_SESSIONS), SOURCE_PRACTICE_SESSIONS, lake)
         sessions = good_rows(sessions).select("session_id")
-        known = pl.concat([sessions, lake.scan(PRACTICE_SESSIONS).select("session_id")])
+        starts = lake.scan(PRACTICE_SESSIONS).select("session_id", pl.col("start_time").alias(_START))
+        known = pl.concat([sessions, starts.select("session_id")])
         rows = reject_unknown(_read(source, table), "session_id", known, "practice session")
         if table.key:
             rows = reject_repeats(rows, table.key, ())
-        # A session that the lake has not taken in lies outside the window, or was itself rejected.
-        starts = lake.scan(PRACTICE_SESSIONS).select("session_id", pl.col("start_time").alias(_START))
+        # A good session that the lake has not taken in starts at the end of the window or later, and its rows, good or
+        # not, wait for its hour.
+        rows = rows.join(sessions.join(starts, on="session_id", how="anti"), on="session_id", how="anti")
         rows = rows.join(starts, on="session_id", how="left", maintain_order="left")
         return _collect(rows, table, start, hour.as_of)
 
@@ -121,7 +123,7 @@ def ingest_session_rows(
     source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, lookback: timedelta
 ) -> Ingested:
     """Take in the rows of a table that belong to practice sessions, up to the end of `hour`."""
-    start = read_from(lake, contract, hour, lookback)
+    start, hour = read_from(lake, contract, hour, lookback), read_to(lake, contract, hour)
     found = read_session_rows(source, lake, table, start, hour)
     good = found.good.sort(_START, *table.key)
     changed = write_events(lake, contract, hour, start, good)
@@ -137,13 +139,22 @@ def read_from(lake: Lake, contract: Contract, hour: Hour, lookback: timedelta) -
     return min(hour.as_of - lookback, complete)
 
 
+def read_to(lake: Lake, contract: Contract, hour: Hour) -> Hour:
+    """The last hour that the run of `hour` reads: its own, or all up to the lake's first where that comes later.
+
+    A late event may need an hour before the first one; those between have to be read, not taken for empty.
+    """
+    there = lake.hours(contract)
+    return max(hour, Hour(there[0].start - HOUR)) if there else hour
+
+
 def write_events(lake: Lake, contract: Contract, hour: Hour, start: datetime | None, rows: pl.DataFrame) -> int:
     """Write the hours of [start, end of `hour`) and whatever keeps the table without a gap.
 
     Args:
         lake: where to.
         contract: the table.
-        hour: the partition of the run.
+        hour: the last hour that was read.
         start: from when on the rows were read; None: from the beginning.
         rows: the rows in their final order with `_start`, the instant that places them.
 
@@ -156,10 +167,7 @@ def write_events(lake: Lake, contract: Contract, hour: Hour, start: datetime | N
     first_row = placed.min()
     firsts = there[:1] + ([Hour.containing(first_row)] if isinstance(first_row, datetime) else [])
     first = min(firsts, default=hour).start
-    window = set(hours(max(start or first, first), hour.as_of))
-    if there and first < there[0].start:
-        window |= set(hours(first, there[0].start))
-    return lake.write_hours(contract, window, rows.drop(_START), placed)
+    return lake.write_hours(contract, hours(max(start or first, first), hour.as_of), rows.drop(_START), placed)
 
 
 def write_rejects(lake: Lake, table: SourceTable, start: datetime | None, hour: Hour, rejected: pl.DataFrame) -> None:

@@ -8,6 +8,7 @@ from ghost_pipeline.assets.ingestion import (
     Ingested,
     read_from,
     read_session_rows,
+    read_to,
     write_events,
     write_rejects,
 )
@@ -40,20 +41,20 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
 
     def materialize(resources: Resources, hour: Hour) -> Outcome:
         source, lake, settings = resources.source(), resources.lake, resources.settings
-        start = read_from(lake, contract, hour, resources.lookback)
+        start, last = read_from(lake, contract, hour, resources.lookback), read_to(lake, contract, hour)
         read = {
-            table.name: read_session_rows(source, lake, table, start, hour)
+            table.name: read_session_rows(source, lake, table, start, last)
             for table in (SOURCE_SESSION_NGRAM_SPEED, SOURCE_SESSION_NGRAM_ERRORS)
         }
-        window = lake.hours_between(SESSION_KEYSTROKES, start, hour.as_of)
+        window = lake.hours_between(SESSION_KEYSTROKES, start, last.as_of)
         own = [reading.sessions for reading in read.values()]
         keystrokes = sessions_without(lake.scan(SESSION_KEYSTROKES, window), own)
         extracted = extract(keystrokes, settings.max_ngram_size)
         direct = read[contract.name]
         starts = lake.scan(PRACTICE_SESSIONS).select("session_id", _start="start_time")
         rows = with_extracted(direct.good.lazy(), extracted, starts, contract).collect()
-        changed = write_events(lake, contract, hour, start, rows)
-        write_rejects(lake, SOURCE_TABLES[contract.name], start, hour, direct.rejected)
+        changed = write_events(lake, contract, last, start, rows)
+        write_rejects(lake, SOURCE_TABLES[contract.name], start, last, direct.rejected)
         return ingested_outcome(lake, contract, hour, Ingested(rows.height, direct.rejected.height, changed=changed))
 
     return Step(contract, (PRACTICE_SESSIONS, SESSION_KEYSTROKES), materialize)

@@ -4,8 +4,11 @@
 partitions or not. CSV and NDJSON are read as text, so that one bad value costs one row and not the file.
 """
 
+import csv
 import json
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 
@@ -14,6 +17,10 @@ from ghost_pipeline.sources.source import require_columns
 from ghost_pipeline.tables.raw import SOURCE_TABLES, SourceTable
 
 SUFFIXES = (".parquet", ".csv", ".ndjson")
+_FILE = "__file"
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class FileSource:
@@ -70,7 +77,7 @@ class FileSource:
         try:
             frame = _read(path, table)
             columns = frame.collect_schema().names()
-        except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        except (pl.exceptions.PolarsError, OSError) as error:
             raise SourceError(
                 f"{path}: table {table.name} cannot be read ({_culprit(path, error)}). The file is truncated or "
                 f"not what its name says: write it again, beside and renamed, and run again",
@@ -86,26 +93,53 @@ class FileSource:
 
 def _read(path: Path, table: SourceTable) -> pl.LazyFrame:
     if path.is_dir():
-        files = sorted(path.rglob("*.parquet"))
-        if not files:
-            raise SourceError(f"{path}: table {table.name} is a folder without a Parquet file. Add one, or remove it")
-        for file in files:
-            _check_parquet(file, table)
-        return pl.scan_parquet(
-            files, hive_partitioning=True, missing_columns="insert", extra_columns="ignore", glob=False
-        )
+        return _read_folder(path, table)
     if path.suffix == ".parquet":
-        _check_parquet(path, table)
+        _parquet_schema(path, table)
         return pl.scan_parquet(path, hive_partitioning=False, glob=False)
     if path.suffix == ".csv":
         # Read here and now: a row with too many fields must fail as this file's fault, not in a later step.
-        return pl.read_csv(path, infer_schema=False, encoding="utf8").lazy()
+        return pl.read_csv(path, infer_schema=False, encoding="utf8", glob=False).lazy()
     return _read_ndjson(path, table)
 
 
-def _check_parquet(file: Path, table: SourceTable) -> None:
+def _read_folder(folder: Path, table: SourceTable) -> pl.LazyFrame:
+    files = sorted(folder.rglob("*.parquet"))
+    if not files:
+        raise SourceError(f"{folder}: table {table.name} is a folder without a Parquet file. Add one, or remove it")
+    alike: dict[tuple[tuple[str, pl.DataType], ...], list[Path]] = {}
+    for file in files:
+        alike.setdefault(tuple(_parquet_schema(file, table).items()), []).append(file)
+    # A column that only later files have must not get lost; where types differ, the wider one is taken.
+    frame = pl.concat(
+        [
+            pl.scan_parquet(group, hive_partitioning=False, glob=False, include_file_paths=_FILE)
+            for group in alike.values()
+        ],
+        how="diagonal_relaxed",
+    )
+    return _with_partition_values(frame, folder, files)
+
+
+def _with_partition_values(frame: pl.LazyFrame, folder: Path, files: list[Path]) -> pl.LazyFrame:
+    """Add what the names of the folders below `folder` say, as text: an engine would make 7 out of `007`."""
+    values = [dict(part.split("=", 1) for part in file.relative_to(folder).parts[:-1] if "=" in part) for file in files]
+    names = list(dict.fromkeys(name for value in values for name in value))
+    rows = [
+        {_FILE: str(file), **{name: _partition_value(value.get(name)) for name in names}}
+        for file, value in zip(files, values, strict=True)
+    ]
+    told = pl.LazyFrame(rows, schema=dict.fromkeys([_FILE, *names], pl.String))
+    return frame.drop(names, strict=False).join(told, on=_FILE, how="left", maintain_order="left").drop(_FILE)
+
+
+def _partition_value(text: str | None) -> str | None:
+    return None if text is None or text == _HIVE_NULL else unquote(text)
+
+
+def _parquet_schema(file: Path, table: SourceTable) -> dict[str, pl.DataType]:
     try:
-        pl.read_parquet_schema(file)
+        return pl.read_parquet_schema(file)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise SourceError(
             f"{file}: table {table.name} cannot be read ({_first_line(error)}). The file is truncated or no "
@@ -116,16 +150,17 @@ def _check_parquet(file: Path, table: SourceTable) -> None:
 def _read_ndjson(path: Path, table: SourceTable) -> pl.LazyFrame:
     columns: dict[str, None] = {}
     rows: list[dict[str, object]] = []
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if not line.strip():
+            text = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
+            if not text.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
+                row = json.loads(text.decode())
+            except (ValueError, RecursionError) as error:
                 raise SourceError(
-                    f"{path}: table {table.name}, line {number} is no JSON ({error.msg}). The file is truncated "
-                    f"or damaged: write it again, beside and renamed, and run again",
+                    f"{path}: table {table.name}, line {number} is no JSON ({_json_fault(error)}). The file is "
+                    f"truncated or damaged: write it again, beside and renamed, and run again",
                 ) from error
             if not isinstance(row, dict):
                 raise SourceError(f"{path}: table {table.name}, line {number} is no JSON object. Write one per line")
@@ -136,17 +171,55 @@ def _read_ndjson(path: Path, table: SourceTable) -> pl.LazyFrame:
 
 
 def _text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    # JavaScript writes half an emoji as an escape that is no character.
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
+
+
+def _json_fault(error: Exception) -> str:
+    match error:
+        case UnicodeDecodeError():
+            return "not UTF-8"
+        case json.JSONDecodeError():
+            return error.msg
+        case RecursionError():
+            return "nested too deeply"
+        case _:
+            return "a number is too long"
 
 
 def _culprit(path: Path, error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"not UTF-8 at byte {error.start}"
     if path.is_file() and path.stat().st_size == 0:
         return "the file is empty"
+    if path.suffix == ".csv" and not isinstance(error, OSError):
+        # Not the engine's own words: they cite the row, which may name a person.
+        return _csv_culprit(path)
     return _first_line(error)
+
+
+def _csv_culprit(path: Path) -> str:
+    blank = True
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            blank = blank and not line.strip()
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return f"line {number} is not UTF-8"
+    if blank:
+        return "the file is empty"
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file)
+            width = len(next(rows, []))
+            for row in rows:
+                if len(row) > width:
+                    return f"line {rows.line_num} has {len(row)} fields, the header {width}"
+    except csv.Error:
+        pass
+    return "a quote is not closed"
 
 
 def _first_line(error: Exception) -> str:

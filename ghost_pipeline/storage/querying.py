@@ -21,8 +21,8 @@ _NOT_SHOWN = re.compile(r"\b(INTERVAL|BLOB|BIT)\b")
 def query(sql: str, database: Path, lake: Lake) -> pl.DataFrame:
     """Run one statement over the published tables and a view `lake.<table>` for every table of the lake.
 
-    The published database is attached read-only, so a query never keeps a run from publishing; and only a statement that
-    reads is run, so that a `COPY ... TO` does not write over the file either.
+    The published database is attached read-only, so a query never keeps a run from publishing; and only a statement
+    that reads is run, so that a `COPY ... TO` does not write over the file either.
 
     Raises:
         PublishError: there is neither database nor lake, or the statement is wrong, writes, or gives what polars has

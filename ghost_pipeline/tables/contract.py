@@ -90,11 +90,21 @@ class Contract:
             self.schema.validate(frame)
         except SchemaError as error:
             return [str(error).splitlines()[0]]
-        except ValidationError as error:
-            return [line.strip(" *-") for line in str(error).splitlines()[1:]] or [str(error)]
+        except ValidationError:
+            return self._broken_rules(frame)
         except pl.exceptions.PolarsError as error:
             return [str(error).splitlines()[0]]
         return []
+
+    def _broken_rules(self, frame: pl.DataFrame) -> list[str]:
+        _, failure = self.schema.filter(frame)
+        faults = []
+        for name, rows in failure.counts().items():
+            column, _, rule = name.rpartition("|")
+            where = f"column {column}: " if column else ""
+            what = f"primary key ({', '.join(self.primary_key)})" if rule == "primary_key" else rule
+            faults.append(f"{where}{what} broken by {rows} row{'s' if rows > 1 else ''}")
+        return faults
 
     def require(self, frame: pl.DataFrame, partition: str) -> None:
         """Refuse a frame that breaks the contract.

@@ -116,7 +116,11 @@ def benchmark_counts(
 
 
 def merge_benchmark_counts(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """The counts of the union of disjoint sets of users, from the counts of each; same shape and order."""
+    """The counts of the union of disjoint sets of users, from the counts of each; same shape and order.
+
+    For counts that are kept: `finish_benchmarks` takes them one below the other as well, without the memory
+    that merging needs.
+    """
     return (
         pl.concat(list(parts), how="vertical")
         .lazy()
@@ -296,7 +300,7 @@ class _RunningTotals:
         task = kinds != _MOCK_TEST
         np.add.at(self._milliseconds, slots[task], milliseconds[task])
         active = np.flatnonzero(counts[:_MOCK_TEST].any(axis=0))
-        continued = (self._last_active_day[active] == day - 1) & (day > 1)
+        continued = self._last_active_day[active] == day - 1
         self._run_length[active] = np.where(continued, self._run_length[active] + 1, 1)
         self._last_active_day[active] = day
 

@@ -16,12 +16,14 @@ REASON = "_reason"
 ROW = "_row"
 MS_PER_MINUTE = 60_000
 _SEPARATOR = "; "
+_EXACT_IN_FLOAT = 2**53
+_UUID_DIGITS = 32
 _TRUE = ("true", "t", "1", "yes", "y")
 _FALSE = ("false", "f", "0", "no", "n")
 _TIME = (
     r"^\s*(?P<date>\d{4}-\d{2}-\d{2})"
-    r"(?:[T ](?P<minute>\d{2}:\d{2})(?P<second>:\d{2})?(?P<fraction>[.,]\d{1,9})?)?"
-    r"\s*(?P<zone>Z|z|UTC|[+-]\d{2}(?::?\d{2})?)?\s*$"
+    r"(?:[Tt ](?P<minute>\d{2}:\d{2})(?:(?P<second>:\d{2})(?P<fraction>[.,]\d{1,9})?)?"
+    r"\s*(?P<zone>Z|z|UTC|[+-]\d{2}(?::?\d{2})?)?)?\s*$"
 )
 
 
@@ -56,7 +58,7 @@ def read_rows(raw: pl.LazyFrame, table: SourceTable) -> pl.LazyFrame:
     return raw.select(
         *(reading.value.alias(name) for name, reading in readings.items()),
         pl.concat_list(reasons).list.drop_nulls().list.join(_SEPARATOR).replace("", None).alias(REASON),
-        pl.struct(_as_json(name, dtype) for name, dtype in schema.items()).alias(ROW),
+        pl.struct(_as_json(name, dtype).alias(name) for name, dtype in schema.items()).alias(ROW),
     )
 
 
@@ -100,21 +102,24 @@ def reject_unknown(rows: pl.LazyFrame, column: str, known: pl.LazyFrame, what: s
 def reject_repeats(rows: pl.LazyFrame, key: tuple[str, ...], order: tuple[str, ...]) -> pl.LazyFrame:
     """Add a reason to all but one of the good rows that share a key.
 
-    The one that stays has the greatest `order` (null least), then the least other values, so that the
-    choice does not depend on the order of the rows.
+    The one that stays has the greatest `order` (null least), then the least other values, then the least text of the
+    whole row, so that the choice does not depend on the order of the rows. That of the result is not told.
     """
-    good = pl.col(REASON).is_null()
     others = [name for name in rows.collect_schema().names() if name not in {*order, ROW, REASON}]
-    return (
-        rows.sort(
-            [good, *(pl.col(name) for name in (*order, *others))],
-            descending=[True] * (1 + len(order)) + [False] * len(others),
+    marked = rows.with_columns(_repeats=pl.col(REASON).is_null() & (pl.len().over(key) > 1))
+    # Only the few that share a key are worth a sort over every column.
+    placed = (
+        marked.filter("_repeats")
+        .sort(
+            [*(pl.col(name) for name in (*order, *others)), pl.col(ROW).struct.json_encode()],
+            descending=[True] * len(order) + [False] * (len(others) + 1),
             nulls_last=True,
         )
         .with_columns(_place=pl.int_range(pl.len()).over(key))
-        .with_columns(_with_reason(good & (pl.col("_place") > 0), f"{', '.join(key)} stands more than once"))
+        .with_columns(_with_reason(pl.col("_place") > 0, f"{', '.join(key)} stands more than once"))
         .drop("_place")
     )
+    return pl.concat([marked.remove("_repeats"), placed]).drop("_repeats")
 
 
 def merge_repeated_events(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -137,8 +142,7 @@ def _with_reason(condition: pl.Expr, reason: str) -> pl.Expr:
 def _read(column: SourceColumn, dtype: pl.DataType | None) -> _Reading:
     if dtype is None or dtype == pl.Null:
         return _absent(column)
-    raw = pl.col(column.name)
-    text = raw.cast(pl.String) if dtype != pl.Binary else raw.bin.encode("hex")
+    text = _text(pl.col(column.name), dtype)
     match column.kind:
         case Kind.ID | Kind.TEXT:
             value = _no_empty(text.str.strip_chars())
@@ -163,6 +167,25 @@ def _read(column: SourceColumn, dtype: pl.DataType | None) -> _Reading:
         case Kind.NUMBER | Kind.INTEGER | Kind.MINUTES:
             reading = _number(column, dtype, text)
     return reading
+
+
+def _text(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if dtype == pl.Binary:
+        return _uuid(raw.bin.encode("hex"))
+    if dtype.is_float():
+        # Where an id may be missing, many tools hold whole numbers as floats: 3.0 and 3 are the same id.
+        number = raw.fill_nan(None)
+        whole = (number == number.floor()) & (number.abs() < _EXACT_IN_FLOAT)
+        return (
+            pl.when(whole).then(number.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(number.cast(pl.String))
+        )
+    return raw.cast(pl.String)
+
+
+def _uuid(digits: pl.Expr) -> pl.Expr:
+    """Hexadecimal digits; those of 16 bytes as the text of a UUID."""
+    parts = [digits.str.slice(start, length) for start, length in ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))]
+    return pl.when(digits.str.len_bytes() == _UUID_DIGITS).then(pl.concat_str(parts, separator="-")).otherwise(digits)
 
 
 def _absent(column: SourceColumn) -> _Reading:
@@ -203,7 +226,7 @@ def _instant(column: SourceColumn, dtype: pl.DataType, text: pl.Expr) -> _Readin
             value = raw.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
         case pl.Date():
             value = raw.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-        case pl.String():
+        case pl.String() | pl.Categorical() | pl.Enum():
             given = _no_empty(text.str.strip_chars()).is_not_null()
             value = _instant_of_text(text)
         case _:
@@ -211,8 +234,9 @@ def _instant(column: SourceColumn, dtype: pl.DataType, text: pl.Expr) -> _Readin
             value = pl.lit(None, pl.Datetime("us", "UTC"))
     outside = (value < FIRST_INSTANT) | (value >= LAST_INSTANT)
     faults = {} if column.optional else _missing(column, given.not_())
+    # A time far outside places its row nowhere: no partition has that hour.
     return _Reading(
-        value,
+        pl.when(outside.not_()).then(value),
         faults
         | {
             f"{column.name} is not a time": given & value.is_null(),
@@ -299,4 +323,7 @@ def _as_json(name: str, dtype: pl.DataType) -> pl.Expr:
         return column.cast(pl.String)
     if dtype == pl.Binary:
         return column.bin.encode("hex")
+    if "Binary" in str(dtype):
+        # polars writes no nested bytes as JSON, and no column of ours has any.
+        return pl.when(column.is_not_null()).then(pl.lit("bytes"))
     return column

@@ -64,8 +64,9 @@ def assemble_user_ghost_stats(
 ) -> pl.LazyFrame:
     """The same figures from parts, however they were obtained; sorted by user_id (the key).
 
-    The parts, keyed by user_number, are the outputs of `present_users`, `activity_totals`, `days_practiced` and `streaks`; a user
-    without a row in `totals` or `practiced` has zeros. The ranks are relative to all users in `present`.
+    The parts are the outputs of `present_users`, `activity_totals`, `days_practiced` and `streaks`, joined
+    on user_number; a user without a row in `totals` or `practiced` has zeros. The ranks are relative to all
+    users in `present`.
 
     Returns as_of Datetime, snapshot_date Date and snapshot_hour Int32 (of the hour that ends at `as_of`,
     G1.2), user_id, cohort_id?, cohort_excluded Boolean, timezone?, diagnostic_score Float64?,

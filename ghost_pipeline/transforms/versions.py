@@ -8,6 +8,7 @@ VALID_FROM = "valid_from"
 SEEN_AT = "seen_at"
 UPDATED_AT = "updated_at"
 _NUMBERING = (VALID_FROM, SEEN_AT)
+_NEXT = pl.duration(microseconds=1)
 
 
 def changed_rows(
@@ -27,7 +28,8 @@ def changed_rows(
 
     Returns:
         The columns of `known`, one row per changed `key`, sorted by it. `valid_from` is the source's
-        `updated_at` where that is later than the version before, else `seen_at`.
+        `updated_at` where that is later than the version before, else `seen_at`, but later than a version that the
+        source has dated into the future: that one would else stay the newest and the row seem changed every hour.
 
     """
     values = [name for name in current.collect_schema().names() if name != key]
@@ -36,12 +38,18 @@ def changed_rows(
     is_new = pl.col(VALID_FROM).is_null()
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_known")) for name in values)
     told = pl.col(UPDATED_AT) if UPDATED_AT in values else pl.lit(None, pl.Datetime("us", "UTC"))
+    seen = pl.lit(seen_at, pl.Datetime("us", "UTC"))
     dated = told.is_not_null() & (is_new | (told > pl.col(VALID_FROM)))
     return (
         joined.filter(differs | is_new, is_new | dated | pl.lit(newest))
         .with_columns(
-            pl.when(dated).then(told).otherwise(pl.lit(seen_at, pl.Datetime("us", "UTC"))).alias(VALID_FROM),
-            pl.lit(seen_at, pl.Datetime("us", "UTC")).alias(SEEN_AT),
+            pl.when(dated)
+            .then(told)
+            .when(pl.col(VALID_FROM) > seen)
+            .then(pl.col(VALID_FROM) + _NEXT)
+            .otherwise(seen)
+            .alias(VALID_FROM),
+            seen.alias(SEEN_AT),
         )
         .select(key, *values, VALID_FROM, SEEN_AT)
         .sort(key)

@@ -16,13 +16,10 @@ CASES = [
 ]
 
 NOT_BUILT_YET = {
-    "benchmark_dictionary": "the JSON form of the benchmarks",
-    "benchmark_lookup": "the read side",
     "biggest_changes": "n-gram trends",
     "contexts": "messages",
     "display": "messages",
     "error_n": "n-gram queries",
-    "fastest_improvers": "the fastest improvers",
     "format_message": "messages",
     "heat_map": "n-gram queries",
     "history": "the history of summaries",
@@ -33,7 +30,6 @@ NOT_BUILT_YET = {
     "response": "the read side",
     "session_summaries": "session summaries",
     "slowest_n": "n-gram queries",
-    "streak_shares": "the streak shares",
 }
 
 

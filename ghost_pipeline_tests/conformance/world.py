@@ -13,12 +13,22 @@ import polars as pl
 
 from ghost_pipeline.assets.step import Resources
 from ghost_pipeline.definitions import STEPS
+from ghost_pipeline.runs import selection
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.tables.contract import Contract, Partitioning
-from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS, USER_GHOST_STATS
+from ghost_pipeline.tables.contract import Contract
+from ghost_pipeline.tables.ghost import (
+    COHORT_GHOST_DATA,
+    GHOST_BENCHMARKS,
+    GHOST_FASTEST_IMPROVERS,
+    GHOST_STREAK_SHARES,
+    USER_GHOST_STATS,
+)
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
-from ghost_pipeline.tables.raw import REJECTED_ROWS, SESSION_NGRAM_ERRORS, SESSION_NGRAM_SPEED, SOURCE_TABLES
+from ghost_pipeline.tables.raw import REJECTED_ROWS, SESSION_NGRAM_ERRORS, SESSION_NGRAM_SPEED, SOURCE_TABLES, Half
+from ghost_pipeline.transforms.ghost_benchmarks import benchmark_day, benchmark_target_band
+from ghost_pipeline.transforms.ghost_fastest_improvers import user_minutes_per_day
+from ghost_pipeline.transforms.ghost_streak_shares import next_streak_threshold
 from ghost_pipeline.transforms.percentile_rank import rank_column
 from ghost_pipeline.windows import Hour, Month
 
@@ -100,6 +110,38 @@ class World:
         """Rows of the benchmarks."""
         return self._of_month(GHOST_BENCHMARKS, month, where)
 
+    def op_benchmark_lookup(self, as_of: str, user_id: str) -> Row | None:
+        """What a user is compared with."""
+        user = self._at(USER_GHOST_STATS, as_of).filter(pl.col("user_id") == user_id)
+        days = self.resources.settings.benchmark_days
+        return _one(
+            user.select(benchmark_target_band(), "starting_skill", benchmark_day(days=days).alias("day_number"))
+        )
+
+    def op_benchmark_dictionary(self, month: str) -> Any:  # noqa: ANN401 - nested as the specification has it
+        """The nested form."""
+        self._of_month(GHOST_BENCHMARKS, month, {})
+        return json.loads(self.resources.settings.benchmark_dictionary.read_text(encoding="utf-8"))
+
+    def op_streak_shares(self, month: str, where: Row) -> list[Row]:
+        """Rows of the streak shares."""
+        return self._of_month(GHOST_STREAK_SHARES, month, where)
+
+    def op_next_streak_threshold(self, current_streak: int) -> Row:
+        """The threshold that a user with this streak is shown."""
+        thresholds = self.resources.settings.streak_thresholds
+        streak = pl.DataFrame({"current_streak": [current_streak]})
+        return streak.select(streak_threshold=next_streak_threshold(thresholds=thresholds)).to_dicts()[0]
+
+    def op_fastest_improvers(self, month: str, where: Row | None = None) -> list[Row]:
+        """Rows of the fastest improvers."""
+        return self._of_month(GHOST_FASTEST_IMPROVERS, month, where or {})
+
+    def op_user_minutes_per_day(self, as_of: str, user_id: str) -> Row | None:
+        """The user's side of opening message 3."""
+        user = self._at(USER_GHOST_STATS, as_of).filter(pl.col("user_id") == user_id)
+        return _one(user.select(minutes_per_day=user_minutes_per_day()))
+
     def op_rejected(self, table: str) -> Row:
         """The ids of rejected rows."""
         rows = self.resources.lake.scan(REJECTED_ROWS).filter(pl.col("source_table") == table).collect()
@@ -130,8 +172,10 @@ class World:
         return _rows(_where(self.resources.lake.scan(contract, [month]).collect(), where))
 
     def _run(self, window: Hour | Month, *, monthly: bool) -> None:
+        half = {"ghost": Half.GHOST, "ngram": Half.NGRAMS}[self.area]
+        wanted = selection({half}, monthly=monthly)
         for step in STEPS:
-            if (step.contract.partitioning is Partitioning.MONTH) == monthly:
+            if step.contract.name in wanted:
                 step.body(self.resources, window)  # type: ignore[arg-type]
         self.ran.add(window)
 

@@ -32,7 +32,7 @@ def _bad_input_page() -> Iterator[str]:
     yield "| the same `progress_id` twice | `user_progress` | none: one event (the earliest, then fewest minutes) |"
     yield "| an unknown time zone | `users` | none: it reads as UTC, counted in `user_ghost_stats` |"
     yield "| a cohort that `cohorts` lacks | `users` | none: it gets its row, counted in `cohort_ghost_data` |"
-    yield "| an event before its user's journey | `user_progress` | none: not counted, a finding of `user_ghost_stats` |"
+    yield "| an event before its user's journey | `user_progress` | none: not counted, a finding |"
     yield "| a session on an unknown keyboard | `practice_sessions` | none: summarised with the default target |"
     yield ""
     yield "## A bad file"

@@ -113,6 +113,11 @@ def test_equal_gains_tie_although_binary_floats_differ() -> None:
     assert minutes_per_day(users, [event("a", "2025-01-02T08:00", minutes=50)]) == Decimal("5.0")
 
 
+def test_a_microsecond_decides() -> None:
+    users = [improver("a"), improver("b", final_band_at=CREATED + timedelta(days=30, microseconds=-1))]
+    assert minutes_per_day(users, [event("b", "2025-01-02T08:00", minutes=30)]) == Decimal("1.0")
+
+
 def test_only_minutes_before_the_result_count() -> None:
     events = [
         event("a", "2025-01-10T23:59", minutes=10),

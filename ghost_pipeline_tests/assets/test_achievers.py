@@ -1,0 +1,124 @@
+"""The monthly tables as the steps write them, over the demo world."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from jsonschema import Draft202012Validator
+
+from ghost_pipeline.assets.achievers import ACHIEVER_STEPS, STABLE, materialize_ghost_benchmarks
+from ghost_pipeline.assets.raw import RAW_STEPS
+from ghost_pipeline.assets.step import Outcome, Resources
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.tables.ghost import GHOST_BENCHMARKS, GHOST_STREAK_SHARES
+from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline_tests.running import DEMO_WORLD, lake_digest
+
+FEBRUARY, MARCH = Month.from_key("2025-02"), Month.from_key("2025-03")
+
+
+@pytest.fixture(scope="module")
+def resources(tmp_path_factory: pytest.TempPathFactory) -> Resources:
+    """The demo world, taken in up to the end of March."""
+    settings = Settings.load(source=str(DEMO_WORLD), data=tmp_path_factory.mktemp("data"))
+    resources = Resources(settings, Lake(settings.lake))
+    for step in RAW_STEPS:
+        if step.contract.name in {"users", "cohorts", "user_progress"}:
+            step.body(resources, Hour.ending_at(MARCH.as_of))  # type: ignore[arg-type]
+    return resources
+
+
+def run(resources: Resources, month: Month = FEBRUARY) -> dict[str, Outcome]:
+    return {step.contract.name: step.body(resources, month) for step in ACHIEVER_STEPS}  # type: ignore[arg-type]
+
+
+def with_settings(resources: Resources, **changes: object) -> Resources:
+    return Resources(resources.settings.model_copy(update=changes), resources.lake)
+
+
+def test_one_part_and_sixteen_parts_give_the_same_bytes(resources: Resources) -> None:
+    run(resources)
+    data = resources.settings.data
+    once = lake_digest(data), resources.settings.benchmark_dictionary.read_bytes()
+    run(with_settings(resources, shards=16))
+    assert (lake_digest(data), resources.settings.benchmark_dictionary.read_bytes()) == once
+
+
+def test_streak_shares_of_the_demo_world(resources: Resources) -> None:
+    run(resources)
+    shares = resources.lake.scan(GHOST_STREAK_SHARES, [FEBRUARY]).filter(pl.col("target_band") == 7.5).collect()
+    all_starts = shares.filter(pl.col("starting_skill").is_null())
+    assert all_starts.select("streak_threshold", "sample_size", "percentage").head(3).rows() == [
+        (3, 53, 94),
+        (5, 53, 94),
+        (7, 53, 70),
+    ]
+    from_six = shares.filter(pl.col("starting_skill").is_not_null())
+    assert from_six["percentage"].head(3).to_list() == [98, 98, 73]
+
+
+def test_the_dictionary_fulfils_its_schema(resources: Resources) -> None:
+    run(resources)
+    dictionary = resources.settings.benchmark_dictionary
+    schema = json.loads(dictionary.with_suffix(".schema.json").read_text(encoding="utf-8"))
+    nested = json.loads(dictionary.read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema).validate(nested)
+    assert set(nested) == {"band_7.5_achievers"}
+    assert len(nested["band_7.5_achievers"]["starting_skill_6.0"]) == 90
+
+
+def test_the_schema_refuses_a_figure_that_is_no_number(resources: Resources) -> None:
+    run(resources)
+    dictionary = resources.settings.benchmark_dictionary
+    nested = json.loads(dictionary.read_text(encoding="utf-8"))
+    nested["band_7.5_achievers"]["starting_skill_6.0"]["day_1"]["mock_tests"] = "none"
+    schema = json.loads(dictionary.with_suffix(".schema.json").read_text(encoding="utf-8"))
+    assert not Draft202012Validator(schema).is_valid(nested)
+
+
+def test_an_older_month_does_not_replace_the_dictionary_of_a_newer_one(resources: Resources, tmp_path: Path) -> None:
+    settings = resources.settings.model_copy(update={"data": tmp_path, "min_sample": 1})
+    ours = Resources(settings, resources.lake)
+    run(ours, MARCH)
+    newest = settings.benchmark_dictionary.read_bytes()
+    run(ours, FEBRUARY)
+    assert settings.benchmark_dictionary.read_bytes() == newest
+    resources.lake.remove(GHOST_BENCHMARKS, MARCH)
+
+
+def test_a_cell_that_shrank_below_the_minimum_is_gone_after_the_refresh(resources: Resources) -> None:
+    run(resources)
+    assert run(with_settings(resources, min_sample=52))["ghost_benchmarks"].rows == 270
+    left = resources.lake.scan(GHOST_BENCHMARKS, [FEBRUARY]).select("population", "target_band").unique().collect()
+    assert [(population, float(band)) for population, band in left.iter_rows()] == [("at_least", 7.0)]
+
+
+def test_a_figure_that_moved_too_far_is_named(resources: Resources) -> None:
+    run(resources)
+    february = resources.lake.scan(GHOST_BENCHMARKS, [FEBRUARY]).collect()
+    same = materialize_ghost_benchmarks(resources, MARCH)
+    assert same.warnings[STABLE] == []
+    day_12 = (pl.col("day_number") == 12) & (pl.col("success_percentile") == 25) & (pl.col("population") == "interval")
+    moved = february.with_columns(
+        pl.when(day_12).then(pl.lit(30, pl.Int32)).otherwise("avg_tasks_completed").alias("avg_tasks_completed")
+    )
+    resources.lake.write(GHOST_BENCHMARKS, FEBRUARY, moved)
+    assert materialize_ghost_benchmarks(resources, MARCH).warnings[STABLE] == [
+        "avg_tasks_completed of interval 7.5 from 6.0, day 12, top 25 %: 30 in 2025-02, 15 now"
+    ]
+    resources.lake.remove(GHOST_BENCHMARKS, MARCH)
+
+
+def test_the_cells_say_what_is_missing_and_why(resources: Resources) -> None:
+    samples = str(run(resources)["ghost_benchmarks"].metadata["samples"])
+    assert "| interval | 7.5 | 6.0 | 50 | 50 | 90 |  |" in samples
+    assert "| interval | 8.0 | 5.0 | 0 | 0 | 0 | nobody |" in samples
+    assert "fewer than 50 achievers" in samples
+
+
+def test_the_curves_are_pictures_that_carry_their_data(resources: Resources) -> None:
+    for name in ("curves_interval", "curves_at_least"):
+        assert "(data:image/png;base64,iVBOR" in str(run(resources)["ghost_benchmarks"].metadata[name])

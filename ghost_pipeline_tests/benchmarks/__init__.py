@@ -1,0 +1,1 @@
+"""Measurements: `make bench` runs them, nothing in the test suite does."""

@@ -1,0 +1,47 @@
+"""`make bench`: every benchmark, its table on stdout and its JSON beside."""
+
+import platform
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import duckdb
+import polars as pl
+
+from ghost_pipeline_tests.benchmarks import month
+from ghost_pipeline_tests.benchmarks.measuring import as_json, as_markdown, as_rows
+
+
+@click.command()
+@click.option("--achievers", default=500_000, show_default=True, help="People of the month benchmark.")
+@click.option("--runs", default=3, show_default=True, help="Rounds; the median counts.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where data are made; a temporary folder without it.")
+@click.option("--json", "json_folder", type=click.Path(path_type=Path), help="Folder for the results as JSON.")
+def main(achievers: int, runs: int, folder: Path | None, json_folder: Path | None) -> None:
+    """Measure, print, clean up."""
+    root = Path(tempfile.mkdtemp(prefix="ghost-bench-", dir=folder))
+    click.echo(
+        f"{_machine()}; polars {pl.__version__}, duckdb {duckdb.__version__}, Python {platform.python_version()}"
+    )
+    try:
+        title, measured = month.measure(root, achievers, runs)
+        rows = as_rows(measured, "duckdb_by_hand")
+        click.echo(f"\n{title}, {runs} rounds\n\n{as_markdown(rows)}")
+        if json_folder:
+            json_folder.mkdir(parents=True, exist_ok=True)
+            (json_folder / "month.json").write_text(as_json(title, rows), encoding="utf-8")
+    finally:
+        shutil.rmtree(root)
+
+
+def _machine() -> str:
+    cpus = len(list(Path("/sys/devices/system/cpu").glob("cpu[0-9]*")))
+    memory = Path("/proc/meminfo")
+    gib = int(memory.read_text(encoding="utf-8").split()[1]) / (1 << 20) if memory.exists() else 0
+    return f"{sys.platform} {platform.machine()}, {cpus} cores, {gib:.0f} GiB"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Rows of any table of the lake: random ones that fulfil its contract, and by which hour a test speaks of."""
+
+from datetime import UTC, datetime
+
+import dataframely as dy
+import polars as pl
+
+from ghost_pipeline.storage.lake import Partition, Rejects
+from ghost_pipeline.tables import CONTRACTS, Contract
+from ghost_pipeline.tables.contract import Partitioning
+from ghost_pipeline.windows import Hour, Month
+
+HOUR = Hour(datetime(2025, 3, 12, 11, tzinfo=UTC))
+MONTH = Month(datetime(2025, 2, 1, tzinfo=UTC))
+TABLES = sorted(CONTRACTS)
+
+
+def sample(contract: Contract, rows: int, seed: int) -> pl.DataFrame:
+    """Random rows that fulfil the contract; the same seed gives the same rows."""
+    frame: pl.DataFrame = contract.schema.sample(rows, generator=dy.random.Generator(seed))
+    return pl.DataFrame(frame)
+
+
+def partition_of(contract: Contract) -> Partition:
+    """A partition such as the table has."""
+    match contract.partitioning:
+        case Partitioning.MONTH:
+            return MONTH
+        case Partitioning.REJECTED:
+            return Rejects("users", HOUR)
+        case _:
+            return HOUR

@@ -1,0 +1,178 @@
+"""Every setting: its default, what it refuses, and that the message names its variable."""
+
+import os
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from ghost_pipeline.errors import SettingsError
+from ghost_pipeline.settings import Settings
+
+WRONG = (
+    ("GHOST_LOOKBACK_HOURS", "0"),
+    ("GHOST_LOOKBACK_HOURS", "-1"),
+    ("GHOST_LOOKBACK_HOURS", "1.5"),
+    ("GHOST_LOOKBACK_HOURS", "two days"),
+    ("GHOST_LOOKBACK_HOURS", "99999999999"),
+    ("GHOST_PARTITIONS_START", "2024-01-02"),
+    ("GHOST_PARTITIONS_START", "2024-01-01T01:00"),
+    ("GHOST_PARTITIONS_START", "2024-01-01T00:00+02:00"),
+    ("GHOST_PARTITIONS_START", "January"),
+    ("GHOST_BANDS", "7.0,9.5"),
+    ("GHOST_BANDS", "-0.5"),
+    ("GHOST_BANDS", "7.25"),
+    ("GHOST_BANDS", "7.0,7.0"),
+    ("GHOST_BANDS", "7.0,7"),
+    ("GHOST_BANDS", "7.0,,8.0"),
+    ("GHOST_BANDS", "7.0;8.0"),
+    ("GHOST_BANDS", "NaN"),
+    ("GHOST_STARTING_SKILLS", "5.55"),
+    ("GHOST_STARTING_SKILLS", "6.0,5.0,6.0"),
+    ("GHOST_STARTING_SKILLS", "ten"),
+    ("GHOST_BENCHMARK_DAYS", "0"),
+    ("GHOST_BENCHMARK_DAYS", "367"),
+    ("GHOST_SUCCESS_PERCENTILES", "0,50"),
+    ("GHOST_SUCCESS_PERCENTILES", "100"),
+    ("GHOST_SUCCESS_PERCENTILES", "25,25"),
+    ("GHOST_SUCCESS_PERCENTILES", "12.5"),
+    ("GHOST_MIN_SAMPLE", "0"),
+    ("GHOST_STREAK_THRESHOLDS", "0,5"),
+    ("GHOST_STREAK_THRESHOLDS", "5,5"),
+    ("GHOST_STREAK_THRESHOLDS", "a week"),
+    ("GHOST_BENCHMARK_MOVE_PERCENT", "0"),
+    ("GHOST_SHARDS", "0"),
+    ("GHOST_SHARDS", "257"),
+    ("GHOST_DECAY_FACTOR", "0"),
+    ("GHOST_DECAY_FACTOR", "1.1"),
+    ("GHOST_DECAY_FACTOR", "nan"),
+    ("GHOST_MAX_MEASUREMENTS", "0"),
+    ("GHOST_MAX_SESSIONS", "0"),
+    ("GHOST_MAX_NGRAM_SIZE", "0"),
+    ("GHOST_MAX_NGRAM_SIZE", "21"),
+    ("GHOST_DEFAULT_TARGET_MS", "49"),
+    ("GHOST_DEFAULT_TARGET_MS", "5001"),
+    ("GHOST_DEFAULT_TARGET_MS", "nan"),
+    ("GHOST_DEFAULT_TARGET_MS", "inf"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_setting_of_the_person_who_runs_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("GHOST_"):
+            monkeypatch.delenv(name)
+
+
+def test_defaults_are_those_of_the_decisions() -> None:
+    settings = Settings.load()
+    assert settings.bands == (Decimal("7.0"), Decimal("7.5"), Decimal("8.0"))
+    assert settings.starting_skills == (Decimal("5.0"), Decimal("5.5"), Decimal("6.0"), Decimal("6.5"))
+    assert (settings.benchmark_days, settings.success_percentiles, settings.min_sample) == (90, (10, 25, 50), 50)
+    assert (settings.decay_factor, settings.max_measurements, settings.max_sessions) == (0.9, 20, 100)
+    assert (settings.max_ngram_size, settings.default_target_ms) == (20, 600.0)
+
+
+def test_everything_that_is_written_lies_below_data_by_default() -> None:
+    settings = Settings.load()
+    paths = (settings.lake, settings.database, settings.benchmark_dictionary, settings.dagster_home)
+    assert settings.data == Path("data")
+    assert [str(path) for path in paths] == [
+        "data/lake",
+        "data/ghost.duckdb",
+        "data/ghost_benchmarks.json",
+        "data/dagster_home",
+    ]
+
+
+def test_no_source_is_set_by_default() -> None:
+    assert Settings.load().source is None
+
+
+@pytest.mark.parametrize(("variable", "value"), WRONG)
+def test_a_wrong_value_is_refused_by_its_variable(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as raised:
+        Settings.load()
+    message = str(raised.value)
+    assert message.startswith(f"settings: {variable}: ")
+    assert message.endswith("`ghost-pipeline settings` lists them all")
+    assert "\n" not in message
+
+
+def test_every_setting_with_a_limit_is_tried() -> None:
+    any_text = {"source", "data"}
+    tried = {variable.removeprefix("GHOST_").lower() for variable, _ in WRONG}
+    assert set(Settings.model_fields) - any_text == tried
+
+
+def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GHOST_MIN_SAMPLE", "0")
+    monkeypatch.setenv("GHOST_BANDS", "11")
+    with pytest.raises(SettingsError, match=r"GHOST_BANDS: .*; GHOST_MIN_SAMPLE: "):
+        Settings.load()
+
+
+def test_the_message_shows_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GHOST_LOOKBACK_HOURS", "two days")
+    with pytest.raises(SettingsError, match=r"\(got 'two days'\)"):
+        Settings.load()
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"GHOST_{name.upper()}", "")
+    assert Settings.load() == Settings.model_validate({})
+
+
+def test_the_environment_wins_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GHOST_LOOKBACK_HOURS", "24")
+    assert Settings.load().lookback_hours == 24
+
+
+def test_an_override_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GHOST_LOOKBACK_HOURS", "24")
+    assert Settings.load(lookback_hours=12).lookback_hours == 12
+
+
+def test_a_wrong_override_is_refused_by_its_variable() -> None:
+    with pytest.raises(SettingsError, match=r"GHOST_MIN_SAMPLE: .* \(got -3\)"):
+        Settings.load(min_sample=-3)
+
+
+def test_an_override_that_is_no_setting_is_refused() -> None:
+    with pytest.raises(SettingsError, match="GHOST_NONSENSE: "):
+        Settings.load(nonsense=1)
+
+
+def test_lists_are_separated_by_commas_and_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GHOST_BANDS", "8.0, 6.5 ,7")
+    assert Settings.load().bands == (Decimal("6.5"), Decimal(7), Decimal("8.0"))
+
+
+@pytest.mark.parametrize("text", ["2025-02-01", "2025-02-01T00:00", "2025-02-01T00:00Z", "2025-02-01T05:30+05:30"])
+def test_the_start_of_the_partitions_is_the_first_instant_of_a_utc_month(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GHOST_PARTITIONS_START", text)
+    assert Settings.load().partitions_start == datetime(2025, 2, 1, tzinfo=UTC)
+
+
+def test_settings_do_not_change_after_loading() -> None:
+    settings = Settings.load()
+    with pytest.raises(ValidationError):
+        settings.min_sample = 1
+
+
+def test_every_setting_says_what_it_does() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_every_setting_survives_its_own_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.load(source="somewhere")
+    for name, value in settings:
+        text = ",".join(str(one) for one in value) if isinstance(value, tuple) else str(value)
+        monkeypatch.setenv(f"GHOST_{name.upper()}", text)
+    assert Settings.load() == settings
