@@ -51,6 +51,8 @@ $(READY): requirements.lock pyproject.toml setup.cfg
 		"ghost_pipeline needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.13 ...")'
 	@echo "Setting up $(VENV) (once; takes a minute or two) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@# The lock is complete: nothing to resolve, and pip's resolver stumbles over extras where hashes are required.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip check --disable-pip-version-check
 	@touch $(READY)
