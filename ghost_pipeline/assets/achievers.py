@@ -15,20 +15,20 @@ from ghost_pipeline.storage.json_files import publish_json
 from ghost_pipeline.tables.benchmark_dictionary import json_schema
 from ghost_pipeline.tables.ghost import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
 from ghost_pipeline.tables.raw import USER_PROGRESS, USERS
+from ghost_pipeline.transforms.achievers import achievers
 from ghost_pipeline.transforms.benchmark_cells import cell_samples
 from ghost_pipeline.transforms.benchmark_counts import (
     AT_LEAST,
     INTERVAL,
     POPULATIONS,
     benchmark_counts,
-    merge_benchmark_counts,
 )
 from ghost_pipeline.transforms.benchmark_dictionary import benchmark_dictionary
 from ghost_pipeline.transforms.benchmark_moves import benchmark_moves
 from ghost_pipeline.transforms.ghost_benchmarks import benchmark_means, finish_benchmarks
 from ghost_pipeline.transforms.ghost_fastest_improvers import finish_fastest_improvers, improvers
 from ghost_pipeline.transforms.ghost_streak_shares import finish_streak_shares, merge_streak_counts, streak_counts
-from ghost_pipeline.transforms.shards import shard
+from ghost_pipeline.transforms.shards import compact, shard
 from ghost_pipeline.transforms.versions import users_at
 from ghost_pipeline.windows import HOUR, Month
 
@@ -39,9 +39,13 @@ def materialize_ghost_benchmarks(resources: Resources, month: Month) -> Outcome:
     """What achievers had done by each day of their journey, at the end of the month (G5)."""
     lake, settings = resources.lake, resources.settings
     bands, starts = settings.bands, settings.starting_skills
-    counts = merge_benchmark_counts(
-        benchmark_counts(users, progress, month.as_of, bands=bands, starts=starts, days=settings.benchmark_days)
-        for users, progress in _shards(resources, month)
+    # Below one another and not merged: what is read off them adds up by itself, and merging 43 M rows takes 4 GB.
+    counts = pl.concat(
+        [
+            benchmark_counts(users, progress, month.as_of, bands=bands, starts=starts, days=settings.benchmark_days)
+            for users, progress in _shards(resources, month)
+        ],
+        rechunk=False,
     )
     benchmarks = finish_benchmarks(
         counts,
@@ -113,11 +117,12 @@ def materialize_ghost_fastest_improvers(resources: Resources, month: Month) -> O
 
 
 def _shards(resources: Resources, month: Month) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
-    """The users of each part as they were at the end of the month, with everybody's events to pick theirs from."""
+    """The achievers of each part of the users as they were at the end of the month, with their events."""
     users = users_at(resources.lake.scan(USERS), month.as_of).collect().lazy()
     progress = resources.lake.scan_until(USER_PROGRESS, month.as_of)
     count = resources.settings.shards
-    yield from ((shard(users, number, count), progress) for number in range(count))
+    for number in range(count):
+        yield compact(achievers(shard(users, number, count), month.as_of), progress)
 
 
 def _curves(benchmarks: pl.DataFrame, population: str, month: Month) -> dg.MarkdownMetadataValue:
