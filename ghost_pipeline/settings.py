@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         description="A published benchmark that moves by more than this from month to month makes a check warn",
     )
     shards: int = Field(
-        default=1,
+        default=2,
         ge=1,
         le=256,
         description="Parts of the users in which a month is computed: more parts, less memory, the same bytes",

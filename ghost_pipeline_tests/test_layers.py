@@ -163,4 +163,7 @@ def test_a_look_at_the_clock_is_found() -> None:
 
 
 def test_reading_a_file_in_a_transform_is_found() -> None:
-    assert does_input_or_output("import polars as pl\npl.scan_parquet('x')\nopen('y')\n") == ["pl.scan_parquet", ".open"]
+    assert does_input_or_output("import polars as pl\npl.scan_parquet('x')\nopen('y')\n") == [
+        "pl.scan_parquet",
+        ".open",
+    ]

@@ -130,7 +130,9 @@ def test_what_is_no_month_is_refused_by_its_key(key: str) -> None:
         Month.from_key(key)
 
 
-@pytest.mark.parametrize("start", [utc("2025-02-02T00:00"), utc("2025-02-01T01:00"), datetime(2025, 2, 1, tzinfo=INDIA)])
+@pytest.mark.parametrize(
+    "start", [utc("2025-02-02T00:00"), utc("2025-02-01T01:00"), datetime(2025, 2, 1, tzinfo=INDIA)]
+)
 def test_a_month_begins_at_its_first_instant_in_utc(start: datetime) -> None:
     with pytest.raises(UnknownTimeError, match="not the first instant of a UTC month"):
         Month(start)

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import multiprocessing
 import os
 import random
 import resource
@@ -32,6 +31,7 @@ from ghost_pipeline.tables.raw import REJECTED_ROWS, USER_PROGRESS, USERS
 from ghost_pipeline.windows import HOUR as ONE_HOUR
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.samples import HOUR, MONTH, TABLES, partition_of, sample
+from ghost_pipeline_tests.storage import rewriting
 
 COHORTS_HOURLY = CONTRACTS["cohort_ghost_data"]
 BENCHMARKS = CONTRACTS["ghost_benchmarks"]
@@ -68,7 +68,7 @@ def progress(number: int, *completed_at: datetime) -> pl.DataFrame:
 
 def write(lake: Lake, *numbers: int) -> None:
     for number in numbers:
-        lake.write(USER_PROGRESS, hour(number), progress(number, hour(number).start))
+        lake.write(USER_PROGRESS, hour(number), progress(max(number, 0), hour(number).start))
 
 
 def temporary_files(root: Path) -> list[str]:
@@ -193,7 +193,8 @@ def test_a_frame_that_breaks_the_contract_leaves_the_old_partition(lake: Lake) -
 
 
 @pytest.mark.parametrize(
-    ("contract", "partition"), [(BENCHMARKS, HOUR), (USERS, MONTH), (REJECTED_ROWS, HOUR), (USERS, Rejects("users", None))]
+    ("contract", "partition"),
+    [(BENCHMARKS, HOUR), (USERS, MONTH), (REJECTED_ROWS, HOUR), (USERS, Rejects("users", None))],
 )
 def test_a_partition_of_another_kind_of_table_is_refused(
     contract: Contract, partition: Hour | Month | Rejects, lake: Lake
@@ -330,7 +331,9 @@ def test_missing_hours_are_named(lake: Lake) -> None:
 
 def test_hours_that_are_missing_at_the_end_are_named(lake: Lake) -> None:
     write(lake, 0)
-    with pytest.raises(LakeError, match=r"4 of 5 hours .* \(2025-03-12-12:00, 2025-03-12-13:00, 2025-03-12-14:00 \.\.\.\)"):
+    with pytest.raises(
+        LakeError, match=r"4 of 5 hours .* \(2025-03-12-12:00, 2025-03-12-13:00, 2025-03-12-14:00 \.\.\.\)"
+    ):
         lake.read_until(USER_PROGRESS, hour(4).as_of)
 
 
@@ -494,47 +497,37 @@ def test_a_lake_in_the_place_of_a_file_is_an_error(tmp_path: Path) -> None:
         write(Lake(tmp_path / "lake"), 0)
 
 
-ROWS = 20_000
-VERSIONS = {
-    number: progress(number, *(HOUR.start + timedelta(microseconds=one) for one in range(ROWS))) for number in (0, 1)
-}
+VERSIONS = {number: progress(number, *[HOUR.start] * 20_000) for number in (0, 1)}
 
 
-def rewrite_forever(root: str, ready: str) -> None:
-    lake = Lake(Path(root))
-    while True:
-        for frame in VERSIONS.values():
-            lake.write(USER_PROGRESS, HOUR, frame)
-            Path(ready).touch()
-
-
-def read_complete(lake: Lake) -> None:
-    (number,) = set(lake.scan(USER_PROGRESS, [HOUR]).collect()["time_spent_ms"])
-    assert lake.scan(USER_PROGRESS, [HOUR]).select(pl.len()).collect().item() == ROWS
-    assert number in VERSIONS
+def assert_complete(lake: Lake) -> None:
+    found = lake.scan(USER_PROGRESS, [HOUR]).collect()
+    assert found.equals(VERSIONS[found["time_spent_ms"][0]])
 
 
 def test_a_reader_sees_the_old_or_the_new_partition_whenever_the_writer_is_killed(tmp_path: Path) -> None:
     lake, chance = Lake(tmp_path / "lake"), random.Random(SEED)  # noqa: S311 - no secret
-    lake.write(USER_PROGRESS, HOUR, VERSIONS[0])
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    for number in range(KILLS):
-        ready = tmp_path / f"ready-{number}"
-        process = context.Process(target=rewrite_forever, args=(str(lake.root), str(ready)), daemon=True)
-        process.start()
-        while not ready.exists():
-            read_complete(lake)
-        end = time.monotonic() + 0.1 * chance.random()
-        while time.monotonic() < end:
-            read_complete(lake)
-        process.kill()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
-        read_complete(lake)
+    target, copies = lake.path(USER_PROGRESS, HOUR), []
+    for number, frame in VERSIONS.items():
+        lake.write(USER_PROGRESS, HOUR, frame)
+        copies.append(tmp_path / f"version-{number}")
+        copies[-1].write_bytes(target.read_bytes())
+    for kill in range(KILLS):
+        ready = tmp_path / f"ready-{kill}"
+        arguments = [sys.executable, "-m", rewriting.__name__, *map(str, (lake.root, target, ready, *copies))]
+        with subprocess.Popen(arguments, cwd=README.parent.parent) as process:  # noqa: S603 - our own module
+            while not ready.exists():
+                assert process.poll() is None, "the writer does not get going"
+                time.sleep(0.002)
+            end = time.monotonic() + 0.1 * chance.random()
+            while time.monotonic() < end:
+                assert_complete(lake)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+        assert_complete(lake)
     Lake(lake.root)
     assert temporary_files(lake.root) == []
-    assert lake.files(USER_PROGRESS) == [lake.path(USER_PROGRESS, HOUR)]
+    assert lake.files(USER_PROGRESS) == [target]
 
 
 def test_many_writers_of_one_partition_leave_one_of_their_versions(lake: Lake) -> None:

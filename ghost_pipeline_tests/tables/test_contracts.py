@@ -147,7 +147,10 @@ def test_good_rows_have_no_fault() -> None:
     ("frame", "faults"),
     [
         (GOOD.drop("weight"), ["columns differ (missing ['weight'], unknown [], or another order)"]),
-        (GOOD.with_columns(colour=pl.lit("red")), ["columns differ (missing [], unknown ['colour'], or another order)"]),
+        (
+            GOOD.with_columns(colour=pl.lit("red")),
+            ["columns differ (missing [], unknown ['colour'], or another order)"],
+        ),
         (
             GOOD.rename({"weight": "mass"}),
             ["columns differ (missing ['weight'], unknown ['mass'], or another order)"],

@@ -1,0 +1,236 @@
+"""What a run takes in: the look-back window, gaps, late and repeated events, versions."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ghost_pipeline.assets.raw import RAW_STEPS
+from ghost_pipeline.assets.step import Outcome, Resources
+from ghost_pipeline.errors import LakeError, SourceError
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.tables.raw import REJECTED_ROWS, SOURCE_TABLES, USER_PROGRESS, USERS
+from ghost_pipeline.transforms.versions import users_at
+from ghost_pipeline.windows import Hour
+from ghost_pipeline_tests.running import lake_digest
+
+Row = dict[str, object]
+NOON = "2025-03-12-11:00"
+
+
+class Source:
+    """A source of learners that a test changes between runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "source"
+        self.folder.mkdir()
+        self.users: list[Row] = [{"user_id": "u1", "created_at": "2025-01-01T00:00:00Z"}]
+        self.events: list[Row] = []
+        settings = Settings.load(source=str(self.folder), data=folder / "data")
+        self.resources = Resources(settings, Lake(settings.lake))
+
+    @property
+    def lake(self) -> Lake:
+        return self.resources.lake
+
+    def event(self, name: str, at: str, **values: object) -> None:
+        event = {"progress_id": name, "user_id": "u1", "task_type": "reading", "completed_at": at}
+        self.events.append({**event, "time_spent_minutes": 1, **values})
+
+    def run(self, hour: str) -> dict[str, Outcome]:
+        for name, rows in {"users": self.users, "cohorts": [], "user_progress": self.events}.items():
+            columns = dict.fromkeys(column.name for column in SOURCE_TABLES[name].columns)
+            text = "".join(json.dumps({**columns, **row}) + "\n" for row in rows)
+            (self.folder / f"{name}.ndjson").write_text(text, encoding="utf-8")
+        wanted = {"users", "cohorts", "user_progress"}
+        steps = [step for step in RAW_STEPS if step.contract.name in wanted]
+        return {step.contract.name: step.body(self.resources, Hour.from_key(hour)) for step in steps}  # type: ignore[arg-type]
+
+    def taken_in(self) -> list[str]:
+        return self.lake.scan(USER_PROGRESS).collect()["progress_id"].sort().to_list()
+
+    def rejected(self) -> list[tuple[str, datetime | None, str]]:
+        return self.lake.scan(REJECTED_ROWS).select("source_table", "hour", "reason").collect().rows()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    return Source(tmp_path)
+
+
+def test_the_first_run_takes_in_everything_before_its_end(source: Source) -> None:
+    source.event("old", "2024-11-01T00:00:00Z")
+    source.event("last", "2025-03-12T11:59:59.999999Z")
+    source.event("next", "2025-03-12T12:00:00Z")
+    source.run(NOON)
+    assert source.taken_in() == ["last", "old"]
+
+
+def test_an_hour_without_events_is_an_empty_file(source: Source) -> None:
+    source.event("one", "2025-03-12T05:00:00Z")
+    source.run(NOON)
+    assert [hour.hour for hour in source.lake.hours(USER_PROGRESS)] == [5, 6, 7, 8, 9, 10, 11]
+    assert source.lake.rows(USER_PROGRESS, Hour.from_key("2025-03-12-06:00")) == 0
+
+
+def test_a_source_without_events_still_says_that_the_hour_was_read(source: Source) -> None:
+    source.run(NOON)
+    assert source.lake.hours(USER_PROGRESS) == [Hour.from_key(NOON)]
+
+
+def test_a_later_run_fills_in_the_hours_between(source: Source) -> None:
+    source.event("one", "2025-03-01T05:00:00Z")
+    source.run("2025-03-01-05:00")
+    source.event("between", "2025-03-05T07:00:00Z")
+    source.run(NOON)
+    assert source.taken_in() == ["between", "one"]
+
+
+def test_a_lost_hour_is_read_again(source: Source) -> None:
+    source.event("first", "2025-01-05T05:00:00Z")
+    source.event("lost", "2025-01-20T05:00:00Z")
+    source.run(NOON)
+    source.lake.remove(USER_PROGRESS, Hour.from_key("2025-01-20-05:00"))
+    source.run(NOON)
+    assert source.taken_in() == ["first", "lost"]
+
+
+def test_a_step_that_needs_a_lost_hour_names_it(source: Source) -> None:
+    source.event("one", "2025-03-12T05:00:00Z")
+    source.run(NOON)
+    source.lake.remove(USER_PROGRESS, Hour.from_key("2025-03-12-07:00"))
+    with pytest.raises(LakeError, match=r"user_progress: 1 of 7 hours .* \(2025-03-12-07:00\)"):
+        source.lake.read_until(USER_PROGRESS, Hour.from_key(NOON).as_of)
+
+
+def test_a_late_event_within_the_look_back_is_taken_in(source: Source) -> None:
+    source.event("one", "2025-03-01T00:00:00Z")
+    source.run(NOON)
+    source.event("late", "2025-03-10T13:00:00Z")
+    source.run("2025-03-12-12:00")
+    assert source.taken_in() == ["late", "one"]
+
+
+def test_a_later_event_is_taken_in_by_a_run_over_its_hours(source: Source) -> None:
+    source.event("one", "2025-03-01T00:00:00Z")
+    source.run(NOON)
+    source.event("later", "2025-03-10T11:00:00Z")
+    source.run("2025-03-12-12:00")
+    assert source.taken_in() == ["one"]
+    source.run("2025-03-10-11:00")
+    assert source.taken_in() == ["later", "one"]
+
+
+def test_an_event_before_the_first_hour_leaves_no_gap(source: Source) -> None:
+    source.event("one", "2025-03-12T11:30:00Z")
+    source.run(NOON)
+    source.event("before", "2025-03-11T08:00:00Z")
+    source.run("2025-03-12-12:00")
+    assert source.lake.read_until(USER_PROGRESS, Hour.from_key("2025-03-12-12:00").as_of).collect().height == 2
+
+
+def test_the_same_id_in_two_hours_is_the_earlier_event(source: Source) -> None:
+    source.event("twice", "2025-03-12T11:00:00Z")
+    source.event("twice", "2025-03-12T09:00:00Z")
+    outcome = source.run(NOON)["user_progress"]
+    rows = source.lake.scan(USER_PROGRESS).collect()
+    assert rows["completed_at"].to_list() == [datetime(2025, 3, 12, 9, tzinfo=UTC)]
+    assert outcome.metadata["repeated_events_merged"] == 1
+
+
+def test_an_event_that_is_gone_from_the_source_is_gone(source: Source) -> None:
+    source.event("gone", "2025-03-12T11:00:00Z")
+    source.run(NOON)
+    source.events.clear()
+    source.run("2025-03-12-12:00")
+    assert source.taken_in() == []
+
+
+def test_a_rejected_row_lies_in_the_hour_of_its_event(source: Source) -> None:
+    source.event("bad", "2025-03-12T09:10:00Z", task_type="podcast")
+    source.event("nowhen", "never")
+    source.run(NOON)
+    assert [(table, hour) for table, hour, _ in source.rejected()] == [
+        ("user_progress", datetime(2025, 3, 12, 9, tzinfo=UTC)),
+        ("user_progress", None),
+    ]
+
+
+def test_a_corrected_row_leaves_the_rejected_ones(source: Source) -> None:
+    source.event("bad", "2025-03-12T09:10:00Z", task_type="podcast")
+    source.run(NOON)
+    source.events[0]["task_type"] = "reading"
+    source.run("2025-03-12-12:00")
+    assert source.rejected() == []
+    assert source.taken_in() == ["bad"]
+
+
+def test_a_rejected_row_is_kept_once_however_often_it_is_read(source: Source) -> None:
+    source.event("bad", "2025-03-12T09:10:00Z", task_type="podcast")
+    source.run(NOON)
+    source.run("2025-03-12-12:00")
+    source.run("2025-03-12-13:00")
+    assert len(source.rejected()) == 1
+
+
+def test_an_event_of_a_user_who_comes_later_is_taken_in_then(source: Source) -> None:
+    source.event("early", "2025-03-12T09:10:00Z", user_id="u2")
+    source.run(NOON)
+    assert source.taken_in() == []
+    source.users.append({"user_id": "u2", "created_at": "2025-03-12T09:00:00Z"})
+    source.run("2025-03-12-12:00")
+    assert source.taken_in() == ["early"]
+    assert source.rejected() == []
+
+
+def test_running_an_hour_again_changes_no_byte(source: Source) -> None:
+    source.event("one", "2025-03-12T09:10:00Z")
+    source.event("bad", "2025-03-12T09:10:00Z", task_type="podcast")
+    source.run(NOON)
+    before = lake_digest(source.resources.settings.data)
+    source.run(NOON)
+    assert lake_digest(source.resources.settings.data) == before
+
+
+def test_the_order_of_the_source_changes_no_byte(tmp_path: Path) -> None:
+    digests = []
+    for name, forward in (("a", True), ("b", False)):
+        (tmp_path / name).mkdir()
+        source = Source(tmp_path / name)
+        for number in range(40):
+            source.event(f"e{number % 30}", f"2025-03-12T{number % 12:02}:00:00Z", time_spent_minutes=number)
+        source.event("bad", "2025-03-12T09:10:00Z", task_type="podcast")
+        source.events = source.events if forward else source.events[::-1]
+        source.run(NOON)
+        digests.append(lake_digest(tmp_path / name / "data"))
+    assert digests[0] == digests[1]
+
+
+def test_an_hour_sees_the_users_as_they_were_then(source: Source) -> None:
+    source.users[0]["cohort_id"] = "c1"
+    source.run(NOON)
+    source.users[0]["cohort_id"] = "c2"
+    source.run("2025-03-12-12:00")
+
+    def cohort(hour: str) -> str:
+        as_of = Hour.from_key(hour).as_of
+        return str(users_at(source.lake.scan(USERS), as_of).collect()["cohort_id"].item())
+
+    assert (cohort("2025-01-05-00:00"), cohort(NOON), cohort("2025-03-12-12:00")) == ("c1", "c1", "c2")
+
+
+def test_only_changes_of_users_are_kept(source: Source) -> None:
+    source.run(NOON)
+    source.run("2025-03-12-12:00")
+    assert source.lake.scan(USERS).select(pl.len()).collect().item() == 1
+
+
+def test_a_source_without_its_events_is_an_error_that_names_the_table(source: Source) -> None:
+    source.run(NOON)
+    (source.folder / "user_progress.ndjson").unlink()
+    step = next(step for step in RAW_STEPS if step.contract is USER_PROGRESS)
+    with pytest.raises(SourceError, match="table user_progress is missing"):
+        step.body(source.resources, Hour.from_key(NOON))  # type: ignore[arg-type]
