@@ -5,17 +5,7 @@ import dagster as dg
 from ghost_pipeline.assets.step import OWNER, Outcome, Resources, Step
 from ghost_pipeline.storage.published import publish
 from ghost_pipeline.tables.contract import Layer
-from ghost_pipeline.tables.raw import (
-    COHORTS,
-    KEYBOARDS,
-    PRACTICE_SESSIONS,
-    REJECTED_ROWS,
-    SESSION_KEYSTROKES,
-    SESSION_NGRAM_ERRORS,
-    SESSION_NGRAM_SPEED,
-    USER_PROGRESS,
-    USERS,
-)
+from ghost_pipeline.tables.raw import RAW_CONTRACTS, REJECTED_ROWS
 from ghost_pipeline.transforms.rejections import rejections_by_reason
 from ghost_pipeline.windows import Hour
 
@@ -33,22 +23,7 @@ def summarise_rejected_rows(resources: Resources, hour: Hour) -> Outcome:
     )
 
 
-OPERATIONS_STEPS = (
-    Step(
-        REJECTED_ROWS,
-        (
-            USERS,
-            COHORTS,
-            USER_PROGRESS,
-            KEYBOARDS,
-            PRACTICE_SESSIONS,
-            SESSION_KEYSTROKES,
-            SESSION_NGRAM_SPEED,
-            SESSION_NGRAM_ERRORS,
-        ),
-        summarise_rejected_rows,
-    ),
-)
+OPERATIONS_STEPS = (Step(REJECTED_ROWS, tuple(RAW_CONTRACTS.values()), summarise_rejected_rows),)
 
 
 def published_database(upstream: list[str]) -> dg.AssetsDefinition:

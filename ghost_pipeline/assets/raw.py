@@ -9,34 +9,18 @@ from ghost_pipeline.tables.raw import SOURCE_TABLES
 from ghost_pipeline.windows import Hour
 
 
-def versions_step(contract: Contract, *upstream: Contract) -> Step:
-    """The step of a table of versions: what the run of an hour sees changed (G1.7)."""
-
-    def ingest(resources: Resources, hour: Hour) -> Outcome:
-        source, lake = resources.source(), resources.lake
-        taken = ingest_versions(source, lake, SOURCE_TABLES[contract.name], contract, hour)
-        return ingested_outcome(lake, contract, hour, taken)
-
-    return Step(contract, upstream, ingest)
-
-
-def events_step(contract: Contract, *upstream: Contract) -> Step:
-    """The step of a table of events: the look-back window and whatever the lake lacks."""
+def raw_step(contract: Contract, *upstream: Contract) -> Step:
+    """The step of a source table: its versions, its events, or the rows of its sessions."""
+    table = SOURCE_TABLES[contract.name]
 
     def ingest(resources: Resources, hour: Hour) -> Outcome:
         source, lake, lookback = resources.source(), resources.lake, resources.lookback
-        taken = ingest_events(source, lake, SOURCE_TABLES[contract.name], contract, hour, lookback)
-        return ingested_outcome(lake, contract, hour, taken)
-
-    return Step(contract, upstream, ingest)
-
-
-def session_rows_step(contract: Contract, *upstream: Contract) -> Step:
-    """The step of a table whose rows belong to practice sessions."""
-
-    def ingest(resources: Resources, hour: Hour) -> Outcome:
-        source, lake, lookback = resources.source(), resources.lake, resources.lookback
-        taken = ingest_session_rows(source, lake, SOURCE_TABLES[contract.name], contract, hour, lookback)
+        if table.versioned:
+            taken = ingest_versions(source, lake, table, contract, hour)
+        elif table.of_session:
+            taken = ingest_session_rows(source, lake, table, contract, hour, lookback)
+        else:
+            taken = ingest_events(source, lake, table, contract, hour, lookback)
         return ingested_outcome(lake, contract, hour, taken)
 
     return Step(contract, upstream, ingest)
@@ -56,10 +40,10 @@ def ingested_outcome(lake: Lake, contract: Contract, hour: Hour, taken: Ingested
 
 
 RAW_STEPS = (
-    versions_step(raw.USERS),
-    versions_step(raw.COHORTS),
-    versions_step(raw.KEYBOARDS, raw.USERS),
-    events_step(raw.USER_PROGRESS, raw.USERS),
-    events_step(raw.PRACTICE_SESSIONS, raw.USERS),
-    session_rows_step(raw.SESSION_KEYSTROKES, raw.PRACTICE_SESSIONS),
+    raw_step(raw.USERS),
+    raw_step(raw.COHORTS),
+    raw_step(raw.KEYBOARDS, raw.USERS),
+    raw_step(raw.USER_PROGRESS, raw.USERS),
+    raw_step(raw.PRACTICE_SESSIONS, raw.USERS),
+    raw_step(raw.SESSION_KEYSTROKES, raw.USERS, raw.PRACTICE_SESSIONS),
 )

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from ghost_pipeline.tables.raw import TASK_TYPES
+from ghost_pipeline.tables.raw import MODULE_TYPES
 
-_MODULES = TASK_TYPES[:4]
 METRICS = (
     "tasks_completed",
     "practice_minutes",
-    *(f"{module}_tasks" for module in _MODULES),
+    *(f"{module}_tasks" for module in MODULE_TYPES),
     "mock_tests",
     "streak_avg",
 )

@@ -10,6 +10,8 @@ from typing import Literal
 import dataframely as dy
 import polars as pl
 
+from ghost_pipeline.tables.raw import MS_PER_MINUTE
+
 
 @dataclass(frozen=True)
 class CohortMetric:
@@ -42,8 +44,6 @@ class CohortMetric:
         """The column's polars type."""
         return self.column.dtype
 
-
-MS_PER_MINUTE = 60_000
 
 COHORT_METRICS: tuple[CohortMetric, ...] = (
     CohortMetric("avg_tasks_completed", "tasks_completed", "mean", "Mean of the tasks completed in all", scale=2),

@@ -15,13 +15,17 @@ from ghost_pipeline.tables.contract import Contract, Layer, Partitioning
 GLOBAL_COHORT = "global"
 """`cohort_id` of the row over all users (G3.1); a source may not use it."""
 
-TASK_TYPES = ("speaking", "writing", "reading", "listening", "vocabulary", "grammar")
-"""What counts as a task (G2.2); the first four have columns of their own."""
+MODULE_TYPES = ("speaking", "writing", "reading", "listening")
+"""The tasks that have columns of their own (G2.2)."""
+
+TASK_TYPES = (*MODULE_TYPES, "vocabulary", "grammar")
+"""What counts as a task (G2.2)."""
 
 MOCK_TEST = "mock_test"
 """Counted in `mock_tests` only (G2.2)."""
 
 MAX_SCORE = 9.0
+MS_PER_MINUTE = 60_000
 MAX_NGRAM_SIZE = 20
 MAX_NGRAM_LENGTH = 50
 MIN_TARGET_MS, MAX_TARGET_MS = 50.0, 5000.0

@@ -10,11 +10,8 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from ghost_pipeline.tables.raw import MOCK_TEST, MODULE_TYPES
 from ghost_pipeline.transforms.local_time import local_date, today
-
-MODULE_TYPES = ("speaking", "writing", "reading", "listening")
-TASK_TYPES = (*MODULE_TYPES, "vocabulary", "grammar")
-MOCK_TEST = "mock_test"
 
 WEEK = timedelta(days=7)
 

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ghost_pipeline.tables.raw import MODULE_TYPES
 from ghost_pipeline.transforms.achievers import (
     DEFAULT_BANDS,
     DEFAULT_STARTS,
@@ -26,7 +27,7 @@ from ghost_pipeline.transforms.achievers import (
     edges_within,
     starting_skill,
 )
-from ghost_pipeline.transforms.activity import MODULE_TYPES, counted_events, present_users
+from ghost_pipeline.transforms.activity import counted_events, present_users
 from ghost_pipeline.transforms.local_time import local_date
 
 DEFAULT_DAYS = 90

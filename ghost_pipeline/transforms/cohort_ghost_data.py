@@ -8,12 +8,10 @@ from datetime import datetime
 import polars as pl
 
 from ghost_pipeline.tables.cohort_metrics import COHORT_METRICS, CohortMetric
+from ghost_pipeline.tables.raw import GLOBAL_COHORT
 from ghost_pipeline.transforms.identity import row_id
 from ghost_pipeline.transforms.rounding import mean_decimal, percentile
 from ghost_pipeline.windows import Hour
-
-GLOBAL_COHORT = "global"
-"""Reserved id of the row over all users. A cohort of that name has no row of its own."""
 
 _TABLE = "cohort_ghost_data"
 _INSTANT = pl.Datetime("us", "UTC")

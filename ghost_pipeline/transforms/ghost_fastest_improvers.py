@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from ghost_pipeline.tables.raw import MS_PER_MINUTE
 from ghost_pipeline.transforms.achievers import (
     BAND_DTYPE,
     DEFAULT_BANDS,
@@ -20,7 +21,6 @@ from ghost_pipeline.transforms.achievers import (
 from ghost_pipeline.transforms.activity import counted_events, present_users
 from ghost_pipeline.transforms.identity import row_id
 from ghost_pipeline.transforms.rounding import decimal_ratio
-from ghost_pipeline.transforms.user_ghost_stats import MILLISECONDS_PER_MINUTE
 from ghost_pipeline.windows import HOUR, Month
 
 _TABLE = "ghost_fastest_improvers"
@@ -145,7 +145,7 @@ def user_minutes_per_day(
 ) -> pl.Expr:
     """A user's own side of the message: minutes so far / day in journey, Decimal(9, 1), null before day 1."""
     day = pl.col(day_in_journey).cast(pl.Int64)
-    per_day = decimal_ratio(pl.col(practice_time_ms), day * MILLISECONDS_PER_MINUTE, scale=1)
+    per_day = decimal_ratio(pl.col(practice_time_ms), day * MS_PER_MINUTE, scale=1)
     return pl.when(day > 0).then(per_day).cast(pl.Decimal(9, 1))
 
 

@@ -11,6 +11,7 @@ from unicodedata import normalize
 
 import polars as pl
 
+from ghost_pipeline.tables.raw import MS_PER_MINUTE
 from ghost_pipeline.transforms.ngram_extraction import MAX_TEXT_CHARS, NgramArgumentError, check_ngram_size
 
 AMBER_FROM_PCT = 75.0
@@ -28,7 +29,6 @@ MIN_OCCURRENCES = 5
 LOOKBACK_DISTANCE = 1000
 """The newest sessions whose errors count (N4.3)."""
 
-MS_PER_MINUTE = 60_000
 KEYS_PER_WORD = 5
 
 PERFORMANCE_SCHEMA = pl.Schema(

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ghost_pipeline.tables.raw import MAX_NGRAM_LENGTH, Kind, SourceColumn, SourceTable
+from ghost_pipeline.tables.raw import MAX_NGRAM_LENGTH, MS_PER_MINUTE, Kind, SourceColumn, SourceTable
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 REASON = "_reason"
 ROW = "_row"
-MS_PER_MINUTE = 60_000
 _SEPARATOR = "; "
 _EXACT_IN_FLOAT = 2**53
 _UUID_DIGITS = 32

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import polars as pl
 
+from ghost_pipeline.tables.raw import MS_PER_MINUTE
 from ghost_pipeline.transforms.achievers import BAND_DTYPE, DEFAULT_STARTS, starting_skill
 from ghost_pipeline.transforms.activity import (
     TOTAL_COLUMNS,
@@ -22,7 +23,6 @@ from ghost_pipeline.transforms.rounding import decimal_units
 from ghost_pipeline.windows import Hour
 
 ACTIVE_WINDOW = timedelta(days=14)
-MILLISECONDS_PER_MINUTE = 60_000
 
 _INSTANT = pl.Datetime("us", "UTC")
 
@@ -133,5 +133,5 @@ def _one_decimal(score: str) -> pl.Expr:
 def _minutes(milliseconds: str) -> pl.Expr:
     # polars divides by a literal through its reciprocal, which makes 12,102,000 ms 201.70000000000002
     # minutes; by a column it divides.
-    divisor = pl.col(milliseconds) * 0 + MILLISECONDS_PER_MINUTE
+    divisor = pl.col(milliseconds) * 0 + MS_PER_MINUTE
     return pl.col(milliseconds) / divisor

@@ -56,7 +56,7 @@ def prepare(folder: Path, achievers: int) -> int:
             "seen_at": [MONTH.as_of] * achievers,
         }
     )
-    lake.write(USERS, Hour.ending_at(MONTH.as_of), users.sort("user_id").cast(dict(USERS.polars_schema)))
+    lake.write(USERS, Hour.ending_at(MONTH.as_of), users.sort("user_id").cast(pl.Schema(USERS.polars_schema)))
     total, first_day = 0, start // DAY_US
     created_day = created // DAY_US
     for day in range(first_day, int(MONTH.as_of.timestamp()) // 86_400):
@@ -81,7 +81,7 @@ def _write_day(
             "completed_at": pl.Series(instant).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
             "time_spent_ms": chance.integers(30_000, 3_600_000, count),
         }
-    ).cast(dict(USER_PROGRESS.polars_schema))
+    ).cast(pl.Schema(USER_PROGRESS.polars_schema))
     begin = datetime.fromtimestamp(day * 86_400, UTC)
     window = hours(begin, begin + timedelta(days=1))
     lake.write_hours(USER_PROGRESS, window, events, events["completed_at"].dt.truncate("1h"))
