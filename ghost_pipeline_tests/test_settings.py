@@ -163,7 +163,7 @@ def test_the_start_of_the_partitions_is_the_first_instant_of_a_utc_month(
 def test_settings_do_not_change_after_loading() -> None:
     settings = Settings.load()
     with pytest.raises(ValidationError):
-        settings.min_sample = 1
+        settings.min_sample = 1  # type: ignore[misc]
 
 
 def test_every_setting_says_what_it_does() -> None:

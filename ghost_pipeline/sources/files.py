@@ -9,8 +9,11 @@ import json
 import re
 from pathlib import Path
 from urllib.parse import unquote
+from zoneinfo import available_timezones
 
 import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.sources.source import require_columns
@@ -95,8 +98,7 @@ def _read(path: Path, table: SourceTable) -> pl.LazyFrame:
     if path.is_dir():
         return _read_folder(path, table)
     if path.suffix == ".parquet":
-        _parquet_schema(path, table)
-        return pl.scan_parquet(path, hive_partitioning=False, glob=False)
+        return _scan_parquet([path], table)[0].drop(_FILE)
     if path.suffix == ".csv":
         # Read here and now: a row with too many fields must fail as this file's fault, not in a later step.
         return pl.read_csv(path, infer_schema=False, encoding="utf8", glob=False).lazy()
@@ -107,18 +109,48 @@ def _read_folder(folder: Path, table: SourceTable) -> pl.LazyFrame:
     files = sorted(folder.rglob("*.parquet"))
     if not files:
         raise SourceError(f"{folder}: table {table.name} is a folder without a Parquet file. Add one, or remove it")
-    alike: dict[tuple[tuple[str, pl.DataType], ...], list[Path]] = {}
-    for file in files:
-        alike.setdefault(tuple(_parquet_schema(file, table).items()), []).append(file)
     # A column that only later files have must not get lost; where types differ, the wider one is taken.
-    frame = pl.concat(
-        [
+    frame = pl.concat(_scan_parquet(files, table), how="diagonal_relaxed")
+    return _with_partition_values(frame, folder, files)
+
+
+def _scan_parquet(files: list[Path], table: SourceTable) -> list[pl.LazyFrame]:
+    """The files, those with the same columns as one frame, with the column `_FILE`."""
+    alike: dict[tuple[tuple[str, pl.DataType], ...], list[Path]] = {}
+    frames = []
+    for file in files:
+        if _zones_unknown_to_polars(file):
+            frames.append(_read_in_utc(file).with_columns(pl.lit(str(file)).alias(_FILE)).lazy())
+        else:
+            alike.setdefault(tuple(_parquet_schema(file, table).items()), []).append(file)
+    return [
+        *frames,
+        *(
             pl.scan_parquet(group, hive_partitioning=False, glob=False, include_file_paths=_FILE)
             for group in alike.values()
-        ],
-        how="diagonal_relaxed",
-    )
-    return _with_partition_values(frame, folder, files)
+        ),
+    ]
+
+
+def _zones_unknown_to_polars(file: Path) -> bool:
+    """Whether polars would panic at a zone such as +05:30, which pandas writes for fixed offsets."""
+    try:
+        types = pq.read_schema(file).types
+    except (pa.ArrowException, OSError):
+        return False
+    return any(pa.types.is_timestamp(one) and one.tz and one.tz not in available_timezones() for one in types)
+
+
+def _read_in_utc(file: Path) -> pl.DataFrame:
+    """The file with all its times in UTC, which is how Parquet keeps them whatever zone it notes."""
+    rows = pq.ParquetFile(file).read()
+    fields = [
+        field.with_type(pa.timestamp(field.type.unit, "UTC"))
+        if pa.types.is_timestamp(field.type) and field.type.tz
+        else field
+        for field in rows.schema
+    ]
+    return pl.DataFrame(pl.from_arrow(rows.cast(pa.schema(fields))))
 
 
 def _with_partition_values(frame: pl.LazyFrame, folder: Path, files: list[Path]) -> pl.LazyFrame:
@@ -139,7 +171,7 @@ def _partition_value(text: str | None) -> str | None:
 
 def _parquet_schema(file: Path, table: SourceTable) -> dict[str, pl.DataType]:
     try:
-        return pl.read_parquet_schema(file)
+        return dict(pl.scan_parquet(file, hive_partitioning=False, glob=False).collect_schema())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise SourceError(
             f"{file}: table {table.name} cannot be read ({_first_line(error)}). The file is truncated or no "

@@ -10,7 +10,7 @@ from pathlib import Path
 from ghost_pipeline.storage.atomic import replacing
 
 
-def rewrite_forever(root: Path, target: Path, ready: Path, versions: list[Path]) -> None:
+def rewrite_forever(root: Path, target: Path, ready: Path, *versions: Path) -> None:
     """Write the versions; `ready` is there once the first has been written."""
     contents = [version.read_bytes() for version in versions]
     for content in cycle(contents):
@@ -20,4 +20,4 @@ def rewrite_forever(root: Path, target: Path, ready: Path, versions: list[Path])
 
 
 if __name__ == "__main__":
-    rewrite_forever(*(Path(one) for one in sys.argv[1:4]), [Path(one) for one in sys.argv[4:]])
+    rewrite_forever(*(Path(one) for one in sys.argv[1:]))

@@ -40,12 +40,13 @@ def test_every_table_of_the_lake_is_there_also_without_rows(contract: Contract, 
 
 @pytest.mark.parametrize("contract", CONTRACTS.values(), ids=list(CONTRACTS))
 def test_a_table_of_the_lake_has_the_columns_and_types_of_its_contract(contract: Contract, data: Path) -> None:
-    found = query(f"FROM lake.{contract.name}", data / "ghost.duckdb", Lake(data / "lake"))  # noqa: S608
+    found = query(f"FROM lake.{contract.name}", data / "ghost.duckdb", Lake(data / "lake"))
     assert found.schema == contract.polars_schema
 
 
 def test_published_tables_need_no_prefix(data: Path) -> None:
-    assert ask("SELECT count(*) FROM table_info", data) == [(len([one for one in CONTRACTS.values() if one.published]),)]
+    published = [contract for contract in CONTRACTS.values() if contract.published]
+    assert ask("SELECT count(*) FROM table_info", data) == [(len(published),)]
 
 
 def test_published_tables_and_the_lake_can_be_joined(data: Path) -> None:
@@ -59,7 +60,7 @@ def test_the_lake_can_be_asked_before_anything_is_published(tmp_path: Path) -> N
 
 
 def test_asking_before_the_first_run_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(PublishError, match=r"ghost\.duckdb: nothing has been published yet\. Run `ghost-pipeline demo`"):
+    with pytest.raises(PublishError, match=r"ghost\.duckdb: nothing has been published yet\. Run `ghost-pipeline"):
         ask("SELECT 1", tmp_path)
 
 
@@ -70,7 +71,8 @@ def test_times_are_utc(data: Path) -> None:
 
 
 def test_a_sum_is_exact(data: Path) -> None:
-    assert ask("SELECT sum(v::BIGINT) FROM (VALUES (9007199254740993), (1)) t(v)", data) == [(Decimal(9007199254740994),)]
+    sql = "SELECT sum(v::BIGINT) FROM (VALUES (9007199254740993), (1)) t(v)"
+    assert ask(sql, data) == [(Decimal(9007199254740994),)]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_a_wrong_statement_is_one_line(sql: str, data: Path) -> None:
 )
 def test_only_one_statement_that_reads_is_run(sql: str, data: Path) -> None:
     before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
-    with pytest.raises(PublishError, match="^query: "):
+    with pytest.raises(PublishError, match=r"^query: "):
         ask(sql.format(data=data), data)
     assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
 

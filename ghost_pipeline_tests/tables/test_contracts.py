@@ -191,7 +191,8 @@ def test_a_broken_contract_is_an_error_with_table_partition_and_every_fault() ->
     with pytest.raises(ContractError) as raised:
         THINGS.require(frame, "2025-03-12-11:00")
     assert str(raised.value).startswith(
-        "things, partition 2025-03-12-11:00: column shelf: min_length broken by 1 row; column number: max broken by 2 rows. "
+        "things, partition 2025-03-12-11:00: column shelf: min_length broken by 1 row; "
+        "column number: max broken by 2 rows. "
     )
 
 
