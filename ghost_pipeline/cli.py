@@ -73,11 +73,11 @@ def query_command(sql: str, *, as_json: bool) -> None:
     """Run SQL over the published database and over lake.<table> for every table of the lake."""
     from ghost_pipeline.storage.lake import Lake
     from ghost_pipeline.storage.querying import query
-    from ghost_pipeline.terminal import as_table
+    from ghost_pipeline.terminal import as_json_rows, as_table
 
     settings = Settings.load()
     frame = query(sql, settings.database, Lake(settings.lake))
-    click.echo(frame.write_json() if as_json else as_table(frame))
+    click.echo(as_json_rows(frame) if as_json else as_table(frame))
 
 
 @main.command("settings")

@@ -50,7 +50,7 @@ def run_demo(settings: Settings, *, progress: TextIO = sys.stderr) -> None:
 
 
 def _summary(settings: Settings, source: Path) -> Iterator[str]:
-    lake = Lake(settings.lake)
+    lake, last_day = Lake(settings.lake), settings.benchmark_days
 
     def ask(sql: str) -> pl.DataFrame:
         return query(sql, settings.database, lake)
@@ -70,7 +70,7 @@ def _summary(settings: Settings, source: Path) -> Iterator[str]:
             LEFT JOIN lake.cohort_ghost_data c USING (cohort_id, as_of)
             LEFT JOIN ghost_benchmarks b
                    ON b.population = 'interval' AND b.target_band = s.target_band
-                  AND b.starting_skill = s.starting_skill AND b.day_number = least(s.day_in_journey, 90)
+                  AND b.starting_skill = s.starting_skill AND b.day_number = least(s.day_in_journey, {last_day})
                   AND b.success_percentile = {SUCCESS_PERCENTILE}
             WHERE s.user_id = '{DEMO_LEARNER}'
             """  # noqa: S608 - our own constants

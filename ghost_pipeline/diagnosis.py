@@ -1,5 +1,6 @@
 """What `ghost-pipeline doctor` looks at: settings, source, storage and what has been built, each with a remedy."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,7 +43,17 @@ class Finding:
 
 def diagnose(settings: Settings) -> Iterator[Finding]:
     """Look at everything a run needs; nothing is changed but a test file that is removed again."""
-    yield Finding(Verdict.OK, "settings", "all valid; `ghost-pipeline settings` lists them")
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith("GHOST_") and name.removeprefix("GHOST_").lower() not in Settings.model_fields
+    )
+    if unknown:
+        yield Finding(
+            Verdict.LOOK, "settings", f"{', '.join(unknown)}: no such setting. Mistyped, or for another tool?"
+        )
+    else:
+        yield Finding(Verdict.OK, "settings", "all valid; `ghost-pipeline settings` lists them")
     yield from _source(settings)
     yield from _storage(settings)
     yield from _lake(settings)
@@ -108,6 +119,11 @@ def _lake(settings: Settings) -> Iterator[Finding]:
         )
         return
     for contract in CONTRACTS.values():
+        try:
+            lake.require_sound([contract])
+        except GhostError as error:
+            yield Finding(Verdict.WRONG, f"lake.{contract.name}", str(error))
+            continue
         if contract.partitioning is not Partitioning.EVENT_HOUR:
             continue
         hours = lake.hours(contract)

@@ -1,17 +1,22 @@
 """Jobs: what runs together. Selections are by partitioning, so a new asset joins the right job by itself."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from ghost_pipeline.assets.operations import PUBLISHED_DATABASE
 from ghost_pipeline.assets.step import Step
 from ghost_pipeline.tables.contract import Partitioning
 
+if TYPE_CHECKING:
+    # What `define_asset_job` returns has no public name.
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
 HOURLY = "hourly"
 MONTHLY = "monthly"
 
 
-def build_jobs(steps: tuple[Step, ...]) -> dict[str, UnresolvedAssetJobDefinition]:
+def build_jobs(steps: tuple[Step, ...]) -> dict[str, "UnresolvedAssetJobDefinition"]:
     """The hourly and the monthly job, each ending with the published database."""
     monthly = [step.contract.name for step in steps if step.contract.partitioning is Partitioning.MONTH]
     hourly = [step.contract.name for step in steps if step.contract.name not in monthly]

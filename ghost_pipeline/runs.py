@@ -10,6 +10,7 @@ from typing import TextIO
 
 import dagster as dg
 
+from ghost_pipeline.assets.operations import PUBLISHED_DATABASE
 from ghost_pipeline.definitions import STEPS, build_defs
 from ghost_pipeline.errors import LakeError, UnknownTimeError
 from ghost_pipeline.jobs import HOURLY, MONTHLY
@@ -131,7 +132,7 @@ def selection(chosen: set[Half], *, monthly: bool) -> list[str]:
         )
         if wanted and (contract.partitioning is Partitioning.MONTH) == monthly:
             names.append(contract.name)
-    return [*names, "published_database"]
+    return [*names, PUBLISHED_DATABASE]
 
 
 def _run(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, partition: str, selection: list[str]) -> None:

@@ -4,13 +4,15 @@ One clock (G1.1): `as_of` is the end of an hourly partition. Nothing in this pro
 is; whoever starts a run says for which window.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from ghost_pipeline.errors import UnknownTimeError
 
 HOUR = timedelta(hours=1)
+LONGEST_GAP = timedelta(days=31)
+"""A longer stretch without an event is taken for silence and not for lost hours."""
 HOUR_KEY_FORMAT = "%Y-%m-%d-%H:%M"
 MONTH_KEY_FORMAT = "%Y-%m"
 
@@ -137,6 +139,23 @@ def hours(start: datetime, end: datetime) -> Iterator[Hour]:
     while hour.as_of <= end:
         yield hour
         hour = hour.next()
+
+
+def without_silence(busy: Iterable[Hour], start: datetime, end: datetime) -> Iterator[Hour]:
+    """The hours of [start, end) but for silences: stretches of more than 31 days without a busy hour.
+
+    One event with the date of another decade would else need a file for each of some hundred thousand hours.
+    """
+    before = start
+    for hour in [*sorted(one for one in set(busy) if start <= one.start < end), None]:
+        until = hour.start if hour else end
+        if until - before <= LONGEST_GAP:
+            yield from hours(before, until)
+        elif hour is None:
+            yield Hour(end - HOUR)
+        if hour:
+            yield hour
+            before = hour.as_of
 
 
 def _floor(instant: datetime) -> datetime:

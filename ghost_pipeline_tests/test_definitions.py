@@ -11,14 +11,14 @@ import pytest
 from ghost_pipeline.assets import ghost
 from ghost_pipeline.assets.step import PERSONAL_COLUMNS, column_schema
 from ghost_pipeline.definitions import STEPS, build_defs
-from ghost_pipeline.errors import ContractError
+from ghost_pipeline.errors import ContractError, LakeError
 from ghost_pipeline.jobs import HOURLY, MONTHLY
 from ghost_pipeline.runs import selection
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
-from ghost_pipeline.tables.raw import Half
+from ghost_pipeline.tables.raw import USER_PROGRESS, Half
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.running import DEMO_WORLD, environment, lake_digest
 
@@ -112,7 +112,7 @@ def test_it_loads_without_a_warning(tmp_path: Path) -> None:
 
 
 def test_dagster_validates_the_workspace(tmp_path: Path) -> None:
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(
         [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
         env=environment(tmp_path, DAGSTER_HOME=str(tmp_path)),
         cwd=ROOT,
@@ -174,6 +174,17 @@ def test_a_contract_error_says_that_the_last_good_partition_stays(hour: tuple[Pa
         lake.write(COHORT_GHOST_DATA, Hour.from_key(HOURS[-1]), pl.concat([rows, rows]))
 
 
+def test_a_damaged_file_of_the_lake_is_named_with_its_remedy(tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        execute(tmp_path, HOURLY, instance, partition_key=HOURS[-1])
+        file = Lake(tmp_path / "lake").path(USER_PROGRESS, Hour.from_key("2025-02-12-09:00"))
+        file.write_bytes(b"PAR1xx")
+        with pytest.raises(LakeError, match=f"{file} is damaged. Delete it and run again"):
+            execute(tmp_path, HOURLY, instance, partition_key=HOURS[-1])
+        file.unlink()
+        assert execute(tmp_path, HOURLY, instance, partition_key=HOURS[-1]).success
+
+
 def test_a_run_over_a_range_equals_a_run_per_hour(tmp_path: Path) -> None:
     single, ranged = tmp_path / "single", tmp_path / "ranged"
     with dg.DagsterInstance.ephemeral() as instance:
@@ -181,7 +192,14 @@ def test_a_run_over_a_range_equals_a_run_per_hour(tmp_path: Path) -> None:
             execute(single, HOURLY, instance, partition_key=key)
     tags = {"dagster/asset_partition_range_start": HOURS[0], "dagster/asset_partition_range_end": HOURS[-1]}
     with dg.DagsterInstance.ephemeral() as instance:
-        execute(ranged, HOURLY, instance, tags=tags)
+        result = execute(ranged, HOURLY, instance, tags=tags)
+    told = {
+        one.partition: one.metadata["dagster/partition_row_count"].value
+        for one in result.asset_materializations_for_node("user_progress")
+    }
+    hours = [Hour.from_key(key) for key in HOURS]
+    assert told == {hour.key: Lake(ranged / "lake").rows(USER_PROGRESS, hour) for hour in hours}
+    assert len(set(told.values())) > 1
     tables = ("user_ghost_stats", "cohort_ghost_data", "user_progress")
     digests = [
         {path: digest for path, digest in lake_digest(data).items() if path.startswith(tables)}

@@ -41,7 +41,7 @@ def ask(data: Path, sql: str) -> list[dict[str, object]]:
 
 
 def test_cohort_of_the_demo_world(demo_world: Path) -> None:
-    sql = "SELECT avg_tasks_completed::double AS tasks, active_member_count FROM lake.cohort_ghost_data"
+    sql = "SELECT avg_tasks_completed AS tasks, active_member_count FROM lake.cohort_ghost_data"
     assert ask(demo_world, f"{sql} WHERE cohort_id = 'c1'") == [{"tasks": 12.0, "active_member_count": 24}]
 
 
@@ -117,8 +117,8 @@ def test_real_study_activities_to_the_figures_of_their_readme(tmp_path: Path) ->
     done = run(["materialize", "--as-of", "2014-11-20T12:00Z"], tmp_path, source)
     assert done.returncode == 0, done.stderr
     sql = """
-        SELECT cohort_id, active_member_count AS active, avg_tasks_completed::double AS tasks,
-               avg_practice_minutes::double AS minutes, avg_streak::double AS streak, top_10_percent_tasks AS p90
+        SELECT cohort_id, active_member_count AS active, avg_tasks_completed AS tasks,
+               avg_practice_minutes AS minutes, avg_streak AS streak, top_10_percent_tasks AS p90
         FROM lake.cohort_ghost_data WHERE cohort_id IN ('exam_first', 'exam_none', 'global') ORDER BY 1
     """
     assert [tuple(row.values()) for row in ask(tmp_path, sql)] == [

@@ -1,13 +1,14 @@
 """Hours, months and what a person may type for one."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghost_pipeline.errors import UnknownTimeError
-from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT, Hour, Month, hours, parse_as_of
+from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT, Hour, Month, hours, parse_as_of, without_silence
 
 INDIA = timezone(timedelta(hours=5, minutes=30))
 INSTANTS = st.datetimes(datetime(1970, 1, 2), datetime(2199, 12, 30), timezones=st.sampled_from([UTC, INDIA]))  # noqa: DTZ001
@@ -184,3 +185,37 @@ def test_a_time_within_an_hour_is_refused_with_the_full_hour_before_it(text: str
 def test_an_as_of_outside_of_what_tables_hold_is_refused(as_of: datetime) -> None:
     with pytest.raises(UnknownTimeError, match="outside 1970 to 2199"):
         parse_as_of(as_of.isoformat())
+
+
+BUSY = st.sets(st.integers(0, 24 * 100), max_size=6)
+
+
+def plain_without_silence(busy: set[int], end: int) -> list[int]:
+    """The same over numbered hours: each stands unless it lies in a stretch of more than 31 days without a busy one."""
+    kept = set(busy)
+    edges = [-1, *sorted(busy), end]
+    for before, after in pairwise(edges):
+        if after - before - 1 <= 31 * 24:
+            kept |= set(range(before + 1, after))
+        elif after == end:
+            kept.add(end - 1)
+    return sorted(kept)
+
+
+@settings(deadline=None, max_examples=50)
+@given(BUSY, st.integers(24 * 100 + 1, 24 * 150))
+def test_hours_without_silences_have_every_busy_hour_and_no_gap_of_less_than_a_month(busy: set[int], end: int) -> None:
+    start = utc("2025-01-01T00:00")
+    hour_of = [Hour(start + timedelta(hours=number)) for number in range(end)]
+    found = list(without_silence([hour_of[number] for number in busy], start, start + timedelta(hours=end)))
+    assert found == [hour_of[number] for number in plain_without_silence(busy, end)]
+
+
+def test_an_event_of_another_decade_does_not_need_a_file_for_every_hour_since() -> None:
+    busy = [Hour.from_key("1970-01-01-00:00"), Hour.from_key("2025-03-12-11:00")]
+    assert list(without_silence(busy, busy[0].start, busy[1].as_of)) == busy
+
+
+def test_the_last_hour_stands_also_after_a_silence() -> None:
+    start, end = utc("2025-01-01T00:00"), utc("2025-06-01T00:00")
+    assert [hour.key for hour in without_silence([], start, end)] == ["2025-05-31-23:00"]

@@ -11,6 +11,7 @@ import polars as pl
 
 from ghost_pipeline.assets.benchmark_charts import as_markdown_image, benchmark_curves
 from ghost_pipeline.assets.step import Outcome, Resources, Step, markdown_table
+from ghost_pipeline.errors import LakeError
 from ghost_pipeline.storage.json_files import publish_json
 from ghost_pipeline.tables.benchmark_dictionary import json_schema
 from ghost_pipeline.tables.ghost import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
@@ -24,11 +25,11 @@ from ghost_pipeline.transforms.benchmark_counts import (
     benchmark_counts,
 )
 from ghost_pipeline.transforms.benchmark_dictionary import benchmark_dictionary
-from ghost_pipeline.transforms.benchmark_moves import benchmark_moves
+from ghost_pipeline.transforms.benchmark_moves import CELL_NAMES, benchmark_moves
 from ghost_pipeline.transforms.ghost_benchmarks import benchmark_means, finish_benchmarks
 from ghost_pipeline.transforms.ghost_fastest_improvers import finish_fastest_improvers, improvers
 from ghost_pipeline.transforms.ghost_streak_shares import finish_streak_shares, merge_streak_counts, streak_counts
-from ghost_pipeline.transforms.shards import compact, shard
+from ghost_pipeline.transforms.shards import compact, numbered, shard
 from ghost_pipeline.transforms.versions import users_at
 from ghost_pipeline.windows import HOUR, Month
 
@@ -74,7 +75,7 @@ def materialize_ghost_benchmarks(resources: Resources, month: Month) -> Outcome:
             "cells": samples.filter(pl.col("days") > 0).height,
             "cells_missing": samples.filter(pl.col("days") == 0).height,
             "samples": markdown_table(samples),
-            **{f"curves_{name}": _curves(benchmarks, name, month) for name in (INTERVAL, AT_LEAST)},
+            **{f"curves_{name}": _curves(resources, benchmarks, name, month) for name in (INTERVAL, AT_LEAST)},
         },
         warnings={STABLE: _moves(resources, month, benchmarks)},
         sample=benchmarks,
@@ -118,23 +119,38 @@ def materialize_ghost_fastest_improvers(resources: Resources, month: Month) -> O
 
 def _shards(resources: Resources, month: Month) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
     """The achievers of each part of the users as they were at the end of the month, with their events."""
-    users = users_at(resources.lake.scan(USERS), month.as_of).collect().lazy()
-    progress = resources.lake.scan_until(USER_PROGRESS, month.as_of)
-    count = resources.settings.shards
+    lake, count = resources.lake, resources.settings.shards
+    complete = lake.complete_until(USER_PROGRESS)
+    if complete is None or complete < month.as_of:
+        raise LakeError(
+            f"{USER_PROGRESS.name}, month {month.key}: taken in until {complete or 'never'}, and the month ends "
+            f"{month.as_of:%Y-%m-%dT%H:%MZ}. Materialize an hour that ends then or later first",
+        )
+    users = numbered(achievers(users_at(lake.scan(USERS), month.as_of), month.as_of))
+    progress = lake.scan_until(USER_PROGRESS, month.as_of)
     for number in range(count):
-        yield compact(achievers(shard(users, number, count), month.as_of), progress)
+        yield compact(shard(users, number, count), progress)
 
 
-def _curves(benchmarks: pl.DataFrame, population: str, month: Month) -> dg.MarkdownMetadataValue:
+def _curves(resources: Resources, benchmarks: pl.DataFrame, population: str, month: Month) -> dg.MarkdownMetadataValue:
+    bands, starts = resources.settings.bands, resources.settings.starting_skills
+    picture = benchmark_curves(benchmarks, population, bands, starts)
     text = f"benchmarks by day, {population}, {month.key}"
-    return dg.MetadataValue.md(as_markdown_image(benchmark_curves(benchmarks, population), text))
+    return dg.MetadataValue.md(as_markdown_image(picture, text))
 
 
 def _moves(resources: Resources, month: Month, benchmarks: pl.DataFrame) -> list[str]:
     before = Month.containing(month.start - HOUR)
     previous = resources.lake.scan(GHOST_BENCHMARKS, [before])
+    if not resources.lake.exists(GHOST_BENCHMARKS, before):
+        older = [one for one in resources.lake.months(GHOST_BENCHMARKS) if one < month]
+        return [f"{before.key} is missing, so nothing was compared"] if older else []
     moves = benchmark_moves(benchmarks.lazy(), previous, resources.settings.benchmark_move_percent).collect()
+    cells = [frame.select(*CELL_NAMES).unique() for frame in (benchmarks.lazy(), previous)]
+    gone = cells[1].join(cells[0], on=CELL_NAMES, how="anti").sort(CELL_NAMES).collect()
     return [
+        *(f"{' '.join(map(str, cell))} had benchmarks in {before.key} and has none now" for cell in gone.iter_rows()),
+    ] + [
         f"{row['metric']} of {row['population']} {row['target_band']} from {row['starting_skill']}, "
         f"day {row['day_number']}, top {row['success_percentile']} %: "
         f"{row['previous']} in {before.key}, {row['current']} now"
@@ -147,7 +163,10 @@ ACHIEVER_STEPS = (
         GHOST_BENCHMARKS,
         (USERS, USER_PROGRESS),
         materialize_ghost_benchmarks,
-        checks={STABLE: "Warns where a figure moved by more than GHOST_BENCHMARK_MOVE_PERCENT from the month before."},
+        checks={
+            STABLE: "Warns where a figure moved by more than 2 and by more than GHOST_BENCHMARK_MOVE_PERCENT from the "
+            "month before, where a cell is gone, and where the month before is missing."
+        },
     ),
     Step(GHOST_STREAK_SHARES, (USERS, USER_PROGRESS), materialize_ghost_streak_shares),
     Step(GHOST_FASTEST_IMPROVERS, (USERS, USER_PROGRESS), materialize_ghost_fastest_improvers),

@@ -1,6 +1,8 @@
 """The benchmarks of a month as a picture: tasks and minutes by day, one small chart per cell."""
 
 import base64
+from collections.abc import Sequence
+from decimal import Decimal
 from io import BytesIO
 
 import polars as pl
@@ -15,12 +17,16 @@ CHART_WIDTH, CHART_HEIGHT = 2.5, 1.9
 DOTS_PER_INCH = 80
 
 
-def benchmark_curves(benchmarks: pl.DataFrame, population: str) -> bytes:
+def benchmark_curves(
+    benchmarks: pl.DataFrame, population: str, bands: Sequence[Decimal], starts: Sequence[Decimal]
+) -> bytes:
     """Draw the curves of every cell of a population.
 
     Args:
         benchmarks: `ghost_benchmarks` of one month.
         population: `interval` or `at_least`.
+        bands: the bands to show, with benchmarks or without.
+        starts: the starting skills to show.
 
     Returns:
         A PNG: a row of charts per band and figure, a column per starting skill, a line per success percentile.
@@ -28,9 +34,6 @@ def benchmark_curves(benchmarks: pl.DataFrame, population: str) -> bytes:
 
     """
     shown = benchmarks.filter(pl.col("population") == population)
-    bands, starts = (sorted(shown[name].unique()) for name in ("target_band", "starting_skill"))
-    if shown.is_empty():
-        return _png(_nothing())
     figure = Figure(
         figsize=(CHART_WIDTH * len(starts) + 1, CHART_HEIGHT * len(bands) * len(FIGURES) + 0.8), layout="constrained"
     )
@@ -47,7 +50,8 @@ def benchmark_curves(benchmarks: pl.DataFrame, population: str) -> bytes:
     for axis in axes[-1]:
         axis.set_xlabel("day of the journey", fontsize=8)
     handles, labels = next((found for axis in axes.flat if (found := axis.get_legend_handles_labels())[0]), ([], []))
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8, frameon=False)
+    if handles:
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8, frameon=False)
     return _png(figure)
 
 
@@ -66,12 +70,6 @@ def _draw(axis: Axes, cell: pl.DataFrame, column: str) -> None:
         )
     axis.tick_params(labelsize=7)
     axis.grid(visible=True, linewidth=0.3)
-
-
-def _nothing() -> Figure:
-    figure = Figure(figsize=(5, 1))
-    figure.text(0.5, 0.5, "no cell has enough achievers", ha="center", va="center")
-    return figure
 
 
 def _png(figure: Figure) -> bytes:

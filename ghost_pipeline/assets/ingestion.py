@@ -1,8 +1,9 @@
 """Taking a source's tables into the lake: what is read again, what is written, what is set aside.
 
-Every hourly run reads the look-back window again and, where the lake lags behind, everything since its
-last hour; the very first run reads all. So the hours of an event table have no gap from its first event
-on, an hour without events is an empty file, and a missing file is a missing hour.
+Every hourly run reads the look-back window again and, where the lake lags behind, everything since its last hour; the
+very first run reads all. A good row that is older and that the lake has not is late: the run then reads from its hour
+on. The hours of an event table have no gap from its first event on: an hour without events is an empty file, and a
+missing file is a missing hour, but for silences of more than a month.
 """
 
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.raw import (
     PRACTICE_SESSIONS,
     REJECTED_ROWS,
+    SESSION_KEYSTROKES,
+    SESSION_NGRAM_ERRORS,
+    SESSION_NGRAM_SPEED,
     SOURCE_PRACTICE_SESSIONS,
     SOURCE_USER_PROGRESS,
     USERS,
@@ -34,9 +38,14 @@ from ghost_pipeline.transforms.quarantine import (
     rejected_rows,
 )
 from ghost_pipeline.transforms.versions import changed_rows, with_added
-from ghost_pipeline.windows import HOUR, Hour, hours
+from ghost_pipeline.windows import HOUR, Hour, without_silence
 
 _START = "_start"
+_DERIVED = {
+    PRACTICE_SESSIONS.name: (SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS),
+    SESSION_KEYSTROKES.name: (SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS),
+}
+"""What is computed hour by hour from a table; late rows make those hours stale."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,10 @@ class Ingested:
     """Partitions whose content changed."""
 
 
+NOTHING = Ingested(rows=0, rejected=0)
+"""The source has not this table: its half is absent, or it is optional."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """Rows of a source table that were read for a window."""
@@ -63,10 +76,14 @@ class Reading:
     """In the shape of `rejected_rows`."""
     sessions: pl.DataFrame
     """`session_id` of every row read, good or not, where the table has one."""
+    start: datetime | None
+    """From when on the rows were read; None: from the beginning."""
 
 
 def ingest_versions(source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour) -> Ingested:
     """Record the changes of a table of users, cohorts or keyboards that the run of `hour` sees (G1.7)."""
+    if not _is_there(source, lake, table, contract):
+        return NOTHING
     key = table.key[0]
     with reading(source, table):
         rows = _reject_strangers(_read(source, table), table, lake)
@@ -86,28 +103,33 @@ def ingest_events(
     source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, lookback: timedelta
 ) -> Ingested:
     """Take in the events of a table that carries its own time, up to the end of `hour`."""
+    if not _is_there(source, lake, table, contract):
+        return NOTHING
     start, hour = read_from(lake, contract, hour, lookback), read_to(lake, contract, hour)
-    placed = pl.col(str(table.time))
+    placed = pl.col(str(table.time)).alias(_START)
     with reading(source, table):
-        rows = _reject_strangers(_read(source, table), table, lake)
-        if table is not SOURCE_USER_PROGRESS:
-            rows = reject_repeats(rows, table.key, ())
-        found = _collect(rows.with_columns(placed.alias(_START)), table, start, hour.as_of)
-    good = found.good
-    if table is SOURCE_USER_PROGRESS:
-        good = merge_repeated_events(good.lazy()).collect()
-    good = good.sort(str(table.time), *table.key)
-    changed = write_events(lake, contract, hour, start, good)
+        rows = _reject_strangers(_read(source, table), table, lake).with_columns(placed)
+        # Before the window is cut out: which of two rows is the event does not depend on how far a run looks back.
+        rows, merged = _without_repeats(rows, table, hour.as_of)
+        start = _reaching_back(lake, contract, rows, start, [*table.key, str(table.time)])
+        found = _collect(rows, table, start, hour.as_of)
+    good = found.good.sort(str(table.time), *table.key)
+    changed = write_events(lake, contract, hour, start, good, lookback)
     write_rejects(lake, table, start, hour, found.rejected)
-    return Ingested(good.height, found.rejected.height, found.good.height - good.height, changed)
+    return Ingested(good.height, found.rejected.height, merged, changed)
 
 
-def read_session_rows(source: Source, lake: Lake, table: SourceTable, start: datetime | None, hour: Hour) -> Reading:
-    """Read the rows of a table whose rows belong to practice sessions that started in [start, end of `hour`)."""
+def read_session_rows(
+    source: Source, lake: Lake, table: SourceTable, contract: Contract, start: datetime | None, hour: Hour
+) -> Reading:
+    """Read the rows of a table whose rows belong to practice sessions that started in [start, end of `hour`).
+
+    Rows of an older session that `contract`, which keeps the table, has not are late: then from that session on.
+    """
     with reading(source, table):
         sessions = _reject_strangers(_read(source, SOURCE_PRACTICE_SESSIONS), SOURCE_PRACTICE_SESSIONS, lake)
         sessions = good_rows(sessions).select("session_id")
-        starts = lake.scan(PRACTICE_SESSIONS).select("session_id", pl.col("start_time").alias(_START))
+        starts = lake.scan(PRACTICE_SESSIONS).select("session_id", pl.col("start_time").alias(_START)).collect().lazy()
         known = pl.concat([sessions, starts.select("session_id")])
         rows = reject_unknown(_read(source, table), "session_id", known, "practice session")
         if table.key:
@@ -116,6 +138,8 @@ def read_session_rows(source: Source, lake: Lake, table: SourceTable, start: dat
         # not, wait for its hour.
         rows = rows.join(sessions.join(starts, on="session_id", how="anti"), on="session_id", how="anti")
         rows = rows.join(starts, on="session_id", how="left", maintain_order="left")
+        if table.name == contract.name:
+            start = _reaching_back(lake, contract, rows, start, ["session_id"])
         return _collect(rows, table, start, hour.as_of)
 
 
@@ -123,11 +147,13 @@ def ingest_session_rows(
     source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, lookback: timedelta
 ) -> Ingested:
     """Take in the rows of a table that belong to practice sessions, up to the end of `hour`."""
+    if not _is_there(source, lake, table, contract):
+        return NOTHING
     start, hour = read_from(lake, contract, hour, lookback), read_to(lake, contract, hour)
-    found = read_session_rows(source, lake, table, start, hour)
+    found = read_session_rows(source, lake, table, contract, start, hour)
     good = found.good.sort(_START, *table.key)
-    changed = write_events(lake, contract, hour, start, good)
-    write_rejects(lake, table, start, hour, found.rejected)
+    changed = write_events(lake, contract, hour, found.start, good, lookback)
+    write_rejects(lake, table, found.start, hour, found.rejected)
     return Ingested(good.height, found.rejected.height, changed=changed)
 
 
@@ -148,7 +174,9 @@ def read_to(lake: Lake, contract: Contract, hour: Hour) -> Hour:
     return max(hour, Hour(there[0].start - HOUR)) if there else hour
 
 
-def write_events(lake: Lake, contract: Contract, hour: Hour, start: datetime | None, rows: pl.DataFrame) -> int:
+def write_events(
+    lake: Lake, contract: Contract, hour: Hour, start: datetime | None, rows: pl.DataFrame, lookback: timedelta
+) -> int:
     """Write the hours of [start, end of `hour`) and whatever keeps the table without a gap.
 
     Args:
@@ -157,6 +185,7 @@ def write_events(lake: Lake, contract: Contract, hour: Hour, start: datetime | N
         hour: the last hour that was read.
         start: from when on the rows were read; None: from the beginning.
         rows: the rows in their final order with `_start`, the instant that places them.
+        lookback: how far back every run reads; what is computed from hours before that is computed anew.
 
     Returns:
         How many partitions changed.
@@ -167,7 +196,14 @@ def write_events(lake: Lake, contract: Contract, hour: Hour, start: datetime | N
     first_row = placed.min()
     firsts = there[:1] + ([Hour.containing(first_row)] if isinstance(first_row, datetime) else [])
     first = min(firsts, default=hour).start
-    return lake.write_hours(contract, hours(max(start or first, first), hour.as_of), rows.drop(_START), placed)
+    begin = max(start or first, first)
+    if begin < hour.as_of - lookback:
+        # First, so that a kill between the two leaves the late rows still to be taken in.
+        for derived in _DERIVED.get(contract.name, ()):
+            lake.invalidate(derived, Hour.containing(begin))
+    window = set(without_silence([Hour.containing(one) for one in placed.unique()], begin, hour.as_of))
+    window |= {one for one in there if begin <= one.start < hour.as_of}
+    return lake.write_hours(contract, window, rows.drop(_START), placed)
 
 
 def write_rejects(lake: Lake, table: SourceTable, start: datetime | None, hour: Hour, rejected: pl.DataFrame) -> None:
@@ -202,10 +238,61 @@ def reading(source: Source, table: SourceTable) -> Iterator[None]:
 
 def _read(source: Source, table: SourceTable) -> pl.LazyFrame:
     """The read rows of a table; of a half or an optional table that the source has not, none."""
-    absent = table.half is not None and table.half not in halves(source)
-    if absent or (not table.required and table.name not in source.tables()):
+    if _absent(source, table):
         return read_rows(pl.LazyFrame(schema={column.name: pl.String for column in table.columns}), table)
     return read_rows(source.scan(table), table)
+
+
+def _absent(source: Source, table: SourceTable) -> bool:
+    if table.half is not None and table.half not in halves(source):
+        return True
+    return not table.required and table.name not in source.tables()
+
+
+def _is_there(source: Source, lake: Lake, table: SourceTable, contract: Contract) -> bool:
+    """Whether the source has the table; one that was there and is gone is a failed export, not an empty table."""
+    if not _absent(source, table):
+        return True
+    require_no_rows(source, table, lake.scan(contract))
+    return False
+
+
+def require_no_rows(source: Source, table: SourceTable, kept: pl.LazyFrame) -> None:
+    """Refuse to take a table that the source no longer has for one without rows.
+
+    Raises:
+        SourceError: the lake keeps rows of it.
+
+    """
+    if _absent(source, table) and kept.head(1).collect().height:
+        raise SourceError(
+            f"{source.name}: table {table.name} is missing, and the lake has rows of it. Bring it back; if it is "
+            f"gone for good, write it without rows",
+        )
+
+
+def _without_repeats(rows: pl.LazyFrame, table: SourceTable, as_of: datetime) -> tuple[pl.LazyFrame, int]:
+    """One row of each key: of events that repeat, the merged one; of anything else the others are rejected."""
+    if table is not SOURCE_USER_PROGRESS:
+        return reject_repeats(rows, table.key, ()), 0
+    good = good_rows(rows).filter(pl.col(_START) < pl.lit(as_of, pl.Datetime("us", "UTC"))).collect()
+    merged = merge_repeated_events(good.lazy()).collect()
+    bad = rows.filter(pl.col(REASON).is_not_null())
+    return pl.concat([merged.lazy(), bad], how="diagonal_relaxed"), good.height - merged.height
+
+
+def _reaching_back(
+    lake: Lake, contract: Contract, rows: pl.LazyFrame, start: datetime | None, identity: list[str]
+) -> datetime | None:
+    """`start`, or the hour of the earliest good row before it that the lake has not: it enters at once (G1.8)."""
+    if start is None:
+        return None
+    before = pl.col(_START) < pl.lit(start, pl.Datetime("us", "UTC"))
+    older = [hour for hour in lake.hours(contract) if hour.start < start]
+    taken_in = lake.scan(contract, older).select(identity).unique()
+    late = good_rows(rows).filter(before).select(*identity, pl.col(_START).alias("_late"))
+    earliest = late.join(taken_in, on=identity, how="anti").select(pl.col("_late").min()).collect().item()
+    return Hour.containing(earliest).start if isinstance(earliest, datetime) else start
 
 
 def _collect(rows: pl.LazyFrame, table: SourceTable, start: datetime | None, as_of: datetime) -> Reading:
@@ -222,7 +309,7 @@ def _collect(rows: pl.LazyFrame, table: SourceTable, start: datetime | None, as_
             else pl.LazyFrame(schema={"session_id": pl.String}),
         ]
     )
-    return Reading(good, rejected, sessions)
+    return Reading(good, rejected, sessions, start)
 
 
 def _reject_strangers(rows: pl.LazyFrame, table: SourceTable, lake: Lake) -> pl.LazyFrame:

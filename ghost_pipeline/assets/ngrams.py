@@ -9,6 +9,7 @@ from ghost_pipeline.assets.ingestion import (
     read_from,
     read_session_rows,
     read_to,
+    require_no_rows,
     write_events,
     write_rejects,
 )
@@ -22,8 +23,6 @@ from ghost_pipeline.tables.raw import (
     SESSION_KEYSTROKES,
     SESSION_NGRAM_ERRORS,
     SESSION_NGRAM_SPEED,
-    SOURCE_SESSION_NGRAM_ERRORS,
-    SOURCE_SESSION_NGRAM_SPEED,
     SOURCE_TABLES,
 )
 from ghost_pipeline.transforms.ngram_extraction import error_ngrams, speed_ngrams
@@ -34,6 +33,11 @@ from ghost_pipeline.transforms.versions import keyboards_at
 from ghost_pipeline.windows import Hour
 
 Extraction = Callable[[pl.LazyFrame, int], pl.LazyFrame]
+_OTHER = {
+    SESSION_NGRAM_SPEED.name: SESSION_NGRAM_ERRORS.name,
+    SESSION_NGRAM_ERRORS.name: SESSION_NGRAM_SPEED.name,
+}
+"""A session with rows of its own in either table has none extracted for the other."""
 
 
 def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
@@ -42,19 +46,18 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
     def materialize(resources: Resources, hour: Hour) -> Outcome:
         source, lake, settings = resources.source(), resources.lake, resources.settings
         start, last = read_from(lake, contract, hour, resources.lookback), read_to(lake, contract, hour)
-        read = {
-            table.name: read_session_rows(source, lake, table, start, last)
-            for table in (SOURCE_SESSION_NGRAM_SPEED, SOURCE_SESSION_NGRAM_ERRORS)
-        }
+        table, other = SOURCE_TABLES[contract.name], SOURCE_TABLES[_OTHER[contract.name]]
+        direct = read_session_rows(source, lake, table, contract, start, last)
+        start = direct.start
+        kept = lake.scan(contract, lake.hours_between(contract, start, last.as_of))
+        require_no_rows(source, table, kept.filter(pl.col("key_index").is_null()))
+        own = [direct.sessions, read_session_rows(source, lake, other, contract, start, last).sessions]
         window = lake.hours_between(SESSION_KEYSTROKES, start, last.as_of)
-        own = [reading.sessions for reading in read.values()]
-        keystrokes = sessions_without(lake.scan(SESSION_KEYSTROKES, window), own)
-        extracted = extract(keystrokes, settings.max_ngram_size)
-        direct = read[contract.name]
+        extracted = extract(sessions_without(lake.scan(SESSION_KEYSTROKES, window), own), settings.max_ngram_size)
         starts = lake.scan(PRACTICE_SESSIONS).select("session_id", _start="start_time")
         rows = with_extracted(direct.good.lazy(), extracted, starts, contract).collect()
-        changed = write_events(lake, contract, last, start, rows)
-        write_rejects(lake, SOURCE_TABLES[contract.name], start, last, direct.rejected)
+        changed = write_events(lake, contract, last, start, rows, resources.lookback)
+        write_rejects(lake, table, start, last, direct.rejected)
         return ingested_outcome(lake, contract, hour, Ingested(rows.height, direct.rejected.height, changed=changed))
 
     return Step(contract, (PRACTICE_SESSIONS, SESSION_KEYSTROKES), materialize)

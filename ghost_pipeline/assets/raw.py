@@ -1,7 +1,7 @@
 """Assets of the source's tables: versions and events, validated, with rejects kept apart."""
 
 from ghost_pipeline.assets.ingestion import Ingested, ingest_events, ingest_session_rows, ingest_versions
-from ghost_pipeline.assets.step import Outcome, Resources, Step
+from ghost_pipeline.assets.step import PREVIEW_ROWS, Outcome, Resources, Step, count
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables import raw
 from ghost_pipeline.tables.contract import Contract
@@ -28,14 +28,17 @@ def raw_step(contract: Contract, *upstream: Contract) -> Step:
 
 def ingested_outcome(lake: Lake, contract: Contract, hour: Hour, taken: Ingested) -> Outcome:
     """What an ingestion says to Dagster: the hour's rows, the window's rows, rejects and repeats."""
+    rows = lake.scan(contract, [hour])
     return Outcome(
-        rows=lake.rows(contract, hour),
+        rows=count(rows),
         findings={"rejected_rows": taken.rejected},
         metadata={
             "rows_read_in_window": taken.rows,
             "repeated_events_merged": taken.repeated,
             "partitions_changed": taken.changed,
         },
+        # What somebody typed, key by key, is nobody's to look at.
+        sample=None if contract is raw.SESSION_KEYSTROKES else rows.head(PREVIEW_ROWS).collect(),
     )
 
 

@@ -133,10 +133,16 @@ class Step:
                     check_name=STRUCTURE, passed=False, metadata={"fault": dg.MetadataValue.text(str(error))}
                 )
                 raise
+            except pl.exceptions.PolarsError as error:
+                # Only now: looking at every footer before every run would cost more than the run.
+                resources.lake.require_sound((*self.upstream, contract), error)
+                raise
+            for key, outcome in outcomes.items():
+                context.add_asset_metadata(_metadata(outcome), partition_key=key)
             yield _structure(outcomes)
             yield _coverage(outcomes)
             yield from (_warned(name, outcomes) for name in self.checks)
-            yield dg.MaterializeResult(metadata=_metadata(outcomes))
+            yield dg.MaterializeResult()
 
         return table
 
@@ -193,37 +199,38 @@ def _structure(outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
 
 
 def _coverage(outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
-    newest = outcomes[max(outcomes)]
+    # The most of each over the partitions: hours of one run look at the same rows again.
+    findings: dict[str, int] = {}
+    for outcome in outcomes.values():
+        for name, number in outcome.findings.items():
+            findings[name] = max(number, findings.get(name, 0))
     return dg.AssetCheckResult(
         check_name=COVERAGE,
-        passed=not any(newest.findings.values()),
+        passed=not any(findings.values()),
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"partition": max(outcomes), **newest.findings},
+        metadata={"partitions": _names(outcomes), **findings},
     )
 
 
 def _warned(name: str, outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
-    newest = outcomes[max(outcomes)]
-    warned = newest.warnings.get(name, ())
+    warned = [f"{key}: {text}" for key, outcome in outcomes.items() for text in outcome.warnings.get(name, ())]
     return dg.AssetCheckResult(
         check_name=name,
         passed=not warned,
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(warned[:WARNINGS_SHOWN]),
-        metadata={"partition": max(outcomes), "warnings": len(warned)},
+        metadata={"partitions": _names(outcomes), "warnings": len(warned)},
     )
 
 
-def _metadata(outcomes: Mapping[str, Outcome]) -> dict[str, int | str | dg.MetadataValue]:
-    newest = outcomes[max(outcomes)]
+def _metadata(outcome: Outcome) -> dict[str, int | str | dg.MetadataValue]:
     metadata: dict[str, int | str | dg.MetadataValue] = {
-        "dagster/partition_row_count": newest.rows,
-        "partitions": _names(outcomes),
-        **newest.metadata,
-        **newest.findings,
+        "dagster/partition_row_count": outcome.rows,
+        **outcome.metadata,
+        **outcome.findings,
     }
-    if newest.sample is not None:
-        metadata["preview"] = preview(newest.sample)
+    if outcome.sample is not None:
+        metadata["preview"] = preview(outcome.sample)
     return metadata
 
 

@@ -1,6 +1,7 @@
 """Replacing files so that a reader sees the old one or the new one, never half of either."""
 
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -79,6 +80,24 @@ def replacing(root: Path) -> Iterator[Replacements]:
         replacements.discard()
 
 
+def remove_folder(root: Path, folder: Path) -> None:
+    """Remove a folder below `root` at once: a reader sees all of its files or none.
+
+    Raises:
+        LakeError: it cannot be removed.
+
+    """
+    doomed = root / STAGING / f"{_owner()}-{next(_numbers)}.folder.tmp"
+    try:
+        doomed.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(doomed)
+        shutil.rmtree(doomed)
+    except OSError as error:
+        raise LakeError(
+            f"{folder}: cannot be removed ({error.strerror or error}). Make {root} writable, then run again",
+        ) from error
+
+
 def clear_leftovers(root: Path) -> None:
     """Remove the temporary files that a killed process of this machine left behind.
 
@@ -90,7 +109,7 @@ def clear_leftovers(root: Path) -> None:
             process = rest.split("-", 1)[0]
             if host == socket.gethostname() and process.isdecimal() and not _alive(int(process)):
                 with suppress(OSError):
-                    file.unlink()
+                    shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
 def _remove(temporary: Path) -> None:

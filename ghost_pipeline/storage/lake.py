@@ -17,9 +17,9 @@ from typing import cast
 import polars as pl
 
 from ghost_pipeline.errors import LakeError
-from ghost_pipeline.storage.atomic import Replacements, clear_leftovers, replacing
+from ghost_pipeline.storage.atomic import Replacements, clear_leftovers, remove_folder, replacing
 from ghost_pipeline.tables.contract import Contract, Partitioning
-from ghost_pipeline.windows import HOUR, Hour, Month, hours
+from ghost_pipeline.windows import HOUR, Hour, Month, without_silence
 
 SHARD_FILE = "shard-0.parquet"
 _HOUR = "_hour"
@@ -122,6 +122,24 @@ class Lake:
         target.unlink()
         return True
 
+    def invalidate(self, contract: Contract, hour: Hour) -> None:
+        """Remove an hour of a derived table, so that the next run finds a gap and computes from there on.
+
+        Where that would leave no gap, because the table begins there or later or the hour borders on a silence, the
+        whole table goes, at once.
+
+        Raises:
+            LakeError: it cannot be removed.
+
+        """
+        there = self.hours(contract)
+        if not there or hour > there[-1]:
+            return
+        if hour in _missing([one for one in there if one != hour], there[-1].as_of):
+            self.remove(contract, hour)
+        else:
+            remove_folder(self.root, self.root / contract.name)
+
     def exists(self, contract: Contract, partition: Partition) -> bool:
         """Whether a partition has been written, empty or not."""
         return self.path(contract, partition).exists()
@@ -210,6 +228,24 @@ class Lake:
         missing = _missing(written, written[-1].as_of)
         return missing[0].start if missing else written[-1].as_of
 
+    def damaged(self, contract: Contract) -> list[Path]:
+        """The files of a table that are no Parquet files, as far as their footers tell."""
+        return [path for path in self.files(contract) if not _sound(path)]
+
+    def require_sound(self, contracts: Iterable[Contract], error: Exception | None = None) -> None:
+        """Make sure that no file of some tables is damaged.
+
+        Raises:
+            LakeError: names the first one, and what to do.
+
+        """
+        for contract in contracts:
+            for path in self.damaged(contract)[:1]:
+                raise LakeError(
+                    f"{contract.name}: {path} is damaged. Delete it and run again: what is missing is read from the "
+                    f"source or computed anew",
+                ) from error
+
     def fingerprint(self, paths: Iterable[Path]) -> str:
         """SHA-256 over the names and contents of lake files."""
         digest = hashlib.sha256()
@@ -269,6 +305,14 @@ def _empty_parquet(contract: Contract) -> bytes:
     return _parquet(contract.empty())
 
 
+def _sound(path: Path) -> bool:
+    try:
+        pl.read_parquet_schema(path)
+    except (pl.exceptions.PolarsError, OSError):
+        return False
+    return True
+
+
 def _same(path: Path, content: bytes) -> bool:
     try:
         return path.stat().st_size == len(content) and path.read_bytes() == content
@@ -280,4 +324,4 @@ def _missing(written: list[Hour], as_of: datetime) -> list[Hour]:
     if not written or len(written) == (as_of - written[0].start) // HOUR:
         return []
     there = set(written)
-    return [hour for hour in hours(written[0].start, as_of) if hour not in there]
+    return [hour for hour in without_silence(written, written[0].start, as_of) if hour not in there]

@@ -4,7 +4,8 @@ import polars as pl
 
 from ghost_pipeline.transforms.benchmark_counts import BENCHMARK_METRICS
 
-CELL = ("population", "target_band", "starting_skill", "day_number", "success_percentile")
+CELL_NAMES = ["population", "target_band", "starting_skill"]
+CELL = (*CELL_NAMES, "day_number", "success_percentile")
 SMALLEST_MOVE = 2
 """A figure that goes from 1 to 2 has doubled and says nothing: moves up to this are not looked at."""
 

@@ -104,7 +104,19 @@ def users_at(versions: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
         score has been carried, null = since ever; G5.1).
 
     """
-    return _with_since(versions, "user_id", "final_band_score", "score_known_at", as_of)
+    users = _with_since(versions, "user_id", "final_band_score", "score_known_at", as_of)
+    # A first version that the source dates carries its score from that date on; one dated by the run that happened to
+    # see it first has carried it since ever.
+    first = versions.group_by("user_id").agg(
+        _dated=pl.col(VALID_FROM).sort_by(*_NUMBERING).first(),
+        _told=pl.col(UPDATED_AT).sort_by(*_NUMBERING).first(),
+    )
+    dated = pl.when(pl.col("_told") == pl.col("_dated")).then("_dated")
+    return (
+        users.join(first, on="user_id", how="left", maintain_order="left")
+        .with_columns(pl.coalesce("score_known_at", dated).alias("score_known_at"))
+        .drop("_dated", "_told")
+    )
 
 
 def keyboards_at(versions: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:

@@ -10,9 +10,10 @@ from jsonschema import Draft202012Validator
 from ghost_pipeline.assets.achievers import ACHIEVER_STEPS, STABLE, materialize_ghost_benchmarks
 from ghost_pipeline.assets.raw import RAW_STEPS
 from ghost_pipeline.assets.step import Outcome, Resources
+from ghost_pipeline.errors import LakeError
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.tables.ghost import GHOST_BENCHMARKS, GHOST_STREAK_SHARES
+from ghost_pipeline.tables.ghost import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.running import DEMO_WORLD, lake_digest
 
@@ -122,3 +123,44 @@ def test_the_cells_say_what_is_missing_and_why(resources: Resources) -> None:
 def test_the_curves_are_pictures_that_carry_their_data(resources: Resources) -> None:
     for name in ("curves_interval", "curves_at_least"):
         assert "(data:image/png;base64,iVBOR" in str(run(resources)["ghost_benchmarks"].metadata[name])
+
+
+def test_ties_are_broken_alike_in_one_part_and_in_sixteen(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    pl.DataFrame(
+        {
+            "user_id": [f"u{number:03}" for number in range(60)],
+            "diagnostic_score": [5.5] * 60,
+            "final_band_score": [7.5] * 60,
+            "final_band_at": ["2025-02-01"] * 60,
+            "created_at": ["2025-01-01"] * 60,
+        }
+    ).write_csv(source / "users.csv")
+    (source / "cohorts.csv").write_text("cohort_id\n")
+    pl.DataFrame(
+        {
+            "progress_id": [f"p{number}" for number in range(60)],
+            "user_id": [f"u{number:03}" for number in range(60)],
+            "task_type": ["reading"] * 60,
+            "completed_at": ["2025-01-05"] * 60,
+            "time_spent_minutes": [10 * number for number in range(60)],
+        }
+    ).write_csv(source / "user_progress.csv")
+    settings = Settings.load(source=str(source), data=tmp_path / "data", shards=1)
+    one = Resources(settings, Lake(settings.lake))
+    for step in RAW_STEPS:
+        if step.contract.name in {"users", "cohorts", "user_progress"}:
+            step.body(one, Hour.ending_at(FEBRUARY.as_of))  # type: ignore[arg-type]
+    run(one)
+    fastest = one.lake.scan(GHOST_FASTEST_IMPROVERS).collect()
+    assert [float(value) for value in fastest["minutes_per_day"]] == [2.3]
+    once = lake_digest(settings.data)
+    run(with_settings(one, shards=16))
+    assert lake_digest(settings.data) == once
+
+
+def test_a_month_that_has_not_been_taken_in_is_an_error(tmp_path: Path) -> None:
+    settings = Settings.load(source=str(DEMO_WORLD), data=tmp_path)
+    with pytest.raises(LakeError, match=r"user_progress, month 2025-02: taken in until never"):
+        materialize_ghost_benchmarks(Resources(settings, Lake(settings.lake)), FEBRUARY)

@@ -20,6 +20,12 @@ def months(*cells: tuple[str, str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={name: dtype for name, dtype in schema.items() if rows and name in rows[0]})
 
 
+def curves(
+    month: pl.DataFrame, bands: tuple[str, ...] = ("7.0", "7.5"), starts: tuple[str, ...] = ("5.0", "5.5")
+) -> bytes:
+    return benchmark_curves(month, "interval", [Decimal(one) for one in bands], [Decimal(one) for one in starts])
+
+
 def pixels(png: bytes, tmp_path_factory: pytest.TempPathFactory) -> int:
     file = tmp_path_factory.mktemp("png") / "chart.png"
     file.write_bytes(png)
@@ -28,24 +34,24 @@ def pixels(png: bytes, tmp_path_factory: pytest.TempPathFactory) -> int:
 
 def test_the_same_month_gives_the_same_picture() -> None:
     month = months(("7.0", "5.0"), ("7.5", "5.5"))
-    assert benchmark_curves(month, "interval") == benchmark_curves(month, "interval")
+    assert curves(month) == curves(month)
 
 
 def test_a_cell_without_rows_has_an_empty_chart(tmp_path_factory: pytest.TempPathFactory) -> None:
     full = months(("7.0", "5.0"), ("7.0", "5.5"), ("7.5", "5.0"), ("7.5", "5.5"))
     holed = months(("7.0", "5.0"), ("7.0", "5.5"), ("7.5", "5.5"))
-    drawn = [pixels(benchmark_curves(month, "interval"), tmp_path_factory) for month in (full, holed)]
+    drawn = [pixels(curves(month), tmp_path_factory) for month in (full, holed)]
     assert drawn[0] > drawn[1] > drawn[0] / 2
 
 
 def test_every_line_reaches_its_last_day(tmp_path_factory: pytest.TempPathFactory) -> None:
     # A scale frozen at the first chart cuts the others off; then the second cell would draw fewer pixels.
     low, high = months(("7.0", "5.0")), months(("7.0", "5.5")).with_columns(pl.col("avg_tasks_completed") * 3)
-    both = benchmark_curves(pl.concat([low, high]), "interval")
-    alone = benchmark_curves(high, "interval")
+    both = curves(pl.concat([low, high]), bands=("7.0",))
+    alone = curves(high, bands=("7.0",), starts=("5.5",))
     assert pixels(both, tmp_path_factory) > 1.5 * pixels(alone, tmp_path_factory)
 
 
 def test_a_month_without_benchmarks_says_so() -> None:
     empty = GHOST_BENCHMARKS.empty()
-    assert benchmark_curves(empty, "interval").startswith(b"\x89PNG")
+    assert curves(empty).startswith(b"\x89PNG")

@@ -114,14 +114,65 @@ def test_a_late_event_within_the_look_back_is_taken_in(source: Source) -> None:
     assert source.taken_in() == ["late", "one"]
 
 
-def test_a_later_event_is_taken_in_by_a_run_over_its_hours(source: Source) -> None:
+def test_an_event_later_than_the_look_back_is_taken_in_at_once(source: Source) -> None:
     source.event("one", "2025-03-01T00:00:00Z")
     source.run(NOON)
-    source.event("later", "2025-03-10T11:00:00Z")
+    source.event("later", "2025-03-05T11:00:00Z")
     source.run("2025-03-12-12:00")
-    assert source.taken_in() == ["one"]
-    source.run("2025-03-10-11:00")
     assert source.taken_in() == ["later", "one"]
+
+
+def test_older_events_that_a_source_no_longer_has_are_kept(source: Source) -> None:
+    source.event("old", "2025-03-01T00:00:00Z")
+    source.event("new", "2025-03-12T11:00:00Z")
+    source.run(NOON)
+    del source.events[0]
+    source.run("2025-03-12-12:00")
+    assert source.taken_in() == ["new", "old"]
+
+
+def test_a_repeated_id_is_one_event_however_far_apart(source: Source) -> None:
+    source.event("twice", "2025-03-01T00:00:00Z")
+    source.event("twice", "2025-03-12T11:30:00Z")
+    source.run(NOON)
+    source.run("2025-03-12-12:00")
+    assert source.lake.scan(USER_PROGRESS).select(pl.len()).collect().item() == 1
+
+
+def test_a_time_that_is_corrected_moves_the_event(source: Source) -> None:
+    source.event("first", "2025-03-01T00:00:00Z")
+    source.event("moved", "2025-03-12T11:30:00Z")
+    source.run(NOON)
+    source.events[1]["completed_at"] = "2025-03-04T00:00:00Z"
+    source.run("2025-03-12-12:00")
+    assert source.lake.scan(USER_PROGRESS).collect()["completed_at"].dt.day().sort().to_list() == [1, 4]
+
+
+def test_a_user_who_is_corrected_brings_all_their_events(source: Source) -> None:
+    source.users[0]["final_band_score"] = 9.5
+    source.event("old", "2025-03-01T00:00:00Z")
+    source.event("new", "2025-03-12T11:00:00Z")
+    source.run(NOON)
+    assert source.taken_in() == []
+    source.users[0]["final_band_score"] = 9.0
+    source.run("2025-03-12-12:00")
+    assert source.taken_in() == ["new", "old"]
+    assert source.rejected() == []
+
+
+def test_an_event_of_another_decade_costs_one_file(source: Source) -> None:
+    source.event("ancient", "1971-01-01T00:00:00Z")
+    source.event("one", "2025-03-12T09:00:00Z")
+    source.run(NOON)
+    assert len(source.lake.hours(USER_PROGRESS)) == 4
+    assert source.lake.read_until(USER_PROGRESS, Hour.from_key(NOON).as_of).collect().height == 2
+
+
+def test_a_run_after_a_long_silence_says_that_its_hour_was_read(source: Source) -> None:
+    source.event("one", "2024-01-01T00:00:00Z")
+    source.run("2024-01-01-00:00")
+    source.run(NOON)
+    assert source.lake.complete_until(USER_PROGRESS) == Hour.from_key(NOON).as_of
 
 
 def test_an_event_before_the_first_hour_leaves_no_gap(source: Source) -> None:
@@ -234,3 +285,16 @@ def test_a_source_without_its_events_is_an_error_that_names_the_table(source: So
     step = next(step for step in RAW_STEPS if step.contract is USER_PROGRESS)
     with pytest.raises(SourceError, match="table user_progress is missing"):
         step.body(source.resources, Hour.from_key(NOON))  # type: ignore[arg-type]
+
+
+def test_a_half_that_is_gone_from_the_source_is_an_error_and_keeps_its_rows(source: Source) -> None:
+    source.event("one", "2025-03-12T11:00:00Z")
+    source.run(NOON)
+    for name in ("cohorts", "user_progress"):
+        (source.folder / f"{name}.ndjson").unlink()
+    for name in ("keyboards", "practice_sessions"):
+        (source.folder / f"{name}.ndjson").write_text("", encoding="utf-8")
+    step = next(step for step in RAW_STEPS if step.contract is USER_PROGRESS)
+    with pytest.raises(SourceError, match="the lake has rows of it"):
+        step.body(source.resources, Hour.from_key("2025-03-12-12:00"))  # type: ignore[arg-type]
+    assert source.taken_in() == ["one"]

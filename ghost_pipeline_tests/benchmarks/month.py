@@ -1,7 +1,7 @@
 """A month of benchmarks: all eight metrics of both populations, against DuckDB for tasks and minutes alone.
 
 Generated: achievers of bands 7.0 to 8.4 with starts 5.0 to 6.9, each practising on
-some of their 90 days, one to three tasks a day. The events lie in the lake as the pipeline keeps them, one file an hour.
+some of their 90 days, one to three tasks a day. The events lie in the lake as the pipeline keeps them, a file an hour.
 """
 
 import os

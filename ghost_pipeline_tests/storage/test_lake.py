@@ -350,6 +350,36 @@ def test_a_fingerprint_changes_with_name_and_content(tmp_path: Path) -> None:
     assert len(set(found)) == 3
 
 
+# --- hours of a derived table that have to be computed anew ---
+
+
+@pytest.mark.parametrize(
+    ("numbers", "stale", "left"),
+    [
+        ((0, 1, 2, 3), 1, (0, 2, 3)),
+        ((0, 1, 2, 3), 3, (0, 1, 2)),
+        ((0, 1, 2, 3), 4, (0, 1, 2, 3)),
+        ((0, 1, 2, 3), 0, ()),
+        ((0, 1, 2, 3), -5, ()),
+        ((0, 1, 1001, 1002), 1, ()),
+        ((0, 1, 1001, 1002), 500, ()),
+        ((0, 1, 1001, 1002), 1001, ()),
+        ((0, 1, 1001, 1002), 1002, (0, 1, 1001)),
+        ((0,), 0, ()),
+        ((), 0, ()),
+    ],
+)
+def test_after_an_hour_has_become_stale_the_next_run_reads_from_there_or_before(
+    numbers: tuple[int, ...], stale: int, left: tuple[int, ...], lake: Lake
+) -> None:
+    write(lake, *numbers)
+    lake.invalidate(USER_PROGRESS, hour(stale))
+    assert lake.hours(USER_PROGRESS) == [hour(number) for number in left]
+    complete = lake.complete_until(USER_PROGRESS)
+    assert complete is None or complete <= hour(stale).start
+    assert temporary_files(lake.root) == []
+
+
 # --- many hours at once ---
 
 
@@ -568,12 +598,23 @@ def test_leftovers_of_living_processes_other_machines_and_people_are_kept(tmp_pa
     assert set(temporary_files(tmp_path)) == names
 
 
-def test_leftovers_that_cannot_be_removed_are_in_nobodys_way(tmp_path: Path) -> None:
-    mine = f"{socket.gethostname()}@{dead_process()}"
-    (tmp_path / STAGING / f"{mine}-0.parquet.tmp" / "in it").mkdir(parents=True)
-    leave(tmp_path, f"{mine}-1.parquet.tmp", f"{socket.gethostname()}@{10**30}-0.parquet.tmp")
+def test_a_folder_that_a_dead_process_was_removing_is_removed(tmp_path: Path) -> None:
+    (tmp_path / STAGING / f"{socket.gethostname()}@{dead_process()}-0.folder.tmp" / "in it").mkdir(parents=True)
+    Lake(tmp_path)
+    assert temporary_files(tmp_path) == []
+
+
+def test_a_number_that_no_process_can_have_belongs_to_a_dead_one(tmp_path: Path) -> None:
+    leave(tmp_path, f"{socket.gethostname()}@{10**30}-0.parquet.tmp")
     clear_leftovers(tmp_path)
-    assert temporary_files(tmp_path) == [f"{mine}-0.parquet.tmp"]
+    assert temporary_files(tmp_path) == []
+
+
+def test_a_file_in_the_place_of_the_temporary_ones_keeps_nobody_from_reading(lake: Lake) -> None:
+    write(lake, 0)
+    (lake.root / STAGING).rmdir()
+    (lake.root / STAGING).write_text("in the way", encoding="utf-8")
+    assert Lake(lake.root).rows(USER_PROGRESS, HOUR) == 1
 
 
 def test_a_leftover_of_the_same_name_is_not_taken_for_ones_own(tmp_path: Path) -> None:
