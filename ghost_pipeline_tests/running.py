@@ -22,7 +22,7 @@ def environment(data: Path, source: Path | None = None, **variables: str) -> dic
 
 def run(arguments: Iterable[str], data: Path, source: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run `ghost-pipeline` to its end."""
-    return subprocess.run(  # noqa: S603 - our own command
+    return subprocess.run(
         [str(COMMAND), *arguments], env=environment(data, source), capture_output=True, text=True, check=False
     )
 

@@ -75,7 +75,7 @@ def test_another_folder_gives_the_same_bytes(demo_world: Path, tmp_path: Path) -
 def test_killed_at_any_moment_and_run_again_gives_the_undisturbed_result(demo_world: Path, tmp_path: Path) -> None:
     chance = random.Random(SEED)
     for _ in range(KILLS):
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        process = subprocess.Popen(
             [str(COMMAND), "materialize", "--as-of", AS_OF],
             env=environment(tmp_path, DEMO_WORLD),
             stdout=subprocess.DEVNULL,

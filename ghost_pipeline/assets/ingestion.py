@@ -19,6 +19,7 @@ from ghost_pipeline.storage.lake import Lake, Rejects
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.raw import (
     PRACTICE_SESSIONS,
+    RAW_CONTRACTS,
     REJECTED_ROWS,
     SESSION_KEYSTROKES,
     SESSION_NGRAM_ERRORS,
@@ -85,7 +86,7 @@ def ingest_versions(source: Source, lake: Lake, table: SourceTable, contract: Co
     if not _is_there(source, lake, table, contract):
         return NOTHING
     key = table.key[0]
-    with reading(source, table):
+    with reading(source, table, lake):
         rows = _reject_strangers(_read(source, table), table, lake)
         rows = reject_repeats(rows, table.key, ("updated_at",) if _has_update(table) else ())
         good, rejected = pl.collect_all(
@@ -107,7 +108,7 @@ def ingest_events(
         return NOTHING
     start, hour = read_from(lake, contract, hour, lookback), read_to(lake, contract, hour)
     placed = pl.col(str(table.time)).alias(_START)
-    with reading(source, table):
+    with reading(source, table, lake):
         rows = _reject_strangers(_read(source, table), table, lake).with_columns(placed)
         # Before the window is cut out: which of two rows is the event does not depend on how far a run looks back.
         rows, merged = _without_repeats(rows, table, hour.as_of)
@@ -126,7 +127,7 @@ def read_session_rows(
 
     Rows of an older session that `contract`, which keeps the table, has not are late: then from that session on.
     """
-    with reading(source, table):
+    with reading(source, table, lake):
         sessions = _reject_strangers(_read(source, SOURCE_PRACTICE_SESSIONS), SOURCE_PRACTICE_SESSIONS, lake)
         sessions = good_rows(sessions).select("session_id")
         starts = lake.scan(PRACTICE_SESSIONS).select("session_id", pl.col("start_time").alias(_START)).collect().lazy()
@@ -219,16 +220,18 @@ def write_rejects(lake: Lake, table: SourceTable, start: datetime | None, hour: 
 
 
 @contextmanager
-def reading(source: Source, table: SourceTable) -> Iterator[None]:
+def reading(source: Source, table: SourceTable, lake: Lake) -> Iterator[None]:
     """Turn what an engine says about a damaged file into one line that names source and table.
 
     Raises:
         SourceError: the rows cannot be read.
+        LakeError: it is a file of the lake that is damaged.
 
     """
     try:
         yield
     except pl.exceptions.PolarsError as error:
+        lake.require_sound(RAW_CONTRACTS.values(), error)
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise SourceError(
             f"{source.name}: table {table.name} cannot be read ({first_line}). A file of it is damaged, or its "

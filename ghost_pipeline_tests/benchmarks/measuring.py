@@ -77,7 +77,7 @@ def in_turn(module: str, contenders: dict[str, list[str]], folder: Path, runs: i
 
 def _run(command: list[str]) -> Run:
     start = perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own modules
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)

@@ -176,7 +176,7 @@ def test_the_same_rows_give_the_same_bytes_in_a_fresh_process(tmp_path: Path) ->
         here.write(contract, partition_of(contract), sample(contract, 50, number))
     environment = {**os.environ, "POLARS_MAX_THREADS": "1", "PYTHONHASHSEED": "1"}
     arguments = [sys.executable, "-c", REWRITE, str(here.root), str(there.root)]
-    subprocess.run(arguments, env=environment, cwd=README.parent.parent, check=True)  # noqa: S603 - our own script
+    subprocess.run(arguments, env=environment, cwd=README.parent.parent, check=True)
     for contract in CONTRACTS.values():
         files = [one.path(contract, partition_of(contract)).read_bytes() for one in (here, there)]
         assert files[0] == files[1], contract.name
@@ -543,7 +543,7 @@ def test_a_reader_sees_the_old_or_the_new_partition_whenever_the_writer_is_kille
     for kill in range(KILLS):
         ready = tmp_path / f"ready-{kill}"
         arguments = [sys.executable, "-m", rewriting.__name__, *map(str, (lake.root, target, ready, *copies))]
-        with subprocess.Popen(arguments, cwd=README.parent.parent) as process:  # noqa: S603 - our own module
+        with subprocess.Popen(arguments, cwd=README.parent.parent) as process:
             while not ready.exists():
                 assert process.poll() is None, "the writer does not get going"
                 time.sleep(0.002)

@@ -262,19 +262,14 @@ def test_an_open_reader_keeps_its_state_and_a_new_one_sees_the_next(lake: Lake, 
         lake.write(STATS, HOUR, sample(STATS, 5, 1))
         publish(lake, database)
         assert connection.execute("SELECT count(*) FROM user_ghost_stats").fetchall() == [(3,)]
-        fresh = subprocess.run(  # noqa: S603 - our own script
-            [sys.executable, "-c", COUNT, str(database)], capture_output=True, text=True, check=True
-        )
+        fresh = subprocess.run([sys.executable, "-c", COUNT, str(database)], capture_output=True, text=True, check=True)
     assert fresh.stdout.strip() == "5"
 
 
 def test_runs_that_publish_at_once_all_end_well(lake: Lake, database: Path) -> None:
     lake.write(STATS, HOUR, sample(STATS, 50, 1))
     arguments = [sys.executable, "-c", PUBLISH, str(lake.root), str(database)]
-    processes = [
-        subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own script
-        for _ in range(3)
-    ]
+    processes = [subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     ends = [(process.communicate()[1], process.returncode) for process in processes]
     assert ends == [("", 0)] * 3
     assert rows_of(database, "user_ghost_stats") == 50
