@@ -61,7 +61,7 @@ class Typist:
 
     def key(self, session: str | None, index: int, char: str | None) -> None:
         """Add a keystroke."""
-        row = {"session_id": session, "key_index": index, "keystroke_time": f"2025-03-12T00:00:0{index}Z"}
+        row: Row = {"session_id": session, "key_index": index, "keystroke_time": f"2025-03-12T00:00:0{index}Z"}
         row |= {"keystroke_char": char, "expected_char": char, "text_index": index}
         self.tables["session_keystrokes"].append(row)
 
