@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from ghost_pipeline.errors import LakeError, UnknownTimeError
+from ghost_pipeline.runs import materialize
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.published import publish
 from ghost_pipeline.tables import CONTRACTS
+from ghost_pipeline.windows import parse_as_of
 from ghost_pipeline_tests.running import COMMAND, environment
 from ghost_pipeline_tests.samples import HOUR, sample
 
@@ -69,16 +72,21 @@ def test_a_damaged_file_is_named_and_nothing_is_published(tmp_path: Path, source
     assert not (tmp_path / "data" / "ghost.duckdb").exists()
 
 
-def test_a_data_folder_that_is_a_file_is_named(tmp_path: Path, source: Path) -> None:
+def settings(data: Path, source: Path) -> Settings:
+    return Settings.load(data=data, source=str(source))
+
+
+def test_a_data_folder_that_is_a_file_is_named(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
     (tmp_path / "data").write_text("a file", encoding="utf-8")
-    line = failure(run(tmp_path / "data", "materialize", "--as-of", AS_OF, source=source))
-    assert line.startswith(f"{tmp_path}/data/dagster_home: Dagster's records cannot be written (")
-    assert "Set GHOST_DATA" in line
+    says = f"{tmp_path}/data/dagster_home: Dagster's records cannot be written .* Set GHOST_DATA"
+    with pytest.raises(LakeError, match=says):
+        materialize(settings(tmp_path / "data", source), parse_as_of(AS_OF))
 
 
 def test_an_hour_that_is_not_over_is_refused_before_anything_is_written(tmp_path: Path, source: Path) -> None:
-    line = failure(run(tmp_path / "data", "materialize", "--as-of", "2150-01-01T00:00Z", source=source))
-    assert line.startswith("hour 2149-12-31-23:00: ")
+    with pytest.raises(UnknownTimeError, match="hour 2149-12-31-23:00: "):
+        materialize(settings(tmp_path / "data", source), parse_as_of("2150-01-01T00:00Z"))
     assert not (tmp_path / "data").exists()
 
 

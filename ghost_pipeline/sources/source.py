@@ -39,7 +39,7 @@ def halves(source: Source) -> set[Half]:
     present = {half for half in Half if any(table.name in found for table in _of(half) if table.half is half)}
     if not present:
         raise SourceError(
-            f"{source.name}: {', '.join(sorted(found)) or 'no canonical table'} is all there is. A source needs "
+            f"{source.name}: has {', '.join(sorted(found)) or 'no canonical table'}, which is no half. A source needs "
             f"users with cohorts and user_progress, or users with keyboards and practice_sessions",
         )
     for half in sorted(present, key=lambda half: half.value):

@@ -250,7 +250,7 @@ from pathlib import Path
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.published import publish
 
-for _ in range(3):
+for _ in range(2):
     publish(Lake(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
