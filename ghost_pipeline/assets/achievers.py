@@ -148,9 +148,10 @@ def _moves(resources: Resources, month: Month, benchmarks: pl.DataFrame) -> list
     moves = benchmark_moves(benchmarks.lazy(), previous, resources.settings.benchmark_move_percent).collect()
     cells = [frame.select(*CELL_NAMES).unique() for frame in (benchmarks.lazy(), previous)]
     gone = cells[1].join(cells[0], on=CELL_NAMES, how="anti").sort(CELL_NAMES).collect()
-    return [
-        *(f"{' '.join(map(str, cell))} had benchmarks in {before.key} and has none now" for cell in gone.iter_rows()),
-    ] + [
+    vanished = [
+        f"{' '.join(map(str, cell))} had benchmarks in {before.key} and has none now" for cell in gone.iter_rows()
+    ]
+    return vanished + [
         f"{row['metric']} of {row['population']} {row['target_band']} from {row['starting_skill']}, "
         f"day {row['day_number']}, top {row['success_percentile']} %: "
         f"{row['previous']} in {before.key}, {row['current']} now"
