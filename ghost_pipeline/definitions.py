@@ -7,9 +7,11 @@ import dagster as dg
 
 from ghost_pipeline.assets.achievers import ACHIEVER_STEPS
 from ghost_pipeline.assets.ghost import GHOST_STEPS
+from ghost_pipeline.assets.messages import MESSAGE_STEPS
 from ghost_pipeline.assets.ngrams import NGRAM_STEPS
 from ghost_pipeline.assets.operations import OPERATIONS_STEPS, published_database
 from ghost_pipeline.assets.raw import RAW_STEPS
+from ghost_pipeline.assets.release import RELEASE_STEPS
 from ghost_pipeline.jobs import build_jobs
 from ghost_pipeline.partitions import Partitions
 from ghost_pipeline.resources import build_resources
@@ -20,7 +22,7 @@ from ghost_pipeline.settings import Settings
 for _parameter in ("backfill_policy", "include_sources"):
     warnings.filterwarnings("ignore", f"Parameter `{_parameter}`", dg.BetaWarning)
 
-STEPS = (*RAW_STEPS, *GHOST_STEPS, *ACHIEVER_STEPS, *NGRAM_STEPS, *OPERATIONS_STEPS)
+STEPS = (*RAW_STEPS, *GHOST_STEPS, *RELEASE_STEPS, *ACHIEVER_STEPS, *MESSAGE_STEPS, *NGRAM_STEPS, *OPERATIONS_STEPS)
 """Every table of the lake that has an asset."""
 
 

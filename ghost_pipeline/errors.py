@@ -32,3 +32,19 @@ class PublishError(GhostError):
 
 class UnknownTimeError(GhostError):
     """A partition or an instant cannot be read as a full UTC hour or month."""
+
+
+class UnknownUserError(GhostError):
+    """Nobody by that id is known at the time of the answer."""
+
+
+class ForbiddenError(GhostError):
+    """The caller asks for somebody else's figures."""
+
+
+class UnknownArgumentError(GhostError, ValueError):
+    """An argument of a question is not one of the allowed values; the message lists them."""
+
+
+class NothingPublishedError(GhostError):
+    """There is no published database, or no hour, to answer from yet."""

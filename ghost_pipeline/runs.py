@@ -19,6 +19,7 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import halves, require_half
 from ghost_pipeline.tables.contract import Layer, Partitioning
+from ghost_pipeline.tables.ghost import GHOST_MESSAGES
 from ghost_pipeline.tables.raw import SOURCE_TABLES, Half
 from ghost_pipeline.windows import Hour, Month
 
@@ -98,10 +99,14 @@ def materialize(settings: Settings, as_of: datetime, chosen: Half | None = None,
     defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
     with dg.DagsterInstance.get() as instance:
         out.write(f"hour {hour.key}\n")
-        _run(defs, instance, HOURLY, hour.key, selection(selected, monthly=False))
+        of_hour = selection(selected, monthly=False)
+        _run(defs, instance, HOURLY, hour.key, [name for name in of_hour if name != GHOST_MESSAGES.name])
         if Half.GHOST in selected:
             out.write(f"month {month.key}\n")
             _run(defs, instance, MONTHLY, month.key, selection(selected, monthly=True))
+            # They show figures of the month, which needs what the hour has taken in.
+            out.write(f"hour {hour.key}\n")
+            _run(defs, instance, HOURLY, hour.key, [GHOST_MESSAGES.name])
 
 
 def _reaching(settings: Settings, start: datetime) -> Settings:

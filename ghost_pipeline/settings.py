@@ -7,15 +7,18 @@ which one. `ghost-pipeline settings` prints this class.
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ghost_pipeline.errors import SettingsError
 
 MAX_SCORE = Decimal(9)
 MAX_NGRAM_SIZE = 20
+SECRET = frozenset({"token_key"})
+"""Settings whose values are never shown."""
 MAX_LOOKBACK_HOURS = 10 * 366 * 24
 
 
@@ -88,6 +91,70 @@ class Settings(BaseSettings):
         le=256,
         description="Parts of the users in which a month is computed: more parts, less memory, the same bytes",
     )
+    release_min_members: int = Field(
+        default=10,
+        ge=3,
+        description="Active members that a cohort needs before anything of it is released (G9.1)",
+    )
+    release_min_members_percentiles: int = Field(
+        default=20,
+        ge=3,
+        description="Active members that a cohort needs before its P75 and P90 are released (G9.1)",
+    )
+    release_max_share_percent: int = Field(
+        default=90,
+        ge=1,
+        le=100,
+        description="Most that the two largest members may hold of a cohort's sum (G9.2)",
+    )
+    release_min_changed: int = Field(
+        default=4,
+        ge=1,
+        description="Members whose contribution to a figure must have changed before a new version of it, unless none "
+        "has: three, and one that may be the reader's own account (G9.3, G9.6)",
+    )
+    release_compared_hours: int = Field(
+        default=96,
+        ge=1,
+        le=31 * 24,
+        description="Besides with the last release, a new one is compared with every release of so many hours (G9.6)",
+    )
+    release_profile: Literal["standard", "strict"] = Field(
+        default="standard",
+        description="strict: averages are released as whole numbers and the number of members in fives (G9.6)",
+    )
+    release_max_age_hours: int = Field(
+        default=48,
+        ge=1,
+        description="A release older than this, by the as_of of the answer, is not used (G7.7)",
+    )
+    benchmark_max_age_days: int = Field(
+        default=62,
+        ge=1,
+        description="Figures of a month older than this, by the as_of of the answer, are not used (G7.7)",
+    )
+    benchmark_delay_hours: int = Field(
+        default=24,
+        ge=0,
+        description="A month serves answers whose as_of is at least so long after its end (G5.5)",
+    )
+    default_target_band: Decimal = Field(
+        default=Decimal("7.5"),
+        ge=0,
+        le=MAX_SCORE,
+        decimal_places=1,
+        description="Band that a user without a target band is compared with (G8)",
+    )
+    export_messages: bool = Field(
+        default=True,
+        description="Whether every hour writes ghost_messages, the export of all users' messages (G7.6)",
+    )
+    token_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Key of the signed tokens (HS256) that callers of the HTTP API show; without it the server "
+        "listens on loopback only and asks for none",
+    )
     decay_factor: float = Field(
         default=0.9,
         gt=0,
@@ -128,11 +195,7 @@ class Settings(BaseSettings):
         try:
             return cls.model_validate({**cls().model_dump(), **overrides})
         except ValidationError as error:
-            faults = "; ".join(
-                f"GHOST_{'_'.join(str(part) for part in fault['loc'][:1]).upper()}: {fault['msg']}"
-                f" (got {fault['input']!r})"
-                for fault in error.errors()
-            )
+            faults = "; ".join(_fault(one) for one in error.errors())
             raise SettingsError(f"settings: {faults}. `ghost-pipeline settings` lists them all") from error
 
     @field_validator("bands", "starting_skills")
@@ -186,6 +249,13 @@ class Settings(BaseSettings):
     def dagster_home(self) -> Path:
         """Dagster's run and event records, unless `DAGSTER_HOME` names another folder."""
         return self.data / "dagster_home"
+
+
+def _fault(fault: ErrorDetails) -> str:
+    name = str(fault["loc"][0])
+    # A key that is too short is a key all the same.
+    got = "" if name in SECRET else f" (got {fault['input']!r})"
+    return f"GHOST_{name.upper()}: {fault['msg']}{got}"
 
 
 def _ascending(values: tuple[Score, ...]) -> tuple[Score, ...]:

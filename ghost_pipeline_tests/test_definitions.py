@@ -13,6 +13,7 @@ from ghost_pipeline.assets.step import PERSONAL_COLUMNS, column_schema
 from ghost_pipeline.definitions import STEPS, build_defs
 from ghost_pipeline.errors import ContractError, LakeError
 from ghost_pipeline.jobs import HOURLY, MONTHLY
+from ghost_pipeline.partitions import Partitions
 from ghost_pipeline.runs import selection
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
@@ -92,6 +93,28 @@ def test_partitions_are_utc_hours_and_months() -> None:
         assert partitions.timezone == "UTC"
         monthly = isinstance(partitions, dg.MonthlyPartitionsDefinition)
         assert monthly == (step.contract.name in selection({Half.GHOST}, monthly=True))
+
+
+@pytest.mark.parametrize(
+    ("hour", "month"),
+    [
+        ("2025-03-12-11:00", "2025-02"),
+        ("2025-03-31-23:00", "2025-02"),
+        ("2025-04-01-00:00", "2025-03"),
+        ("2025-03-01-00:00", "2025-01"),
+    ],
+)
+def test_an_hour_takes_a_month_that_was_over(hour: str, month: str) -> None:
+    messages = build_defs(Settings.load()).resolve_assets_def("ghost_messages").get_asset_spec()
+    mappings = {dep.asset_key.to_user_string(): dep.partition_mapping for dep in messages.deps}
+    partitions = Partitions.from_settings(Settings.load())
+    mapping = mappings["ghost_benchmarks"]
+    assert mapping is not None
+    assert mappings["user_ghost_stats"] is None
+    found = mapping.get_upstream_mapped_partitions_result_for_partitions(
+        partitions.hourly.empty_subset().with_partition_keys([hour]), partitions.hourly, partitions.monthly
+    )
+    assert list(found.partitions_subset.get_partition_keys()) == [month]
 
 
 def test_schedules_run_the_hour_and_the_month_just_closed() -> None:

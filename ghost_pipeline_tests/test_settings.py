@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from ghost_pipeline.errors import SettingsError
 from ghost_pipeline.settings import Settings
@@ -45,6 +45,21 @@ WRONG = (
     ("GHOST_BENCHMARK_MOVE_PERCENT", "0"),
     ("GHOST_SHARDS", "0"),
     ("GHOST_SHARDS", "257"),
+    ("GHOST_RELEASE_MIN_MEMBERS", "2"),
+    ("GHOST_RELEASE_MIN_MEMBERS_PERCENTILES", "2"),
+    ("GHOST_RELEASE_MAX_SHARE_PERCENT", "0"),
+    ("GHOST_RELEASE_MAX_SHARE_PERCENT", "101"),
+    ("GHOST_RELEASE_MIN_CHANGED", "0"),
+    ("GHOST_RELEASE_COMPARED_HOURS", "0"),
+    ("GHOST_RELEASE_COMPARED_HOURS", "745"),
+    ("GHOST_RELEASE_PROFILE", "lenient"),
+    ("GHOST_RELEASE_MAX_AGE_HOURS", "0"),
+    ("GHOST_BENCHMARK_MAX_AGE_DAYS", "0"),
+    ("GHOST_BENCHMARK_DELAY_HOURS", "-1"),
+    ("GHOST_DEFAULT_TARGET_BAND", "9.5"),
+    ("GHOST_DEFAULT_TARGET_BAND", "7.25"),
+    ("GHOST_EXPORT_MESSAGES", "perhaps"),
+    ("GHOST_TOKEN_KEY", "short"),
     ("GHOST_DECAY_FACTOR", "0"),
     ("GHOST_DECAY_FACTOR", "1.1"),
     ("GHOST_DECAY_FACTOR", "nan"),
@@ -121,6 +136,18 @@ def test_the_message_shows_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
         Settings.load()
 
 
+def test_a_key_that_is_refused_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GHOST_TOKEN_KEY", "swordfish")
+    with pytest.raises(SettingsError) as raised:
+        Settings.load()
+    assert "swordfish" not in str(raised.value)
+
+
+def test_a_key_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GHOST_TOKEN_KEY", "swordfish" * 4)
+    assert "swordfish" not in Settings.load().model_dump_json()
+
+
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.setenv(f"GHOST_{name.upper()}", "")
@@ -171,8 +198,9 @@ def test_every_setting_says_what_it_does() -> None:
 
 
 def test_every_setting_survives_its_own_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings.load(source="somewhere")
+    settings = Settings.load(source="somewhere", token_key="k" * 32)
     for name, value in settings:
         text = ",".join(str(one) for one in value) if isinstance(value, tuple) else str(value)
+        text = value.get_secret_value() if isinstance(value, SecretStr) else text
         monkeypatch.setenv(f"GHOST_{name.upper()}", text)
     assert Settings.load() == settings

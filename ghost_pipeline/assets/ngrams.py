@@ -15,8 +15,9 @@ from ghost_pipeline.assets.ingestion import (
 )
 from ghost_pipeline.assets.raw import ingested_outcome
 from ghost_pipeline.assets.step import Outcome, Resources, Step, count
+from ghost_pipeline.storage.ngram_cache import NgramCache
 from ghost_pipeline.tables.contract import Contract
-from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
+from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
 from ghost_pipeline.tables.raw import (
     KEYBOARDS,
     PRACTICE_SESSIONS,
@@ -26,11 +27,16 @@ from ghost_pipeline.tables.raw import (
     SOURCE_TABLES,
 )
 from ghost_pipeline.transforms.ngram_extraction import error_ngrams, speed_ngrams
-from ghost_pipeline.transforms.ngram_speed_summaries import ngram_speed_summaries
+from ghost_pipeline.transforms.ngram_speed_refresh import PAIR, PAIR_INPUT_SCHEMA, measured, pair_inputs, with_carried
+from ghost_pipeline.transforms.ngram_speed_summaries import SummaryLimits, ngram_speed_summaries
+from ghost_pipeline.transforms.session_ngram_summary import session_ngram_summary
 from ghost_pipeline.transforms.session_ngrams import sessions_without, with_extracted
 from ghost_pipeline.transforms.unknown_keyboards import unknown_keyboards
 from ghost_pipeline.transforms.versions import keyboards_at
 from ghost_pipeline.windows import Hour
+
+FEW = 4
+"""From scratch where more than 1 in so many pairs has changed: then reading pair by pair costs more."""
 
 Extraction = Callable[[pl.LazyFrame, int], pl.LazyFrame]
 _OTHER = {
@@ -64,34 +70,69 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
 
 
 def materialize_ngram_speed_summaries(resources: Resources, hour: Hour) -> Outcome:
-    """Every typist's speed on every n-gram at the end of the hour (N2, N3)."""
-    lake, settings = resources.lake, resources.settings
-    sessions = lake.read_until(PRACTICE_SESSIONS, hour.as_of)
-    keyboards = keyboards_at(lake.scan(KEYBOARDS), hour.as_of)
-    summaries = ngram_speed_summaries(
-        sessions,
-        lake.read_until(SESSION_NGRAM_SPEED, hour.as_of),
-        keyboards,
-        hour.as_of,
+    """Every typist's speed on every n-gram at the end of the hour (N2, N3), computed where something changed (N3.3)."""
+    lake, settings, cache = resources.lake, resources.settings, NgramCache(resources.lake)
+    limits = SummaryLimits(
         decay_factor=settings.decay_factor,
         max_measurements=settings.max_measurements,
         max_sessions=settings.max_sessions,
         default_target_ms=settings.default_target_ms,
-    ).collect()
-    lake.write(NGRAM_SPEED_SUMMARIES, hour, summaries)
+    )
+    keyboards = keyboards_at(lake.scan(KEYBOARDS), hour.as_of).collect().lazy()
+    sessions = cache.sessions(hour)
+    inputs = pair_inputs(sessions.lazy(), keyboards, limits).collect()
+    before = cache.state(hour)
+    same = inputs.join(before.inputs, on=PAIR_INPUT_SCHEMA.names(), how="semi")
+    if (inputs.height - same.height) * FEW <= inputs.height:
+        touched = sessions.join(same, on=PAIR, how="anti")
+        measurements = measured(cache.measurements(touched, settings.max_sessions)).lazy()
+    else:
+        same = same.clear()
+        touched, measurements = sessions, lake.scan_until(SESSION_NGRAM_SPEED, hour.as_of)
+    new = ngram_speed_summaries(touched.lazy(), measurements, keyboards, hour.as_of, **limits).collect()
+    summaries = with_carried(new, before.summaries, same, hour.as_of)
+    lake.write(NGRAM_SPEED_SUMMARIES, hour, summaries, new=new)
+    cache.keep_inputs(hour, inputs)
+    cache.forget(before.inputs.join(inputs, on=PAIR, how="anti"))
     return Outcome(
         rows=summaries.height,
-        findings={"keyboards_unknown_to_the_source": count(unknown_keyboards(sessions, keyboards))},
+        findings={"keyboards_unknown_to_the_source": count(unknown_keyboards(sessions.lazy(), keyboards))},
+        metadata={"pairs_summarised": touched.select(PAIR).n_unique()},
         sample=summaries,
     )
+
+
+def materialize_ngram_speed_summary_history(resources: Resources, hour: Hour) -> Outcome:
+    """The summaries that differ from an hour before (N3.5)."""
+    lake = resources.lake
+    # Both states are functions of the raw tables, and so is when a row last changed: the state before need not exist.
+    changed = lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).filter(pl.col("last_updated") == pl.col("as_of")).collect()
+    lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
+    return Outcome(rows=changed.height, sample=changed)
+
+
+def materialize_session_ngram_summary(resources: Resources, hour: Hour) -> Outcome:
+    """What each session says about its n-grams, in the hour in which it started (N3.6)."""
+    lake = resources.lake
+    inputs = (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS)
+    window = lake.hours_between(PRACTICE_SESSIONS, None, hour.as_of)
+    rows = session_ngram_summary(*(lake.scan(table, window) for table in inputs)).collect()
+    changed = lake.write_hours(SESSION_NGRAM_SUMMARY, window, rows, rows["start_time"].dt.truncate("1h"))
+    return Outcome(rows=rows.height, metadata={"partitions_changed": changed}, sample=rows)
 
 
 NGRAM_STEPS = (
     session_ngrams_step(SESSION_NGRAM_SPEED, speed_ngrams),
     session_ngrams_step(SESSION_NGRAM_ERRORS, error_ngrams),
     Step(
+        SESSION_NGRAM_SUMMARY,
+        (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS),
+        materialize_session_ngram_summary,
+    ),
+    Step(
         NGRAM_SPEED_SUMMARIES,
         (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, KEYBOARDS),
         materialize_ngram_speed_summaries,
     ),
+    Step(NGRAM_SPEED_SUMMARY_HISTORY, (NGRAM_SPEED_SUMMARIES,), materialize_ngram_speed_summary_history),
 )

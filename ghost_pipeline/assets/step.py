@@ -35,6 +35,10 @@ PERSONAL_COLUMNS = frozenset(
 STRUCTURE = "structure"
 COVERAGE = "coverage"
 
+MONTH_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-31 * 24, end_offset=-31 * 24)
+"""Which month an hourly table takes: never the one that the hour lies in, which is not over. 31 days back is the month
+before, or on the first days of March the one before that, which may still serve then (G5.5)."""
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -96,7 +100,7 @@ class Step:
             group_name=contract.layer.value,
             kinds=set(self.kinds),
             owners=[OWNER],
-            deps=[upstream.name for upstream in self.upstream],
+            deps=[_dependency(upstream, of_hour=not monthly) for upstream in self.upstream],
             partitions_def=partitions.monthly if monthly else partitions.hourly,
             backfill_policy=dg.BackfillPolicy.multi_run(1 if monthly else HOURS_PER_RUN),
             metadata={
@@ -145,6 +149,11 @@ class Step:
             yield dg.MaterializeResult()
 
         return table
+
+
+def _dependency(upstream: Contract, *, of_hour: bool) -> dg.AssetDep:
+    mapping = MONTH_BEFORE if of_hour and upstream.partitioning is Partitioning.MONTH else None
+    return dg.AssetDep(upstream.name, partition_mapping=mapping)
 
 
 def count(frame: pl.LazyFrame) -> int:

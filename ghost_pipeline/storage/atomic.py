@@ -21,9 +21,12 @@ one by one and 2 s together)."""
 class Replacements:
     """Files that are written aside and become visible together, in the order in which they were added."""
 
-    def __init__(self, root: Path) -> None:
-        """Stage below `root`, which has to lie on the file system of every target."""
-        self._staging = root / STAGING
+    def __init__(self, root: Path, *, flush: bool = True) -> None:
+        """Stage below `root`, which has to lie on the file system of every target.
+
+        Without `flush` a power cut may leave an empty file under a good name: for what says itself that it is whole.
+        """
+        self._staging, self._flush = root / STAGING, flush
         self._staged: list[tuple[Path, Path]] = []
 
     def add(self, target: Path) -> Path:
@@ -41,9 +44,9 @@ class Replacements:
 
     def commit(self) -> None:
         """Flush what was written to disk, so that a power cut leaves no empty file under a good name; then rename."""
-        if len(self._staged) > _FEW:
+        if self._flush and len(self._staged) > _FEW:
             os.sync()
-        else:
+        elif self._flush:
             for temporary, _ in self._staged:
                 with temporary.open("rb") as file:
                     os.fsync(file.fileno())
@@ -60,14 +63,18 @@ class Replacements:
 
 
 @contextmanager
-def replacing(root: Path) -> Iterator[Replacements]:
+def replacing(root: Path, *, flush: bool = True) -> Iterator[Replacements]:
     """Commit the replacements at the end of the block, or discard them where it raises.
+
+    Args:
+        root: see `Replacements`.
+        flush: see `Replacements`.
 
     Raises:
         LakeError: a file cannot be written (no space, read-only); the targets not yet renamed are as they were.
 
     """
-    replacements = Replacements(root)
+    replacements = Replacements(root, flush=flush)
     try:
         yield replacements
         replacements.commit()

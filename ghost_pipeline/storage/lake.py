@@ -6,7 +6,9 @@ of the contract, so a single file is readable without its path.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import cache
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import cast
 
 import polars as pl
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.storage.atomic import Replacements, clear_leftovers, remove_folder, replacing
@@ -22,9 +25,13 @@ from ghost_pipeline.tables.contract import Contract, Partitioning
 from ghost_pipeline.windows import HOUR, Hour, Month, without_silence
 
 SHARD_FILE = "shard-0.parquet"
+ZSTD_LEVEL = 3
 _HOUR = "_hour"
 NO_HOUR = "unknown"
 """Stands for the hour of a rejected row that does not tell it."""
+
+MARK_SCHEMA = pl.Schema({"hour": pl.Datetime("us", "UTC"), "mark": pl.UInt64()})
+"""The columns of `Lake.marks`."""
 
 
 @dataclass(frozen=True, order=True)
@@ -64,22 +71,50 @@ class Lake:
         """The file of a partition."""
         return self.root / contract.name / _folder(contract.partitioning, partition) / SHARD_FILE
 
-    def write(self, contract: Contract, partition: Partition, frame: pl.DataFrame) -> Written:
+    def write(
+        self, contract: Contract, partition: Partition, frame: pl.DataFrame, *, new: pl.DataFrame | None = None
+    ) -> Written:
         """Replace a partition by `frame`.
 
         Args:
             contract: the table; `frame` has to fulfil it.
             partition: which partition of it.
             frame: the rows in their final order; the same rows in the same order give the same bytes.
+            new: those of them that have to be looked at, where the others stand in a partition already.
 
         Raises:
             ContractError: the frame breaks the contract; the partition is as it was.
             LakeError: the file cannot be written; the partition is as it was.
 
         """
-        contract.require(frame, partition.key)
+        contract.require(frame if new is None else new, partition.key)
         with replacing(self.root) as replacements:
             return self._stage(replacements, contract, partition, frame)
+
+    def write_parts(self, contract: Contract, partition: Partition, parts: Iterable[pl.DataFrame]) -> Written:
+        """Replace a partition by frames that follow one another and are never in memory together.
+
+        Args:
+            contract: the table; each frame has to fulfil it. That no key stands in two of them is up to the caller.
+            partition: which partition of it.
+            parts: the rows in their final order; the same parts give the same bytes.
+
+        Raises:
+            ContractError: a frame breaks the contract; the partition is as it was.
+            LakeError: the file cannot be written; the partition is as it was.
+
+        """
+        rows, buffer = 0, BytesIO()
+        with pq.ParquetWriter(
+            buffer, contract.empty().to_arrow().schema, compression="zstd", compression_level=ZSTD_LEVEL
+        ) as writer:
+            for part in parts:
+                contract.require(part, partition.key)
+                # Where chunks end is left to chance, and pages of the file would end there too.
+                writer.write_table(part.rechunk().to_arrow())
+                rows += part.height
+        with replacing(self.root) as replacements:
+            return self._stage_bytes(replacements, contract, partition, buffer.getvalue(), rows)
 
     def write_hours(self, contract: Contract, window: Iterable[Hour], frame: pl.DataFrame, hour: pl.Series) -> int:
         """Replace many hourly partitions, in the order of time; the contract is checked once.
@@ -209,16 +244,38 @@ class Lake:
             LakeError: hours are missing between the first one and `as_of`; names them.
 
         """
-        written = [hour for hour in self.hours(contract) if hour.as_of <= as_of]
-        missing = _missing(written, as_of)
-        if missing:
-            shown = ", ".join(hour.key for hour in missing[:3]) + (" ..." if len(missing) > 3 else "")  # noqa: PLR2004
-            raise LakeError(
-                f"{contract.name}: {len(missing)} of {(as_of - written[0].start) // HOUR} hours before "
-                f"{as_of:%Y-%m-%dT%H:%MZ} are not in the lake ({shown}). Materialize {contract.name} for the hour "
-                f"that ends then, or for a later one: it fills them in",
-            )
+        written = self.hours_between(contract, None, as_of)
+        _require_gapless(contract, written, as_of)
         return self.scan(contract, written)
+
+    def marks(self, contracts: Iterable[Contract], as_of: datetime) -> pl.DataFrame:
+        """What tells whether the files of an hour are those of an earlier look: of 2,400 hours in 20 ms a table.
+
+        A file is never changed, only replaced: then size, time or inode are others. A lake that was copied has other
+        marks, too.
+
+        Args:
+            contracts: hourly event tables.
+            as_of: only hours that had ended then.
+
+        Returns:
+            One row per hour that any of the tables has: `hour` Datetime, its start, and `mark` UInt64; ascending.
+
+        Raises:
+            LakeError: a table has a gap before `as_of`; names the hours.
+
+        """
+        marks = pl.LazyFrame(schema=MARK_SCHEMA)
+        for contract in contracts:
+            written = self._stats(contract).filter(pl.col("hour") < as_of)
+            first = written["hour"].min()
+            if isinstance(first, datetime) and written.height != (as_of - first) // HOUR:
+                # Hour by hour only now: of most tables, the number of their hours says that none is missing.
+                _require_gapless(contract, [Hour.containing(one) for one in written["hour"].sort()], as_of)
+            marks = marks.join(written.lazy(), on="hour", how="full", coalesce=True).select(
+                "hour", mark=pl.struct(pl.exclude("hour")).hash()
+            )
+        return marks.sort("hour").collect()
 
     def complete_until(self, contract: Contract) -> datetime | None:
         """The end of the hours of an event table that are there without a gap; None for an empty table."""
@@ -258,16 +315,30 @@ class Lake:
         self, replacements: Replacements, contract: Contract, partition: Partition, frame: pl.DataFrame
     ) -> Written:
         content = _parquet(frame) if frame.height else _empty_parquet(contract)
+        return self._stage_bytes(replacements, contract, partition, content, frame.height)
+
+    def _stage_bytes(
+        self, replacements: Replacements, contract: Contract, partition: Partition, content: bytes, rows: int
+    ) -> Written:
         target = self.path(contract, partition)
         if _same(target, content):
-            return Written(frame.height, changed=False)
+            return Written(rows, changed=False)
         replacements.add(target).write_bytes(content)
-        return Written(frame.height, changed=True)
+        return Written(rows, changed=True)
+
+    def _stats(self, contract: Contract) -> pl.DataFrame:
+        """The files of an hourly table: `hour`, and what tells one file from another."""
+        rows = [
+            (day + hour, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+            for (day, hour), stat in _shards(self.root / contract.name, len(contract.partitioning.value))
+        ]
+        schema = {"hour": pl.String, "size": pl.Int64, "changed": pl.Int64, "inode": pl.UInt64}
+        start = (pl.col("hour") + "00").str.to_datetime("%Y-%m-%d%H%M", time_unit="us", time_zone="UTC")
+        return pl.DataFrame(rows, schema=schema, orient="row").with_columns(start)
 
     def _values(self, contract: Contract) -> Iterator[tuple[str, ...]]:
-        base = self.root / contract.name
-        for path in base.glob("/".join("*=*" for _ in contract.partitioning.value) + f"/{SHARD_FILE}"):
-            yield tuple(part.partition("=")[2] for part in path.parent.relative_to(base).parts)
+        for values, _ in _shards(self.root / contract.name, len(contract.partitioning.value)):
+            yield values
 
 
 def _folder(partitioning: Partitioning, partition: Partition) -> Path:
@@ -279,11 +350,33 @@ def _folder(partitioning: Partitioning, partition: Partition) -> Path:
             values = (table, NO_HOUR, NO_HOUR)
         case Partitioning.REJECTED, Rejects(table, Hour() as hour):
             values = (table, hour.date.isoformat(), f"{hour.hour:02d}")
-        case Partitioning.EVENT_HOUR | Partitioning.SEEN_HOUR | Partitioning.SNAPSHOT_HOUR, Hour():
+        case (
+            Partitioning.EVENT_HOUR | Partitioning.SEEN_HOUR | Partitioning.SNAPSHOT_HOUR | Partitioning.CHANGE_HOUR,
+            Hour(),
+        ):
             values = (partition.date.isoformat(), f"{partition.hour:02d}")
         case _:
             raise LakeError(f"{partition.key}: not a partition of a table that is kept by {partitioning.value}")
     return Path(*(f"{name}={value}" for name, value in zip(partitioning.value, values, strict=True)))
+
+
+def _shards(folder: str | Path, levels: int) -> Iterator[tuple[tuple[str, ...], os.stat_result]]:
+    """The partitions below a folder that have a file: their values and what the file system knows about the file."""
+    if not levels:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            # Path objects would take as long as the files.
+            yield (), os.stat(f"{folder}/{SHARD_FILE}")  # noqa: PTH116
+        return
+    try:
+        entries = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with entries:
+        for entry in entries:
+            _, equals, value = entry.name.partition("=")
+            if equals:
+                for values, stat in _shards(entry.path, levels - 1):
+                    yield (value, *values), stat
 
 
 def _hour(day: str, hour: str) -> Hour:
@@ -296,7 +389,7 @@ def _holds(folder: Path) -> bool:
 
 def _parquet(frame: pl.DataFrame) -> bytes:
     buffer = BytesIO()
-    frame.rechunk().write_parquet(buffer, compression="zstd", compression_level=3, statistics=True)
+    frame.rechunk().write_parquet(buffer, compression="zstd", compression_level=ZSTD_LEVEL, statistics=True)
     return buffer.getvalue()
 
 
@@ -318,6 +411,17 @@ def _same(path: Path, content: bytes) -> bool:
         return path.stat().st_size == len(content) and path.read_bytes() == content
     except OSError:
         return False
+
+
+def _require_gapless(contract: Contract, written: list[Hour], as_of: datetime) -> None:
+    missing = _missing(written, as_of)
+    if missing:
+        shown = ", ".join(hour.key for hour in missing[:3]) + (" ..." if len(missing) > 3 else "")  # noqa: PLR2004
+        raise LakeError(
+            f"{contract.name}: {len(missing)} of {(as_of - written[0].start) // HOUR} hours before "
+            f"{as_of:%Y-%m-%dT%H:%MZ} are not in the lake ({shown}). Materialize {contract.name} for the hour "
+            f"that ends then, or for a later one: it fills them in",
+        )
 
 
 def _missing(written: list[Hour], as_of: datetime) -> list[Hour]:

@@ -84,7 +84,8 @@ def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake, contract: Contract)
     files, as_of = _inputs(lake, contract)
     if files:
         names = ", ".join(f'"{name}"' for name in contract.polars_schema)
-        order = f" ORDER BY {', '.join(contract.primary_key)}" if contract.primary_key else ""
+        sorted_by = contract.sorted_by or (() if contract.grows else contract.primary_key)
+        order = f" ORDER BY {', '.join(sorted_by)}" if sorted_by else ""
         connection.execute(
             f"INSERT INTO {relation} SELECT {names} FROM read_parquet(?, hive_partitioning = false){order}",  # noqa: S608
             [[exact(file) for file in files]],

@@ -34,10 +34,18 @@ class CohortMetric:
 
     @property
     def column(self) -> dy.Column:
-        """The contract's column."""
+        """The column of the exact snapshot, where no figure is ever missing."""
+        return self._column(nullable=False)
+
+    @property
+    def nullable_column(self) -> dy.Column:
+        """The column of the release, where a figure may be withheld."""
+        return self._column(nullable=True)
+
+    def _column(self, *, nullable: bool) -> dy.Column:
         if self.statistic == "mean":
-            return dy.Decimal(self.precision, self.scale, min=0, description=self.description)
-        return dy.Int32(min=0, description=self.description)
+            return dy.Decimal(self.precision, self.scale, min=0, nullable=nullable, description=self.description)
+        return dy.Int32(min=0, nullable=nullable, description=self.description)
 
     @property
     def dtype(self) -> pl.DataType:

@@ -25,6 +25,8 @@ class Partitioning(Enum):
     """Versions by the hourly run that saw them first (G1.7)."""
     SNAPSHOT_HOUR = ("snapshot_date", "snapshot_hour")
     """State at the end of the hour (G1.2)."""
+    CHANGE_HOUR = ("change_date", "change_hour")
+    """What changed in the hour; all hours together are a history (N3.5)."""
     MONTH = ("month",)
     """State at the end of the month (G5.5)."""
     REJECTED = ("source_table", "event_date", "event_hour")
@@ -54,6 +56,12 @@ class Contract:
     """Whether apps may read it from the published database."""
     indexes: tuple[tuple[str, ...], ...] = ()
     """Further indexes of the published table, beside the primary key."""
+    sorted_by: tuple[str, ...] = ()
+    """Order of the published rows where it is not that of the key: DuckDB skips what lies elsewhere."""
+    grows: bool = False
+    """Whether every hour adds rows for good. Such a table is published without the index of a key, which has to fit into
+    memory (20 M rows did not), and in the order of the lake unless another one is named (to sort them took 19 s
+    instead of 6)."""
 
     @property
     def description(self) -> str:
@@ -147,7 +155,9 @@ def duckdb_type(dtype: pl.DataType) -> str:
 
 
 def duckdb_ddl(contract: Contract, relation: str) -> list[str]:
-    """The statements that create a contract's table: columns, keys, comments; indexes come after the rows.
+    """The statements that create a contract's table: columns, comments, the key of one that does not grow.
+
+    Indexes come after the rows.
 
     Args:
         contract: the table.
@@ -158,7 +168,7 @@ def duckdb_ddl(contract: Contract, relation: str) -> list[str]:
         f"{_quoted(name)} {duckdb_type(column.dtype)}{'' if column.nullable else ' NOT NULL'}"
         for name, column in contract.schema.columns().items()
     ]
-    if contract.primary_key:
+    if contract.primary_key and not contract.grows:
         columns.append(f"PRIMARY KEY ({_list(contract.primary_key)})")
     return [
         f"CREATE TABLE {relation} ({', '.join(columns)})",

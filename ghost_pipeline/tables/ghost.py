@@ -78,6 +78,72 @@ CohortGhostData = type(
 )
 
 
+class _CohortGhostReleaseHead(dy.Schema):
+    cohort_id = identifier("The cohort; `global` is never released (G3.1)", primary_key=True)
+    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC (G1.2)")
+    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date (G1.2)")
+    as_of = as_of_column()
+    released = dy.Bool(description="Whether the figures may be shown; otherwise they are null (G9.5)")
+    suppressed_reason = dy.String(
+        nullable=True,
+        regex="^(too_few_members|dominated|too_few_changes)$",
+        description="Why not: G9.1, G9.2, or G9.3 after a suppression",
+    )
+    released_as_of = instant("as_of of the figures: that of the hour that released them (G9.3)", nullable=True)
+    last_release_as_of = instant("The same, also while suppressed: what a new release is compared with", nullable=True)
+    active_member_count = small("Active members (G2.5), over whom the figures are taken", low=1, nullable=True)
+
+
+CohortGhostRelease = type(
+    "CohortGhostRelease",
+    (_CohortGhostReleaseHead,),
+    {
+        "__doc__": "What peers see of a cohort from this hour on: figures of this hour or, where too few members "
+        "changed, of an earlier one, or that there are none. A ledger: kept input, never rewritten (G9).",
+        **{metric.name: metric.nullable_column for metric in COHORT_METRICS},
+    },
+)
+
+
+class CohortReleaseContributions(dy.Schema):
+    """What each member contributed to a release, to count whose contribution changed since (G9.3). Internal."""
+
+    cohort_id = identifier("The cohort that was released", primary_key=True)
+    user_id = identifier("An active member at that time", primary_key=True)
+    snapshot_date = dy.Date(primary_key=True, description="Date of the hour of the release, UTC (G1.2)")
+    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date (G1.2)")
+    as_of = as_of_column()
+    tasks_completed = count("Tasks completed in all")
+    tasks_this_week = count("Tasks of the last 7 x 24 hours")
+    practice_time_ms = count("Time practised in all, whole milliseconds")
+    current_streak = small("Current streak in days")
+    days_practiced = small("Days practised of the last 7 dates")
+
+
+class GhostMessages(dy.Schema):
+    """What every user may be shown at the end of the hour, in each context that applies (G7). An export."""
+
+    user_id = identifier("The user", primary_key=True)
+    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC (G1.2)")
+    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date (G1.2)")
+    as_of = as_of_column()
+    context = dy.String(primary_key=True, description="Where it is shown (G7.5)")
+    place = small("1 for the first message of the context, then 2, 3", low=1)
+    type = dy.String(primary_key=True, description="The kind of message (G7.1)")
+    metric = dy.String(description="What is compared")
+    position = dy.String(
+        nullable=True,
+        regex="^(ahead|close|behind)$",
+        description="Where the user stands; null where the message does not say (G7.2)",
+    )
+    tone = dy.String(description="Tone of the wording")
+    priority = dy.String(description="Priority of the context (G7.5)")
+    user_value = dy.Float64(description="The user's own figure")
+    figure = dy.Float64(min_exclusive=0, description="The figure that it is compared with")
+    figure_as_of = instant("as_of of that figure")
+    text = dy.String(min_length=1, description="The sentence, as people read it")
+
+
 def _achieved(what: str) -> dy.Int32:
     return small(f"{what} by the end of the day that the top success_percentile % reached (G5.3)")
 
@@ -169,6 +235,29 @@ COHORT_GHOST_DATA = Contract(
     partitioning=Partitioning.SNAPSHOT_HOUR,
     grain="one cohort with an active member, or `global`, at the end of an hour",
 )
+COHORT_GHOST_RELEASE = Contract(
+    name="cohort_ghost_release",
+    schema=CohortGhostRelease,
+    layer=Layer.GHOST,
+    partitioning=Partitioning.SNAPSHOT_HOUR,
+    grain="one cohort that ever had an active member, as peers see it from the end of an hour on",
+    published=True,
+    indexes=(("cohort_id",),),
+)
+COHORT_RELEASE_CONTRIBUTIONS = Contract(
+    name="cohort_release_contributions",
+    schema=CohortReleaseContributions,
+    layer=Layer.GHOST,
+    partitioning=Partitioning.SNAPSHOT_HOUR,
+    grain="one active member of a cohort that was released in the hour",
+)
+GHOST_MESSAGES = Contract(
+    name="ghost_messages",
+    schema=GhostMessages,
+    layer=Layer.GHOST,
+    partitioning=Partitioning.SNAPSHOT_HOUR,
+    grain="one message to one user in one context at the end of an hour",
+)
 GHOST_BENCHMARKS = Contract(
     name="ghost_benchmarks",
     schema=GhostBenchmarks,
@@ -201,6 +290,9 @@ GHOST_CONTRACTS = {
     for contract in (
         USER_GHOST_STATS,
         COHORT_GHOST_DATA,
+        COHORT_RELEASE_CONTRIBUTIONS,
+        COHORT_GHOST_RELEASE,
+        GHOST_MESSAGES,
         GHOST_BENCHMARKS,
         GHOST_STREAK_SHARES,
         GHOST_FASTEST_IMPROVERS,

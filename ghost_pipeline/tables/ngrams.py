@@ -1,4 +1,4 @@
-"""Contracts of the n-gram half that are derived: summaries of typing speed."""
+"""Contracts of the n-gram half that are derived: summaries of typing speed, their history, and of sessions."""
 
 import dataframely as dy
 
@@ -29,6 +29,30 @@ class NgramSpeedSummaries(dy.Schema):
     as_of = as_of_column()
 
 
+class NgramSpeedSummaryHistory(NgramSpeedSummaries):
+    """How the summaries became what they are: those that differ from an hour before, by that hour (N3.5)."""
+
+    as_of = instant("End of the hour in which the summary changed (G1.1)", primary_key=True)
+
+
+class SessionNgramSummary(dy.Schema):
+    """What a session says about each n-gram that was typed or mistyped in it (N3.6)."""
+
+    session_id = identifier("The practice session", primary_key=True)
+    user_id = identifier("The typist")
+    keyboard_id = identifier("The keyboard")
+    ngram_text = dy.String(
+        primary_key=True, min_length=1, max_length=MAX_NGRAM_LENGTH, description="The n-gram, NFC (N5.1)"
+    )
+    ngram_size = dy.Int32(primary_key=True, min=1, max=MAX_NGRAM_SIZE, description="Number of keys")
+    avg_ms_per_keystroke = dy.Float64(
+        nullable=True, min_exclusive=0, description="Mean of its measurements; null where there are only errors"
+    )
+    instance_count = small("Measurements and errors", low=1)
+    error_count = small("Errors")
+    start_time = instant("When the session started")
+
+
 NGRAM_SPEED_SUMMARIES = Contract(
     name="ngram_speed_summaries",
     schema=NgramSpeedSummaries,
@@ -39,4 +63,25 @@ NGRAM_SPEED_SUMMARIES = Contract(
     indexes=(("user_id", "keyboard_id"), ("target_performance_pct", "meets_target")),
 )
 
-NGRAM_CONTRACTS = {NGRAM_SPEED_SUMMARIES.name: NGRAM_SPEED_SUMMARIES}
+NGRAM_SPEED_SUMMARY_HISTORY = Contract(
+    name="ngram_speed_summary_history",
+    schema=NgramSpeedSummaryHistory,
+    layer=Layer.NGRAMS,
+    partitioning=Partitioning.CHANGE_HOUR,
+    grain="one n-gram of a typist on a keyboard whose summary changed in an hour",
+    published=True,
+    grows=True,
+)
+SESSION_NGRAM_SUMMARY = Contract(
+    name="session_ngram_summary",
+    schema=SessionNgramSummary,
+    layer=Layer.NGRAMS,
+    partitioning=Partitioning.EVENT_HOUR,
+    grain="one n-gram of a practice session, in the hour in which that started",
+    published=True,
+    grows=True,
+)
+
+NGRAM_CONTRACTS = {
+    contract.name: contract for contract in (SESSION_NGRAM_SUMMARY, NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY)
+}

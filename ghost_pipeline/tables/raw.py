@@ -142,7 +142,15 @@ def _stored(column: SourceColumn, *, primary_key: bool) -> dy.Column:  # noqa: P
             return dy.Int64(min=0, description=f"{text}, in whole milliseconds; missing is 0 (G2.3)")
 
 
-def _contract(table: SourceTable, partitioning: Partitioning, grain: str, purpose: str) -> Contract:
+def _contract(
+    table: SourceTable,
+    partitioning: Partitioning,
+    grain: str,
+    purpose: str,
+    *,
+    published: bool = False,
+    sorted_by: tuple[str, ...] = (),
+) -> Contract:
     columns: dict[str, dy.Column] = {
         column.stored_as: _stored(column, primary_key=column.name in table.key) for column in table.columns
     }
@@ -154,7 +162,9 @@ def _contract(table: SourceTable, partitioning: Partitioning, grain: str, purpos
         layer=Layer.RAW if not table.name.startswith("session_ngram") else Layer.NGRAMS,
         partitioning=partitioning,
         grain=grain,
-        published=table.name == "session_ngram_errors",
+        published=published,
+        sorted_by=sorted_by,
+        grows=partitioning is Partitioning.EVENT_HOUR,
     )
 
 
@@ -328,6 +338,7 @@ KEYBOARDS = _contract(
     Partitioning.SEEN_HOUR,
     "one version of a keyboard",
     "Versions of the keyboards and their targets, kept input (G1.7, N3.2).",
+    published=True,
 )
 USER_PROGRESS = _contract(
     SOURCE_USER_PROGRESS,
@@ -340,6 +351,8 @@ PRACTICE_SESSIONS = _contract(
     Partitioning.EVENT_HOUR,
     "one practice session of a typist",
     "Practice sessions of the typing trainer (N1).",
+    published=True,
+    sorted_by=("user_id", "keyboard_id", "start_time", "session_id"),
 )
 SESSION_KEYSTROKES = _contract(
     SOURCE_SESSION_KEYSTROKES,
@@ -360,6 +373,7 @@ SESSION_NGRAM_ERRORS = _contract(
     "one mistyped n-gram",
     "N-grams that end in a wrong key: the application's own rows or, where it has none, those extracted "
     "from the keystrokes (N5.3).",
+    published=True,
 )
 
 

@@ -177,9 +177,9 @@ def benchmark_means(
     )
 
 
-def benchmark_target_band(target_band: str = "target_band") -> pl.Expr:
-    """The band a user is compared with: the own target, else 7.5, as Decimal(2, 1) (G8)."""
-    return pl.col(target_band).fill_null(pl.lit(DEFAULT_TARGET_BAND)).cast(BAND_DTYPE)
+def benchmark_target_band(target_band: str = "target_band", *, default: Decimal = DEFAULT_TARGET_BAND) -> pl.Expr:
+    """The band a user is compared with: the own target, else the default, as Decimal(2, 1) (G8)."""
+    return pl.col(target_band).fill_null(pl.lit(default)).cast(BAND_DTYPE)
 
 
 def benchmark_day(day_in_journey: str = "day_in_journey", *, days: int = DEFAULT_DAYS) -> pl.Expr:

@@ -8,7 +8,7 @@ whatever the order of the rows, the number of threads or the pairs beside it.
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
-from typing import Self, TypeVar
+from typing import Self, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,16 @@ NGRAM_SPEED_SUMMARY_SCHEMA = pl.Schema(
     },
 )
 """The columns of `ngram_speed_summaries`."""
+
+
+class SummaryLimits(TypedDict):
+    """The settings that summaries follow from (N2.2); see `ngram_speed_summaries`."""
+
+    decay_factor: float
+    max_measurements: int
+    max_sessions: int
+    default_target_ms: float
+
 
 _HOUR_US = 3_600_000_000
 _DAY_US = 24 * _HOUR_US

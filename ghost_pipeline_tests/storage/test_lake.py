@@ -154,6 +154,38 @@ def test_the_same_rows_give_the_same_bytes_however_they_lie_in_memory(
             assert not lake.write(contract, partition_of(contract), same).changed
 
 
+@settings(deadline=None, max_examples=25)
+@given(table=st.sampled_from(TABLES), rows=st.integers(0, 30), cut=st.integers(0, 30), seed=st.integers(0, 2**32 - 1))
+def test_parts_that_follow_one_another_are_one_partition_of_the_same_bytes(
+    table: str, rows: int, cut: int, seed: int
+) -> None:
+    contract = CONTRACTS[table]
+    frame = sample(contract, rows, seed)
+    in_chunks = pl.concat([frame.head(cut), frame.slice(cut)], rechunk=False)
+    with tempfile.TemporaryDirectory() as folder:
+        lake = Lake(Path(folder))
+        written = lake.write_parts(contract, partition_of(contract), [frame.head(cut), frame.slice(cut)])
+        assert (written.rows, written.changed) == (rows, True)
+        assert lake.scan(contract).collect().equals(frame)
+        lake.write_parts(contract, partition_of(contract), [frame])
+        assert not lake.write_parts(contract, partition_of(contract), [in_chunks]).changed
+
+
+def test_a_partition_of_no_parts_exists_and_is_empty(lake: Lake) -> None:
+    lake.write_parts(USER_PROGRESS, HOUR, [])
+    assert lake.exists(USER_PROGRESS, HOUR)
+    assert lake.scan(USER_PROGRESS).collect().equals(USER_PROGRESS.empty())
+
+
+def test_a_part_that_breaks_the_contract_leaves_the_partition_as_it_was(lake: Lake) -> None:
+    lake.write(USER_PROGRESS, HOUR, progress(1, HOUR.start))
+    broken = progress(2, HOUR.start).with_columns(time_spent_ms=pl.lit(-1, pl.Int64))
+    with pytest.raises(ContractError, match=r"user_progress, partition 2025-03-12-11:00: column time_spent_ms: min"):
+        lake.write_parts(USER_PROGRESS, HOUR, [progress(3, HOUR.start), broken])
+    assert lake.scan(USER_PROGRESS).collect()["time_spent_ms"].to_list() == [1]
+    assert temporary_files(lake.root) == []
+
+
 REWRITE = """
 import sys
 from pathlib import Path

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
 from filelock import FileLock
 from polars.testing import assert_frame_equal
@@ -28,9 +29,7 @@ PUBLISHED = [contract for contract in CONTRACTS.values() if contract.published]
 INTERNAL = {
     "users",
     "cohorts",
-    "keyboards",
     "user_progress",
-    "practice_sessions",
     "session_keystrokes",
     "session_ngram_speed",
     "rejected_rows",
@@ -40,6 +39,8 @@ ROOT = Path(__file__).parent.parent.parent
 STATS = CONTRACTS["user_ghost_stats"]
 ERRORS = CONTRACTS["session_ngram_errors"]
 BENCHMARKS = CONTRACTS["ghost_benchmarks"]
+HISTORY = CONTRACTS["ngram_speed_summary_history"]
+SESSIONS = CONTRACTS["practice_sessions"]
 
 every_published_table = pytest.mark.parametrize("contract", [*PUBLISHED, TABLE_INFO], ids=lambda one: one.name)
 
@@ -112,7 +113,7 @@ def test_a_published_table_has_the_key_of_its_contract(contract: Contract, full:
             "WHERE constraint_type = 'PRIMARY KEY' AND table_name = ?",
             [contract.name],
         ).fetchall()
-    assert keys == ([(contract.primary_key,)] if contract.primary_key else [])
+    assert keys == ([(contract.primary_key,)] if contract.primary_key and not contract.grows else [])
 
 
 @every_published_table
@@ -152,6 +153,22 @@ def test_state_is_that_of_the_newest_hour(lake: Lake, database: Path) -> None:
     publish(lake, database)
     with reading(database) as connection:
         assert_frame_equal(connection.sql("FROM user_ghost_stats").pl(), newest, check_row_order=False)
+
+
+def test_a_history_is_that_of_all_hours(lake: Lake, database: Path) -> None:
+    for number, hour in enumerate((HOUR, HOUR.next()), start=1):
+        lake.write(HISTORY, hour, sample(HISTORY, 3, number))
+    publish(lake, database)
+    assert rows_of(database, "ngram_speed_summary_history") == 6
+
+
+def test_the_sessions_of_a_typist_on_a_keyboard_lie_together(lake: Lake, database: Path) -> None:
+    sessions = sample(SESSIONS, 50, 1).with_columns(user_id=pl.Series(["b", "a"] * 25))
+    lake.write(SESSIONS, HOUR, sessions)
+    publish(lake, database)
+    with reading(database) as connection:
+        found = connection.sql("FROM practice_sessions").pl()
+    assert found.equals(sessions.sort("user_id", "keyboard_id", "start_time", "session_id"))
 
 
 def test_an_empty_newest_hour_is_an_empty_table(lake: Lake, database: Path) -> None:

@@ -1,0 +1,138 @@
+"""What is kept from one hour's summaries of typing speed for the next (N3.3).
+
+Every frame tells by itself what it is worth, so that none has to be there, in whatever order runs and kills happen:
+sessions carry the mark of the files that they were read from, inputs the fingerprint of the state that follows from
+them, measurements the digests of their sessions.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+import polars as pl
+
+from ghost_pipeline.storage.cache import Cache
+from ghost_pipeline.storage.lake import MARK_SCHEMA, Lake
+from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
+from ghost_pipeline.tables.raw import PRACTICE_SESSIONS, SESSION_NGRAM_SPEED
+from ghost_pipeline.transforms.ngram_speed_refresh import (
+    DIGESTED_SESSION_SCHEMA,
+    PAIR,
+    PAIR_INPUT_SCHEMA,
+    SESSION_MEASUREMENTS_SCHEMA,
+    aged,
+    digested_sessions,
+    in_sessions,
+    still_counting,
+    usable,
+)
+from ghost_pipeline.windows import HOUR, Hour
+
+_SESSION_SCHEMA = pl.Schema({**MARK_SCHEMA, **DIGESTED_SESSION_SCHEMA})
+_INPUT_SCHEMA = pl.Schema({**PAIR_INPUT_SCHEMA, "state": pl.String()})
+
+
+@dataclass(frozen=True)
+class KeptState:
+    """Summaries that are in the lake."""
+
+    summaries: pl.DataFrame
+    """Rows of `ngram_speed_summaries`."""
+    inputs: pl.DataFrame
+    """What they follow from, as `pair_inputs` has it."""
+
+
+class NgramCache:
+    """The cache of `ngram_speed_summaries`."""
+
+    def __init__(self, lake: Lake) -> None:
+        """Open the cache in a lake; nothing is created before the first write."""
+        self._lake, self._cache = lake, Cache(lake.root, NGRAM_SPEED_SUMMARIES.name)
+
+    def sessions(self, hour: Hour) -> pl.DataFrame:
+        """The digested sessions at the end of `hour`; only hours whose files were replaced are read.
+
+        Raises:
+            LakeError: hours are missing; names them.
+
+        """
+        marks = self._lake.marks((PRACTICE_SESSIONS, SESSION_NGRAM_SPEED), hour.as_of)
+        months = marks.with_columns(month=pl.col("hour").dt.strftime("%Y-%m")).partition_by(
+            "month", as_dict=True, include_key=False
+        )
+        parts = [self._sessions_of(str(month), part, hour) for (month,), part in months.items()]
+        return pl.concat([DIGESTED_SESSION_SCHEMA.to_frame(), *parts])
+
+    def state(self, hour: Hour) -> KeptState:
+        """The summaries of the hour, else of the one before, else of the newest; without any, none.
+
+        Which of them does not matter: what has the same inputs has the same summaries.
+        """
+        for one in (hour, Hour(hour.start - HOUR), self._lake.newest_hour(NGRAM_SPEED_SUMMARIES)):
+            if one is None:
+                continue
+            inputs = self._cache.read(_inputs_of(one), _INPUT_SCHEMA)
+            if inputs.height and inputs["state"].eq(self._fingerprint(one)).all():
+                summaries = self._lake.scan(NGRAM_SPEED_SUMMARIES, [one]).collect()
+                return KeptState(summaries, inputs.select(PAIR_INPUT_SCHEMA.names()))
+        return KeptState(NGRAM_SPEED_SUMMARIES.empty(), PAIR_INPUT_SCHEMA.to_frame())
+
+    def keep_inputs(self, hour: Hour, inputs: pl.DataFrame) -> None:
+        """Keep what the summaries of the hour, as they are in the lake, follow from."""
+        self._cache.write({_inputs_of(hour): inputs.with_columns(state=pl.lit(self._fingerprint(hour)))})
+
+    def measurements(self, sessions: pl.DataFrame, max_sessions: int) -> pl.DataFrame:
+        """The measurements of some pairs that still count; only sessions of which nothing usable is kept are read.
+
+        Args:
+            sessions: the digested sessions of these pairs, all that exist.
+            max_sessions: the newest sessions that a summary covers.
+
+        Returns:
+            Rows of `still_counting`.
+
+        """
+        names = {pair: _measurements_of(*pair) for pair in sessions.select(PAIR).unique().iter_rows()}
+        frames = [self._cache.read(name, SESSION_MEASUREMENTS_SCHEMA) for name in names.values()]
+        by_age = aged(sessions.lazy()).collect()
+        kept = usable(pl.concat([SESSION_MEASUREMENTS_SCHEMA.to_frame(), *frames]), by_age, max_sessions)
+        unread = by_age.join(kept, on="session_id", how="anti")
+        hours = {Hour.containing(start) for start in unread["start_time"]}
+        read = in_sessions(self._lake.scan(SESSION_NGRAM_SPEED, hours), unread)
+        counting = still_counting(pl.concat([kept, read]), by_age, max_sessions)
+        parts = counting.partition_by(PAIR, as_dict=True)
+        self._cache.write({names[pair]: part for pair, part in parts.items()})
+        return counting
+
+    def forget(self, pairs: pl.DataFrame) -> None:
+        """Forget the measurements of pairs that no longer exist."""
+        for pair in pairs.select(PAIR).iter_rows():
+            self._cache.remove(_measurements_of(*pair))
+
+    def _sessions_of(self, month: str, marks: pl.DataFrame, hour: Hour) -> pl.DataFrame:
+        """The sessions of a month. A file for each, so that an hour does not write again what months before it did."""
+        kept = self._cache.read(f"sessions/{month}", _SESSION_SCHEMA)
+        earlier = kept.filter(pl.col("hour") < hour.as_of)
+        known = earlier.join(marks, on=["hour", "mark"], how="semi")
+        changed = marks.join(known, on="hour", how="anti")
+        if changed.height or known.height < earlier.height:
+            hours = [Hour.containing(start) for start in changed["hour"]]
+            sessions, speed = (self._lake.scan(table, hours) for table in (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED))
+            found = digested_sessions(sessions, speed).with_columns(hour=pl.col("start_time").dt.truncate("1h"))
+            # An hour without sessions has a row, too: it has been read.
+            fresh = changed.join(found.collect(), on="hour", how="left").select(_SESSION_SCHEMA.names())
+            known = pl.concat([known, fresh])
+            self._cache.write({f"sessions/{month}": pl.concat([known, kept.filter(pl.col("hour") >= hour.as_of)])})
+        return known.filter(pl.col("session_id").is_not_null()).select(DIGESTED_SESSION_SCHEMA.names())
+
+    def _fingerprint(self, hour: Hour) -> str | None:
+        path = self._lake.path(NGRAM_SPEED_SUMMARIES, hour)
+        return self._lake.fingerprint([path]) if path.exists() else None
+
+
+def _inputs_of(hour: Hour) -> str:
+    return f"inputs/{hour.start:%Y-%m-%dT%H}"
+
+
+def _measurements_of(user_id: str, keyboard_id: str) -> str:
+    # A hash, so that the name of a file tells no id, and is neither too long nor a path.
+    return f"measurements/{sha256(repr((user_id, keyboard_id)).encode()).hexdigest()}"

@@ -1,0 +1,109 @@
+"""Reading the published database: one state of it, and whether a newer one has replaced it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from os import stat_result
+from pathlib import Path
+from typing import Self
+
+import duckdb
+import polars as pl
+
+from ghost_pipeline.errors import NothingPublishedError, PublishError
+from ghost_pipeline.storage.duckdb_paths import literal
+from ghost_pipeline.tables.contract import Contract
+from ghost_pipeline.tables.published import TABLE_INFO
+
+Signature = tuple[int, int, int]
+"""Inode, time and size of a file: a publication puts another file in its place."""
+
+
+class PublishedDatabase:
+    """The published tables as they were when it was opened.
+
+    A publication replaces the file by a rename. Who has it open keeps reading the old one, so that all answers from
+    one instance belong together; `is_current` tells when it is time to open the new one. Safe to use from threads.
+    """
+
+    def __init__(self, path: Path, signature: Signature, connection: duckdb.DuckDBPyConnection) -> None:
+        """Keep what `open` has opened."""
+        self.path, self.signature = path, signature
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the file read-only; it keeps nobody from publishing.
+
+        Raises:
+            NothingPublishedError: there is no file.
+            PublishError: it cannot be read.
+
+        """
+        while True:
+            signature = _signature(path)
+            if signature is None:
+                raise NothingPublishedError(
+                    f"{path}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and run "
+                    f"`ghost-pipeline materialize --as-of ...`",
+                )
+            # A database of its own in memory: DuckDB would give a second connection to the same path the old file.
+            connection = duckdb.connect()
+            try:
+                connection.execute("SET TimeZone = 'UTC'")
+                connection.execute(f"ATTACH {literal(str(path))} AS published (READ_ONLY)")
+            except duckdb.Error as error:
+                connection.close()
+                raise PublishError(
+                    f"{path}: cannot be read ({str(error).splitlines()[0]}). Run `ghost-pipeline materialize` "
+                    f"again: it builds the file anew",
+                ) from error
+            if _signature(path) == signature:
+                return cls(path, signature, connection)
+            connection.close()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the file at the path is still the one that was opened; a missing one changes nothing."""
+        return _signature(self.path) in (self.signature, None)
+
+    def rows(self, contract: Contract, **key: str | Sequence[str]) -> pl.DataFrame:
+        """The rows of a published table, all or those whose columns have the given values, or one of several.
+
+        Raises:
+            PublishError: the file was written by another version of this project; publish again.
+
+        """
+        condition = " AND ".join(f'"{name}" {_equals(value)}' for name, value in key.items()) or "true"
+        names = ", ".join(f'"{name}"' for name in contract.polars_schema)
+        statement = f"SELECT {names} FROM published.{contract.name} WHERE {condition}"  # noqa: S608 - our own names
+        try:
+            # A cursor for each question: a connection answers one at a time.
+            with self._connection.cursor() as cursor:
+                frame: pl.DataFrame = cursor.sql(statement, params=list(key.values())).pl()
+        except duckdb.Error as error:
+            raise PublishError(
+                f"{self.path}, {contract.name}: cannot be read ({str(error).splitlines()[0]}). Publish again with this "
+                f"version of ghost-pipeline",
+            ) from error
+        return frame.cast(pl.Schema(contract.polars_schema))
+
+    def table_info(self) -> pl.DataFrame:
+        """How fresh each published table is; the columns of `table_info`."""
+        return self.rows(TABLE_INFO)
+
+    def as_of(self, contract: Contract) -> datetime | None:
+        """The as_of of a published table; None while it is empty."""
+        info = self.rows(TABLE_INFO, table=contract.name)
+        return info["as_of"].item() if info.height else None
+
+
+def _equals(value: str | Sequence[str]) -> str:
+    return "= ?" if isinstance(value, str) else "IN (SELECT unnest(?::VARCHAR[]))"
+
+
+def _signature(path: Path) -> Signature | None:
+    try:
+        found: stat_result = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
