@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 import click
 
 from ghost_pipeline import __version__
-from ghost_pipeline.errors import GhostError, UnknownTimeError
+from ghost_pipeline.asking import COMMANDS, AsOf
+from ghost_pipeline.errors import GhostError
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.windows import parse_as_of
 
 
 class _Commands(click.Group):
@@ -27,16 +27,6 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except GhostError as error:
             fail(str(error))
-
-
-class _AsOf(click.ParamType[datetime]):
-    name = "time"
-
-    def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        try:
-            return parse_as_of(value) if isinstance(value, str) else value
-        except UnknownTimeError as error:
-            self.fail(str(error), param, ctx)
 
 
 def fail(message: str) -> NoReturn:
@@ -52,7 +42,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--as-of", type=_AsOf(), required=True, help="End of the hour, UTC: 2025-03-12T12:00Z.")
+@click.option("--as-of", type=AsOf(), required=True, help="End of the hour, UTC: 2025-03-12T12:00Z.")
 @click.option(
     "--half",
     type=click.Choice(["ghost", "ngrams"]),
@@ -145,6 +135,9 @@ def ui(host: str, port: int) -> None:
         [sys.executable, "-m", "dagster", "dev", *workspace, "-h", host, "-p", str(port)],
     )
 
+
+for _command in COMMANDS:
+    main.add_command(_command)
 
 if __name__ == "__main__":
     main()

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import click
 import polars as pl
 
 
@@ -28,6 +29,27 @@ def as_json_rows(frame: pl.DataFrame) -> str:
     numbers = pl.selectors.decimal().cast(pl.Float64)
     instants = pl.selectors.datetime(time_zone="*").dt.convert_time_zone("UTC").dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ")
     return frame.with_columns(numbers, instants).write_json()
+
+
+def as_heat_map(frame: pl.DataFrame) -> str:
+    """A heat map (N4.1) as a table whose n-grams stand on their colour; the category is a word as well."""
+    shown = frame.select(
+        category="performance_category",
+        ngram="ngram_text",
+        wpm=pl.col("decaying_average_wpm").round(1),
+        ms_per_key=pl.col("decaying_average_ms").round(1),
+        target_ms="target_speed_ms",
+        pct_of_target=pl.col("target_performance_pct").round(0).cast(pl.Int64),
+        measured="sample_count",
+    )
+    head, *lines = as_table(shown).splitlines()
+    colours = frame["color_code"].to_list()
+    return "\n".join([head, *(_on(colour, line) for colour, line in zip(colours, lines, strict=True))])
+
+
+def _on(colour: str, text: str) -> str:
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return click.style(text, fg="black", bg=(red, green, blue))
 
 
 def _cell(value: object) -> str:

@@ -9,7 +9,22 @@ import pytest
 from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.running import DEMO_WORLD, run
 
-COMMANDS = ("demo", "doctor", "materialize", "query", "settings", "ui")
+COMMANDS = (
+    "demo",
+    "doctor",
+    "errors",
+    "ghost",
+    "heatmap",
+    "materialize",
+    "messages",
+    "percentile",
+    "query",
+    "serve",
+    "settings",
+    "slowest",
+    "trend",
+    "ui",
+)
 AS_OF = "2025-03-12T12:00Z"
 
 

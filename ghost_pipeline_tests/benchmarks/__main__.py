@@ -4,34 +4,42 @@ import platform
 import shutil
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import click
 import duckdb
 import polars as pl
 
-from ghost_pipeline_tests.benchmarks import month
+from ghost_pipeline_tests.benchmarks import messages, month
 from ghost_pipeline_tests.benchmarks.measuring import as_json, as_markdown, as_rows
 
 
 @click.command()
 @click.option("--achievers", default=500_000, show_default=True, help="People of the month benchmark.")
+@click.option("--users", default=1_000_000, show_default=True, help="People of the messages benchmark.")
 @click.option("--runs", default=3, show_default=True, help="Rounds; the median counts.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where data are made; a temporary folder without it.")
 @click.option("--json", "json_folder", type=click.Path(path_type=Path), help="Folder for the results as JSON.")
-def main(achievers: int, runs: int, folder: Path | None, json_folder: Path | None) -> None:
+def main(achievers: int, users: int, runs: int, folder: Path | None, json_folder: Path | None) -> None:
     """Measure, print, clean up."""
     root = Path(tempfile.mkdtemp(prefix="ghost-bench-", dir=folder))
     click.echo(
         f"{_machine()}; polars {pl.__version__}, duckdb {duckdb.__version__}, Python {platform.python_version()}"
     )
     try:
-        title, measured = month.measure(root, achievers, runs)
-        rows = as_rows(measured, "duckdb_by_hand")
-        click.echo(f"\n{title}, {runs} rounds\n\n{as_markdown(rows)}")
-        if json_folder:
-            json_folder.mkdir(parents=True, exist_ok=True)
-            (json_folder / "month.json").write_text(as_json(title, rows), encoding="utf-8")
+        suites = {
+            "month": partial(month.measure, achievers=achievers, runs=runs),
+            "messages": partial(messages.measure, users=users, runs=runs),
+        }
+        for name, measure in suites.items():
+            title, measured = measure(root / name)
+            rows = as_rows(measured, "duckdb_by_hand")
+            click.echo(f"\n{title}, {runs} rounds\n\n{as_markdown(rows)}")
+            if json_folder:
+                json_folder.mkdir(parents=True, exist_ok=True)
+                (json_folder / f"{name}.json").write_text(as_json(title, rows), encoding="utf-8")
+            shutil.rmtree(root / name)
     finally:
         shutil.rmtree(root)
 

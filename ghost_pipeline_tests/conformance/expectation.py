@@ -5,11 +5,15 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from ghost_pipeline.errors import GhostError
+from ghost_pipeline.errors import ForbiddenError, GhostError, UnknownUserError
 
 TOLERANCE = 1e-9
 Row = dict[str, Any]
-ERRORS = (GhostError, ValueError)
+ERRORS: dict[bool | str, type[Exception] | tuple[type[Exception], ...]] = {
+    True: (GhostError, ValueError),
+    "not_found": UnknownUserError,
+    "forbidden": ForbiddenError,
+}
 
 
 def mismatches(answer: Any, expected: Any) -> list[str]:  # noqa: ANN401 - as wide as JSON

@@ -5,7 +5,7 @@ records; that they also run through Dagster is shown elsewhere.
 """
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,40 @@ import polars as pl
 from ghost_pipeline.assets.step import Resources
 from ghost_pipeline.definitions import STEPS
 from ghost_pipeline.runs import selection
+from ghost_pipeline.serving import GhostReader
+from ghost_pipeline.serving.tokens import Caller
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ghost import (
     COHORT_GHOST_DATA,
+    COHORT_GHOST_RELEASE,
     GHOST_BENCHMARKS,
     GHOST_FASTEST_IMPROVERS,
     GHOST_STREAK_SHARES,
     USER_GHOST_STATS,
 )
-from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
-from ghost_pipeline.tables.raw import REJECTED_ROWS, SESSION_NGRAM_ERRORS, SESSION_NGRAM_SPEED, SOURCE_TABLES, Half
+from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
+from ghost_pipeline.tables.raw import (
+    KEYBOARDS,
+    PRACTICE_SESSIONS,
+    REJECTED_ROWS,
+    SESSION_NGRAM_ERRORS,
+    SESSION_NGRAM_SPEED,
+    SOURCE_TABLES,
+    Half,
+)
 from ghost_pipeline.transforms.ghost_benchmarks import benchmark_day, benchmark_target_band
 from ghost_pipeline.transforms.ghost_fastest_improvers import user_minutes_per_day
+from ghost_pipeline.transforms.ghost_figures import ghost_figures
 from ghost_pipeline.transforms.ghost_streak_shares import next_streak_threshold
+from ghost_pipeline.transforms.ngram_queries import error_n, heat_map, slowest_n
+from ghost_pipeline.transforms.ngram_trends import biggest_changes, missing_target_counts, ngram_trend
 from ghost_pipeline.transforms.percentile_rank import rank_column
+from ghost_pipeline.transforms.unknown_keyboards import unknown_keyboards
+from ghost_pipeline.transforms.versions import keyboards_at
 from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline_tests.conformance import messages
 
 Row = dict[str, Any]
 DEMO_WORLD = Path(__file__).parent.parent / "data" / "demo_world"
@@ -43,7 +60,9 @@ class World:
         """Write the case's source into `folder`."""
         self.source, self.tables = folder / "source", dict[str, dict[str, Row]]()
         self.source.mkdir()
-        settings = Settings.load(source=str(self.source), data=folder / "data", **case.get("settings", {}))
+        settings = Settings.load(
+            source=str(self.source), data=folder / "data", export_messages=False, **case.get("settings", {})
+        )
         self.resources = Resources(settings, Lake(settings.lake))
         self.area = case["area"]
         self.ran: set[Hour | Month] = set()
@@ -100,6 +119,12 @@ class World:
         rows = self.resources.lake.scan(COHORT_GHOST_DATA, [newest]).collect()
         return _one(rows.filter(pl.col("cohort_id") == cohort_id))
 
+    def op_release(self, as_of: str, cohort_id: str) -> Row | None:
+        """What peers see of a cohort: the newest ledger entry at or before `as_of`."""
+        self._at(COHORT_GHOST_RELEASE, as_of)
+        ledger = self.resources.lake.scan(COHORT_GHOST_RELEASE).filter(pl.col("cohort_id") == cohort_id).collect()
+        return _one(ledger.filter(pl.col("as_of") <= _time(as_of)).sort("as_of", descending=True))
+
     def op_percentile_rank(self, as_of: str, user_id: str, metric: str, base: str) -> Row:
         """A user's rank."""
         column = rank_column(metric, base)
@@ -142,6 +167,36 @@ class World:
         user = self._at(USER_GHOST_STATS, as_of).filter(pl.col("user_id") == user_id)
         return _one(user.select(minutes_per_day=user_minutes_per_day()))
 
+    def op_format_message(self, **call: Any) -> Row:  # noqa: ANN401 - as wide as JSON
+        """A message in words."""
+        return messages.formatted(**call)
+
+    def op_opening_message(self, **call: Any) -> Row:  # noqa: ANN401 - as wide as JSON
+        """An opening sentence in words."""
+        return messages.opening(**call)
+
+    def op_display(self, context: str, figures: Row) -> Row:
+        """What is shown in a context."""
+        return messages.displayed(context, figures)
+
+    def op_contexts(self, as_of: str, user_id: str) -> Row | None:
+        """Which contexts a user is in."""
+        user = self._at(USER_GHOST_STATS, as_of).filter(pl.col("user_id") == user_id).lazy()
+        others = (COHORT_GHOST_RELEASE, GHOST_BENCHMARKS, GHOST_STREAK_SHARES, GHOST_FASTEST_IMPROVERS)
+        release, benchmarks, shares, improvers = (table.empty().lazy() for table in others)
+        figures = ghost_figures(user, release, benchmarks, shares, improvers, _time(as_of))
+        return _one(figures.select("streak_at_risk", after_inactivity="silent").collect())
+
+    def op_response(self, as_of: str, user_id: str, caller_id: str | None = None) -> Row:
+        """The object that an app gets, for the caller themselves."""
+        Caller(caller_id or user_id).require(user_id)
+        end, settings = _time(as_of), self.resources.settings
+        if Hour.ending_at(end) not in self.ran:
+            self.run_hour(Hour.ending_at(end))
+        if not any(isinstance(window, Month) for window in self.ran):
+            self.run_month(Month.newest_complete(end - timedelta(hours=settings.benchmark_delay_hours)))
+        return GhostReader(settings).ghost_data(user_id, end).model_dump()
+
     def op_rejected(self, table: str) -> Row:
         """The ids of rejected rows."""
         rows = self.resources.lake.scan(REJECTED_ROWS).filter(pl.col("source_table") == table).collect()
@@ -152,6 +207,60 @@ class World:
         """The summaries as an hour built them."""
         return _rows(_where(self._at(NGRAM_SPEED_SUMMARIES, as_of), where))
 
+    def op_current_summaries(self, where: Row) -> list[Row]:
+        """The current table: that of the newest hour."""
+        newest = max(hour for hour in self.ran if isinstance(hour, Hour))
+        return _rows(_where(self.resources.lake.scan(NGRAM_SPEED_SUMMARIES, [newest]).collect(), where))
+
+    def op_heat_map(self, user_id: str, keyboard_id: str, as_of: str, options: Row) -> list[Row]:
+        """A typist's n-grams against the target."""
+        summaries = self._at(NGRAM_SPEED_SUMMARIES, as_of).lazy()
+        return _rows(heat_map(summaries, user_id, keyboard_id, **options).collect())
+
+    def op_slowest_n(self, n: int, user_id: str, keyboard_id: str, as_of: str, options: Row) -> list[Row]:
+        """The slowest n-grams."""
+        summaries = self._at(NGRAM_SPEED_SUMMARIES, as_of).lazy()
+        return _rows(slowest_n(summaries, n, keyboard_id, user_id, **options).collect())
+
+    def op_error_n(self, n: int, user_id: str, keyboard_id: str, as_of: str, options: Row) -> list[Row]:
+        """The n-grams mistyped most often."""
+        errors, sessions = self._until(SESSION_NGRAM_ERRORS, as_of), self._until(PRACTICE_SESSIONS, as_of)
+        return _rows(error_n(errors, sessions, n, keyboard_id, user_id, as_of=_time(as_of), **options).collect())
+
+    def op_session_summaries(self, as_of: str, session_id: str | None = None) -> list[Row]:
+        """What sessions say about their n-grams."""
+        rows = self._until(SESSION_NGRAM_SUMMARY, as_of).collect()
+        return _rows(rows if session_id is None else rows.filter(pl.col("session_id") == session_id))
+
+    def op_history(self, user_id: str, keyboard_id: str, ngram_text: str) -> list[Row]:
+        """How an n-gram's summary changed."""
+        history = self.resources.lake.scan(NGRAM_SPEED_SUMMARY_HISTORY)
+        return _rows(ngram_trend(history, user_id, keyboard_id, ngram_text).collect())
+
+    def op_history_of_hour(self, as_of: str) -> list[Row]:
+        """What changed in an hour."""
+        return _rows(self._at(NGRAM_SPEED_SUMMARY_HISTORY, as_of))
+
+    def op_biggest_changes(self, user_id: str, keyboard_id: str) -> list[Row]:
+        """Improvements and regressions between the two latest states."""
+        history = self.resources.lake.scan(NGRAM_SPEED_SUMMARY_HISTORY)
+        return _rows(biggest_changes(history, user_id, keyboard_id).collect())
+
+    def op_missing_target_counts(self, user_id: str, keyboard_id: str, as_of: str, n_sessions: int) -> list[Row]:
+        """How many n-grams missed the target, session by session."""
+        rows, sessions = self._until(SESSION_NGRAM_SUMMARY, as_of), self._until(PRACTICE_SESSIONS, as_of)
+        keyboards = keyboards_at(self.resources.lake.scan(KEYBOARDS), _time(as_of)).collect()
+        keyboard = _one(keyboards.filter(pl.col("keyboard_id") == keyboard_id)) or {}
+        target = keyboard.get("target_ms_per_keystroke") or self.resources.settings.default_target_ms
+        counts = missing_target_counts(rows, sessions, user_id, keyboard_id, target, n_sessions, as_of=_time(as_of))
+        return _rows(counts.collect())
+
+    def op_unknown_keyboards(self, as_of: str) -> Row:
+        """The keyboards that sessions name and the source lacks."""
+        sessions = self._until(PRACTICE_SESSIONS, as_of)
+        keyboards = keyboards_at(self.resources.lake.scan(KEYBOARDS), _time(as_of))
+        return {"keyboard_ids": unknown_keyboards(sessions, keyboards).collect()["keyboard_id"].to_list()}
+
     def op_extract(self, session_id: str, kind: str) -> list[Row]:
         """The n-grams of a session."""
         start = _time(self.tables["practice_sessions"][session_id]["start_time"])
@@ -160,10 +269,16 @@ class World:
         return _rows(self.resources.lake.scan(contract).filter(pl.col("session_id") == session_id).collect())
 
     def _at(self, contract: Contract, as_of: str) -> pl.DataFrame:
+        return self.resources.lake.scan(contract, [self._has_run(as_of)]).collect()
+
+    def _until(self, contract: Contract, as_of: str) -> pl.LazyFrame:
+        return self.resources.lake.read_until(contract, self._has_run(as_of).as_of)
+
+    def _has_run(self, as_of: str) -> Hour:
         hour = Hour.ending_at(_time(as_of))
         if hour not in self.ran:
             self.run_hour(hour)
-        return self.resources.lake.scan(contract, [hour]).collect()
+        return hour
 
     def _of_month(self, contract: Contract, key: str, where: Row) -> list[Row]:
         month = Month.from_key(key)

@@ -1,0 +1,114 @@
+"""The HTTP API and the web page, as one application (ASGI)."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import UTC, datetime
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from ghost_pipeline import __version__
+from ghost_pipeline.errors import ForbiddenError, GhostError, NothingPublishedError, UnknownUserError
+from ghost_pipeline.serving.guarding import describe_tokens
+from ghost_pipeline.serving.learner_routes import health_route, learner_routes
+from ghost_pipeline.serving.page import PageFiles
+from ghost_pipeline.serving.reader import GhostReader
+from ghost_pipeline.serving.resident import ResidentGhostData
+from ghost_pipeline.serving.service import Service
+from ghost_pipeline.serving.tokens import TokenError
+from ghost_pipeline.serving.typist_routes import typist_routes
+from ghost_pipeline.settings import Settings
+
+POLL_SECONDS = 1.0
+"""How often the server looks for a new publication."""
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+STATUS = {
+    TokenError: 401,
+    ForbiddenError: 403,
+    UnknownUserError: 404,
+    NothingPublishedError: 503,
+}
+
+_log = logging.getLogger("ghost_pipeline.serving")
+
+
+def wall_clock() -> datetime:
+    """The time of day; for monitoring only, no figure depends on it (G7.7)."""
+    return datetime.fromtimestamp(time.time(), UTC)
+
+
+def build_app(settings: Settings, clock: Callable[[], datetime] = wall_clock) -> FastAPI:
+    """The application over the published database of the settings; `clock` tells how old its tables are."""
+    service = Service(GhostReader(settings), clock)
+    app = FastAPI(
+        title="ghost_pipeline",
+        version=__version__,
+        summary="Anonymized peer comparison and n-gram typing analytics",
+        description="Every answer is made from one publication and says its `as_of` in the header `Ghost-As-Of`; "
+        "`Ghost-Stale: true` says that the publication is older than its schedule promises.",
+        lifespan=_following(service),
+    )
+    app.include_router(learner_routes(service))
+    app.include_router(typist_routes(service))
+    app.include_router(health_route(service))
+    describe_tokens(app, settings.token_key)
+    app.mount("/", PageFiles(), name="page")
+    app.add_exception_handler(GhostError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    if settings.token_key is None:
+        # Without tokens the loopback address is what protects the answers: a page elsewhere may not borrow a browser
+        # that sits here by giving its own name this address.
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
+    return app
+
+
+def _following(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await _refresh(service)
+        following = asyncio.create_task(_follow(service))
+        try:
+            yield
+        finally:
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+
+    return lifespan
+
+
+async def _follow(service: Service) -> None:
+    while True:
+        await asyncio.sleep(POLL_SECONDS)
+        await _refresh(service)
+
+
+async def _refresh(service: Service) -> None:
+    """Take in the newest publication beside the answers that go on from the one before."""
+    try:
+        publication = service.reader.publication()
+        if service.resident is None or service.resident.publication is not publication:
+            service.resident = await asyncio.to_thread(ResidentGhostData.load, publication)
+    except NothingPublishedError:
+        return
+    except Exception:  # noqa: BLE001 - whatever it is, the answers before stay and the next look may succeed
+        _log.exception("the new publication could not be taken in")
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), None)
+    if status is None:
+        status = 422 if isinstance(error, ValueError) else 500
+    headers = {"WWW-Authenticate": "Bearer"} if status == STATUS[TokenError] else None
+    return JSONResponse({"detail": str(error)}, status, headers)
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - what the handler is registered for
+    faults = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors())
+    return JSONResponse({"detail": faults}, 422)

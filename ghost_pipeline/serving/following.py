@@ -1,0 +1,68 @@
+"""Following the publications: the newest one is opened when it is there, without a restart."""
+
+from datetime import datetime
+from functools import cached_property, lru_cache, partial
+from threading import Lock
+
+import polars as pl
+
+from ghost_pipeline.errors import NothingPublishedError
+from ghost_pipeline.serving.inputs import Inputs
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.storage.published_database import PublishedDatabase
+from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
+
+BOARDS = 256
+"""Keyboards whose summaries are kept in memory: a page asks for the same one again with every filter."""
+
+
+class Publication:
+    """One state of the published database, and what many answers are made from in it."""
+
+    def __init__(self, database: PublishedDatabase, inputs: Inputs | None) -> None:
+        """Keep both; `inputs` is None where no hour of the ghost half has been published."""
+        self.database, self.inputs = database, inputs
+        self.summaries = lru_cache(maxsize=BOARDS)(partial(_summaries, database))
+        """`ngram_speed_summaries` of a user and keyboard."""
+
+    @cached_property
+    def ngrams_as_of(self) -> datetime | None:
+        """End of the newest hour of the n-gram half; None where none has been published."""
+        return self.database.as_of(NGRAM_SPEED_SUMMARIES)
+
+
+class Follower:
+    """Knows the newest publication. Safe to use from threads."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        """Read below the data folder of the settings, by default those of the environment."""
+        self.settings = settings or Settings.load()
+        self._lock = Lock()
+        self._publication: Publication | None = None
+
+    def publication(self) -> Publication:
+        """The newest publication; whoever holds one keeps it, also when another has replaced it.
+
+        Raises:
+            NothingPublishedError: there is none.
+            PublishError: it cannot be read.
+
+        """
+        found = self._publication
+        if found is None or not found.database.is_current:
+            with self._lock:
+                found = self._publication
+                if found is None or not found.database.is_current:
+                    self._publication = found = self._open()
+        return found
+
+    def _open(self) -> Publication:
+        database = PublishedDatabase.open(self.settings.database)
+        try:
+            return Publication(database, Inputs.published(database, self.settings))
+        except NothingPublishedError:
+            return Publication(database, None)
+
+
+def _summaries(database: PublishedDatabase, user_id: str, keyboard_id: str) -> pl.DataFrame:
+    return database.rows(NGRAM_SPEED_SUMMARIES, user_id=user_id, keyboard_id=keyboard_id)

@@ -1,0 +1,49 @@
+"""How old published tables may be by the wall clock; for monitoring only (G7.7)."""
+
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from ghost_pipeline.serving.responses import Health, TableHealth
+from ghost_pipeline.tables import CONTRACTS
+from ghost_pipeline.tables.contract import Partitioning
+from ghost_pipeline.windows import FIRST_INSTANT
+
+HOURLY_HOURS = 2
+"""An hour is published within the next one; two missed ones are worth a look."""
+MONTHLY_HOURS = 35 * 24
+"""A month is published within four days of its end."""
+
+
+def max_age_hours(table: str) -> int:
+    """How old a published table may be."""
+    return MONTHLY_HOURS if CONTRACTS[table].partitioning is Partitioning.MONTH else HOURLY_HOURS
+
+
+def stale_from(as_of: datetime | None, table: str) -> datetime:
+    """The instant after which a table is older than its schedule promises; an empty one always is."""
+    return FIRST_INSTANT if as_of is None else as_of + timedelta(hours=max_age_hours(table))
+
+
+def health(table_info: pl.DataFrame, now: datetime) -> Health:
+    """The freshness of every published table.
+
+    Args:
+        table_info: the columns of `table_info`; without a row nothing has been published.
+        now: by the wall clock, aware.
+
+    """
+    tables = [
+        TableHealth(
+            table=table,
+            as_of=as_of,
+            rows=rows,
+            max_age_hours=max_age_hours(table),
+            # A half that the source does not have stays empty for good.
+            stale=as_of is not None and now > stale_from(as_of, table),
+        )
+        for table, as_of, rows in table_info.select("table", "as_of", "rows").sort("table").iter_rows()
+    ]
+    if not any(one.as_of for one in tables):
+        return Health(status="unpublished", tables=tables)
+    return Health(status="stale" if any(one.stale for one in tables) else "ok", tables=tables)

@@ -1,0 +1,127 @@
+"""What answers about learners are made from, at one as_of: out of the published database, or out of the lake."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+import polars as pl
+
+from ghost_pipeline.errors import NothingPublishedError, UnknownUserError
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.published_database import PublishedDatabase
+from ghost_pipeline.tables.contract import Contract
+from ghost_pipeline.tables.ghost import (
+    COHORT_GHOST_RELEASE,
+    GHOST_BENCHMARKS,
+    GHOST_FASTEST_IMPROVERS,
+    GHOST_STREAK_SHARES,
+    USER_GHOST_STATS,
+)
+from ghost_pipeline.transforms.ghost_figures import FigureLimits, ghost_figures, serving_month
+from ghost_pipeline.windows import Month
+
+MONTHLY = (GHOST_BENCHMARKS, GHOST_STREAK_SHARES, GHOST_FASTEST_IMPROVERS)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The tables behind an answer; all of one publication, or all of one hour of the lake."""
+
+    as_of: datetime
+    """End of the hour that the users' figures are of: the clock of every answer (G1.9)."""
+    users: Callable[[str | None], pl.DataFrame]
+    """`user_ghost_stats` of one user, no row for an unknown one; of all users for None."""
+    releases: pl.DataFrame
+    """The newest partition of the release ledger."""
+    benchmarks: pl.DataFrame
+    """These three: of the one month that serves (G5.5)."""
+    streak_shares: pl.DataFrame
+    fastest_improvers: pl.DataFrame
+    limits: FigureLimits
+
+    @classmethod
+    def published(cls, database: PublishedDatabase, settings: Settings) -> Self:
+        """Those of the published database: the newest hour.
+
+        Raises:
+            NothingPublishedError: no hour of the ghost half has been published.
+
+        """
+        as_of, limits = database.as_of(USER_GHOST_STATS), FigureLimits.of(settings)
+        if as_of is None:
+            raise NothingPublishedError(
+                f"{database.path}, {USER_GHOST_STATS.name}: no hour has been published. Run `ghost-pipeline "
+                f"materialize --as-of ...` with a source that has users",
+            )
+
+        def users(user_id: str | None) -> pl.DataFrame:
+            return database.rows(USER_GHOST_STATS, **({} if user_id is None else {"user_id": user_id}))
+
+        def of_month(contract: Contract) -> pl.DataFrame:
+            rows, newest = database.rows(contract), database.as_of(contract)
+            # A month in which no cell had enough achievers has no row, and serves all the same.
+            ends = {*rows["as_of"].unique(), *([newest] if newest else [])}
+            month = serving_month((Month.newest_complete(end) for end in ends), as_of, limits)
+            return rows.filter(pl.col("as_of") == month.as_of) if month else rows.clear()
+
+        benchmarks, shares, improvers = map(of_month, MONTHLY)
+        return cls(as_of, users, database.rows(COHORT_GHOST_RELEASE), benchmarks, shares, improvers, limits)
+
+    @classmethod
+    def of_hour(cls, lake: Lake, as_of: datetime, settings: Settings) -> Self:
+        """Those of the newest hour of the lake that ends at or before `as_of` (G1.9).
+
+        Raises:
+            NothingPublishedError: the lake has no such hour.
+
+        """
+        hours, limits = lake.hours_between(USER_GHOST_STATS, None, as_of), FigureLimits.of(settings)
+        if not hours:
+            raise NothingPublishedError(
+                f"{USER_GHOST_STATS.name}: the lake has no hour that ends at or before {as_of:%Y-%m-%dT%H:%MZ}. Run "
+                f"`ghost-pipeline materialize --as-of {as_of:%Y-%m-%dT%H:%MZ}`",
+            )
+        hour = hours[-1]
+        stats = lake.scan(USER_GHOST_STATS, [hour])
+
+        def users(user_id: str | None) -> pl.DataFrame:
+            return (stats if user_id is None else stats.filter(pl.col("user_id") == user_id)).collect()
+
+        def of_month(contract: Contract) -> pl.DataFrame:
+            month = serving_month(lake.months(contract), hour.as_of, limits)
+            return lake.scan(contract, [month] if month else []).collect()
+
+        releases = lake.hours_between(COHORT_GHOST_RELEASE, None, hour.as_of)
+        ledger = lake.scan(COHORT_GHOST_RELEASE, releases[-1:]).collect()
+        benchmarks, shares, improvers = map(of_month, MONTHLY)
+        return cls(hour.as_of, users, ledger, benchmarks, shares, improvers, limits)
+
+    def figures(self, users: pl.DataFrame) -> pl.LazyFrame:
+        """Everything that may be said to some users: the columns of `ghost_figures`, a row per user."""
+        return ghost_figures(
+            users.lazy(),
+            self.releases.lazy(),
+            self.benchmarks.lazy(),
+            self.streak_shares.lazy(),
+            self.fastest_improvers.lazy(),
+            self.as_of,
+            limits=self.limits,
+        )
+
+    def user(self, user_id: str) -> pl.DataFrame:
+        """The row of `user_ghost_stats` of a user.
+
+        Raises:
+            UnknownUserError: there is none.
+
+        """
+        row = self.users(user_id)
+        if not row.height:
+            raise self.unknown(user_id)
+        return row
+
+    def unknown(self, user_id: str) -> UnknownUserError:
+        """The error for somebody who is not among the users."""
+        return UnknownUserError(f"user {user_id!r}: nobody by that id is known at {self.as_of:%Y-%m-%dT%H:%MZ}")

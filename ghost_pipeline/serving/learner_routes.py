@@ -1,0 +1,138 @@
+"""Routes about learners: peer comparison, messages, ranks, benchmarks; and the health of what they are made from."""
+
+from typing import Annotated
+
+import polars as pl
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from ghost_pipeline.errors import NothingPublishedError
+from ghost_pipeline.serving.freshness import health
+from ghost_pipeline.serving.guarding import CheckedRoute, UserId, guarded_route
+from ghost_pipeline.serving.learners import CONTEXTS, POPULATIONS
+from ghost_pipeline.serving.responses import (
+    BenchmarkRow,
+    ExtendedGhostData,
+    GhostData,
+    Health,
+    Messages,
+    PercentileRank,
+)
+from ghost_pipeline.serving.service import JSON, PROBLEMS, UNKNOWN_USER, Problem, Service
+from ghost_pipeline.tables.ghost import GHOST_BENCHMARKS, USER_GHOST_STATS
+from ghost_pipeline.terminal import as_json_rows
+from ghost_pipeline.transforms.percentile_rank import RANK_ALIASES, RANK_BASES, RANK_METRICS
+
+# The reader refuses what is not in these lists, in one sentence that names them; here they are for the description.
+Context = Annotated[
+    str, Query(description="Where the messages are to be shown (G7.5)", json_schema_extra={"enum": list(CONTEXTS)})
+]
+Metric = Annotated[str, Query(json_schema_extra={"enum": [*RANK_METRICS, *RANK_ALIASES]})]
+Base = Annotated[str, Query(json_schema_extra={"enum": list(RANK_BASES)})]
+Population = Annotated[str, Query(json_schema_extra={"enum": list(POPULATIONS)})]
+
+
+class OwnValues(BaseModel):
+    """Figures of the user that the app knows newer than the last hour (G7.6)."""
+
+    tasks_completed: int | None = Query(None, ge=0, le=10**9)
+    tasks_this_week: int | None = Query(None, ge=0, le=10**9)
+    practice_minutes: float | None = Query(None, ge=0, le=10**9, allow_inf_nan=False)
+    speaking_tasks: int | None = Query(None, ge=0, le=10**9)
+    days_practiced: int | None = Query(None, ge=0, le=7)
+    current_streak: int | None = Query(None, ge=0, le=10**6)
+
+
+def learner_routes(service: Service) -> APIRouter:
+    """The routes, over one service."""
+    router = APIRouter(route_class=guarded_route(service.reader.settings.token_key))
+
+    @router.get(
+        "/cohort/{user_id}/ghost-data",
+        response_model=GhostData | ExtendedGhostData,
+        responses=UNKNOWN_USER,
+        tags=["learners"],
+    )
+    async def ghost_data(
+        user_id: UserId,
+        *,
+        extended: Annotated[bool, Query(description="Also as_of of every figure, and suppressed")] = False,
+    ) -> Response:
+        """Peer comparison for one user: own figures, success benchmark, cohort, top performers (G8)."""
+        resident = service.resident
+        if resident is None:
+            raise NothingPublishedError("no hour with learners has been published yet")
+        answer = resident.extended_ghost_data(user_id) if extended else resident.ghost_data(user_id)
+        return service.answer(answer.model_dump_json(), resident.inputs.as_of, USER_GHOST_STATS.name)
+
+    @router.get("/users/{user_id}/messages", response_model=Messages, responses=UNKNOWN_USER, tags=["learners"])
+    def messages(
+        user_id: UserId,
+        context: Context,
+        own: Annotated[OwnValues, Query()],
+    ) -> Response:
+        """What the user may be shown in a context; empty where nothing true can be said (G7)."""
+        answer = service.reader.messages(user_id, context, own=own.model_dump(exclude_none=True))
+        return service.answer(answer.model_dump_json(), answer.as_of, USER_GHOST_STATS.name)
+
+    @router.get("/users/{user_id}/percentile", response_model=PercentileRank, responses=UNKNOWN_USER, tags=["learners"])
+    def percentile(user_id: UserId, metric: Metric, base: Base = RANK_BASES[0]) -> Response:
+        """How many percent of the cohort, or of all users, are strictly below the user (G4)."""
+        answer = service.reader.percentile(user_id, metric, base)
+        return service.answer(answer.model_dump_json(), answer.as_of, USER_GHOST_STATS.name)
+
+    @router.get(
+        "/benchmarks",
+        response_model=list[BenchmarkRow],
+        responses=PROBLEMS,
+        tags=["learners"],
+    )
+    def benchmarks(
+        target_band: Annotated[float | None, Query(ge=0, le=9, allow_inf_nan=False)] = None,
+        starting_skill: Annotated[float | None, Query(ge=0, le=9, allow_inf_nan=False)] = None,
+        day_number: Annotated[int | None, Query(ge=1, le=366)] = None,
+        success_percentile: Annotated[int | None, Query(ge=1, le=99)] = None,
+        population: Population = POPULATIONS[0],
+    ) -> Response:
+        """Benchmarks of the newest month that serves answers (G5), those that fit the parameters."""
+        wanted = {
+            "target_band": target_band,
+            "starting_skill": starting_skill,
+            "day_number": day_number,
+            "success_percentile": success_percentile,
+        }
+        rows = service.reader.benchmarks(population).filter(
+            pl.all_horizontal(
+                pl.lit(value=True),
+                *(pl.col(name).cast(pl.Float64) == value for name, value in wanted.items() if value is not None),
+            )
+        )
+        as_of = rows["as_of"][0] if rows.height else None
+        return service.answer(as_json_rows(rows.select(*BenchmarkRow.model_fields)), as_of, GHOST_BENCHMARKS.name)
+
+    return router
+
+
+def health_route(service: Service) -> APIRouter:
+    """How fresh everything is: for whoever watches over the server, with or without a token."""
+    router = APIRouter(route_class=CheckedRoute)
+
+    @router.get(
+        "/health",
+        response_model=Health,
+        responses={
+            422: {"model": Problem, "description": "There are no parameters"},
+            503: {"model": Health, "description": "Nothing has been published yet"},
+        },
+        tags=["operations"],
+    )
+    def server_health() -> Response:
+        """How fresh every published table is, against its schedule; asks for no token."""
+        try:
+            info = service.reader.publication().database.table_info()
+        except NothingPublishedError:
+            return Response(Health(status="unpublished", tables=[]).model_dump_json(), 503, media_type=JSON)
+        return Response(health(info, service.clock()).model_dump_json(), media_type=JSON)
+
+    return router

@@ -1,0 +1,177 @@
+"""Answers about learners: peer comparison, messages, ranks (G4, G7, G8)."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+import polars as pl
+
+from ghost_pipeline.errors import UnknownArgumentError
+from ghost_pipeline.serving.following import Follower
+from ghost_pipeline.serving.inputs import Inputs
+from ghost_pipeline.serving.responses import (
+    RESPONSE_COLUMNS,
+    ExtendedGhostData,
+    GhostData,
+    Message,
+    Messages,
+    PercentileRank,
+    extended_ghost_data,
+    ghost_data,
+    number,
+)
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.tables.ghost import GHOST_BENCHMARKS
+from ghost_pipeline.tables.messages import DISPLAY_RULES
+from ghost_pipeline.tables.raw import MS_PER_MINUTE
+from ghost_pipeline.transforms.benchmark_counts import AT_LEAST, INTERVAL
+from ghost_pipeline.transforms.ghost_messages import ghost_messages, with_message_texts
+from ghost_pipeline.transforms.percentile_rank import rank_column
+
+CONTEXTS = tuple(rule.context for rule in DISPLAY_RULES)
+POPULATIONS = (INTERVAL, AT_LEAST)
+RESPONSE_TEXTS = ("success_benchmark", "cohort_comparison")
+OWN_VALUES = (
+    "tasks_completed",
+    "tasks_this_week",
+    "practice_minutes",
+    "speaking_tasks",
+    "days_practiced",
+    "current_streak",
+)
+"""Figures of their own that an app may know newer than the last hour (G7.6)."""
+
+
+class Learners(Follower):
+    """What a learner may see, each answer made from one publication as a whole."""
+
+    def inputs(self, as_of: datetime | None = None) -> Inputs:
+        """What answers are made from: the newest publication or, for an `as_of`, an hour of the lake.
+
+        Raises:
+            NothingPublishedError: there is no such hour.
+            PublishError: the database cannot be read.
+
+        """
+        if as_of is not None:
+            return Inputs.of_hour(Lake(self.settings.lake), as_of, self.settings)
+        publication = self.publication()
+        return publication.inputs or Inputs.published(publication.database, self.settings)
+
+    def ghost_data(self, user_id: str, as_of: datetime | None = None) -> GhostData:
+        """Peer comparison for a user (G8).
+
+        Raises:
+            UnknownUserError: nobody by that id is known.
+            NothingPublishedError: there is nothing to answer from.
+
+        """
+        inputs = self.inputs(as_of)
+        return ghost_data(_response_row(inputs, user_id))
+
+    def extended_ghost_data(self, user_id: str, as_of: datetime | None = None) -> ExtendedGhostData:
+        """The same with the age of every figure, and whether the cohort is withheld (G9.5).
+
+        Raises:
+            UnknownUserError: nobody by that id is known.
+            NothingPublishedError: there is nothing to answer from.
+
+        """
+        inputs = self.inputs(as_of)
+        return extended_ghost_data(_response_row(inputs, user_id), inputs.as_of)
+
+    def messages(
+        self,
+        user_id: str,
+        context: str,
+        as_of: datetime | None = None,
+        own: Mapping[str, float] | None = None,
+    ) -> Messages:
+        """What a user may be shown in a context, the most fitting first (G7.5).
+
+        Args:
+            user_id: the user.
+            context: one of `CONTEXTS`.
+            as_of: an hour of the lake instead of the newest publication.
+            own: figures of the user that the app knows newer, by the names of `OWN_VALUES`.
+
+        Raises:
+            UnknownArgumentError: no such context, or no such figure.
+            UnknownUserError: nobody by that id is known.
+            NothingPublishedError: there is nothing to answer from.
+
+        """
+        _require("context", context, CONTEXTS)
+        inputs = self.inputs(as_of)
+        user = _with_own(inputs.user(user_id), own or {})
+        rows = ghost_messages(inputs.figures(user), [context]).collect()
+        return Messages(
+            user_id=user_id,
+            context=context,
+            as_of=inputs.as_of,
+            messages=[
+                Message(**{**row, "user_value": number(row["user_value"]), "figure": number(row["figure"])})
+                for row in rows.select(*Message.model_fields).iter_rows(named=True)
+            ],
+        )
+
+    def percentile(
+        self, user_id: str, metric: str, base: str = "cohort", as_of: datetime | None = None
+    ) -> PercentileRank:
+        """How many percent of the cohort's members, or of all users, are below a user (G4).
+
+        Raises:
+            UnknownArgumentError: no such metric or base; lists the allowed ones.
+            UnknownUserError: nobody by that id is known.
+            NothingPublishedError: there is nothing to answer from.
+
+        """
+        column = rank_column(metric, base)
+        inputs = self.inputs(as_of)
+        row = inputs.figures(inputs.user(user_id)).select(column, "cohort_released").collect()
+        # A withheld cohort reads like a missing one (G9.5).
+        hidden = base == "cohort" and not row["cohort_released"].item()
+        return PercentileRank(
+            user_id=user_id,
+            metric=metric,
+            base=base,
+            percentile=None if hidden else row[column].item(),
+            as_of=inputs.as_of,
+        )
+
+    def benchmarks(self, population: str = INTERVAL) -> pl.DataFrame:
+        """The benchmarks of a population in the newest month that serves answers; the columns of `ghost_benchmarks`.
+
+        Raises:
+            UnknownArgumentError: no such population.
+            NothingPublishedError: there is nothing to answer from.
+
+        """
+        _require("population", population, POPULATIONS)
+        rows = self.inputs().benchmarks.filter(pl.col("population") == population)
+        return rows.sort(GHOST_BENCHMARKS.primary_key)
+
+
+def response_rows(inputs: Inputs, users: pl.DataFrame) -> pl.LazyFrame:
+    """`RESPONSE_COLUMNS` of some users, a row for each; the one way to a response."""
+    return with_message_texts(inputs.figures(users), RESPONSE_TEXTS).select(RESPONSE_COLUMNS)
+
+
+def _response_row(inputs: Inputs, user_id: str) -> dict[str, object]:
+    return response_rows(inputs, inputs.user(user_id)).collect().row(0, named=True)
+
+
+def _with_own(user: pl.DataFrame, own: Mapping[str, float]) -> pl.DataFrame:
+    for name, value in own.items():
+        _require("own figure", name, OWN_VALUES)
+        if value < 0:
+            raise UnknownArgumentError(f"{name} is {value}, allowed are numbers from 0 on")
+        user = user.with_columns(pl.lit(value).cast(user.schema[name]).alias(name))
+    if "practice_minutes" in own:
+        minutes = pl.lit(round(own["practice_minutes"] * MS_PER_MINUTE))
+        user = user.with_columns(minutes.cast(user.schema["practice_time_ms"]).alias("practice_time_ms"))
+    return user
+
+
+def _require(argument: str, value: str, allowed: Collection[str]) -> None:
+    if value not in allowed:
+        raise UnknownArgumentError(f"{argument} is {value!r}, allowed are {', '.join(allowed)}")

@@ -1,0 +1,250 @@
+"""The objects that apps receive (G8), and how one is made from a row of figures."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+Number = int | float
+"""A number that is sent as a whole one where it is whole: 12, not 12.0."""
+
+EXAMPLE: dict[str, JsonValue] = {
+    "user_stats": {
+        "tasks_completed": 8,
+        "tasks_this_week": 5,
+        "practice_minutes": 140,
+        "current_streak": 5,
+        "day_in_journey": 12,
+    },
+    "success_benchmark": {
+        "target_band": 7.5,
+        "day_number": 12,
+        "benchmark_tasks": 15,
+        "benchmark_practice_minutes": 200,
+        "message": "Users who scored 7.5+ had completed 15 tasks by Day 12. You're at 8.",
+    },
+    "cohort_comparison": {
+        "cohort_size": 24,
+        "avg_tasks_completed": 12,
+        "avg_tasks_this_week": 8,
+        "user_percentile": 35,
+        "message": "Your cohort is averaging 12 tasks. You're at 8. Catch up?",
+    },
+    "top_performers": {"top_10_percent_tasks": 22, "top_25_percent_tasks": 18},
+}
+"""The specification's example, which comes out for `me` of the demo world at 2025-03-12T12:00Z."""
+
+RESPONSE_COLUMNS = (
+    "user_id",
+    "tasks_completed",
+    "tasks_this_week",
+    "practice_minutes",
+    "current_streak",
+    "day_in_journey",
+    "benchmark_band",
+    "benchmark_tasks",
+    "benchmark_minutes",
+    "benchmark_as_of",
+    "success_benchmark_text",
+    "cohort_released",
+    "cohort_suppressed",
+    "cohort_size",
+    "cohort_avg_tasks_completed",
+    "cohort_avg_tasks_this_week",
+    "cohort_top_10_percent_tasks",
+    "cohort_top_25_percent_tasks",
+    "cohort_as_of",
+    "cohort_comparison_text",
+    "tasks_completed_percentile_cohort",
+)
+"""Of `ghost_figures` and `with_message_texts`, what a response shows."""
+
+
+class _Response(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class UserStats(_Response):
+    """The user's own figures."""
+
+    tasks_completed: int
+    tasks_this_week: int = Field(description="In the 7 x 24 hours before as_of (G1.4)")
+    practice_minutes: Number
+    current_streak: int = Field(description="Days (G2.4)")
+    day_in_journey: int = Field(description="1 on the day of registration (G1.5)")
+
+
+class SuccessBenchmark(_Response):
+    """What people who reached the band had done by that day; nulls where there is no benchmark."""
+
+    target_band: float
+    day_number: int = Field(description="The user's day, also past the last one that has a benchmark")
+    benchmark_tasks: int | None
+    benchmark_practice_minutes: int | None
+    message: str | None
+
+
+class CohortComparison(_Response):
+    """The user among the released figures of the cohort; nulls and size 0 where there are none (G9.5)."""
+
+    cohort_size: int
+    avg_tasks_completed: Number | None
+    avg_tasks_this_week: Number | None
+    user_percentile: int | None = Field(description="Percent of the members strictly below in tasks (G4.1)")
+    message: str | None
+
+
+class TopPerformers(_Response):
+    """Where the top of the cohort begins; nulls where too few members stand behind it (G9.1)."""
+
+    top_10_percent_tasks: int | None
+    top_25_percent_tasks: int | None
+
+
+class GhostData(_Response):
+    """Peer comparison for one user (G8)."""
+
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+
+    user_stats: UserStats
+    success_benchmark: SuccessBenchmark
+    cohort_comparison: CohortComparison
+    top_performers: TopPerformers
+
+
+class ExtendedGhostData(GhostData):
+    """The same, with how old each figure is and whether the cohort is withheld."""
+
+    as_of: datetime = Field(description="End of the hour that the user's own figures are of (G1.1)")
+    released_as_of: datetime | None = Field(description="as_of of the cohort's figures (G9.3)")
+    benchmark_as_of: datetime | None = Field(description="End of the month of the benchmark (G5.5)")
+    suppressed: bool = Field(description="Whether the cohort's figures exist and are withheld (G9.5)")
+
+
+class Message(_Response):
+    """One sentence for one user in one context (G7)."""
+
+    type: str
+    metric: str
+    position: str | None = Field(description="ahead, close or behind; null where the sentence does not say")
+    tone: str
+    priority: str
+    user_value: Number
+    figure: Number
+    figure_as_of: datetime
+    text: str
+
+
+class Messages(_Response):
+    """What a user may be shown in a context; no message where nothing true can be said."""
+
+    user_id: str
+    context: str
+    as_of: datetime
+    messages: list[Message]
+
+
+class PercentileRank(_Response):
+    """How many percent of the others are strictly below the user (G4)."""
+
+    user_id: str
+    metric: str
+    base: str
+    percentile: int | None = Field(description="null without a cohort, or where the cohort is withheld (G9.5)")
+    as_of: datetime
+
+
+class BenchmarkRow(_Response):
+    """What the top of the achievers had done by a day of their journey (G5.3)."""
+
+    population: str
+    target_band: float
+    starting_skill: float
+    day_number: int
+    success_percentile: int
+    avg_tasks_completed: int
+    avg_practice_minutes: int
+    avg_speaking_tasks: int
+    avg_writing_tasks: int
+    avg_reading_tasks: int
+    avg_listening_tasks: int
+    avg_mock_tests: int
+    avg_streak: int
+    sample_size: int
+    month: str
+    as_of: datetime
+
+
+class TableHealth(_Response):
+    """How fresh a published table is."""
+
+    table: str
+    as_of: datetime | None
+    rows: int
+    max_age_hours: int = Field(description="Age by the wall clock from which on it counts as stale")
+    stale: bool
+
+
+class Health(_Response):
+    """Whether everything published is as fresh as its schedule promises."""
+
+    status: str = Field(description="ok, stale or unpublished")
+    tables: list[TableHealth]
+
+
+def ghost_data(row: dict[str, Any]) -> GhostData:
+    """The response for a row with `RESPONSE_COLUMNS`."""
+    return GhostData.model_construct(**_parts(row))
+
+
+def extended_ghost_data(row: dict[str, Any], as_of: datetime) -> ExtendedGhostData:
+    """The extended response for a row with `RESPONSE_COLUMNS`."""
+    return ExtendedGhostData.model_construct(
+        **_parts(row),
+        as_of=as_of,
+        released_as_of=row["cohort_as_of"],
+        benchmark_as_of=row["benchmark_as_of"],
+        suppressed=row["cohort_suppressed"],
+    )
+
+
+def number(value: float | Decimal) -> Number:
+    """A number as it is sent."""
+    exact = float(value)
+    return int(exact) if exact.is_integer() else exact
+
+
+def _number_or_none(value: float | Decimal | None) -> Number | None:
+    return None if value is None else number(value)
+
+
+def _parts(row: dict[str, Any]) -> dict[str, Any]:
+    # Checked when the frames were made; validating again costs more than everything else of an answer.
+    return {
+        "user_stats": UserStats.model_construct(
+            tasks_completed=row["tasks_completed"],
+            tasks_this_week=row["tasks_this_week"],
+            practice_minutes=number(row["practice_minutes"]),
+            current_streak=row["current_streak"],
+            day_in_journey=row["day_in_journey"],
+        ),
+        "success_benchmark": SuccessBenchmark.model_construct(
+            target_band=float(row["benchmark_band"]),
+            day_number=row["day_in_journey"],
+            benchmark_tasks=row["benchmark_tasks"],
+            benchmark_practice_minutes=row["benchmark_minutes"],
+            message=row["success_benchmark_text"],
+        ),
+        "cohort_comparison": CohortComparison.model_construct(
+            cohort_size=row["cohort_size"] or 0,
+            avg_tasks_completed=_number_or_none(row["cohort_avg_tasks_completed"]),
+            avg_tasks_this_week=_number_or_none(row["cohort_avg_tasks_this_week"]),
+            user_percentile=row["tasks_completed_percentile_cohort"] if row["cohort_released"] else None,
+            message=row["cohort_comparison_text"],
+        ),
+        "top_performers": TopPerformers.model_construct(
+            top_10_percent_tasks=row["cohort_top_10_percent_tasks"],
+            top_25_percent_tasks=row["cohort_top_25_percent_tasks"],
+        ),
+    }

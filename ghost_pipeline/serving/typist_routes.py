@@ -1,0 +1,200 @@
+"""Routes about typists: the heat map and the other questions about n-grams (N4)."""
+
+import json
+from datetime import datetime
+from typing import Annotated
+
+import polars as pl
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from ghost_pipeline.serving.guarding import UserId, guarded_route
+from ghost_pipeline.serving.service import PROBLEMS, Service, rows_model
+from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
+from ghost_pipeline.tables.raw import MAX_NGRAM_LENGTH, MAX_NGRAM_SIZE
+from ghost_pipeline.terminal import as_json_rows
+from ghost_pipeline.transforms.ngram_insights import IMPACT_SCHEMA, LEARNING_RATE_SCHEMA, MISTAKE_PAIR_SCHEMA
+from ghost_pipeline.transforms.ngram_queries import (
+    ERROR_COUNT_SCHEMA,
+    HEAT_MAP_SCHEMA,
+    LOOKBACK_DISTANCE,
+    MIN_OCCURRENCES,
+    PERFORMANCE_SCHEMA,
+    SORT_ORDERS,
+)
+from ghost_pipeline.transforms.ngram_trends import (
+    BIGGEST_CHANGES_SCHEMA,
+    MISSING_TARGET_SCHEMA,
+    N_SESSIONS,
+    NGRAM_TREND_SCHEMA,
+)
+
+SortOrder = Annotated[str, Query(json_schema_extra={"enum": list(SORT_ORDERS)})]
+KeyboardId = Annotated[str, Path(description="A keyboard of the user's", examples=["keyboard-0007-1"])]
+MOST = 10_000
+Number = Annotated[int, Query(le=MOST, ge=-MOST, description="How many at most; 0 or less is none (N4.4)")]
+Target = Annotated[
+    float | None,
+    Query(gt=0, le=10**6, allow_inf_nan=False, description="ms per keystroke, in place of the keyboard's target"),
+]
+_SIZE = "([1-9]|1[0-9]|20)"
+Sizes = Annotated[
+    str | None,
+    Query(
+        pattern=rf"^({_SIZE}(,{_SIZE})*)?$",
+        description="Sizes of n-grams, 1 to 20, separated by commas; an empty text is no size, absent is every one",
+        examples=["2,3"],
+    ),
+]
+Keys = Annotated[
+    str | None,
+    Query(max_length=200, description="Only n-grams made of nothing but these characters (N4.2)", examples=["asdf"]),
+]
+NgramText = Annotated[str, Query(min_length=1, max_length=MAX_NGRAM_LENGTH, examples=["th"])]
+
+
+class Keyboard(BaseModel):
+    """A keyboard that the user has practised on."""
+
+    keyboard_id: str
+    keyboard_name: str | None
+    target_ms_per_keystroke: float
+    ngrams: int
+
+
+class Keyboards(BaseModel):
+    """The keyboards of a user, the most practised first."""
+
+    user_id: str
+    as_of: datetime | None
+    rows: list[Keyboard]
+
+
+HeatMap = rows_model("HeatMap", HEAT_MAP_SCHEMA)
+Slowest = rows_model("Slowest", PERFORMANCE_SCHEMA)
+Errors = rows_model("Errors", ERROR_COUNT_SCHEMA)
+Trend = rows_model("Trend", NGRAM_TREND_SCHEMA, learning_rates=LEARNING_RATE_SCHEMA)
+Progress = rows_model(
+    "Progress",
+    MISSING_TARGET_SCHEMA,
+    biggest_changes=BIGGEST_CHANGES_SCHEMA,
+    practice_impact=IMPACT_SCHEMA,
+    mistake_pairs=MISTAKE_PAIR_SCHEMA,
+)
+
+
+def typist_routes(service: Service) -> APIRouter:
+    """The routes, over one service."""
+    reader = service.reader
+    router = APIRouter(tags=["typists"], responses=PROBLEMS, route_class=guarded_route(reader.settings.token_key))
+
+    def answer(user_id: str, keyboard_id: str | None, rows: pl.DataFrame, **more: pl.DataFrame) -> Response:
+        as_of = reader.ngrams_as_of()
+        head: dict[str, str | None] = {"user_id": user_id}
+        if keyboard_id is not None:
+            head["keyboard_id"] = keyboard_id
+        head["as_of"] = None if as_of is None else f"{as_of:%Y-%m-%dT%H:%M:%SZ}"
+        parts = [
+            json.dumps(head)[:-1],
+            *(f'"{name}": {as_json_rows(frame)}' for name, frame in {"rows": rows, **more}.items()),
+        ]
+        return service.answer(", ".join(parts) + "}", as_of, NGRAM_SPEED_SUMMARIES.name)
+
+    @router.get("/users/{user_id}/keyboards", response_model=Keyboards)
+    def keyboards(user_id: UserId) -> Response:
+        """The keyboards that the user has practised on."""
+        return answer(user_id, None, reader.keyboards(user_id))
+
+    @router.get("/ngrams/{user_id}/{keyboard_id}/heatmap", response_model=HeatMap)
+    def heat_map(
+        user_id: UserId,
+        keyboard_id: KeyboardId,
+        *,
+        target_speed_ms: Target = None,
+        ngram_size_filter: Annotated[int | None, Query(ge=1, le=MAX_NGRAM_SIZE)] = None,
+        exclude_successful: Annotated[bool, Query(description="Hide n-grams that meet the target")] = False,
+        sort_order: SortOrder = SORT_ORDERS[0],
+    ) -> Response:
+        """How the user's n-grams stand against the target: speed, category and colour (N4.1)."""
+        rows = reader.heat_map(
+            user_id,
+            keyboard_id,
+            target_speed_ms=target_speed_ms,
+            ngram_size_filter=ngram_size_filter,
+            exclude_successful=exclude_successful,
+            sort_order=sort_order,
+        )
+        return answer(user_id, keyboard_id, rows)
+
+    @router.get("/ngrams/{user_id}/{keyboard_id}/slowest", response_model=Slowest)
+    def slowest(
+        user_id: UserId,
+        keyboard_id: KeyboardId,
+        *,
+        n: Number = 10,
+        ngram_sizes: Sizes = None,
+        included_keys: Keys = None,
+        min_occurrences: Annotated[int, Query(ge=0, le=10**9)] = MIN_OCCURRENCES,
+        focus_on_speed_target: Annotated[bool, Query(description="Only n-grams that miss the target")] = False,
+    ) -> Response:
+        """The slowest n-grams by decaying average (N4.2)."""
+        rows = reader.slowest_n(
+            n,
+            keyboard_id,
+            user_id,
+            _sizes(ngram_sizes),
+            included_keys,
+            min_occurrences,
+            focus_on_speed_target=focus_on_speed_target,
+        )
+        return answer(user_id, keyboard_id, rows)
+
+    @router.get("/ngrams/{user_id}/{keyboard_id}/errors", response_model=Errors)
+    def errors(
+        user_id: UserId,
+        keyboard_id: KeyboardId,
+        *,
+        n: Number = 10,
+        ngram_sizes: Sizes = None,
+        included_keys: Keys = None,
+        lookback_distance: Annotated[
+            int, Query(le=10**9, ge=-(10**9), description="Newest sessions looked at")
+        ] = LOOKBACK_DISTANCE,
+    ) -> Response:
+        """The n-grams that were mistyped most often (N4.3)."""
+        rows = reader.error_n(n, keyboard_id, user_id, _sizes(ngram_sizes), included_keys, lookback_distance)
+        return answer(user_id, keyboard_id, rows)
+
+    @router.get("/ngrams/{user_id}/{keyboard_id}/trend", response_model=Trend)
+    def trend(user_id: UserId, keyboard_id: KeyboardId, *, ngram_text: NgramText) -> Response:
+        """One n-gram from hour to hour, and how fast it is learnt (N4.5)."""
+        rows = reader.ngram_trend(user_id, keyboard_id, ngram_text)
+        rates = reader.learning_rates(user_id, keyboard_id)
+        known = rows["ngram_text"].unique().implode()
+        return answer(user_id, keyboard_id, rows, learning_rates=rates.filter(pl.col("ngram_text").is_in(known)))
+
+    @router.get("/ngrams/{user_id}/{keyboard_id}/progress", response_model=Progress)
+    def progress(
+        user_id: UserId,
+        keyboard_id: KeyboardId,
+        *,
+        n: Number = 10,
+        n_sessions: Annotated[int, Query(le=MOST, ge=-MOST)] = N_SESSIONS,
+        target_speed_ms: Target = None,
+    ) -> Response:
+        """How practice goes: misses of the target per session, biggest changes, costliest n-grams, mistakes (N4.5)."""
+        return answer(
+            user_id,
+            keyboard_id,
+            reader.missing_target_counts(user_id, keyboard_id, n_sessions, target_speed_ms),
+            biggest_changes=reader.biggest_changes(user_id, keyboard_id, n),
+            practice_impact=reader.practice_impact(user_id, keyboard_id).head(max(n, 0)),
+            mistake_pairs=reader.mistake_pairs(user_id, keyboard_id).head(max(n, 0)),
+        )
+
+    return router
+
+
+def _sizes(text: str | None) -> list[int] | None:
+    return None if text is None else [int(size) for size in text.split(",") if size]

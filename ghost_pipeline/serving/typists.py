@@ -1,0 +1,202 @@
+"""Answers about typists: heat map, slowest, most mistyped, trends, progress (N4)."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+import polars as pl
+from polars._typing import EngineType
+
+from ghost_pipeline.serving.following import Follower
+from ghost_pipeline.storage.published_database import PublishedDatabase
+from ghost_pipeline.tables.contract import Contract
+from ghost_pipeline.tables.ngrams import (
+    NGRAM_SPEED_SUMMARIES,
+    NGRAM_SPEED_SUMMARY_HISTORY,
+    SESSION_NGRAM_SUMMARY,
+)
+from ghost_pipeline.tables.raw import KEYBOARDS, PRACTICE_SESSIONS, SESSION_NGRAM_ERRORS
+from ghost_pipeline.transforms.ngram_insights import learning_rates, mistake_pairs, practice_impact
+from ghost_pipeline.transforms.ngram_queries import (
+    LOOKBACK_DISTANCE,
+    MIN_OCCURRENCES,
+    SORT_ORDERS,
+    error_n,
+    heat_map,
+    newest_sessions,
+    slowest_n,
+)
+from ghost_pipeline.transforms.ngram_trends import (
+    N_SESSIONS,
+    biggest_changes,
+    missing_target_counts,
+    ngram_trend,
+)
+from ghost_pipeline.transforms.versions import keyboards_at
+
+SMALL: EngineType = "in-memory"
+"""A board is some thousand rows, for which setting up the streaming engine takes longer than the work."""
+
+
+class Typists(Follower):
+    """What a typist may see of an own keyboard; an unknown user or keyboard has no rows (N4.4).
+
+    Arguments, columns and errors are those of the transforms of the same names.
+    """
+
+    def ngrams_as_of(self) -> datetime | None:
+        """The clock of all these answers; None where no hour of the n-gram half has been published."""
+        return self.publication().ngrams_as_of
+
+    def keyboards(self, user_id: str) -> pl.DataFrame:
+        """The keyboards that a user has practised on, by how many n-grams are measured there.
+
+        Returns `keyboard_id`, `keyboard_name`?, `target_ms_per_keystroke`, `ngrams`; the most practised first.
+        """
+        database = self.publication().database
+        measured = (
+            database.rows(NGRAM_SPEED_SUMMARIES, user_id=user_id)
+            .group_by("keyboard_id")
+            .agg(target_ms_per_keystroke=pl.col("target_speed_ms").first(), ngrams=pl.len())
+        )
+        as_of = database.as_of(NGRAM_SPEED_SUMMARIES)
+        owned = database.rows(KEYBOARDS, user_id=user_id).lazy()
+        names = (
+            (keyboards_at(owned, as_of) if as_of else owned)
+            .select("keyboard_id", "keyboard_name")
+            .collect(engine=SMALL)
+        )
+        return (
+            measured.join(names, on="keyboard_id", how="left")
+            .select("keyboard_id", "keyboard_name", "target_ms_per_keystroke", "ngrams")
+            .sort("ngrams", "keyboard_id", descending=[True, False])
+        )
+
+    def heat_map(
+        self,
+        user_id: str,
+        keyboard_id: str,
+        *,
+        target_speed_ms: float | None = None,
+        ngram_size_filter: int | None = None,
+        exclude_successful: bool = False,
+        sort_order: str = SORT_ORDERS[0],
+    ) -> pl.DataFrame:
+        """How a user's n-grams stand against the target (N4.1); the columns of `HEAT_MAP_SCHEMA`."""
+        summaries = self.publication().summaries(user_id, keyboard_id).lazy()
+        return heat_map(
+            summaries,
+            user_id,
+            keyboard_id,
+            target_speed_ms=target_speed_ms,
+            ngram_size_filter=ngram_size_filter,
+            exclude_successful=exclude_successful,
+            sort_order=sort_order,
+        ).collect(engine=SMALL)
+
+    def slowest_n(
+        self,
+        n: int,
+        keyboard_id: str,
+        user_id: str,
+        ngram_sizes: Collection[int] | None = None,
+        included_keys: Collection[str] | None = None,
+        min_occurrences: int = MIN_OCCURRENCES,
+        *,
+        focus_on_speed_target: bool = False,
+    ) -> pl.DataFrame:
+        """The n slowest n-grams (N4.2); the columns of `PERFORMANCE_SCHEMA`."""
+        summaries = self.publication().summaries(user_id, keyboard_id).lazy()
+        return slowest_n(
+            summaries,
+            n,
+            keyboard_id,
+            user_id,
+            ngram_sizes,
+            included_keys,
+            min_occurrences,
+            focus_on_speed_target=focus_on_speed_target,
+        ).collect(engine=SMALL)
+
+    def error_n(
+        self,
+        n: int,
+        keyboard_id: str,
+        user_id: str,
+        ngram_sizes: Collection[int] | None = None,
+        included_keys: Collection[str] | None = None,
+        lookback_distance: int = LOOKBACK_DISTANCE,
+    ) -> pl.DataFrame:
+        """The n n-grams that were mistyped most often (N4.3); the columns of `ERROR_COUNT_SCHEMA`."""
+        database = self.publication().database
+        sessions = _of_typist(database, PRACTICE_SESSIONS, user_id, keyboard_id)
+        errors = _of_sessions(database, SESSION_NGRAM_ERRORS, sessions)
+        return error_n(
+            errors, sessions, n, keyboard_id, user_id, ngram_sizes, included_keys, lookback_distance
+        ).collect(engine=SMALL)
+
+    def mistake_pairs(self, user_id: str, keyboard_id: str, lookback_distance: int = LOOKBACK_DISTANCE) -> pl.DataFrame:
+        """Which character was typed instead of which; the columns of `MISTAKE_PAIR_SCHEMA`."""
+        database = self.publication().database
+        sessions = _of_typist(database, PRACTICE_SESSIONS, user_id, keyboard_id)
+        newest = newest_sessions(sessions, user_id, keyboard_id, lookback_distance)
+        return mistake_pairs(_of_sessions(database, SESSION_NGRAM_ERRORS, newest)).collect(engine=SMALL)
+
+    def practice_impact(self, user_id: str, keyboard_id: str) -> pl.DataFrame:
+        """What each n-gram costs against the target; the columns of `IMPACT_SCHEMA`."""
+        summaries = self.publication().summaries(user_id, keyboard_id).lazy()
+        return practice_impact(summaries, user_id, keyboard_id).collect(engine=SMALL)
+
+    def ngram_trend(self, user_id: str, keyboard_id: str, ngram_text: str) -> pl.DataFrame:
+        """One n-gram through the history (N4.5); the columns of `NGRAM_TREND_SCHEMA`."""
+        history = _of_typist(self.publication().database, NGRAM_SPEED_SUMMARY_HISTORY, user_id, keyboard_id)
+        return ngram_trend(history, user_id, keyboard_id, ngram_text).collect(engine=SMALL)
+
+    def learning_rates(self, user_id: str, keyboard_id: str) -> pl.DataFrame:
+        """How each n-gram gets faster or slower; the columns of `LEARNING_RATE_SCHEMA`."""
+        history = _of_typist(self.publication().database, NGRAM_SPEED_SUMMARY_HISTORY, user_id, keyboard_id)
+        return learning_rates(history, user_id, keyboard_id).collect(engine=SMALL)
+
+    def biggest_changes(self, user_id: str, keyboard_id: str, n: int | None = None) -> pl.DataFrame:
+        """Improvements and regressions between the two latest states (N4.5); `BIGGEST_CHANGES_SCHEMA`."""
+        history = _of_typist(self.publication().database, NGRAM_SPEED_SUMMARY_HISTORY, user_id, keyboard_id)
+        return biggest_changes(history, user_id, keyboard_id, n).collect(engine=SMALL)
+
+    def missing_target_counts(
+        self, user_id: str, keyboard_id: str, n_sessions: int = N_SESSIONS, target_speed_ms: float | None = None
+    ) -> pl.DataFrame:
+        """For each of the newest sessions, the n-grams that missed the target (N4.5); `MISSING_TARGET_SCHEMA`.
+
+        The target is the keyboard's where none is given.
+        """
+        database = self.publication().database
+        sessions = _of_typist(database, PRACTICE_SESSIONS, user_id, keyboard_id)
+        newest = newest_sessions(sessions, user_id, keyboard_id, n_sessions)
+        return missing_target_counts(
+            _of_sessions(database, SESSION_NGRAM_SUMMARY, newest),
+            sessions,
+            user_id,
+            keyboard_id,
+            self._target(database, keyboard_id) if target_speed_ms is None else target_speed_ms,
+            n_sessions,
+        ).collect(engine=SMALL)
+
+    def _target(self, database: PublishedDatabase, keyboard_id: str) -> float:
+        as_of = database.as_of(NGRAM_SPEED_SUMMARIES)
+        versions = database.rows(KEYBOARDS, keyboard_id=keyboard_id).lazy()
+        targets = (
+            (keyboards_at(versions, as_of) if as_of else versions)
+            .select("target_ms_per_keystroke")
+            .collect(engine=SMALL)
+        )
+        target = targets.to_series().drop_nulls()
+        return float(target[0]) if target.len() else self.settings.default_target_ms
+
+
+def _of_typist(database: PublishedDatabase, contract: Contract, user_id: str, keyboard_id: str) -> pl.LazyFrame:
+    return database.rows(contract, user_id=user_id, keyboard_id=keyboard_id).lazy()
+
+
+def _of_sessions(database: PublishedDatabase, contract: Contract, sessions: pl.LazyFrame) -> pl.LazyFrame:
+    return database.rows(
+        contract, session_id=sessions.select("session_id").collect(engine=SMALL)["session_id"].to_list()
+    ).lazy()

@@ -1,0 +1,48 @@
+/** What the page says in place of the heat map: what is missing, what went wrong, and what to do about it. */
+
+const TITLES = {
+  0: "The server cannot be reached",
+  401: "This server asks for a token",
+  403: "The token is another user's",
+  503: "Nothing has been published yet",
+};
+const NEEDS_TOKEN = new Set([401, 403]);
+
+export class Notice {
+  #box;
+  #board;
+
+  constructor(box, board) {
+    this.#box = box;
+    this.#board = board;
+  }
+
+  hide() {
+    this.#box.hidden = true;
+    this.#board.hidden = false;
+  }
+
+  say(title, text) {
+    this.#show(title, text, { token: false, retry: false });
+  }
+
+  /** Explain a Problem; ask for a token where that is what is missing, else offer another try. */
+  explain(problem) {
+    const token = NEEDS_TOKEN.has(problem.status);
+    const title = TITLES[problem.status] ?? "That did not work";
+    this.#show(title, problem.status ? sentence(problem.message) : "Is it running? Nothing on this page is lost.", { token, retry: !token });
+  }
+
+  #show(title, text, { token, retry }) {
+    const [form, button] = this.#box.querySelectorAll("#token-form, #retry");
+    this.#box.querySelector("h2").textContent = title;
+    this.#box.querySelector("p").textContent = text;
+    form.hidden = !token;
+    button.hidden = !retry;
+    this.#box.hidden = false;
+    this.#board.hidden = true;
+    if (token) form.querySelector("input").focus();
+  }
+}
+
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/u.test(text) ? "" : "."}`;

@@ -1,0 +1,161 @@
+"""The commands that answer: the same figures as `GhostReader`, as text and as JSON."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ghost_pipeline.serving import GhostReader
+from ghost_pipeline.serving.responses import EXAMPLE
+from ghost_pipeline.settings import Settings
+from ghost_pipeline_tests.running import COMMAND, environment, run
+from ghost_pipeline_tests.serving.worlds import AS_OF, TYPED_AT, bearer, make_source, materialize, settings
+
+KEY = "a key for the command line, long enough"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("answers")
+    of = settings(folder / "data", make_source(folder / "source"))
+    materialize(of, AS_OF, typed_at=TYPED_AT)
+    return of
+
+
+def test_the_example_response_comes_out(published: Settings) -> None:
+    done = run(["ghost", "me", "--json"], published.data)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == json.dumps(EXAMPLE, separators=(",", ":"))
+
+
+def test_the_response_as_of_an_hour_can_be_extended(published: Settings) -> None:
+    done = run(["ghost", "me", "--as-of", "2025-03-12T12:00Z", "--extended"], published.data)
+    answer = json.loads(done.stdout)
+    assert {name: answer[name] for name in EXAMPLE} == EXAMPLE
+    assert (answer["as_of"], answer["suppressed"]) == ("2025-03-12T12:00:00Z", False)
+
+
+def test_messages_are_sentences_on_lines_of_their_own(published: Settings) -> None:
+    done = run(["messages", "me", "--context", "daily_dashboard"], published.data)
+    assert done.stdout == "Users who scored 7.5+ had completed 15 tasks by Day 12. You're at 8.\n"
+
+
+def test_a_context_with_nothing_true_says_so_on_stderr(published: Settings) -> None:
+    done = run(["messages", "me", "--context", "streak_at_risk"], published.data)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "Nothing that is true can be said" in done.stderr
+    assert (
+        json.loads(run(["messages", "me", "--context", "streak_at_risk", "--json"], published.data).stdout)["messages"]
+        == []
+    )
+
+
+def test_a_percentile_is_a_number(published: Settings) -> None:
+    assert run(["percentile", "me", "tasks_completed"], published.data).stdout == "35\n"
+    assert run(["percentile", "me", "tasks_completed", "--base", "global"], published.data).stdout == "11\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["ghost", "nobody"], "user 'nobody': nobody by that id is known"),
+        (["messages", "me", "--context", "breakfast"], "allowed are daily_dashboard"),
+        (["percentile", "me", "height"], "choose one of tasks_completed"),
+        (["percentile", "me", "streak", "--base", "planet"], "choose one of cohort, global"),
+        (["ghost", "me", "--as-of", "2024-01-01T00:00Z"], "the lake has no hour that ends at or before"),
+        (["heatmap", "me", "k1", "--sort-order", "sideways"], "allowed are worst_to_best and best_to_worst"),
+        (["heatmap", "me", "k1", "--ngram-size", "21"], "allowed are"),
+        (["slowest", "me", "k1", "--ngram-sizes", "0"], "allowed are"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_answered_is_one_line(arguments: list[str], says: str, published: Settings) -> None:
+    done = run(arguments, published.data)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ghost-pipeline: ")
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["messages", "me"], ["slowest", "me", "k1", "-n", "ten"], ["errors", "me", "k1", "--ngram-sizes", "a"]],
+    ids=str,
+)
+def test_bad_usage_is_exit_code_2(arguments: list[str], published: Settings) -> None:
+    assert run(arguments, published.data).returncode == 2
+
+
+def test_a_heat_map_is_coloured_and_says_the_category_in_words(published: Settings) -> None:
+    done = subprocess.run(
+        [str(COMMAND), "heatmap", "me", "k1", "--target-speed-ms", "170"],
+        env=environment(published.data, FORCE_COLOR="1"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).splitlines()
+    rows = GhostReader(published).heat_map("me", "k1", target_speed_ms=170)
+    assert [line.split()[0] for line in plain[1:]] == rows["performance_category"].to_list()
+
+
+def test_the_lists_are_those_of_the_reader(published: Settings) -> None:
+    reader = GhostReader(published)
+    for arguments, expected in (
+        (
+            ["slowest", "me", "k1", "-n", "3", "--ngram-sizes", "2", "--min-occurrences", "2"],
+            reader.slowest_n(3, "k1", "me", [2], None, 2),
+        ),
+        (["errors", "me", "k1", "-n", "4", "--lookback-distance", "2"], reader.error_n(4, "k1", "me", None, None, 2)),
+        (["trend", "me", "k1", "he"], reader.ngram_trend("me", "k1", "he")),
+        (["trend", "me", "k1", "-n", "2"], reader.biggest_changes("me", "k1", 2)),
+    ):
+        rows = json.loads(run([*arguments, "--json"], published.data).stdout)
+        assert [row["ngram_text"] for row in rows] == expected["ngram_text"].to_list() != []
+        assert expected["ngram_text"][0] in run(arguments, published.data).stdout
+
+
+def test_an_unknown_keyboard_has_no_rows(published: Settings) -> None:
+    assert run(["slowest", "me", "k9", "--json"], published.data).stdout == "[]\n"
+    done = run(["heatmap", "nobody", "k1"], published.data)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "No rows" in done.stderr
+
+
+def test_the_server_without_a_key_stays_on_loopback(published: Settings) -> None:
+    done = run(["serve", "--host", "0.0.0.0"], published.data)  # noqa: S104 - refused
+    assert done.returncode == 2
+    assert "needs GHOST_TOKEN_KEY" in done.stderr
+
+
+def test_the_server_answers_until_it_is_told_to_stop(published: Settings, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        server = subprocess.Popen(
+            [str(COMMAND), "serve", "--port", "0"],
+            env=environment(published.data, GHOST_TOKEN_KEY=KEY),
+            stderr=stderr,
+        )
+    try:
+        give_up = time.monotonic() + 60
+        while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/", log.read_text(encoding="utf-8"))):
+            assert time.monotonic() < give_up
+            assert server.poll() is None
+            time.sleep(0.1)
+        with httpx.Client(base_url=f"http://127.0.0.1:{found[1]}", timeout=30) as client:
+            assert client.get("/cohort/me/ghost-data").status_code == 401
+            assert client.get("/cohort/me/ghost-data", headers=bearer("me", key=KEY)).json() == EXAMPLE
+        second = run(["serve", "--port", found[1]], published.data)
+        assert second.returncode == 1
+        assert f"serve: cannot listen on 127.0.0.1:{found[1]}" in second.stderr
+    finally:
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=30) == 0
+    assert "Traceback" not in log.read_text(encoding="utf-8")
+    assert os.listdir(tmp_path) == ["log"]  # noqa: PTH208 - one name
