@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -10,7 +11,8 @@ import click
 import polars as pl
 
 from ghost_pipeline.errors import LakeError
-from ghost_pipeline.runs import materialize
+from ghost_pipeline.runs import materialize, materialize_hours
+from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.generated import (
     DEMO_AS_OF,
@@ -21,10 +23,13 @@ from ghost_pipeline.sources.generated import (
 )
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.querying import query
+from ghost_pipeline.tables.raw import Half
 from ghost_pipeline.terminal import as_table
+from ghost_pipeline.windows import Hour
 
 SUCCESS_PERCENTILE = 25
 SLOWEST = 5
+PAST_HOURS = 3
 
 
 def run_demo(settings: Settings, *, progress: TextIO = sys.stderr) -> None:
@@ -43,10 +48,20 @@ def run_demo(settings: Settings, *, progress: TextIO = sys.stderr) -> None:
     started = time.monotonic()
     progress.write(f"generating a source of some thousand learners and typists in {source}\n")
     generate_source(source, as_of=DEMO_AS_OF)
-    materialize(settings.model_copy(update={"source": str(source)}), DEMO_AS_OF, out=progress)
+    with_source = settings.model_copy(update={"source": str(source)})
+    # The hours before in which the typist practised, so that trends have a past.
+    materialize_hours(with_source, _practised(source)[-PAST_HOURS:], Half.NGRAMS, out=progress)
+    materialize(with_source, DEMO_AS_OF, out=progress)
     progress.write(f"done in {time.monotonic() - started:.0f} s\n\n")
     for line in _summary(settings, source):
         click.echo(line)
+
+
+def _practised(source: Path) -> list[datetime]:
+    """The ends of the hours before the demo's own in which the typist practised, ascending."""
+    sessions = pl.read_parquet(source / "practice_sessions.parquet").filter(user_id=DEMO_TYPIST)["start_time"]
+    ends = {Hour.containing(start).as_of for start in sessions}
+    return sorted(end for end in ends if end < DEMO_AS_OF)
 
 
 def _summary(settings: Settings, source: Path) -> Iterator[str]:
@@ -67,7 +82,7 @@ def _summary(settings: Settings, source: Path) -> Iterator[str]:
                    s.practice_minutes AS minutes, b.avg_practice_minutes AS achievers_minutes,
                    s.current_streak AS streak, b.sample_size AS achievers
             FROM user_ghost_stats s
-            LEFT JOIN lake.cohort_ghost_data c USING (cohort_id, as_of)
+            LEFT JOIN cohort_ghost_release c USING (cohort_id)
             LEFT JOIN ghost_benchmarks b
                    ON b.population = 'interval' AND b.target_band = s.target_band
                   AND b.starting_skill = s.starting_skill AND b.day_number = least(s.day_in_journey, {last_day})
@@ -76,6 +91,10 @@ def _summary(settings: Settings, source: Path) -> Iterator[str]:
             """  # noqa: S608 - our own constants
         )
     )
+    yield ""
+    yield "What the learner may be told in the weekly report:"
+    reader = GhostReader(settings)
+    yield from (f"  {message.text}" for message in reader.messages(DEMO_LEARNER, "weekly_report").messages)
     yield ""
     yield f"A typist, {DEMO_TYPIST} on {DEMO_KEYBOARD}, slowest n-grams:"
     yield _indented(
@@ -97,6 +116,8 @@ def _summary(settings: Settings, source: Path) -> Iterator[str]:
     )
     yield ""
     yield "Where to look next:"
+    page = f"http://127.0.0.1:8000/?user={DEMO_TYPIST}"
+    yield f"  .venv/bin/ghost-pipeline serve                             HTTP API, and the heat map on {page}"
     yield "  make ui                                                    assets, partitions, checks in Dagster"
     yield '  .venv/bin/ghost-pipeline query "FROM lake.rejected_rows"   what was set aside, and why'
     yield '  .venv/bin/ghost-pipeline query "FROM ghost_benchmarks"     any SQL; lake.<table> for the whole lake'

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from logging import Handler, Logger, LogRecord
 from pathlib import Path
@@ -109,6 +110,25 @@ def materialize(settings: Settings, as_of: datetime, chosen: Half | None = None,
             _run(defs, instance, HOURLY, hour.key, [GHOST_MESSAGES.name])
 
 
+def materialize_hours(settings: Settings, ends: Sequence[datetime], half: Half, *, out: TextIO = sys.stderr) -> None:
+    """Materialize the hours that end at `ends`, in that order, for one half, without publishing.
+
+    Raises:
+        GhostError: what went wrong, in one line.
+
+    """
+    hours = [Hour.ending_at(end) for end in ends]
+    settings = _reaching(settings, min(hour.start for hour in hours))
+    prepare_dagster_home(settings)
+    defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
+    tables = [name for name in selection({half}, monthly=False) if name != PUBLISHED_DATABASE]
+    with dg.DagsterInstance.get() as instance:
+        for hour in hours:
+            _require_closed(settings, hour)
+            out.write(f"hour {hour.key}\n")
+            _run(defs, instance, HOURLY, hour.key, tables)
+
+
 def _reaching(settings: Settings, start: datetime) -> Settings:
     """Settings whose partitions reach back to `start`, for hours before `GHOST_PARTITIONS_START`."""
     if settings.partitions_start <= start:
@@ -177,5 +197,5 @@ class _ProgressHandler(Handler):
         verb = "read" if "rows_read_in_window" in counts else "rows"
         seconds, self.since = time.monotonic() - self.since, time.monotonic()
         shown = " " * 15 if rows is None else f"{rows:>10,} {verb}"
-        self.out.write(f"  {materialization.asset_key.to_user_string():<24}{shown}{seconds:7.1f} s\n")
+        self.out.write(f"  {materialization.asset_key.to_user_string():<30}{shown}{seconds:7.1f} s\n")
         self.out.flush()

@@ -59,6 +59,11 @@ def test_benchmark_of_the_demo_world(demo_world: Path) -> None:
     ]
 
 
+def test_messages_of_the_demo_world_show_the_month_that_the_same_run_computed(demo_world: Path) -> None:
+    sql = "SELECT text FROM lake.ghost_messages WHERE user_id = 'me' AND context = 'daily_dashboard'"
+    assert ask(demo_world, sql) == [{"text": "Users who scored 7.5+ had completed 15 tasks by Day 12. You're at 8."}]
+
+
 def test_a_second_run_changes_no_byte_of_the_lake(demo_world: Path) -> None:
     first = lake_digest(demo_world)
     again = run(["materialize", "--as-of", AS_OF], demo_world, DEMO_WORLD)

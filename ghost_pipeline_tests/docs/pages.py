@@ -2,9 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.sources.generated import DEMO_AS_OF, generate_source
 from ghost_pipeline.tables.documentation import GENERATED, source_page, tables_page
+from ghost_pipeline.tables.raw import Half
 from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS
+from ghost_pipeline_tests.docs.messages import messages_page
+from ghost_pipeline_tests.docs.opening_messages import opening_messages_page
+from ghost_pipeline_tests.serving.worlds import materialize
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -49,8 +56,25 @@ def _bad_input_page() -> Iterator[str]:
     yield ""
 
 
-PAGES = {"tables.md": tables_page, "source.md": source_page, "bad_input.md": bad_input_page}
+PAGES = {
+    "tables.md": tables_page,
+    "source.md": source_page,
+    "bad_input.md": bad_input_page,
+    "messages.md": messages_page,
+}
+
+
+def publish_demo(data: Path) -> Settings:
+    """Materialize and publish the ghost half of the demo."""
+    generate_source(data / "source", as_of=DEMO_AS_OF)
+    settings = Settings.load(source=str(data / "source"), data=data)
+    materialize(settings, DEMO_AS_OF, halves={Half.GHOST})
+    return settings
+
 
 if __name__ == "__main__":
+    with TemporaryDirectory() as folder:
+        page_of_demo = opening_messages_page(publish_demo(Path(folder)))
+    (DOCS / "opening_messages.md").write_text(page_of_demo, encoding="utf-8")
     for name, page in PAGES.items():
         (DOCS / name).write_text(page(), encoding="utf-8")

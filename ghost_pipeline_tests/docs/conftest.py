@@ -1,0 +1,12 @@
+"""The ghost half of the demo, published once for all pages that show something of it."""
+
+import pytest
+
+from ghost_pipeline.settings import Settings
+from ghost_pipeline_tests.docs.pages import publish_demo
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Its newest hour and month."""
+    return publish_demo(tmp_path_factory.mktemp("demo"))
