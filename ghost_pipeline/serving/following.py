@@ -1,8 +1,11 @@
 """Following the publications: the newest one is opened when it is there, without a restart."""
 
+from collections.abc import Callable, Hashable
+from copy import copy
 from datetime import datetime
 from functools import cached_property, lru_cache, partial
 from threading import Lock
+from typing import Self
 
 import polars as pl
 
@@ -14,6 +17,8 @@ from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
 
 BOARDS = 256
 """Keyboards whose summaries are kept in memory: a page asks for the same one again with every filter."""
+ANSWERS = 256
+"""Heat maps kept as they are sent; one of 2,000 n-grams is 0.6 MB."""
 
 
 class Publication:
@@ -24,6 +29,17 @@ class Publication:
         self.database, self.inputs = database, inputs
         self.summaries = lru_cache(maxsize=BOARDS)(partial(_summaries, database))
         """`ngram_speed_summaries` of a user and keyboard."""
+        self._answers: dict[Hashable, bytes] = {}
+
+    def cached(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
+        """An answer that is the same whenever it is asked for, made once; at most `ANSWERS` are kept."""
+        found = self._answers.get(key)
+        if found is None:
+            found = make()
+            if len(self._answers) >= ANSWERS:
+                self._answers.clear()
+            self._answers[key] = found
+        return found
 
     @cached_property
     def ngrams_as_of(self) -> datetime | None:
@@ -39,6 +55,21 @@ class Follower:
         self.settings = settings or Settings.load()
         self._lock = Lock()
         self._publication: Publication | None = None
+        self.follows = True
+        """False for a reader that is held to one publication."""
+
+    def pinned(self) -> Self:
+        """The same reader, held to the publication that is the newest now: for answers made of several questions.
+
+        Raises:
+            NothingPublishedError: there is none.
+            PublishError: it cannot be read.
+
+        """
+        self.publication()
+        held = copy(self)
+        held.follows = False
+        return held
 
     def publication(self) -> Publication:
         """The newest publication; whoever holds one keeps it, also when another has replaced it.
@@ -49,7 +80,7 @@ class Follower:
 
         """
         found = self._publication
-        if found is None or not found.database.is_current:
+        if found is None or (self.follows and not found.database.is_current):
             with self._lock:
                 found = self._publication
                 if found is None or not found.database.is_current:

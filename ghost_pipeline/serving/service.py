@@ -44,7 +44,7 @@ class Service:
         self.reader, self.clock = reader, clock
         self.resident: ResidentGhostData | None = None
 
-    def answer(self, content: str, as_of: datetime | None, table: str) -> Response:
+    def answer(self, content: str | bytes, as_of: datetime | None, table: str) -> Response:
         """An answer in JSON, with the clock of it and whether its table is older than its schedule promises."""
         stamp = _stamp(as_of, table)
         headers = stamp.stale if self.clock() > stamp.stale_from else stamp.fresh

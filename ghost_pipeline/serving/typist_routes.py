@@ -1,6 +1,7 @@
 """Routes about typists: the heat map and the other questions about n-grams (N4)."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from ghost_pipeline.serving.guarding import UserId, guarded_route
+from ghost_pipeline.serving.reader import GhostReader
 from ghost_pipeline.serving.service import PROBLEMS, Service, rows_model
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.tables.raw import MAX_NGRAM_LENGTH, MAX_NGRAM_SIZE
@@ -86,25 +88,17 @@ Progress = rows_model(
 
 def typist_routes(service: Service) -> APIRouter:
     """The routes, over one service."""
-    reader = service.reader
-    router = APIRouter(tags=["typists"], responses=PROBLEMS, route_class=guarded_route(reader.settings.token_key))
+    route_class = guarded_route(service.reader.settings.token_key)
+    router = APIRouter(tags=["typists"], responses=PROBLEMS, route_class=route_class)
 
-    def answer(user_id: str, keyboard_id: str | None, rows: pl.DataFrame, **more: pl.DataFrame) -> Response:
-        as_of = reader.ngrams_as_of()
-        head: dict[str, str | None] = {"user_id": user_id}
-        if keyboard_id is not None:
-            head["keyboard_id"] = keyboard_id
-        head["as_of"] = None if as_of is None else f"{as_of:%Y-%m-%dT%H:%M:%SZ}"
-        parts = [
-            json.dumps(head)[:-1],
-            *(f'"{name}": {as_json_rows(frame)}' for name, frame in {"rows": rows, **more}.items()),
-        ]
-        return service.answer(", ".join(parts) + "}", as_of, NGRAM_SPEED_SUMMARIES.name)
+    def answer(reader: GhostReader, ids: dict[str, str], **parts: pl.DataFrame) -> Response:
+        return service.answer(_body(reader, ids, parts), reader.ngrams_as_of(), NGRAM_SPEED_SUMMARIES.name)
 
     @router.get("/users/{user_id}/keyboards", response_model=Keyboards)
     def keyboards(user_id: UserId) -> Response:
         """The keyboards that the user has practised on."""
-        return answer(user_id, None, reader.keyboards(user_id))
+        reader = service.reader.pinned()
+        return answer(reader, {"user_id": user_id}, rows=reader.keyboards(user_id))
 
     @router.get("/ngrams/{user_id}/{keyboard_id}/heatmap", response_model=HeatMap)
     def heat_map(
@@ -117,15 +111,22 @@ def typist_routes(service: Service) -> APIRouter:
         sort_order: SortOrder = SORT_ORDERS[0],
     ) -> Response:
         """How the user's n-grams stand against the target: speed, category and colour (N4.1)."""
-        rows = reader.heat_map(
-            user_id,
-            keyboard_id,
-            target_speed_ms=target_speed_ms,
-            ngram_size_filter=ngram_size_filter,
-            exclude_successful=exclude_successful,
-            sort_order=sort_order,
-        )
-        return answer(user_id, keyboard_id, rows)
+        reader = service.reader.pinned()
+
+        def make() -> bytes:
+            rows = reader.heat_map(
+                user_id,
+                keyboard_id,
+                target_speed_ms=target_speed_ms,
+                ngram_size_filter=ngram_size_filter,
+                exclude_successful=exclude_successful,
+                sort_order=sort_order,
+            )
+            return _body(reader, _ids(user_id, keyboard_id), {"rows": rows})
+
+        asked = (user_id, keyboard_id, target_speed_ms, ngram_size_filter, exclude_successful, sort_order)
+        body = reader.publication().cached(asked, make)
+        return service.answer(body, reader.ngrams_as_of(), NGRAM_SPEED_SUMMARIES.name)
 
     @router.get("/ngrams/{user_id}/{keyboard_id}/slowest", response_model=Slowest)
     def slowest(
@@ -139,6 +140,7 @@ def typist_routes(service: Service) -> APIRouter:
         focus_on_speed_target: Annotated[bool, Query(description="Only n-grams that miss the target")] = False,
     ) -> Response:
         """The slowest n-grams by decaying average (N4.2)."""
+        reader = service.reader.pinned()
         rows = reader.slowest_n(
             n,
             keyboard_id,
@@ -148,7 +150,7 @@ def typist_routes(service: Service) -> APIRouter:
             min_occurrences,
             focus_on_speed_target=focus_on_speed_target,
         )
-        return answer(user_id, keyboard_id, rows)
+        return answer(reader, _ids(user_id, keyboard_id), rows=rows)
 
     @router.get("/ngrams/{user_id}/{keyboard_id}/errors", response_model=Errors)
     def errors(
@@ -163,16 +165,19 @@ def typist_routes(service: Service) -> APIRouter:
         ] = LOOKBACK_DISTANCE,
     ) -> Response:
         """The n-grams that were mistyped most often (N4.3)."""
+        reader = service.reader.pinned()
         rows = reader.error_n(n, keyboard_id, user_id, _sizes(ngram_sizes), included_keys, lookback_distance)
-        return answer(user_id, keyboard_id, rows)
+        return answer(reader, _ids(user_id, keyboard_id), rows=rows)
 
     @router.get("/ngrams/{user_id}/{keyboard_id}/trend", response_model=Trend)
     def trend(user_id: UserId, keyboard_id: KeyboardId, *, ngram_text: NgramText) -> Response:
         """One n-gram from hour to hour, and how fast it is learnt (N4.5)."""
+        reader = service.reader.pinned()
         rows = reader.ngram_trend(user_id, keyboard_id, ngram_text)
         rates = reader.learning_rates(user_id, keyboard_id)
         known = rows["ngram_text"].unique().implode()
-        return answer(user_id, keyboard_id, rows, learning_rates=rates.filter(pl.col("ngram_text").is_in(known)))
+        rates = rates.filter(pl.col("ngram_text").is_in(known))
+        return answer(reader, _ids(user_id, keyboard_id), rows=rows, learning_rates=rates)
 
     @router.get("/ngrams/{user_id}/{keyboard_id}/progress", response_model=Progress)
     def progress(
@@ -184,16 +189,28 @@ def typist_routes(service: Service) -> APIRouter:
         target_speed_ms: Target = None,
     ) -> Response:
         """How practice goes: misses of the target per session, biggest changes, costliest n-grams, mistakes (N4.5)."""
+        reader = service.reader.pinned()
         return answer(
-            user_id,
-            keyboard_id,
-            reader.missing_target_counts(user_id, keyboard_id, n_sessions, target_speed_ms),
+            reader,
+            _ids(user_id, keyboard_id),
+            rows=reader.missing_target_counts(user_id, keyboard_id, n_sessions, target_speed_ms),
             biggest_changes=reader.biggest_changes(user_id, keyboard_id, n),
             practice_impact=reader.practice_impact(user_id, keyboard_id).head(max(n, 0)),
             mistake_pairs=reader.mistake_pairs(user_id, keyboard_id).head(max(n, 0)),
         )
 
     return router
+
+
+def _ids(user_id: str, keyboard_id: str) -> dict[str, str]:
+    return {"user_id": user_id, "keyboard_id": keyboard_id}
+
+
+def _body(reader: GhostReader, ids: dict[str, str], parts: Mapping[str, pl.DataFrame]) -> bytes:
+    as_of = reader.ngrams_as_of()
+    head = {**ids, "as_of": None if as_of is None else f"{as_of:%Y-%m-%dT%H:%M:%SZ}"}
+    rows = [f'"{name}": {as_json_rows(frame)}' for name, frame in parts.items()]
+    return (", ".join([json.dumps(head)[:-1], *rows]) + "}").encode()
 
 
 def _sizes(text: str | None) -> list[int] | None:

@@ -21,6 +21,7 @@ from fastapi.responses import Response
 
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.serving.app import build_app
+from ghost_pipeline.serving.following import ANSWERS
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.published import publish
@@ -37,8 +38,12 @@ ASKED_USERS = 400
 CONNECTIONS = 8
 BOARD_NGRAMS = 2000
 TYPISTS = 100
-SWAP_SECONDS = 3.0
+SWAP_SECONDS = 15.0
 """A new publication so often: far more often than one an hour."""
+
+
+Asked = tuple[str, list[tuple[str, str]]]
+"""A path, and what may be answered: Ghost-As-Of and body; anything where nothing is named."""
 
 
 @dataclass(frozen=True)
@@ -68,28 +73,34 @@ def measure(folder: Path, users: int, seconds: float) -> list[Rate]:
     constant = folder / "constant.json"
     constant.write_text(responses[0][1][0][1], encoding="utf-8")
     found = []
-    with _server(folder / "live", "constant", str(constant)) as (port, peak), _publishing(folder):
-        found.append(
-            _rate("constant answer", port, [("/constant", [("", constant.read_text(encoding="utf-8"))])], seconds, peak)
-        )
-    with _server(folder / "live", "api", "") as (port, peak), _publishing(folder):
-        found.append(_rate("ghost-data", port, responses, seconds, peak))
-    with _server(folder / "live", "api", "") as (port, peak):
-        path = "/ngrams/typist-007/keyboard/heatmap"
-        board = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=60)
+    with _server(folder / "live", "constant", str(constant)) as (port, server), _publishing(folder):
+        found.append(_rate("constant answer", port, [("/constant", [])], seconds, server))
+    with _server(folder / "live", "api", "") as (port, server), _publishing(folder):
+        found.append(_rate("ghost-data", port, responses, seconds, server))
+    with _server(folder / "live", "api", "") as (port, server):
+        path = "/ngrams/typist-{:03}/keyboard/heatmap"
+        board = httpx.get(f"http://127.0.0.1:{port}{path.format(7)}", timeout=60)
         constant.write_text(board.text, encoding="utf-8")
-        expected = [(path, [(board.headers["ghost-as-of"], board.text)])]
-        heat_map = _rate(f"heat map of {BOARD_NGRAMS:,} n-grams", port, expected, seconds, peak)
-    with _server(folder / "live", "constant", str(constant)) as (port, peak):
-        same = [("/constant", [("", constant.read_text(encoding="utf-8"))])]
-        found.append(_rate("constant answer of its size", port, same, seconds, peak))
-    return [*found, heat_map]
+        boards: list[Asked] = [(path.format(typist), []) for typist in range(TYPISTS)]
+        moved: list[Asked] = [
+            (f"{path.format(7)}?target_speed_ms={target}", []) for target in range(100, 100 + 2 * ANSWERS)
+        ]
+        heat_maps = [
+            _rate(f"heat maps of {BOARD_NGRAMS:,} n-grams, {TYPISTS} boards in turn", port, boards, seconds, server),
+            _rate("the same, another target at every request", port, moved, seconds, server),
+        ]
+    with _server(folder / "live", "constant", str(constant)) as (port, server):
+        found.append(_rate("constant answer of its size", port, [("/constant", [])], seconds, server))
+    return [*found, *heat_maps]
 
 
 def as_rows(found: list[Rate]) -> list[dict[str, str | float]]:
-    """A row per server; each pair with its ratio to the constant answer."""
-    return [
-        {
+    """A row per server, each with its ratio to the constant answer before it."""
+    rows: list[dict[str, str | float]] = []
+    constant = found[0]
+    for one in found:
+        constant = one if one.name.startswith("constant") else constant
+        row: dict[str, str | float] = {
             "answers": one.name,
             "per second": round(one.per_second),
             "of the constant": round(one.per_second / constant.per_second, 2),
@@ -98,9 +109,8 @@ def as_rows(found: list[Rate]) -> list[dict[str, str | float]]:
             "publications seen": one.publications,
             "server peak MiB": round(one.server_peak_mib),
         }
-        for constant, api in zip(found[::2], found[1::2], strict=True)
-        for one in (constant, api)
-    ]
+        rows.append(row)
+    return rows
 
 
 _PUBLICATIONS = (("first", FIRST), ("second", SECOND))
@@ -166,7 +176,7 @@ def _server(data: Path, kind: str, answer: str) -> Iterator[tuple[int, "subproce
 def _rate(
     name: str,
     port: int,
-    requests: list[tuple[str, list[tuple[str, str]]]],
+    requests: list[Asked],
     seconds: float,
     server: "subprocess.Popen[str]",
 ) -> Rate:

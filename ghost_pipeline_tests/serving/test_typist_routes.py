@@ -1,6 +1,7 @@
 """The HTTP API about typists: the same answers as `GhostReader`, and clear refusals."""
 
 import json
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -11,10 +12,11 @@ from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
+from ghost_pipeline.tables.raw import Half
 from ghost_pipeline.terminal import as_json_rows
 from ghost_pipeline.transforms.ngram_queries import heat_map
 from ghost_pipeline.windows import Hour
-from ghost_pipeline_tests.serving.worlds import AS_OF, bearer
+from ghost_pipeline_tests.serving.worlds import AS_OF, TYPED_AT, bearer, make_source, materialize, settings
 
 BOARD = "/ngrams/me/k1"
 
@@ -118,6 +120,18 @@ def test_keyboards_have_their_names_and_targets(api: httpx.Client) -> None:
     assert keyboard["ngrams"] == len(api.get(f"{BOARD}/heatmap").json()["rows"])
 
 
+def test_a_reader_that_is_held_stays_with_its_publication(tmp_path: Path) -> None:
+    of = settings(tmp_path / "data", make_source(tmp_path / "source"))
+    materialize(of, TYPED_AT[0], halves={Half.NGRAMS})
+    reader = GhostReader(of)
+    held = reader.pinned()
+    assert held.heat_map("me", "k1").height > 0
+    materialize(of, TYPED_AT[1], halves={Half.NGRAMS})
+    assert (held.ngrams_as_of(), reader.ngrams_as_of()) == TYPED_AT[:2]
+    before, after = (max(one.heat_map("me", "k1")["last_measured"].to_list()) for one in (held, reader))
+    assert before < after
+
+
 @pytest.mark.parametrize("path", ["heatmap", "slowest", "errors", "trend?ngram_text=th", "progress"])
 def test_an_unknown_keyboard_or_user_has_no_rows(path: str, api: httpx.Client) -> None:
     for board in ("/ngrams/me/k9", "/ngrams/nobody/k1", "/ngrams/m01/k1"):
@@ -132,7 +146,7 @@ def test_an_unknown_keyboard_or_user_has_no_rows(path: str, api: httpx.Client) -
         ("heatmap?target_speed_ms=0", "greater than 0"),
         ("heatmap?target_speed_ms=nan", "finite number"),
         ("heatmap?ngram_size_filter=21", "less than or equal to 20"),
-        ("slowest?ngram_sizes=0", "allowed are"),
+        ("slowest?ngram_sizes=0", "should match pattern"),
         ("slowest?ngram_sizes=2;3", "pattern"),
         ("slowest?n=ten", "valid integer"),
         ("trend", "ngram_text: Field required"),

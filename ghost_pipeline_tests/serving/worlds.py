@@ -64,7 +64,8 @@ def materialize(
     for end in typed_at:
         _run(resources, Hour.ending_at(end), selection({Half.NGRAMS}, monthly=False))
     _run(resources, Hour.ending_at(as_of), selection(set(halves), monthly=False))
-    _run(resources, Month.newest_complete(as_of), selection({Half.GHOST}, monthly=True))
+    if Half.GHOST in halves:
+        _run(resources, Month.newest_complete(as_of), selection({Half.GHOST}, monthly=True))
     publish(resources.lake, of.database)
 
 

@@ -2,7 +2,7 @@
 
 import { ORDERS, SHOWN, target } from "./address.js";
 import { element } from "./element.js";
-import { integer, precise, wordsPerMinute } from "./figures.js";
+import { count, integer, precise, wordsPerMinute } from "./figures.js";
 
 const SETTLED_MS = 200;
 
@@ -69,12 +69,11 @@ export class Filters {
   /** Offer the sizes that the rows have, and count the categories of those that the other filters leave. */
   offer(rows, state) {
     const { size, show } = this.#form.elements;
-    const sizes = Map.groupBy(rows, (row) => row.ngram_size);
-    if (state.size !== null && !sizes.has(state.size)) sizes.set(state.size, []);
-    const options = [...sizes].sort(([one], [other]) => one - other);
+    const sizes = new Set(rows.map((row) => row.ngram_size));
+    if (state.size !== null) sizes.add(state.size);
     size.replaceChildren(
       element("option", { value: "" }, "All sizes"),
-      ...options.map(([value, of]) => element("option", { value }, `${value} ${value === 1 ? "key" : "keys"} (${integer(of.length)})`)),
+      ...[...sizes].sort((one, other) => one - other).map((value) => element("option", { value }, count(value, "key"))),
     );
     size.value = state.size ?? "";
     const left = rows.filter(passesOthers(state));

@@ -114,8 +114,9 @@ async function showHeatMap() {
   const visible = tiles.filter(passes(state));
   part("shown").textContent =
     (visible === answer.rows.length ? "" : `${integer(visible)} of `) +
-    `${count(answer.rows.length, "n-gram")}, the ${state.sort === ORDERS[0] ? "slowest" : "fastest"} first, with words per minute`;
+    `${count(answer.rows.length, "n-gram")} in WPM, ${state.sort === ORDERS[0] ? "slowest" : "fastest"} first`;
   box.hidden = visible === 0;
+  part("tiles-keys").hidden = visible === 0;
   part("nothing").hidden = visible > 0;
   const filtered = state.find !== "" || state.size !== null;
   part("nothing").firstElementChild.textContent =

@@ -1,5 +1,7 @@
 /** What the page says in place of the heat map: what is missing, what went wrong, and what to do about it. */
 
+import { current } from "./token.js";
+
 const TITLES = {
   0: "The server cannot be reached",
   401: "This server asks for a token",
@@ -7,6 +9,8 @@ const TITLES = {
   503: "Nothing has been published yet",
 };
 const NEEDS_TOKEN = new Set([401, 403]);
+const UNREACHED = "Is it running? Nothing on this page is lost.";
+const NO_TOKEN = "Paste the one that your application gives you. It is kept until this tab is closed.";
 
 export class Notice {
   #box;
@@ -29,8 +33,8 @@ export class Notice {
   /** Explain a Problem; ask for a token where that is what is missing, else offer another try. */
   explain(problem) {
     const token = NEEDS_TOKEN.has(problem.status);
-    const title = TITLES[problem.status] ?? "That did not work";
-    this.#show(title, problem.status ? sentence(problem.message) : "Is it running? Nothing on this page is lost.", { token, retry: !token });
+    const text = problem.status === 0 ? UNREACHED : token && !current() ? NO_TOKEN : sentence(problem.message);
+    this.#show(TITLES[problem.status] ?? "That did not work", text, { token, retry: !token });
   }
 
   #show(title, text, { token, retry }) {
