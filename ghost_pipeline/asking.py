@@ -31,6 +31,20 @@ class AsOf(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
+class Text(click.ParamType[str]):
+    """Text that can be written as UTF-8: a terminal may hand over bytes that cannot."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Pass it on."""
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.fail(f"{value!r} is not UTF-8", param, ctx)
+        return value
+
+
 class _Sizes(click.ParamType[list[int]]):
     name = "sizes"
 
@@ -47,13 +61,14 @@ as_of_option = click.option(
     "--as-of", type=AsOf(), help="Answer from the lake as of this hour, instead of from the newest publication."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
-user_argument = click.argument("user_id", metavar="USER")
-keyboard_argument = click.argument("keyboard_id", metavar="KEYBOARD")
-n_option = click.option("-n", "n", default=10, show_default=True, help="How many at most.")
+user_argument = click.argument("user_id", metavar="USER", type=Text())
+keyboard_argument = click.argument("keyboard_id", metavar="KEYBOARD", type=Text())
+whole = click.IntRange(-(10**9), 10**9)
+n_option = click.option("-n", "n", type=whole, default=10, show_default=True, help="How many at most.")
 sizes_option = click.option(
     "--ngram-sizes", type=_Sizes(), help="Only n-grams of these sizes, such as 2,3; an empty text is none."
 )
-keys_option = click.option("--included-keys", help="Only n-grams made of nothing but these characters.")
+keys_option = click.option("--included-keys", type=Text(), help="Only n-grams made of nothing but these characters.")
 
 
 @click.command()
@@ -64,7 +79,9 @@ keys_option = click.option("--included-keys", help="Only n-grams made of nothing
 def ghost(user_id: str, as_of: datetime | None, *, extended: bool, as_json: bool) -> None:
     """Peer comparison for a user, as the HTTP API gives it."""
     reader = _reader()
-    answer = reader.extended_ghost_data(user_id, as_of) if extended else reader.ghost_data(user_id, as_of)
+    full = reader.extended_ghost_data(user_id, as_of)
+    _say_when(as_of, full.as_of)
+    answer = full if extended else reader.ghost_data(user_id, as_of)
     # Figures are JSON either way; --json leaves out the line breaks.
     click.echo(answer.model_dump_json(indent=None if as_json else 2))
 
@@ -77,6 +94,7 @@ def ghost(user_id: str, as_of: datetime | None, *, extended: bool, as_json: bool
 def messages(user_id: str, context: str, as_of: datetime | None, *, as_json: bool) -> None:
     """What a user may be shown in a context."""
     answer = _reader().messages(user_id, context, as_of)
+    _say_when(as_of, answer.as_of)
     if as_json:
         click.echo(answer.model_dump_json())
     elif not answer.messages:
@@ -95,10 +113,11 @@ def messages(user_id: str, context: str, as_of: datetime | None, *, as_json: boo
 def percentile(user_id: str, metric: str, base: str, as_of: datetime | None, *, as_json: bool) -> None:
     """How many percent of the cohort, or of all users, are below a user."""
     answer = _reader().percentile(user_id, metric, base, as_of)
+    _say_when(as_of, answer.as_of)
     if as_json:
         click.echo(answer.model_dump_json())
     elif answer.percentile is None:
-        click.echo("None: the user is in no cohort, or too few people stand behind its figures.", err=True)
+        click.echo("None: the user is in no cohort, or its figures are withheld or too old.", err=True)
     else:
         click.echo(answer.percentile)
 
@@ -106,7 +125,11 @@ def percentile(user_id: str, metric: str, base: str, as_of: datetime | None, *, 
 @click.command()
 @user_argument
 @keyboard_argument
-@click.option("--target-speed-ms", type=float, help="ms per keystroke, in place of the keyboard's target.")
+@click.option(
+    "--target-speed-ms",
+    type=click.FloatRange(0, 10**6, min_open=True),
+    help="ms per keystroke, in place of the keyboard's target.",
+)
 @click.option("--ngram-size", "ngram_size_filter", type=int, help="Only n-grams of this size, 1 to 20.")
 @click.option("--exclude-successful", is_flag=True, help="Hide n-grams that meet the target.")
 @click.option("--sort-order", default="worst_to_best", show_default=True, help="worst_to_best or best_to_worst.")
@@ -125,7 +148,7 @@ def heatmap(user_id: str, keyboard_id: str, *, as_json: bool, **options: Any) ->
 @n_option
 @sizes_option
 @keys_option
-@click.option("--min-occurrences", default=5, show_default=True, help="Only n-grams measured so often.")
+@click.option("--min-occurrences", type=whole, default=5, show_default=True, help="Only n-grams measured so often.")
 @click.option("--focus-on-speed-target", is_flag=True, help="Only n-grams that miss the target.")
 @json_option
 def slowest(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
@@ -139,7 +162,9 @@ def slowest(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options:
 @n_option
 @sizes_option
 @keys_option
-@click.option("--lookback-distance", default=1000, show_default=True, help="Newest sessions that are looked at.")
+@click.option(
+    "--lookback-distance", type=whole, default=1000, show_default=True, help="Newest sessions that are looked at."
+)
 @json_option
 def errors(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
     """The n-grams that a user mistyped most often on a keyboard."""
@@ -149,16 +174,18 @@ def errors(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: 
 @click.command()
 @user_argument
 @keyboard_argument
-@click.argument("ngram_text", metavar="[NGRAM]", required=False)
+@click.argument("ngram_text", metavar="[NGRAM]", required=False, type=Text())
 @n_option
 @json_option
 def trend(user_id: str, keyboard_id: str, ngram_text: str | None, n: int, *, as_json: bool) -> None:
     """One n-gram from hour to hour; without one, the biggest changes between the two latest states."""
     reader = _reader()
     if ngram_text is None:
-        _show(reader.biggest_changes(user_id, keyboard_id, n), as_json=as_json)
+        rows = reader.biggest_changes(user_id, keyboard_id, n)
+        _show(rows, as_json=as_json, nothing="the history has no two states of that keyboard yet")
     else:
-        _show(reader.ngram_trend(user_id, keyboard_id, ngram_text), as_json=as_json)
+        rows = reader.ngram_trend(user_id, keyboard_id, ngram_text)
+        _show(rows, as_json=as_json, nothing="no hour of the history has that n-gram on that keyboard")
 
 
 @click.command()
@@ -189,7 +216,7 @@ def serve(host: str, port: int) -> None:
         ) from error
     with listening:
         bound = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-        click.echo(f"Web page on {bound}/, description of the API on {bound}/docs", err=True)
+        click.echo(f"Web page on {bound}/, description of the API on {bound}/openapi.json", err=True)
         server = uvicorn.Server(uvicorn.Config(build_app(settings), log_level="warning", access_log=False))
         # The server has stopped in good order before it passes the interrupt on.
         with suppress(KeyboardInterrupt):
@@ -199,18 +226,33 @@ def serve(host: str, port: int) -> None:
 COMMANDS = (ghost, messages, percentile, heatmap, slowest, errors, trend, serve)
 
 
+def _say_when(asked: datetime | None, as_of: datetime) -> None:
+    """Say that an answer is older than what was asked for: readers take the newest hour there is (G1.9)."""
+    if asked is not None and as_of != asked:
+        click.echo(
+            f"As of {as_of:%Y-%m-%dT%H:%MZ}: the newest hour of the lake at or before {asked:%Y-%m-%dT%H:%MZ}.",
+            err=True,
+        )
+
+
 def _reader() -> Any:  # noqa: ANN401 - imported only by the commands that answer
     from ghost_pipeline.serving import GhostReader
 
     return GhostReader()
 
 
-def _show(rows: "pl.DataFrame", *, as_json: bool, shown: "Callable[[pl.DataFrame], str] | None" = None) -> None:
+def _show(
+    rows: "pl.DataFrame",
+    *,
+    as_json: bool,
+    shown: "Callable[[pl.DataFrame], str] | None" = None,
+    nothing: str = "nothing is measured there, or the filters leave nothing",
+) -> None:
     from ghost_pipeline.terminal import as_json_rows, as_table
 
     if as_json:
         click.echo(as_json_rows(rows))
     elif not rows.height:
-        click.echo("No rows: nothing is measured there, or the filters leave nothing.", err=True)
+        click.echo(f"No rows: {nothing}.", err=True)
     else:
         click.echo((shown or as_table)(rows))

@@ -17,6 +17,7 @@ from ghost_pipeline.errors import SettingsError
 
 MAX_SCORE = Decimal(9)
 MAX_NGRAM_SIZE = 20
+MIN_KEY_LENGTH = 32
 SECRET = frozenset({"token_key"})
 """Settings whose values are never shown."""
 MAX_LOOKBACK_HOURS = 10 * 366 * 24
@@ -114,7 +115,7 @@ class Settings(BaseSettings):
         "has: three, and one that may be the reader's own account (G9.3, G9.6)",
     )
     release_compared_hours: int = Field(
-        default=96,
+        default=168,
         ge=1,
         le=31 * 24,
         description="Besides with the last release, a new one is compared with every release of so many hours (G9.6)",
@@ -151,7 +152,6 @@ class Settings(BaseSettings):
     )
     token_key: SecretStr | None = Field(
         default=None,
-        min_length=32,
         description="Key of the signed tokens (HS256) that callers of the HTTP API show; without it the server "
         "listens on loopback only and asks for none",
     )
@@ -221,6 +221,13 @@ class Settings(BaseSettings):
             if value < 1:
                 raise ValueError(f"{value} is not a number of days")
         return _ascending(values)
+
+    @field_validator("token_key")
+    @classmethod
+    def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value) < MIN_KEY_LENGTH:
+            raise ValueError(f"has {len(value)} characters; a key needs {MIN_KEY_LENGTH} or more")
+        return value
 
     @field_validator("partitions_start")
     @classmethod

@@ -25,7 +25,6 @@ def materialize_user_ghost_stats(resources: Resources, hour: Hour) -> Outcome:
             "events_before_their_journey": count(events_before_creation(users, progress, hour.as_of)),
             "users_with_unknown_timezone": count(unknown_timezones(users)),
         },
-        sample=stats,
     )
 
 
@@ -38,7 +37,6 @@ def materialize_cohort_ghost_data(resources: Resources, hour: Hour) -> Outcome:
     return Outcome(
         rows=snapshot.height,
         findings={"cohorts_unknown_to_the_source": count(unknown_cohorts(stats, lake.scan(COHORTS)))},
-        sample=snapshot,
     )
 
 

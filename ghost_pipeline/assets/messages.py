@@ -33,7 +33,6 @@ def materialize_ghost_messages(resources: Resources, hour: Hour) -> Outcome:
     return Outcome(
         rows=written.rows,
         metadata={"shown": markdown_table(shown.collect())},
-        sample=messages.head().collect(),
     )
 
 

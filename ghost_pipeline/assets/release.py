@@ -76,10 +76,11 @@ def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules) ->
     for old in set(lake.hours(COHORT_RELEASE_CONTRIBUTIONS)) - set(needed):
         lake.remove(COHORT_RELEASE_CONTRIBUTIONS, old)
     anew, released = release["released_as_of"] == hour.as_of, release["released"]
-    lost = release["last_release_as_of"].is_in([one.as_of for one in needed]).not_()
+    ends = {one.as_of for one in needed}
+    lost = sum(last is not None and last not in ends for last in release["last_release_as_of"])
     return Outcome(
         rows=release.height,
-        findings={"cohorts_whose_last_release_nobody_can_compare_with": int(lost.sum())},
+        findings={"cohorts_whose_last_release_nobody_can_compare_with": lost},
         metadata={
             "released_anew": int(anew.sum()),
             "last_release_stays": int(released.sum()) - int(anew.sum()),

@@ -33,6 +33,10 @@ STATUS = {
     UnknownUserError: 404,
     NothingPublishedError: 503,
 }
+INTERNAL = {
+    500: "what is published cannot be read; whoever runs the server finds the reason in its log",
+    503: "nothing has been published yet",
+}
 
 _log = logging.getLogger("ghost_pipeline.serving")
 
@@ -52,6 +56,9 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = wall_clock) ->
         description="Every answer is made from one publication and says its `as_of` in the header `Ghost-As-Of`; "
         "`Ghost-Stale: true` says that the publication is older than its schedule promises.",
         lifespan=_following(service),
+        # Its pages would fetch their scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
     )
     app.include_router(learner_routes(service))
     app.include_router(typist_routes(service))
@@ -105,7 +112,11 @@ async def _refused(_request: Request, error: Exception) -> Response:
     if status is None:
         status = 422 if isinstance(error, ValueError) else 500
     headers = {"WWW-Authenticate": "Bearer"} if status == STATUS[TokenError] else None
-    return JSONResponse({"detail": str(error)}, status, headers)
+    if status not in INTERNAL:
+        return JSONResponse({"detail": str(error)}, status, headers)
+    # Paths and remedies are for who runs the server.
+    _log.warning("%s", error)
+    return JSONResponse({"detail": INTERNAL[status]}, status, headers)
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

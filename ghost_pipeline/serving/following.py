@@ -1,5 +1,6 @@
 """Following the publications: the newest one is opened when it is there, without a restart."""
 
+import logging
 from collections.abc import Callable, Hashable
 from copy import copy
 from datetime import datetime
@@ -9,11 +10,13 @@ from typing import Self
 
 import polars as pl
 
-from ghost_pipeline.errors import NothingPublishedError
+from ghost_pipeline.errors import NothingPublishedError, PublishError
 from ghost_pipeline.serving.inputs import Inputs
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.published_database import PublishedDatabase
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
+
+_log = logging.getLogger("ghost_pipeline.serving")
 
 BOARDS = 256
 """Keyboards whose summaries are kept in memory: a page asks for the same one again with every filter."""
@@ -84,15 +87,24 @@ class Follower:
             with self._lock:
                 found = self._publication
                 if found is None or not found.database.is_current:
-                    self._publication = found = self._open()
+                    found = self._open(found)
         return found
 
-    def _open(self) -> Publication:
-        database = PublishedDatabase.open(self.settings.database)
+    def _open(self, before: Publication | None) -> Publication:
         try:
-            return Publication(database, Inputs.published(database, self.settings))
-        except NothingPublishedError:
-            return Publication(database, None)
+            database = PublishedDatabase.open(self.settings.database)
+            try:
+                inputs = Inputs.published(database, self.settings)
+            except NothingPublishedError:
+                inputs = None
+        except PublishError as error:
+            if before is None:
+                raise
+            # The answers before stay; the next question looks again.
+            _log.error("%s; the publication before it goes on answering", error)
+            return before
+        self._publication = Publication(database, inputs)
+        return self._publication
 
 
 def _summaries(database: PublishedDatabase, user_id: str, keyboard_id: str) -> pl.DataFrame:

@@ -40,6 +40,8 @@ class Inputs:
     streak_shares: pl.DataFrame
     fastest_improvers: pl.DataFrame
     limits: FigureLimits
+    benchmarks_as_of: datetime | None
+    """End of that month, which may have no row; None where no month serves."""
 
     @classmethod
     def published(cls, database: PublishedDatabase, settings: Settings) -> Self:
@@ -59,15 +61,16 @@ class Inputs:
         def users(user_id: str | None) -> pl.DataFrame:
             return database.rows(USER_GHOST_STATS, **({} if user_id is None else {"user_id": user_id}))
 
-        def of_month(contract: Contract) -> pl.DataFrame:
+        def of_month(contract: Contract) -> tuple[pl.DataFrame, datetime | None]:
             rows, newest = database.rows(contract), database.as_of(contract)
             # A month in which no cell had enough achievers has no row, and serves all the same.
             ends = {*rows["as_of"].unique(), *([newest] if newest else [])}
             month = serving_month((Month.newest_complete(end) for end in ends), as_of, limits)
-            return rows.filter(pl.col("as_of") == month.as_of) if month else rows.clear()
+            return (rows.filter(pl.col("as_of") == month.as_of), month.as_of) if month else (rows.clear(), None)
 
-        benchmarks, shares, improvers = map(of_month, MONTHLY)
-        return cls(as_of, users, database.rows(COHORT_GHOST_RELEASE), benchmarks, shares, improvers, limits)
+        (benchmarks, month_end), (shares, _), (improvers, _) = map(of_month, MONTHLY)
+        ledger = database.rows(COHORT_GHOST_RELEASE)
+        return cls(as_of, users, ledger, benchmarks, shares, improvers, limits, month_end)
 
     @classmethod
     def of_hour(cls, lake: Lake, as_of: datetime, settings: Settings) -> Self:
@@ -89,14 +92,15 @@ class Inputs:
         def users(user_id: str | None) -> pl.DataFrame:
             return (stats if user_id is None else stats.filter(pl.col("user_id") == user_id)).collect()
 
-        def of_month(contract: Contract) -> pl.DataFrame:
+        def of_month(contract: Contract) -> tuple[pl.DataFrame, datetime | None]:
             month = serving_month(lake.months(contract), hour.as_of, limits)
-            return lake.scan(contract, [month] if month else []).collect()
+            rows = lake.scan(contract, [month] if month else []).collect()
+            return rows, month.as_of if month else None
 
         releases = lake.hours_between(COHORT_GHOST_RELEASE, None, hour.as_of)
         ledger = lake.scan(COHORT_GHOST_RELEASE, releases[-1:]).collect()
-        benchmarks, shares, improvers = map(of_month, MONTHLY)
-        return cls(hour.as_of, users, ledger, benchmarks, shares, improvers, limits)
+        (benchmarks, month_end), (shares, _), (improvers, _) = map(of_month, MONTHLY)
+        return cls(hour.as_of, users, ledger, benchmarks, shares, improvers, limits, month_end)
 
     def figures(self, users: pl.DataFrame) -> pl.LazyFrame:
         """Everything that may be said to some users: the columns of `ghost_figures`, a row per user."""

@@ -108,7 +108,7 @@ def learner_routes(service: Service) -> APIRouter:
                 *(pl.col(name).cast(pl.Float64) == value for name, value in wanted.items() if value is not None),
             )
         )
-        as_of = rows["as_of"][0] if rows.height else None
+        as_of = service.reader.inputs().benchmarks_as_of
         return service.answer(as_json_rows(rows.select(*BenchmarkRow.model_fields)), as_of, GHOST_BENCHMARKS.name)
 
     return router

@@ -30,15 +30,15 @@ from ghost_pipeline.transforms.percentile_rank import rank_column
 CONTEXTS = tuple(rule.context for rule in DISPLAY_RULES)
 POPULATIONS = (INTERVAL, AT_LEAST)
 RESPONSE_TEXTS = ("success_benchmark", "cohort_comparison")
-OWN_VALUES = (
-    "tasks_completed",
-    "tasks_this_week",
-    "practice_minutes",
-    "speaking_tasks",
-    "days_practiced",
-    "current_streak",
-)
-"""Figures of their own that an app may know newer than the last hour (G7.6)."""
+OWN_VALUES = {
+    "tasks_completed": 10**9,
+    "tasks_this_week": 10**9,
+    "practice_minutes": 10**9,
+    "speaking_tasks": 10**9,
+    "days_practiced": 7,
+    "current_streak": 10**6,
+}
+"""Figures of their own that an app may know newer than the last hour (G7.6), and the most that each can be."""
 
 
 class Learners(Follower):
@@ -102,7 +102,7 @@ class Learners(Follower):
         """
         _require("context", context, CONTEXTS)
         inputs = self.inputs(as_of)
-        user = _with_own(inputs.user(user_id), own or {})
+        user = with_own(inputs.user(user_id), own or {}, inputs.as_of)
         rows = ghost_messages(inputs.figures(user), [context]).collect()
         return Messages(
             user_id=user_id,
@@ -160,16 +160,36 @@ def _response_row(inputs: Inputs, user_id: str) -> dict[str, object]:
     return response_rows(inputs, inputs.user(user_id)).collect().row(0, named=True)
 
 
-def _with_own(user: pl.DataFrame, own: Mapping[str, float]) -> pl.DataFrame:
+def with_own(user: pl.DataFrame, own: Mapping[str, float], as_of: datetime) -> pl.DataFrame:
+    """The user's row with figures that the app knows newer.
+
+    More than the pipeline knows of means practice since then, so nobody is told of a streak at risk or of silence.
+    """
+    practised = False
     for name, value in own.items():
-        _require("own figure", name, OWN_VALUES)
-        if value < 0:
-            raise UnknownArgumentError(f"{name} is {value}, allowed are numbers from 0 on")
+        _require("own figure", name, tuple(OWN_VALUES))
+        _require_number(name, value)
+        practised |= value > user[name].item()
         user = user.with_columns(pl.lit(value).cast(user.schema[name]).alias(name))
     if "practice_minutes" in own:
         minutes = pl.lit(round(own["practice_minutes"] * MS_PER_MINUTE))
         user = user.with_columns(minutes.cast(user.schema["practice_time_ms"]).alias("practice_time_ms"))
+    if practised:
+        now = pl.lit(as_of).cast(user.schema["last_activity_at"])
+        return user.with_columns(streak_status=pl.lit("active"), last_activity_at=now)
+    if own.get("current_streak") == 0:
+        return user.with_columns(streak_status=pl.lit("broken"))
     return user
+
+
+def _require_number(name: str, value: float) -> None:
+    most = OWN_VALUES[name]
+    whole = name != "practice_minutes"
+    kind = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kind) or not 0 <= value <= most:
+        raise UnknownArgumentError(
+            f"{name} is {value!r}, allowed are {'whole ' if whole else ''}numbers from 0 to {most}"
+        )
 
 
 def _require(argument: str, value: str, allowed: Collection[str]) -> None:

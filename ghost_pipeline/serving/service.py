@@ -28,6 +28,7 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
     401: {"model": Problem, "description": "No token, or one that does not hold"},
     403: {"model": Problem, "description": "The token is another user's"},
     422: {"model": Problem, "description": "A parameter is wrong; names the allowed values"},
+    500: {"model": Problem, "description": "What is published cannot be read"},
     503: {"model": Problem, "description": "Nothing has been published yet"},
 }
 UNKNOWN_USER: dict[int | str, dict[str, object]] = {

@@ -11,7 +11,7 @@ import polars as pl
 from ghost_pipeline.tables.cohort_metrics import COHORT_METRICS, CohortMetric
 from ghost_pipeline.tables.raw import GLOBAL_COHORT
 from ghost_pipeline.transforms.cohort_ghost_data import cohort_figure
-from ghost_pipeline.transforms.rounding import round_half_away
+from ghost_pipeline.transforms.rounding import decimal_units, round_half_away
 from ghost_pipeline.windows import Hour
 
 TOO_FEW_MEMBERS, DOMINATED, TOO_FEW_CHANGES = "too_few_members", "dominated", "too_few_changes"
@@ -26,7 +26,6 @@ MEDIAN = 50
 STRICT_STEP = 5
 
 _INSTANT = pl.Datetime("us", "UTC")
-_FIGURES = ("active_member_count", *(metric.name for metric in COHORT_METRICS))
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class ReleaseRules:
     min_members_percentiles: int = 20
     max_share_percent: int = 90
     min_changed: int = 4
-    compared: timedelta = timedelta(hours=96)
+    compared: timedelta = timedelta(hours=168)
     strict: bool = False
 
 
@@ -112,7 +111,14 @@ def cohort_ghost_release(
             ),
             released_as_of=pl.when("_new").then(pl.lit(as_of, dtype=_INSTANT)).when("_kept").then("released_as_of"),
             last_release_as_of=pl.when("_new").then(pl.lit(as_of, dtype=_INSTANT)).otherwise("last_release_as_of"),
-            **{name: pl.when("_new").then(name).when("_kept").then(f"{name}_before") for name in _FIGURES},
+            active_member_count=pl.when("_new").then("active_member_count").when("_kept").then(_kept_size(rules)),
+            **{
+                metric.name: pl.when("_new")
+                .then(metric.name)
+                .when(_may_stay(metric, rules))
+                .then(_kept_figure(metric, rules))
+                for metric in COHORT_METRICS
+            },
         )
         .sort("cohort_id")
     )
@@ -189,6 +195,29 @@ def _released_figure(metric: CohortMetric, rules: ReleaseRules) -> pl.Expr:
     if metric.percentile <= MEDIAN:
         return figure
     return pl.when(pl.len() >= rules.min_members_percentiles).then(figure).alias(metric.name)
+
+
+def _may_stay(metric: CohortMetric, rules: ReleaseRules) -> pl.Expr:
+    """Whether a figure of a release that stays may be shown on: what needs more members goes when they do (G9.2)."""
+    if metric.statistic == "mean" or metric.percentile <= MEDIAN:
+        return pl.col("_kept")
+    return pl.col("_kept") & (pl.col("_members") >= rules.min_members_percentiles)
+
+
+def _kept_size(rules: ReleaseRules) -> pl.Expr:
+    size = pl.col("active_member_count_before").cast(pl.Int64)
+    return (round_half_away(size, STRICT_STEP) * STRICT_STEP if rules.strict else size).cast(pl.Int32)
+
+
+def _kept_figure(metric: CohortMetric, rules: ReleaseRules) -> pl.Expr:
+    """A figure of a release that stays; rounded where it was released before the strict profile was chosen."""
+    figure = pl.col(f"{metric.name}_before")
+    if not rules.strict or metric.statistic != "mean":
+        return figure
+    units = 10**metric.scale
+    return decimal_units(round_half_away((figure * units).cast(pl.Int64), units) * units, scale=metric.scale).cast(
+        metric.dtype
+    )
 
 
 def _clock(as_of: datetime) -> tuple[pl.Expr, pl.Expr, pl.Expr]:

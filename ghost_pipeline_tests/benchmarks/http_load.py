@@ -1,8 +1,8 @@
 """A client that asks as fast as a server answers, over kept connections, and compares every answer to the byte.
 
 Standard input: JSON with host, port, connections, seconds and `requests`, a list of [path, answers], where an answer
-is [Ghost-As-Of or "", body]; without answers any body will do. Standard output: JSON with the answers per second and the
-failed ones.
+is [Ghost-As-Of or "", body]; without answers any body will do. Standard output: JSON with the answers per second and
+the failed ones.
 """
 
 import json

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.serving.worlds import AS_OF, KEY, TYPED_AT, make_source, materialize, served, settings
 
@@ -17,6 +18,12 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     of = settings(folder / "data", source)
     materialize(of, AS_OF, typed_at=TYPED_AT)
     return of
+
+
+@pytest.fixture(scope="session")
+def reader(published: Settings) -> GhostReader:
+    """A reader of it."""
+    return GhostReader(published)
 
 
 @pytest.fixture(scope="session")

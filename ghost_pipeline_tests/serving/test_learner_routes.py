@@ -9,7 +9,9 @@ import httpx
 import polars as pl
 import pytest
 
+from ghost_pipeline.errors import UnknownArgumentError
 from ghost_pipeline.serving import GhostReader
+from ghost_pipeline.serving.learners import with_own
 from ghost_pipeline.serving.responses import EXAMPLE
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
@@ -116,6 +118,45 @@ def test_the_app_may_know_the_own_figure_newer(api: httpx.Client) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("own", "status"),
+    [
+        ({"current_streak": 6}, "active"),
+        ({"tasks_completed": 9}, "active"),
+        ({"current_streak": 0}, "broken"),
+        ({"tasks_completed": 8}, "at_risk"),
+    ],
+    ids=str,
+)
+def test_more_than_the_pipeline_knows_of_means_practice_since(
+    own: dict[str, float], status: str, reader: GhostReader
+) -> None:
+    inputs = reader.inputs()
+    at_risk = inputs.user("me").with_columns(streak_status=pl.lit("at_risk"))
+    assert with_own(at_risk, own, inputs.as_of)["streak_status"].to_list() == [status]
+
+
+def test_practice_that_only_the_app_knows_of_is_no_silence(reader: GhostReader) -> None:
+    assert reader.messages("x1", "after_inactivity").messages
+    assert reader.messages("x1", "after_inactivity", own={"tasks_completed": 1}).messages == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tasks_completed", -1),
+        ("tasks_completed", 2.5),
+        ("practice_minutes", float("nan")),
+        ("practice_minutes", float("inf")),
+        ("days_practiced", 8),
+        ("height", 1),
+    ],
+)
+def test_an_own_value_that_cannot_be_is_refused(name: str, value: float, reader: GhostReader) -> None:
+    with pytest.raises(UnknownArgumentError, match=name):
+        reader.messages("me", "weekly_report", own={name: value})
+
+
 @pytest.mark.parametrize(("base", "rank"), [("cohort", 35), ("global", 11)])
 def test_a_rank_is_relative_to_its_base(base: str, rank: int, api: httpx.Client) -> None:
     answer = api.get("/users/me/percentile", params={"metric": "tasks_completed", "base": base}).json()
@@ -128,6 +169,12 @@ def test_benchmarks_can_be_narrowed_down(api: httpx.Client) -> None:
     assert (row["population"], row["avg_tasks_completed"], row["avg_practice_minutes"]) == ("interval", 15, 200)
     assert len(api.get("/benchmarks").json()) == 270
     assert len(api.get("/benchmarks", params={"population": "at_least"}).json()) == 540
+    nothing = api.get("/benchmarks", params={"target_band": 6.3})
+    assert (nothing.json(), nothing.headers["ghost-as-of"], nothing.headers["ghost-stale"]) == (
+        [],
+        "2025-03-01T00:00:00Z",
+        "false",
+    )
 
 
 def test_health_names_every_published_table_and_its_limit(api: httpx.Client) -> None:
@@ -186,8 +233,25 @@ def test_a_damaged_publication_leaves_the_answers_before(tmp_path: Path) -> None
         damaged = of.database.with_name("damaged")
         damaged.write_bytes(b"not a database")
         damaged.replace(of.database)
-        answer = client.get("/cohort/me/ghost-data")
-        assert (answer.status_code, answer.json()) == (200, EXAMPLE)
+        for path in (
+            "/cohort/me/ghost-data",
+            "/users/me/messages?context=weekly_report",
+            "/users/me/percentile?metric=streak",
+            "/benchmarks",
+            "/health",
+            "/ngrams/me/k1/heatmap",
+        ):
+            assert client.get(path).status_code == 200, path
+        assert client.get("/cohort/me/ghost-data").json() == EXAMPLE
+
+
+def test_what_cannot_be_read_from_the_start_names_no_path(tmp_path: Path) -> None:
+    of = settings(tmp_path)
+    of.database.write_bytes(b"not a database")
+    with served(of) as client:
+        answer = client.get("/users/me/percentile?metric=streak")
+    assert answer.status_code == 500
+    assert str(tmp_path) not in answer.text
 
 
 def test_a_withheld_cohort_reads_like_a_missing_one(tmp_path: Path) -> None:

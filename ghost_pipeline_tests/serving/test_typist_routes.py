@@ -21,11 +21,6 @@ from ghost_pipeline_tests.serving.worlds import AS_OF, TYPED_AT, bearer, make_so
 BOARD = "/ngrams/me/k1"
 
 
-@pytest.fixture(scope="session")
-def reader(published: Settings) -> GhostReader:
-    return GhostReader(published)
-
-
 def test_the_heat_map_is_that_of_the_summaries_in_the_lake(published: Settings, reader: GhostReader) -> None:
     summaries = Lake(published.lake).scan(NGRAM_SPEED_SUMMARIES, [Hour.ending_at(AS_OF)])
     expected = heat_map(summaries, "me", "k1").collect()

@@ -361,3 +361,23 @@ def test_without_members_and_without_a_ledger_there_are_no_rows() -> None:
     release = cohort_ghost_release(nobody, COHORT_GHOST_RELEASE.empty().lazy(), nobody, NOON, RULES).collect()
     assert release.height == 0
     assert COHORT_GHOST_RELEASE.faults(release) == []
+
+
+def test_a_release_that_stays_loses_what_needs_more_members() -> None:
+    peers = Peers()
+    assert peers.see(people(20))["c1"]["top_10_percent_tasks"] == 12
+    fewer = peers.see(people(17))["c1"]
+    assert state(fewer) == "old"
+    assert (fewer["active_member_count"], fewer["avg_tasks_completed"]) == (20, Decimal("12.00"))
+    assert (fewer["top_10_percent_tasks"], fewer["top_25_percent_tasks"]) == (None, None)
+    assert fewer["top_10_percent_days_practiced"] is None
+
+
+def test_under_the_strict_profile_what_was_released_before_it_is_rounded_too() -> None:
+    peers = Peers()
+    members = [member(0, tasks_completed=17), *people(24)[1:]]
+    assert peers.see(members)["c1"]["avg_tasks_completed"] == Decimal("12.21")
+    peers.rules = ReleaseRules(strict=True)
+    kept = peers.see(working(members, range(1)))["c1"]
+    assert state(kept) == "old"
+    assert (kept["avg_tasks_completed"], kept["active_member_count"]) == (Decimal("12.00"), 25)

@@ -114,12 +114,13 @@ def figures(
 
 
 def one(users: pl.LazyFrame, **tables: Any) -> Row:  # noqa: ANN401 - whatever `figures` takes
-    return figures(users, **tables).collect().row(0, named=True)
+    (row,) = figures(users, **tables).collect().to_dicts()
+    return row
 
 
 def test_the_benchmark_is_that_of_the_top_quarter_of_those_who_reached_the_band_and_not_the_next() -> None:
-    others: list[Row] = [{"population": "at_least"}, {"success_percentile": 10}, {"starting_skill": 5.5}, {"target_band": 8.0}]
-    wrong = [{**other, "avg_tasks_completed": 99} for other in others]
+    other: Row = {"population": "at_least", "success_percentile": 10, "starting_skill": 5.5, "target_band": 8.0}
+    wrong = [{name: value, "avg_tasks_completed": 99} for name, value in other.items()]
     found = one(stats({}), benchmark=benchmarks(*wrong, {}))
     assert (found["benchmark_tasks"], found["benchmark_minutes"]) == (15, 200)
     assert (found["benchmark_band"], found["benchmark_day"]) == (Decimal("7.5"), 12)
@@ -128,9 +129,8 @@ def test_the_benchmark_is_that_of_the_top_quarter_of_those_who_reached_the_band_
 
 def test_the_speaking_benchmark_is_the_median_of_those_who_reached_at_least_the_band() -> None:
     median = {"population": "at_least", "success_percentile": 50, "avg_speaking_tasks": 9}
-    found = one(
-        stats({}), benchmark=benchmarks({}, {**median, "success_percentile": 25, "avg_speaking_tasks": 7}, median)
-    )
+    wrong = [{**median, "success_percentile": 25}, {**median, "population": "interval"}]
+    found = one(stats({}), benchmark=benchmarks(*({**row, "avg_speaking_tasks": 7} for row in wrong), median))
     assert (found["speaking_benchmark"], found["speaking_benchmark_as_of"]) == (9, FEBRUARY.as_of)
 
 
@@ -216,6 +216,7 @@ def test_a_release_is_used_up_to_48_hours_of_age(hours: int, *, used: bool) -> N
     found = one(stats({}), release=releases(row))
     assert (found["cohort_avg_tasks_completed"] is not None) == used
     assert (found["cohort_released"], found["cohort_suppressed"]) == (used, False)
+    assert found["cohort_size"] == (24 if used else None)
 
 
 def test_a_suppressed_cohort_reads_like_a_missing_one_but_for_its_flag() -> None:

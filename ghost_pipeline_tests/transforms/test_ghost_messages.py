@@ -243,6 +243,10 @@ def test_without_the_own_value_nothing_is_offered() -> None:
     assert not offered("opening_3", minutes_per_day=None, improvers_minutes_per_day="25.0")
 
 
+def test_without_the_day_that_the_sentence_names_nothing_is_offered() -> None:
+    assert not offered("success_benchmark", benchmark_tasks=15, benchmark_day=None)
+
+
 @pytest.mark.parametrize(("streak", "expected"), [(4, True), (5, False), (6, False)])
 def test_a_streak_is_compared_with_a_threshold_above_it(streak: int, *, expected: bool) -> None:
     assert offered("streak_comparison", current_streak=streak, streak_percentage=85, streak_threshold=5) == expected
