@@ -15,7 +15,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from ghost_pipeline import __version__
 from ghost_pipeline.errors import ForbiddenError, GhostError, NothingPublishedError, UnknownUserError
 from ghost_pipeline.serving.guarding import describe_tokens
-from ghost_pipeline.serving.learner_routes import health_route, learner_routes
+from ghost_pipeline.serving.learner_routes import ghost_data_route, health_route, learner_routes
 from ghost_pipeline.serving.page import PageFiles
 from ghost_pipeline.serving.reader import GhostReader
 from ghost_pipeline.serving.resident import ResidentGhostData
@@ -60,6 +60,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = wall_clock) ->
         docs_url=None,
         redoc_url=None,
     )
+    app.include_router(ghost_data_route(service))
     app.include_router(learner_routes(service))
     app.include_router(typist_routes(service))
     app.include_router(health_route(service))

@@ -28,6 +28,10 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class CheckedRoute(APIRoute):
     """Refuses a parameter that the route does not have: a misspelt filter that filters nothing misleads."""
 
+    def plain_handler(self) -> Handler | None:
+        """What answers a request without parameters, where a route has a shorter way for those."""
+        return None
+
     def get_route_handler(self) -> Handler:
         """The handler, behind the check.
 
@@ -36,22 +40,31 @@ class CheckedRoute(APIRoute):
 
         """
         handle = super().get_route_handler()
+        plain = self.plain_handler() or handle
 
         async def checked(request: Request) -> Response:
-            if request.query_params:
-                _require_known(request, self.path)
+            if not request.scope["query_string"]:
+                return await plain(request)
+            _require_known(request, self.path)
             return await handle(request)
 
         return checked
 
 
-def guarded_route(token_key: SecretStr | None) -> type[CheckedRoute]:
+def guarded_route(token_key: SecretStr | None, plain_answer: Handler | None = None) -> type[CheckedRoute]:
     """The class of routes that answer for the caller alone (G8); without a key nobody is asked who they are."""
+
+    class OpenRoute(CheckedRoute):
+        """Asks nobody who they are."""
+
+        def plain_handler(self) -> Handler | None:
+            return plain_answer
+
     if token_key is None:
-        return CheckedRoute
+        return OpenRoute
     key = token_key.get_secret_value()
 
-    class GuardedRoute(CheckedRoute):
+    class GuardedRoute(OpenRoute):
         """Asks for a token and, where the path names a user, for that user's own.
 
         Raises:

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import polars as pl
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
@@ -11,6 +11,7 @@ from ghost_pipeline.errors import NothingPublishedError
 from ghost_pipeline.serving.freshness import health
 from ghost_pipeline.serving.guarding import CheckedRoute, UserId, guarded_route
 from ghost_pipeline.serving.learners import CONTEXTS, POPULATIONS
+from ghost_pipeline.serving.resident import ResidentGhostData
 from ghost_pipeline.serving.responses import (
     BenchmarkRow,
     ExtendedGhostData,
@@ -47,24 +48,6 @@ class OwnValues(BaseModel):
 def learner_routes(service: Service) -> APIRouter:
     """The routes, over one service."""
     router = APIRouter(route_class=guarded_route(service.reader.settings.token_key))
-
-    @router.get(
-        "/cohort/{user_id}/ghost-data",
-        response_model=GhostData | ExtendedGhostData,
-        responses=UNKNOWN_USER,
-        tags=["learners"],
-    )
-    async def ghost_data(
-        user_id: UserId,
-        *,
-        extended: Annotated[bool, Query(description="Also as_of of every figure, and suppressed")] = False,
-    ) -> Response:
-        """Peer comparison for one user: own figures, success benchmark, cohort, top performers (G8)."""
-        resident = service.resident
-        if resident is None:
-            raise NothingPublishedError("no hour with learners has been published yet")
-        answer = resident.extended_ghost_data(user_id) if extended else resident.ghost_data(user_id)
-        return service.answer(answer.model_dump_json(), resident.inputs.as_of, USER_GHOST_STATS.name)
 
     @router.get("/users/{user_id}/messages", response_model=Messages, responses=UNKNOWN_USER, tags=["learners"])
     def messages(
@@ -112,6 +95,44 @@ def learner_routes(service: Service) -> APIRouter:
         return service.answer(as_json_rows(rows.select(*BenchmarkRow.model_fields)), as_of, GHOST_BENCHMARKS.name)
 
     return router
+
+
+def ghost_data_route(service: Service) -> APIRouter:
+    """The route that is asked most; without parameters it is answered before FastAPI reads any, in half the time."""
+
+    async def plain(request: Request) -> Response:
+        resident = _resident(service)
+        content = resident.ghost_data(request.path_params["user_id"])
+        return service.answer(content, resident.inputs.as_of, USER_GHOST_STATS.name)
+
+    router = APIRouter(route_class=guarded_route(service.reader.settings.token_key, plain))
+
+    @router.get(
+        "/cohort/{user_id}/ghost-data",
+        response_model=GhostData | ExtendedGhostData,
+        responses=UNKNOWN_USER,
+        tags=["learners"],
+    )
+    async def ghost_data(
+        user_id: UserId,
+        *,
+        extended: Annotated[bool, Query(description="Also as_of of every figure, and suppressed")] = False,
+    ) -> Response:
+        """Peer comparison for one user: own figures, success benchmark, cohort, top performers (G8)."""
+        resident = _resident(service)
+        if extended:
+            content = resident.extended_ghost_data(user_id).model_dump_json().encode()
+        else:
+            content = resident.ghost_data(user_id)
+        return service.answer(content, resident.inputs.as_of, USER_GHOST_STATS.name)
+
+    return router
+
+
+def _resident(service: Service) -> ResidentGhostData:
+    if service.resident is None:
+        raise NothingPublishedError("no hour with learners has been published yet")
+    return service.resident
 
 
 def health_route(service: Service) -> APIRouter:

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Self
 
 import polars as pl
+from pydantic_core import to_json
 
 from ghost_pipeline.serving.following import Publication
 from ghost_pipeline.serving.inputs import Inputs
 from ghost_pipeline.serving.learners import response_rows
-from ghost_pipeline.serving.responses import ExtendedGhostData, GhostData, extended_ghost_data, ghost_data
+from ghost_pipeline.serving.responses import ExtendedGhostData, extended_ghost_data, ghost_data_fields
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,14 @@ class ResidentGhostData:
         numbers = {user_id: number for number, user_id in enumerate(rows["user_id"].to_list())}
         return cls(publication, inputs, rows.rechunk(), numbers)
 
-    def ghost_data(self, user_id: str) -> GhostData:
-        """Peer comparison for a user (G8).
+    def ghost_data(self, user_id: str) -> bytes:
+        """Peer comparison for a user (G8), as the JSON of `GhostData`.
 
         Raises:
             UnknownUserError: nobody by that id is known.
 
         """
-        return ghost_data(self._row(user_id))
+        return to_json(ghost_data_fields(self._row(user_id)))
 
     def extended_ghost_data(self, user_id: str) -> ExtendedGhostData:
         """The same with the age of every figure.

@@ -195,18 +195,18 @@ class Health(_Response):
 
 def ghost_data(row: dict[str, Any]) -> GhostData:
     """The response for a row with `RESPONSE_COLUMNS`."""
-    return GhostData.model_construct(**_parts(row))
+    return GhostData.model_validate(ghost_data_fields(row))
 
 
 def extended_ghost_data(row: dict[str, Any], as_of: datetime) -> ExtendedGhostData:
     """The extended response for a row with `RESPONSE_COLUMNS`."""
-    return ExtendedGhostData.model_construct(
-        **_parts(row),
-        as_of=as_of,
-        released_as_of=row["cohort_as_of"],
-        benchmark_as_of=row["benchmark_as_of"],
-        suppressed=row["cohort_suppressed"],
-    )
+    more = {
+        "as_of": as_of,
+        "released_as_of": row["cohort_as_of"],
+        "benchmark_as_of": row["benchmark_as_of"],
+        "suppressed": row["cohort_suppressed"],
+    }
+    return ExtendedGhostData.model_validate({**ghost_data_fields(row), **more})
 
 
 def number(value: float | Decimal) -> Number:
@@ -219,32 +219,32 @@ def _number_or_none(value: float | Decimal | None) -> Number | None:
     return None if value is None else number(value)
 
 
-def _parts(row: dict[str, Any]) -> dict[str, Any]:
-    # Checked when the frames were made; validating again costs more than everything else of an answer.
+def ghost_data_fields(row: dict[str, Any]) -> dict[str, dict[str, object]]:
+    """What a `GhostData` is made of, for a row with `RESPONSE_COLUMNS`: JSON like that of the model in half the time."""
     return {
-        "user_stats": UserStats.model_construct(
-            tasks_completed=row["tasks_completed"],
-            tasks_this_week=row["tasks_this_week"],
-            practice_minutes=number(row["practice_minutes"]),
-            current_streak=row["current_streak"],
-            day_in_journey=row["day_in_journey"],
-        ),
-        "success_benchmark": SuccessBenchmark.model_construct(
-            target_band=float(row["benchmark_band"]),
-            day_number=row["day_in_journey"],
-            benchmark_tasks=row["benchmark_tasks"],
-            benchmark_practice_minutes=row["benchmark_minutes"],
-            message=row["success_benchmark_text"],
-        ),
-        "cohort_comparison": CohortComparison.model_construct(
-            cohort_size=row["cohort_size"] or 0,
-            avg_tasks_completed=_number_or_none(row["cohort_avg_tasks_completed"]),
-            avg_tasks_this_week=_number_or_none(row["cohort_avg_tasks_this_week"]),
-            user_percentile=row["tasks_completed_percentile_cohort"] if row["cohort_released"] else None,
-            message=row["cohort_comparison_text"],
-        ),
-        "top_performers": TopPerformers.model_construct(
-            top_10_percent_tasks=row["cohort_top_10_percent_tasks"],
-            top_25_percent_tasks=row["cohort_top_25_percent_tasks"],
-        ),
+        "user_stats": {
+            "tasks_completed": row["tasks_completed"],
+            "tasks_this_week": row["tasks_this_week"],
+            "practice_minutes": number(row["practice_minutes"]),
+            "current_streak": row["current_streak"],
+            "day_in_journey": row["day_in_journey"],
+        },
+        "success_benchmark": {
+            "target_band": float(row["benchmark_band"]),
+            "day_number": row["day_in_journey"],
+            "benchmark_tasks": row["benchmark_tasks"],
+            "benchmark_practice_minutes": row["benchmark_minutes"],
+            "message": row["success_benchmark_text"],
+        },
+        "cohort_comparison": {
+            "cohort_size": row["cohort_size"] or 0,
+            "avg_tasks_completed": _number_or_none(row["cohort_avg_tasks_completed"]),
+            "avg_tasks_this_week": _number_or_none(row["cohort_avg_tasks_this_week"]),
+            "user_percentile": row["tasks_completed_percentile_cohort"] if row["cohort_released"] else None,
+            "message": row["cohort_comparison_text"],
+        },
+        "top_performers": {
+            "top_10_percent_tasks": row["cohort_top_10_percent_tasks"],
+            "top_25_percent_tasks": row["cohort_top_25_percent_tasks"],
+        },
     }

@@ -39,6 +39,15 @@ def test_the_extended_response_says_how_old_each_figure_is(api: httpx.Client) ->
     }
 
 
+@pytest.mark.parametrize("user_id", ["me", "m01", "x1", "a01", "d1"])
+def test_the_server_sends_what_the_reader_says(user_id: str, api: httpx.Client, reader: GhostReader) -> None:
+    said = reader.ghost_data(user_id).model_dump_json()
+    assert api.get(f"/cohort/{user_id}/ghost-data").text == said
+    assert api.get(f"/cohort/{user_id}/ghost-data?extended=false").text == said
+    extended = reader.extended_ghost_data(user_id).model_dump_json()
+    assert api.get(f"/cohort/{user_id}/ghost-data?extended=true").text == extended
+
+
 def test_a_user_without_a_cohort_gets_the_same_object_with_nulls(api: httpx.Client) -> None:
     answer = api.get("/cohort/a01/ghost-data").json()
     assert answer["cohort_comparison"] == {
