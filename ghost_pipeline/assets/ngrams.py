@@ -1,6 +1,8 @@
 """Assets of the n-gram half: measurements and mistakes of every session, and the summaries."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import polars as pl
 
@@ -10,12 +12,12 @@ from ghost_pipeline.assets.ingestion import (
     read_session_rows,
     read_to,
     require_no_rows,
-    write_events,
     write_rejects,
 )
 from ghost_pipeline.assets.raw import ingested_outcome
-from ghost_pipeline.assets.step import Outcome, Resources, Step, count
+from ghost_pipeline.assets.step import PREVIEW_ROWS, Outcome, Resources, Step, count
 from ghost_pipeline.storage.ngram_cache import NgramCache
+from ghost_pipeline.storage.seen_hours import SeenHours
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
 from ghost_pipeline.tables.raw import (
@@ -26,11 +28,11 @@ from ghost_pipeline.tables.raw import (
     SESSION_NGRAM_SPEED,
     SOURCE_TABLES,
 )
-from ghost_pipeline.transforms.ngram_extraction import error_ngrams, speed_ngrams
+from ghost_pipeline.transforms.ngram_extraction import error_ngrams, speed_ngrams, whole_sessions
 from ghost_pipeline.transforms.ngram_speed_refresh import PAIR, PAIR_INPUT_SCHEMA, measured, pair_inputs, with_carried
 from ghost_pipeline.transforms.ngram_speed_summaries import SummaryLimits, ngram_speed_summaries
 from ghost_pipeline.transforms.session_ngram_summary import session_ngram_summary
-from ghost_pipeline.transforms.session_ngrams import sessions_without, with_extracted
+from ghost_pipeline.transforms.session_ngrams import START, as_rows, by_session, sessions_without
 from ghost_pipeline.transforms.unknown_keyboards import unknown_keyboards
 from ghost_pipeline.transforms.versions import keyboards_at
 from ghost_pipeline.windows import Hour
@@ -58,13 +60,25 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
         kept = lake.scan(contract, lake.hours_between(contract, start, last.as_of))
         require_no_rows(source, table, kept.filter(pl.col("key_index").is_null()))
         own = [direct.sessions, read_session_rows(source, lake, other, contract, start, last).sessions]
-        window = lake.hours_between(SESSION_KEYSTROKES, start, last.as_of)
-        extracted = extract(sessions_without(lake.scan(SESSION_KEYSTROKES, window), own), settings.max_ngram_size)
-        starts = lake.scan(PRACTICE_SESSIONS).select("session_id", _start="start_time")
-        rows = with_extracted(direct.good.lazy(), extracted, starts, contract).collect()
-        changed = write_events(lake, contract, last, start, rows, resources.lookback)
+        delivered = as_rows(direct.good, contract).sort(pl.all(), nulls_last=True)
+        # The rows of a session lie in its hour.
+        window = {*lake.hours_between(PRACTICE_SESSIONS, start, last.as_of)}
+        window |= {*lake.hours_between(contract, start, last.as_of)}
+        rows, changed = 0, 0
+        for part in lake.in_parts(SESSION_KEYSTROKES, window):
+            keys = sessions_without(lake.scan(SESSION_KEYSTROKES, part), own).collect()
+            extracted = (extract(some.lazy(), settings.max_ngram_size).collect() for some in whole_sessions(keys))
+            found = chain([delivered], (as_rows(some, contract) for some in extracted))
+            sessions = lake.scan(PRACTICE_SESSIONS, part).select("session_id", "start_time").collect().lazy()
+            if lake.is_large(SESSION_KEYSTROKES, part[0]):
+                one = lake.write_parts(contract, part[0], (by_session([some], sessions).drop(START) for some in found))
+                rows, changed = rows + one.rows, changed + one.changed
+            else:
+                placed = by_session(found, sessions)
+                rows += placed.height
+                changed += lake.write_hours(contract, part, placed.drop(START), placed[START].dt.truncate("1h"))
         write_rejects(lake, table, start, last, direct.rejected)
-        return ingested_outcome(lake, contract, hour, Ingested(rows.height, direct.rejected.height, changed=changed))
+        return ingested_outcome(lake, contract, hour, Ingested(rows, direct.rejected.height, changed=changed))
 
     return Step(contract, (PRACTICE_SESSIONS, SESSION_KEYSTROKES), materialize)
 
@@ -78,10 +92,13 @@ def materialize_ngram_speed_summaries(resources: Resources, hour: Hour) -> Outco
         max_sessions=settings.max_sessions,
         default_target_ms=settings.default_target_ms,
     )
-    keyboards = keyboards_at(lake.scan(KEYBOARDS), hour.as_of).collect().lazy()
-    sessions = cache.sessions(hour)
-    inputs = pair_inputs(sessions.lazy(), keyboards, limits).collect()
-    before = cache.state(hour)
+    # Half of an hour's cost is to look at files and to read what is carried over, and neither waits for the other.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        state = beside.submit(cache.state, hour)
+        keyboards = keyboards_at(lake.scan(KEYBOARDS), hour.as_of).collect().lazy()
+        sessions = cache.sessions(hour)
+        inputs = pair_inputs(sessions.lazy(), keyboards, limits).collect()
+        before = state.result()
     same = inputs.join(before.inputs, on=PAIR_INPUT_SCHEMA.names(), how="semi")
     if (inputs.height - same.height) * FEW <= inputs.height:
         touched = sessions.join(same, on=PAIR, how="anti")
@@ -112,13 +129,22 @@ def materialize_ngram_speed_summary_history(resources: Resources, hour: Hour) ->
 
 
 def materialize_session_ngram_summary(resources: Resources, hour: Hour) -> Outcome:
-    """What each session says about its n-grams, in the hour in which it started (N3.6)."""
+    """What sessions say about their n-grams (N3.6), for the hours in which something changed."""
     lake = resources.lake
     inputs = (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS)
-    window = lake.hours_between(PRACTICE_SESSIONS, None, hour.as_of)
-    rows = session_ngram_summary(*(lake.scan(table, window) for table in inputs)).collect()
-    changed = lake.write_hours(SESSION_NGRAM_SUMMARY, window, rows, rows["start_time"].dt.truncate("1h"))
-    return Outcome(rows=rows.height, metadata={"partitions_changed": changed}, sample=rows)
+    seen = SeenHours(lake, SESSION_NGRAM_SUMMARY, inputs, hour)
+    rows, changed = 0, 0
+    for part in lake.in_parts(SESSION_NGRAM_SPEED, seen.changed):
+        found = session_ngram_summary(*(lake.scan(table, part) for table in inputs)).collect()
+        rows += found.height
+        changed += lake.write_hours(SESSION_NGRAM_SUMMARY, part, found, found["start_time"].dt.truncate("1h"))
+    seen.keep()
+    written = lake.scan(SESSION_NGRAM_SUMMARY, [hour])
+    return Outcome(
+        rows=count(written),
+        metadata={"rows_computed": rows, "partitions_changed": changed},
+        sample=written.head(PREVIEW_ROWS).collect(),
+    )
 
 
 NGRAM_STEPS = (

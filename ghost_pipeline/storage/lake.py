@@ -25,10 +25,16 @@ from ghost_pipeline.tables.contract import Contract, Partitioning
 from ghost_pipeline.windows import HOUR, Hour, Month, without_silence
 
 SHARD_FILE = "shard-0.parquet"
-ZSTD_LEVEL = 3
+ZSTD_LEVEL = 2
+"""As small as level 3, in three quarters of the time (200,000 summaries: 76 ms instead of 103)."""
+ROW_GROUP_ROWS = 100_000
+"""Row groups are written and read side by side: in two of them, 200,000 summaries take half the time."""
 _HOUR = "_hour"
 NO_HOUR = "unknown"
 """Stands for the hour of a rejected row that does not tell it."""
+
+PART_BYTES = 1 << 20
+"""The files of a part of `Lake.in_parts`: some 100,000 measurements or keystrokes."""
 
 MARK_SCHEMA = pl.Schema({"hour": pl.Datetime("us", "UTC"), "mark": pl.UInt64()})
 """The columns of `Lake.marks`."""
@@ -207,6 +213,27 @@ class Lake:
         """The hours of [start, end) that have been written; from the first one where there is no start."""
         return [hour for hour in self.hours(contract) if hour.as_of <= end and (start is None or hour.start >= start)]
 
+    def in_parts(self, contract: Contract, hours: Iterable[Hour]) -> Iterator[list[Hour]]:
+        """Cut hours, in their order, into parts that are small in memory: by the size of their files of one table.
+
+        A large hour is a part by itself.
+        """
+        part: list[Hour] = []
+        room = PART_BYTES
+        for hour in sorted(hours):
+            size = self._size(contract, hour)
+            if part and size > room:
+                yield part
+                part, room = [], PART_BYTES
+            part.append(hour)
+            room -= size
+        if part:
+            yield part
+
+    def is_large(self, contract: Contract, hour: Hour) -> bool:
+        """Whether the file of an hour is larger than a part may be."""
+        return self._size(contract, hour) > PART_BYTES
+
     def rows(self, contract: Contract, partition: Partition) -> int:
         """The number of rows of a partition, 0 where it was never written."""
         return int(self.scan(contract, [partition]).select(pl.len()).collect().item())
@@ -273,7 +300,7 @@ class Lake:
                 # Hour by hour only now: of most tables, the number of their hours says that none is missing.
                 _require_gapless(contract, [Hour.containing(one) for one in written["hour"].sort()], as_of)
             marks = marks.join(written.lazy(), on="hour", how="full", coalesce=True).select(
-                "hour", mark=pl.struct(pl.exclude("hour")).hash()
+                "hour", mark=pl.struct(pl.all()).hash()
             )
         return marks.sort("hour").collect()
 
@@ -326,6 +353,10 @@ class Lake:
         replacements.add(target).write_bytes(content)
         return Written(rows, changed=True)
 
+    def _size(self, contract: Contract, hour: Hour) -> int:
+        path = self.path(contract, hour)
+        return path.stat().st_size if path.exists() else 0
+
     def _stats(self, contract: Contract) -> pl.DataFrame:
         """The files of an hourly table: `hour`, and what tells one file from another."""
         rows = [
@@ -362,11 +393,6 @@ def _folder(partitioning: Partitioning, partition: Partition) -> Path:
 
 def _shards(folder: str | Path, levels: int) -> Iterator[tuple[tuple[str, ...], os.stat_result]]:
     """The partitions below a folder that have a file: their values and what the file system knows about the file."""
-    if not levels:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            # Path objects would take as long as the files.
-            yield (), os.stat(f"{folder}/{SHARD_FILE}")  # noqa: PTH116
-        return
     try:
         entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -374,9 +400,13 @@ def _shards(folder: str | Path, levels: int) -> Iterator[tuple[tuple[str, ...], 
     with entries:
         for entry in entries:
             _, equals, value = entry.name.partition("=")
-            if equals:
+            if equals and levels > 1:
                 for values, stat in _shards(entry.path, levels - 1):
                     yield (value, *values), stat
+            elif equals:
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    # Path objects would take as long as the files.
+                    yield (value,), os.stat(f"{entry.path}/{SHARD_FILE}")  # noqa: PTH116
 
 
 def _hour(day: str, hour: str) -> Hour:
@@ -389,7 +419,9 @@ def _holds(folder: Path) -> bool:
 
 def _parquet(frame: pl.DataFrame) -> bytes:
     buffer = BytesIO()
-    frame.rechunk().write_parquet(buffer, compression="zstd", compression_level=ZSTD_LEVEL, statistics=True)
+    frame.rechunk().write_parquet(
+        buffer, compression="zstd", compression_level=ZSTD_LEVEL, row_group_size=ROW_GROUP_ROWS, statistics=True
+    )
     return buffer.getvalue()
 
 

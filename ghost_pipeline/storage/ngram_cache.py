@@ -56,11 +56,16 @@ class NgramCache:
 
         """
         marks = self._lake.marks((PRACTICE_SESSIONS, SESSION_NGRAM_SPEED), hour.as_of)
-        months = marks.with_columns(month=pl.col("hour").dt.strftime("%Y-%m")).partition_by(
-            "month", as_dict=True, include_key=False
-        )
-        parts = [self._sessions_of(str(month), part, hour) for (month,), part in months.items()]
-        return pl.concat([DIGESTED_SESSION_SCHEMA.to_frame(), *parts])
+        frames = [self._cache.read(name, _SESSION_SCHEMA) for name in _months(marks)]
+        kept = pl.concat([_SESSION_SCHEMA.to_frame(), *frames])
+        known = kept.join(marks, on="mark", how="semi")
+        changed = marks.join(known, on="hour", how="anti")
+        if changed.height:
+            known = pl.concat([known, self._digested(changed)])
+            whole = pl.concat([known, kept.filter(pl.col("hour") >= hour.as_of)])
+            # A file for each month, so that an hour does not write again what the months before it did.
+            self._cache.write({name: whole.filter(month) for name, month in _months(changed).items()})
+        return known.filter(pl.col("session_id").is_not_null()).select(DIGESTED_SESSION_SCHEMA.names())
 
     def state(self, hour: Hour) -> KeptState:
         """The summaries of the hour, else of the one before, else of the newest; without any, none.
@@ -71,7 +76,7 @@ class NgramCache:
             if one is None:
                 continue
             inputs = self._cache.read(_inputs_of(one), _INPUT_SCHEMA)
-            if inputs.height and inputs["state"].eq(self._fingerprint(one)).all():
+            if inputs.height and (inputs["state"] == self._fingerprint(one)).all():
                 summaries = self._lake.scan(NGRAM_SPEED_SUMMARIES, [one]).collect()
                 return KeptState(summaries, inputs.select(PAIR_INPUT_SCHEMA.names()))
         return KeptState(NGRAM_SPEED_SUMMARIES.empty(), PAIR_INPUT_SCHEMA.to_frame())
@@ -108,25 +113,22 @@ class NgramCache:
         for pair in pairs.select(PAIR).iter_rows():
             self._cache.remove(_measurements_of(*pair))
 
-    def _sessions_of(self, month: str, marks: pl.DataFrame, hour: Hour) -> pl.DataFrame:
-        """The sessions of a month. A file for each, so that an hour does not write again what months before it did."""
-        kept = self._cache.read(f"sessions/{month}", _SESSION_SCHEMA)
-        earlier = kept.filter(pl.col("hour") < hour.as_of)
-        known = earlier.join(marks, on=["hour", "mark"], how="semi")
-        changed = marks.join(known, on="hour", how="anti")
-        if changed.height or known.height < earlier.height:
-            hours = [Hour.containing(start) for start in changed["hour"]]
-            sessions, speed = (self._lake.scan(table, hours) for table in (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED))
-            found = digested_sessions(sessions, speed).with_columns(hour=pl.col("start_time").dt.truncate("1h"))
-            # An hour without sessions has a row, too: it has been read.
-            fresh = changed.join(found.collect(), on="hour", how="left").select(_SESSION_SCHEMA.names())
-            known = pl.concat([known, fresh])
-            self._cache.write({f"sessions/{month}": pl.concat([known, kept.filter(pl.col("hour") >= hour.as_of)])})
-        return known.filter(pl.col("session_id").is_not_null()).select(DIGESTED_SESSION_SCHEMA.names())
+    def _digested(self, marks: pl.DataFrame) -> pl.DataFrame:
+        """Read the sessions of some hours. An hour without any has a row, too: it has been read."""
+        hours = [Hour.containing(start) for start in marks["hour"]]
+        sessions, speed = (self._lake.scan(table, hours) for table in (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED))
+        found = digested_sessions(sessions, speed).with_columns(hour=pl.col("start_time").dt.truncate("1h"))
+        return marks.join(found.collect(), on="hour", how="left").select(_SESSION_SCHEMA.names())
 
-    def _fingerprint(self, hour: Hour) -> str | None:
+    def _fingerprint(self, hour: Hour) -> str:
         path = self._lake.path(NGRAM_SPEED_SUMMARIES, hour)
-        return self._lake.fingerprint([path]) if path.exists() else None
+        return self._lake.fingerprint([path] if path.exists() else [])
+
+
+def _months(marks: pl.DataFrame) -> dict[str, pl.Expr]:
+    """The frames of sessions that hours belong to, by name, each with what tells its rows."""
+    month = pl.col("hour").dt.truncate("1mo")
+    return {f"sessions/{one:%Y-%m}": month == one for one in marks.select(month.unique()).to_series()}
 
 
 def _inputs_of(hour: Hour) -> str:

@@ -1,6 +1,7 @@
 """Column types that several tables share, so that an instant or an id is the same everywhere."""
 
 import dataframely as dy
+import polars as pl
 
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
@@ -8,6 +9,17 @@ from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 def identifier(description: str, *, primary_key: bool = False, nullable: bool = False) -> dy.String:
     """A text id; UUIDs are their text. Never empty."""
     return dy.String(primary_key=primary_key, nullable=nullable, min_length=1, description=description)
+
+
+class Characters(dy.String):
+    """Text whose length counts characters; that of dataframely counts bytes, and few scripts have one a character."""
+
+    def validation_rules(self, expr: pl.Expr) -> dict[str, pl.Expr]:
+        """The rules of a text, with the length in characters."""
+        rules: dict[str, pl.Expr] = super().validation_rules(expr)
+        if self.max_length is not None:
+            rules["max_length"] = expr.str.len_chars() <= self.max_length
+        return rules
 
 
 def instant(description: str, *, primary_key: bool = False, nullable: bool = False) -> dy.Datetime:

@@ -59,8 +59,8 @@ class Contract:
     sorted_by: tuple[str, ...] = ()
     """Order of the published rows where it is not that of the key: DuckDB skips what lies elsewhere."""
     grows: bool = False
-    """Whether every hour adds rows for good. Such a table is published without the index of a key, which has to fit into
-    memory (20 M rows did not), and in the order of the lake unless another one is named (to sort them took 19 s
+    """Whether every hour adds rows for good. Such a table is published without the index of a key, which has to fit
+    into memory (20 M rows did not), and in the order of the lake unless another one is named (to sort them took 19 s
     instead of 6)."""
 
     @property

@@ -95,10 +95,12 @@ def _accepted(column: SourceColumn) -> str:
         rules.append(f"{column.low:g} to {column.high:g}")
     elif column.low is not None:
         rules.append(f"{column.low:g} or more")
+    elif column.high is not None:
+        rules.append(f"at most {column.high:g}")
     if column.above is not None:
         rules.append(f"above {column.above:g}")
     if column.references:
         rules.append(f"an id in `{column.references}`")
     if column.kind is Kind.NGRAM:
-        rules.append("1 to 50 characters")
+        rules.append("1 to 50 characters, none of them a space, a tab, a line break or NUL")
     return "; ".join(rules)

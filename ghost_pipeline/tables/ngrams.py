@@ -2,7 +2,7 @@
 
 import dataframely as dy
 
-from ghost_pipeline.tables.columns import as_of_column, identifier, instant, row_id, small
+from ghost_pipeline.tables.columns import Characters, as_of_column, identifier, instant, row_id, small
 from ghost_pipeline.tables.contract import Contract, Layer, Partitioning
 from ghost_pipeline.tables.raw import MAX_NGRAM_LENGTH, MAX_NGRAM_SIZE
 
@@ -13,7 +13,7 @@ class NgramSpeedSummaries(dy.Schema):
     summary_id = row_id("user_id, keyboard_id, ngram_text, ngram_size")
     user_id = identifier("The typist", primary_key=True)
     keyboard_id = identifier("The keyboard", primary_key=True)
-    ngram_text = dy.String(
+    ngram_text = Characters(
         primary_key=True, min_length=1, max_length=MAX_NGRAM_LENGTH, description="The n-gram, NFC (N5.1)"
     )
     ngram_size = dy.Int32(primary_key=True, min=1, max=MAX_NGRAM_SIZE, description="Number of keys")
@@ -41,7 +41,7 @@ class SessionNgramSummary(dy.Schema):
     session_id = identifier("The practice session", primary_key=True)
     user_id = identifier("The typist")
     keyboard_id = identifier("The keyboard")
-    ngram_text = dy.String(
+    ngram_text = Characters(
         primary_key=True, min_length=1, max_length=MAX_NGRAM_LENGTH, description="The n-gram, NFC (N5.1)"
     )
     ngram_size = dy.Int32(primary_key=True, min=1, max=MAX_NGRAM_SIZE, description="Number of keys")

@@ -9,7 +9,7 @@ from enum import Enum
 
 import dataframely as dy
 
-from ghost_pipeline.tables.columns import identifier, instant
+from ghost_pipeline.tables.columns import Characters, identifier, instant
 from ghost_pipeline.tables.contract import Contract, Layer, Partitioning
 
 GLOBAL_COHORT = "global"
@@ -28,6 +28,8 @@ MAX_SCORE = 9.0
 MS_PER_MINUTE = 60_000
 MAX_NGRAM_SIZE = 20
 MAX_NGRAM_LENGTH = 50
+MAX_MS = 1e15
+"""Thirty thousand years: what is longer was never measured, and would make sums without end."""
 MIN_TARGET_MS, MAX_TARGET_MS = 50.0, 5000.0
 
 
@@ -126,7 +128,7 @@ def _stored(column: SourceColumn, *, primary_key: bool) -> dy.Column:  # noqa: P
         case Kind.TEXT | Kind.CHARACTER:
             return dy.String(nullable=null, description=text)
         case Kind.NGRAM:
-            return dy.String(min_length=1, max_length=MAX_NGRAM_LENGTH, nullable=null, description=text)
+            return Characters(min_length=1, max_length=MAX_NGRAM_LENGTH, nullable=null, description=text)
         case Kind.INSTANT:
             return instant(text, nullable=null)
         case Kind.NUMBER:
@@ -285,7 +287,9 @@ SOURCE_SESSION_NGRAM_SPEED = SourceTable(
         _SESSION_ID,
         *_NGRAM,
         SourceColumn("ngram_time_ms", Kind.NUMBER, "Time of the whole n-gram in ms", optional=True),
-        SourceColumn("ms_per_keystroke", Kind.NUMBER, "Time per key in ms, the measured value (N1.1)", above=0),
+        SourceColumn(
+            "ms_per_keystroke", Kind.NUMBER, "Time per key in ms, the measured value (N1.1)", above=0, high=MAX_MS
+        ),
     ),
     extra={
         "key_index": dy.Int32(nullable=True, min=0, description="Its last key; null for the application's own rows"),

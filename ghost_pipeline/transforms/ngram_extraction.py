@@ -15,6 +15,8 @@ from ghost_pipeline.transforms.keystroke_replay import KEYSTROKE_SCHEMA, in_orde
 SEPARATORS = (" ", "\t", "\n", "\r", "\0")
 """What no n-gram holds (N5.1)."""
 
+SEPARATOR_PATTERN = f"[{''.join(SEPARATORS)}]"
+
 SIZES = range(1, 21)
 """The sizes that an n-gram may have."""
 
@@ -130,6 +132,24 @@ def iterate_ngrams(
         NgramArgumentError: `max_size` is not 1 to 20, or `keys_at_a_time` below 1; it is a ValueError.
     """
     check_ngram_size("max_size", max_size)
+    for keys in whole_sessions(keystrokes, keys_at_a_time):
+        part = _judged(replay_frame(keys))
+        yield _speed_ngrams(part, max_size), _error_ngrams(part, max_size)
+
+
+def whole_sessions(keystrokes: pl.DataFrame, keys_at_a_time: int = KEYS_AT_A_TIME) -> Iterator[pl.DataFrame]:
+    """Cut keystrokes into parts of whole sessions.
+
+    Args:
+        keystrokes: `session_keystrokes`, see `keystroke_replay.replay`; the order is free.
+        keys_at_a_time: a part ends with the session that brings it to so many keys.
+
+    Yields:
+        Keystrokes, ordered by (session_id, key_index) over all parts.
+
+    Raises:
+        NgramArgumentError: `keys_at_a_time` is below 1; it is a ValueError.
+    """
     if keys_at_a_time < 1:
         raise NgramArgumentError(f"keys_at_a_time is {keys_at_a_time!r}, allowed is 1 and more")
     keys = in_order_of_pressing(keystrokes.select(KEYSTROKE_SCHEMA.names()))
@@ -138,8 +158,7 @@ def iterate_ngrams(
     while start < keys.height:
         filled = min(start + keys_at_a_time, keys.height)
         end = int(session_ends[session_ends.search_sorted(filled)])
-        part = _judged(replay_frame(keys[start:end]))
-        yield _speed_ngrams(part, max_size), _error_ngrams(part, max_size)
+        yield keys[start:end]
         start = end
 
 
@@ -234,7 +253,7 @@ def _judged(keys: pl.DataFrame) -> pl.DataFrame:
     """Add what a replayed key is worth: `_is_usable` inside an n-gram, `_is_wrong` as the end of one."""
     expected = pl.col("expected_char")
     # Past the end of the text nothing is expected: such a key is neither right nor wrong.
-    in_a_word = (expected.str.len_bytes() > 0) & ~expected.str.contains(f"[{''.join(SEPARATORS)}]")
+    in_a_word = (expected.str.len_bytes() > 0) & ~expected.str.contains(SEPARATOR_PATTERN)
     is_right = pl.col("keystroke_char").eq_missing(expected)
     return keys.with_columns(
         _row=pl.int_range(pl.len(), dtype=pl.UInt32),

@@ -152,8 +152,8 @@ def _sorted(measured: pl.DataFrame) -> tuple[npt.NDArray[np.uint64], npt.NDArray
     # With the row in the low bits one sorts plain integers and moves nothing else: several times faster.
     key <<= np.uint64(row_bits)
     key |= np.arange(len(key), dtype=np.uint64)
-    key.sort()
-    return key, value, row_bits
+    # polars takes half as long for that as numpy.
+    return pl.Series(key).sort().to_numpy(), value, row_bits
 
 
 def _changes(key: npt.NDArray[np.uint64], low_bits: int) -> npt.NDArray[np.bool_]:

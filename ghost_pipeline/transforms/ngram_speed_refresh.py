@@ -194,14 +194,19 @@ def with_carried(summaries: pl.DataFrame, before: pl.DataFrame, same: pl.DataFra
     Returns:
         All in the order of `ngram_speed_summaries`, as of the same hour.
     """
-    # In one piece: rows of several pieces take six times as long to gather.
-    together = pl.concat([before.with_columns(as_of=pl.lit(as_of, _INSTANT)), summaries], rechunk=True)
-    # The rows of a pair lie together and in order. To look at the pairs only, and to move each as a whole, takes a fifth
-    # of the time of a join and a sort of all rows.
+    together = pl.concat([before.with_columns(as_of=pl.lit(as_of, _INSTANT)), summaries])
+    # The rows of a pair lie together and in order, and those of most neighbours stay so: to move no row by itself takes
+    # a tenth of the time of a join and a sort.
     carried = _stretches(before).join(same, on=PAIR, how="semi")
     computed = _stretches(summaries).with_columns(pl.col("start") + before.height)
-    order = pl.concat([carried, computed]).sort(PAIR)
-    return together[order.select(pl.int_ranges("start", pl.col("start") + pl.col("rows")).explode()).to_series()]
+    follows = pl.col("start") == (pl.col("start") + pl.col("rows")).shift()
+    runs = (
+        pl.concat([carried, computed])
+        .sort(PAIR)
+        .group_by((~follows.fill_null(value=False)).cum_sum().alias("run"), maintain_order=True)
+        .agg(pl.col("start").first(), pl.col("rows").sum())
+    )
+    return pl.concat([together.clear(), *(together.slice(start, rows) for _, start, rows in runs.iter_rows())])
 
 
 def _stretches(rows: pl.DataFrame) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from ghost_pipeline.tables.raw import MAX_NGRAM_LENGTH, MS_PER_MINUTE, Kind, SourceColumn, SourceTable
+from ghost_pipeline.transforms.ngram_extraction import SEPARATOR_PATTERN
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 REASON = "_reason"
@@ -17,6 +18,8 @@ ROW = "_row"
 _SEPARATOR = "; "
 _EXACT_IN_FLOAT = 2**53
 _UUID_DIGITS = 32
+_NOTHING = 1e-12
+"""A speed of less, which nobody types, makes a percentage without end."""
 _TRUE = ("true", "t", "1", "yes", "y")
 _FALSE = ("false", "f", "0", "no", "n")
 _TIME = (
@@ -157,6 +160,7 @@ def _read(column: SourceColumn, dtype: pl.DataType | None) -> _Reading:
                 {
                     **_missing(column, value.is_null() | (value == "")),
                     f"{column.name} is longer than {MAX_NGRAM_LENGTH} characters": long,
+                    f"{column.name} holds a separator": value.str.contains(SEPARATOR_PATTERN),
                 },
             )
         case Kind.INSTANT:
@@ -294,8 +298,10 @@ def _number(column: SourceColumn, dtype: pl.DataType, text: pl.Expr) -> _Reading
         )
     elif column.low is not None:
         faults[f"{column.name} is below {column.low:g}"] = finite & (number < column.low)
+    elif column.high is not None:
+        faults[f"{column.name} is above {column.high:g}"] = finite & (number > column.high)
     if column.above is not None:
-        faults[f"{column.name} is not above {column.above:g}"] = finite & (number <= column.above)
+        faults[f"{column.name} is not above {column.above:g}"] = finite & (number <= column.above + _NOTHING)
     if column.kind is Kind.INTEGER:
         whole = finite & (number == number.floor())
         largest = 2**31 - 1

@@ -6,6 +6,9 @@ import polars as pl
 
 from ghost_pipeline.tables.contract import Contract
 
+START = "_start"
+"""The column that places a row in an hour: when its session started."""
+
 
 def sessions_without(keystrokes: pl.LazyFrame, own: Iterable[pl.DataFrame]) -> pl.LazyFrame:
     """The keystrokes of sessions that have no n-gram rows of their own, good or rejected (N1.2).
@@ -19,27 +22,35 @@ def sessions_without(keystrokes: pl.LazyFrame, own: Iterable[pl.DataFrame]) -> p
     return keystrokes.join(delivered, on="session_id", how="anti")
 
 
-def with_extracted(
-    direct: pl.LazyFrame, extracted: pl.LazyFrame, starts: pl.LazyFrame, contract: Contract
-) -> pl.LazyFrame:
-    """Both origins as rows of `contract`, in a fixed order.
+def as_rows(ngrams: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """N-grams of either origin as rows of `contract`; columns that they lack are null."""
+    there = set(ngrams.columns)
+    columns = {name: pl.col(name) if name in there else pl.lit(None) for name in contract.polars_schema}
+    return ngrams.select(column.cast(contract.polars_schema[name]).alias(name) for name, column in columns.items())
+
+
+def by_session(rows: Iterable[pl.DataFrame], sessions: pl.LazyFrame) -> pl.DataFrame:
+    """Put the rows of sessions together.
 
     Args:
-        direct: good rows of the application with `_start`, the start of their session.
-        extracted: n-grams out of keystrokes.
-        starts: `session_id` and `_start` of the sessions.
-        contract: `session_ngram_speed` or `session_ngram_errors`; columns that an origin lacks are null.
+        rows: of these sessions and of others, with `session_id`; those of a session in a fixed order.
+        sessions: `practice_sessions`, these.
 
     Returns:
-        The columns of the contract and `_start`, sorted by start and then by every column.
+        The rows and `_start`, the start of their session, ordered by it and by session; those of a session stay in
+        their order.
 
     """
-    schema = contract.polars_schema
-    placed = extracted.join(starts, on="session_id", how="left")
-    both = [frame.select(*_columns(frame, schema), "_start") for frame in (direct, placed)]
-    return pl.concat(both).sort("_start", *schema, nulls_last=True)
-
-
-def _columns(frame: pl.LazyFrame, schema: dict[str, pl.DataType]) -> list[pl.Expr]:
-    there = set(frame.collect_schema().names())
-    return [(pl.col(name) if name in there else pl.lit(None)).cast(dtype).alias(name) for name, dtype in schema.items()]
+    places = (
+        sessions.select("session_id", pl.col("start_time").alias(START))
+        .sort(START, "session_id")
+        .with_row_index("_place")
+    )
+    # By one number for a session: to sort by every column took five times as long as to extract.
+    return (
+        pl.concat([some.lazy() for some in rows])
+        .join(places, on="session_id", how="inner", maintain_order="left")
+        .sort("_place", maintain_order=True)
+        .drop("_place")
+        .collect()
+    )

@@ -65,7 +65,7 @@ def summarised(practice: Practice, number: int) -> int:
 # --- the law ---
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.tuples(st.lists(changes, max_size=4), st.integers(0, 5)), min_size=2, max_size=5))
 def test_whatever_comes_in_whatever_order_the_tables_follow_from_what_is_there(
     runs: list[tuple[list[Callable[[Practice], Any]], int]],
@@ -250,6 +250,12 @@ def test_summaries_that_were_altered_are_not_carried_over(practice: Practice) ->
 def test_summaries_that_are_damaged_are_not_carried_over(practice: Practice) -> None:
     practice.run(1)
     practice.lake.path(NGRAM_SPEED_SUMMARIES, practice.hour(1)).write_bytes(b"PAR1")
+    assert summarised(practice, 2) == len(PAIRS)
+
+
+def test_summaries_that_were_deleted_are_not_carried_over(practice: Practice) -> None:
+    practice.run(1)
+    practice.lake.remove(NGRAM_SPEED_SUMMARIES, practice.hour(1))
     assert summarised(practice, 2) == len(PAIRS)
 
 

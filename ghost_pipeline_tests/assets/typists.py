@@ -60,11 +60,19 @@ class Typist:
 
     def run(self, hour: str) -> None:
         """Write the tables and run every step of the half for an hour."""
+        self.write()
+        self.run_steps(hour)
+
+    def write(self) -> None:
+        """Write the tables in place of those before."""
         for file in self.folder.iterdir():
             file.unlink()
         for name, rows in self.tables.items():
             text = "".join(json.dumps(row) + "\n" for row in rows)
             (self.folder / f"{name}.ndjson").write_text(text, encoding="utf-8")
+
+    def run_steps(self, hour: str) -> None:
+        """Run every step of the half for an hour."""
         wanted = selection({Half.NGRAMS}, monthly=False)
         for step in STEPS:
             if step.contract.name in wanted:

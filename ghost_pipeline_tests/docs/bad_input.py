@@ -103,8 +103,17 @@ BAD_INPUTS: tuple[BadInput, ...] = (
         {"ngram_text": "a" * 51},
         "ngram_text is longer than 50 characters",
     ),
+    BadInput(
+        "an n-gram with a space, a tab, a line break or NUL",
+        "session_ngram_errors",
+        {"ngram_text": "a\tb"},
+        "ngram_text holds a separator",
+    ),
     BadInput("a speed of 0", "session_ngram_speed", {"ms_per_keystroke": 0}, "ms_per_keystroke is not above 0"),
     BadInput("a negative speed", "session_ngram_speed", {"ms_per_keystroke": -9}, "ms_per_keystroke is not above 0"),
+    BadInput(
+        "a speed without end", "session_ngram_speed", {"ms_per_keystroke": 1e16}, "ms_per_keystroke is above 1e+15"
+    ),
     BadInput(
         "a speed that is no number",
         "session_ngram_speed",

@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghost_pipeline.errors import ContractError, LakeError
+from ghost_pipeline.storage import lake as lake_module
 from ghost_pipeline.storage.atomic import STAGING, clear_leftovers, replacing
 from ghost_pipeline.storage.lake import Lake, Rejects
 from ghost_pipeline.tables import CONTRACTS, Contract
@@ -33,6 +34,7 @@ from ghost_pipeline_tests.samples import HOUR, MONTH, TABLES, partition_of, samp
 from ghost_pipeline_tests.storage import rewriting
 
 COHORTS_HOURLY = CONTRACTS["cohort_ghost_data"]
+SESSIONS = CONTRACTS["practice_sessions"]
 BENCHMARKS = CONTRACTS["ghost_benchmarks"]
 README = Path(__file__).parent.parent.parent / "data" / "README.md"
 KILLS = 20
@@ -214,6 +216,16 @@ def test_the_same_rows_give_the_same_bytes_in_a_fresh_process(tmp_path: Path) ->
         assert files[0] == files[1], contract.name
 
 
+def test_of_a_partition_with_rows_known_before_only_the_new_ones_are_looked_at(lake: Lake) -> None:
+    known = progress(1, HOUR.start).with_columns(task_type=pl.lit("unheard of"))
+    new = progress(2, HOUR.start)
+    lake.write(USER_PROGRESS, HOUR, pl.concat([known, new]), new=new)
+    assert lake.rows(USER_PROGRESS, HOUR) == 2
+    with pytest.raises(ContractError):
+        lake.write(USER_PROGRESS, HOUR, pl.concat([new, known]), new=new.with_columns(user_id=pl.lit(None, pl.String)))
+    assert lake.rows(USER_PROGRESS, HOUR) == 2
+
+
 def test_a_frame_that_breaks_the_contract_leaves_the_old_partition(lake: Lake) -> None:
     lake.write(USER_PROGRESS, HOUR, progress(1, HOUR.start))
     broken = progress(2, HOUR.start).with_columns(time_spent_ms=pl.lit(-1, pl.Int64))
@@ -380,6 +392,96 @@ def test_a_fingerprint_changes_with_name_and_content(tmp_path: Path) -> None:
     found = [one.fingerprint(one.files(USER_PROGRESS)) for one in lakes]
     assert found[0] == found[1]
     assert len(set(found)) == 3
+
+
+# --- which files were replaced since an earlier look ---
+
+
+def marks_of(lake: Lake, end: int = 3) -> dict[datetime, int]:
+    return dict(lake.marks([USER_PROGRESS, SESSIONS], hour(end).start).iter_rows())
+
+
+def with_hours(lake: Lake, *contracts: Contract) -> None:
+    for contract in contracts:
+        for number in range(3):
+            lake.write(contract, hour(number), contract.empty())
+
+
+def test_marks_stay_while_the_files_do(lake: Lake) -> None:
+    with_hours(lake, USER_PROGRESS, SESSIONS)
+    before = marks_of(lake)
+    assert list(before) == [hour(number).start for number in range(3)]
+    with_hours(lake, USER_PROGRESS, SESSIONS)
+    assert marks_of(Lake(lake.root)) == before
+
+
+@pytest.mark.parametrize("contract", ["user_progress", "practice_sessions"])
+def test_a_mark_changes_with_a_file_of_its_hour_of_any_table(lake: Lake, contract: str) -> None:
+    with_hours(lake, USER_PROGRESS, SESSIONS)
+    before = marks_of(lake)
+    lake.write(CONTRACTS[contract], hour(1), sample(CONTRACTS[contract], 2, 1))
+    after = marks_of(lake)
+    assert [one for one in after if after[one] != before[one]] == [hour(1).start]
+
+
+def test_a_file_that_is_replaced_by_the_same_has_another_mark(lake: Lake) -> None:
+    with_hours(lake, USER_PROGRESS, SESSIONS)
+    before = marks_of(lake)
+    path = lake.path(USER_PROGRESS, hour(1))
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    os.utime(copy, ns=times)
+    copy.replace(path)
+    assert marks_of(lake)[hour(1).start] != before[hour(1).start]
+
+
+def test_hours_that_one_table_alone_has_are_marked_too(lake: Lake) -> None:
+    with_hours(lake, USER_PROGRESS)
+    assert len(marks_of(lake)) == 3
+
+
+def test_hours_from_the_instant_on_have_no_marks(lake: Lake) -> None:
+    with_hours(lake, USER_PROGRESS, SESSIONS)
+    assert list(marks_of(lake, 2)) == [hour(0).start, hour(1).start]
+
+
+def test_a_table_with_a_gap_has_no_marks_but_an_error(lake: Lake) -> None:
+    with_hours(lake, USER_PROGRESS, SESSIONS)
+    lake.remove(SESSIONS, hour(1))
+    with pytest.raises(LakeError, match=r"practice_sessions: 1 of 3 hours before 2025-03-12T14:00Z .*03-12-12:00\)"):
+        marks_of(lake)
+
+
+def test_a_silence_is_no_gap_of_marks(lake: Lake) -> None:
+    for number in (-5000, 0, 1, 2):
+        lake.write(USER_PROGRESS, hour(number), USER_PROGRESS.empty())
+    assert len(marks_of(lake)) == 4
+
+
+# --- parts that are small in memory ---
+
+
+@settings(deadline=None, max_examples=30)
+@given(sizes=st.lists(st.integers(0, 9), max_size=8), room=st.integers(1, 9))
+def test_parts_are_all_hours_in_their_order_and_none_is_too_large(sizes: list[int], room: int) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        lake = Lake(Path(folder))
+        for number, size in enumerate(sizes):
+            path = lake.path(USER_PROGRESS, hour(number))
+            path.parent.mkdir(parents=True)
+            path.write_bytes(bytes(size))
+        patched.setattr(lake_module, "PART_BYTES", room)
+        parts = list(lake.in_parts(USER_PROGRESS, reversed([hour(number) for number in range(len(sizes))])))
+        large = {one for one in range(len(sizes)) if lake.is_large(USER_PROGRESS, hour(one))}
+    assert [one for part in parts for one in part] == [hour(number) for number in range(len(sizes))]
+    assert large == {number for number, size in enumerate(sizes) if size > room}
+    size_of = {hour(number): size for number, size in enumerate(sizes)}
+    assert all(sum(size_of[one] for one in part) <= room or len(part) == 1 for part in parts)
+
+
+def test_an_hour_that_is_not_there_has_room_in_any_part(lake: Lake) -> None:
+    assert list(lake.in_parts(USER_PROGRESS, [hour(1), hour(0)])) == [[hour(0), hour(1)]]
 
 
 # --- hours of a derived table that have to be computed anew ---
