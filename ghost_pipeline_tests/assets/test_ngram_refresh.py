@@ -152,6 +152,13 @@ def test_another_target_changes_the_pairs_of_its_keyboard(practice: Practice) ->
     assert summarised(practice, 2) == 2
 
 
+def test_a_target_that_went_and_came_back_is_a_change_too(practice: Practice) -> None:
+    practice.targets["k1", MIDNIGHT] = 200
+    practice.run(1)
+    practice.targets |= {("k1", MIDNIGHT + 2 * HOUR): 150, ("k1", MIDNIGHT + 3 * HOUR): 200}
+    assert summarised(practice, 3) == 2
+
+
 def test_another_setting_changes_everybody(practice: Practice) -> None:
     practice.run(1)
     practice.limits["default_target_ms"] = 500
@@ -174,6 +181,15 @@ def test_a_session_that_is_gone_brings_back_one_that_had_left_the_window(practic
     del practice.sessions["s2"]
     assert summarised(practice, 3) == 1
     assert practice.summaries(3).filter(user_id="u1", ngram_text="th")["sample_count"].to_list() == [2]
+
+
+def test_an_ngram_is_younger_without_its_first_session_however_long_ago_that_was(practice: Practice) -> None:
+    for hour in range(1, 6):
+        practice.add(Session(f"s{hour}", MIDNIGHT + hour * HOUR, {HE: [60]}))
+        practice.run(hour)
+    del practice.sessions["s1"]
+    assert summarised(practice, 5) == 1
+    assert practice.summaries(5).filter(user_id="u1", ngram_text="he")["created_at"].to_list() == [MIDNIGHT + 3 * HOUR]
 
 
 def test_an_ngram_that_left_the_window_long_ago_comes_back_as_old_as_it_is(practice: Practice) -> None:

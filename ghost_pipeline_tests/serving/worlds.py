@@ -89,8 +89,8 @@ def served(of: Settings, now: datetime = NOW) -> Iterator[httpx.Client]:
         thread.join()
 
 
-def bearer(subject: object, *, key: str = KEY, seconds: float = 600, algorithm: str = "HS256") -> dict[str, str]:
-    """The header of a caller; `seconds` from now on the token holds."""
+def bearer(subject: object, *, key: str = KEY, seconds: float = 86_400, algorithm: str = "HS256") -> dict[str, str]:
+    """The header of a caller; `seconds` from now on the token holds: longer than any run of the tests."""
     token = jwt.encode({"sub": subject, "exp": time.time() + seconds}, key, algorithm)
     return {"Authorization": f"Bearer {token}"}
 
