@@ -1,7 +1,6 @@
 """Assets of the n-gram half: measurements and mistakes of every session, and the summaries."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 import polars as pl
@@ -85,32 +84,30 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
 
 def materialize_ngram_speed_summaries(resources: Resources, hour: Hour) -> Outcome:
     """Every typist's speed on every n-gram at the end of the hour (N2, N3), computed where something changed (N3.3)."""
-    lake, settings, cache = resources.lake, resources.settings, NgramCache(resources.lake)
+    lake, settings = resources.lake, resources.settings
     limits = SummaryLimits(
         decay_factor=settings.decay_factor,
         max_measurements=settings.max_measurements,
         max_sessions=settings.max_sessions,
         default_target_ms=settings.default_target_ms,
     )
-    # Half of an hour's cost is to look at files and to read what is carried over, and neither waits for the other.
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        state = beside.submit(cache.state, hour)
+    with NgramCache(lake, hour) as cache:
         keyboards = keyboards_at(lake.scan(KEYBOARDS), hour.as_of).collect().lazy()
-        sessions = cache.sessions(hour)
+        sessions = cache.sessions()
         inputs = pair_inputs(sessions.lazy(), keyboards, limits).collect()
-        before = state.result()
-    same = inputs.join(before.inputs, on=PAIR_INPUT_SCHEMA.names(), how="semi")
-    if (inputs.height - same.height) * FEW <= inputs.height:
-        touched = sessions.join(same, on=PAIR, how="anti")
-        measurements = measured(cache.measurements(touched, settings.max_sessions)).lazy()
-    else:
-        same = same.clear()
-        touched, measurements = sessions, lake.scan_until(SESSION_NGRAM_SPEED, hour.as_of)
-    new = ngram_speed_summaries(touched.lazy(), measurements, keyboards, hour.as_of, **limits).collect()
-    summaries = with_carried(new, before.summaries, same, hour.as_of)
-    lake.write(NGRAM_SPEED_SUMMARIES, hour, summaries, new=new)
-    cache.keep_inputs(hour, inputs)
-    cache.forget(before.inputs.join(inputs, on=PAIR, how="anti"))
+        before = cache.before
+        same = inputs.join(before.inputs, on=PAIR_INPUT_SCHEMA.names(), how="semi")
+        if (inputs.height - same.height) * FEW <= inputs.height:
+            touched = sessions.join(same, on=PAIR, how="anti")
+            measurements = measured(cache.measurements(touched, settings.max_sessions)).lazy()
+        else:
+            same = same.clear()
+            touched, measurements = sessions, lake.scan_until(SESSION_NGRAM_SPEED, hour.as_of)
+        new = ngram_speed_summaries(touched.lazy(), measurements, keyboards, hour.as_of, **limits).collect()
+        summaries = with_carried(new, before.summaries, same, hour.as_of)
+        lake.write(NGRAM_SPEED_SUMMARIES, hour, summaries, new=new)
+        cache.keep_inputs(inputs)
+        cache.forget(before.inputs.join(inputs, on=PAIR, how="anti"))
     return Outcome(
         rows=summaries.height,
         findings={"keyboards_unknown_to_the_source": count(unknown_keyboards(sessions.lazy(), keyboards))},

@@ -8,7 +8,6 @@ of the contract, so a single file is readable without its path.
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import cache
@@ -404,9 +403,12 @@ def _shards(folder: str | Path, levels: int) -> Iterator[tuple[tuple[str, ...], 
                 for values, stat in _shards(entry.path, levels - 1):
                     yield (value, *values), stat
             elif equals:
-                with suppress(FileNotFoundError, NotADirectoryError):
+                try:
                     # Path objects would take as long as the files.
-                    yield (value,), os.stat(f"{entry.path}/{SHARD_FILE}")  # noqa: PTH116
+                    stat = os.stat(f"{entry.path}/{SHARD_FILE}")  # noqa: PTH116
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                yield (value,), stat
 
 
 def _hour(day: str, hour: str) -> Hour:

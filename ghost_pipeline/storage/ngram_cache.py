@@ -5,8 +5,11 @@ sessions carry the mark of the files that they were read from, inputs the finger
 them, measurements the digests of their sessions.
 """
 
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Self
 
 import polars as pl
 
@@ -42,48 +45,61 @@ class KeptState:
 
 
 class NgramCache:
-    """The cache of `ngram_speed_summaries`."""
+    """The cache of `ngram_speed_summaries`, as the run of an hour uses it.
 
-    def __init__(self, lake: Lake) -> None:
+    What is carried over is read, and what is kept is written, beside the work: together they take as long as that.
+    """
+
+    def __init__(self, lake: Lake, hour: Hour) -> None:
         """Open the cache in a lake; nothing is created before the first write."""
-        self._lake, self._cache = lake, Cache(lake.root, NGRAM_SPEED_SUMMARIES.name)
+        self._lake, self._hour = lake, hour
+        self._cache = Cache(lake.root, NGRAM_SPEED_SUMMARIES.name)
+        self._beside = ThreadPoolExecutor(max_workers=1)
+        self._before = self._beside.submit(self._state)
+        self._writes: list[Future[None]] = []
 
-    def sessions(self, hour: Hour) -> pl.DataFrame:
-        """The digested sessions at the end of `hour`; only hours whose files were replaced are read.
+    def __enter__(self) -> Self:
+        """Use the cache."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait until all is written.
+
+        Raises:
+            LakeError: something cannot be written.
+
+        """
+        self._beside.shutdown()
+        if kind is None:
+            for write in self._writes:
+                write.result()
+
+    @property
+    def before(self) -> KeptState:
+        """The summaries of the hour, else of the one before, else of the newest; without any, none.
+
+        Which of them does not matter: what has the same inputs has the same summaries.
+        """
+        return self._before.result()
+
+    def sessions(self) -> pl.DataFrame:
+        """The digested sessions at the end of the hour; only hours whose files were replaced are read.
 
         Raises:
             LakeError: hours are missing; names them.
 
         """
-        marks = self._lake.marks((PRACTICE_SESSIONS, SESSION_NGRAM_SPEED), hour.as_of)
+        marks = self._lake.marks((PRACTICE_SESSIONS, SESSION_NGRAM_SPEED), self._hour.as_of)
         frames = [self._cache.read(name, _SESSION_SCHEMA) for name in _months(marks)]
         kept = pl.concat([_SESSION_SCHEMA.to_frame(), *frames])
-        known = kept.join(marks, on="mark", how="semi")
-        changed = marks.join(known, on="hour", how="anti")
+        known = kept.filter(pl.col("mark").is_in(marks["mark"].implode()))
+        changed = marks.join(known, on="mark", how="anti")
         if changed.height:
             known = pl.concat([known, self._digested(changed)])
-            whole = pl.concat([known, kept.filter(pl.col("hour") >= hour.as_of)])
+            whole = pl.concat([known, kept.filter(pl.col("hour") >= self._hour.as_of)])
             # A file for each month, so that an hour does not write again what the months before it did.
-            self._cache.write({name: whole.filter(month) for name, month in _months(changed).items()})
+            self._keep({name: whole.filter(month) for name, month in _months(changed).items()})
         return known.filter(pl.col("session_id").is_not_null()).select(DIGESTED_SESSION_SCHEMA.names())
-
-    def state(self, hour: Hour) -> KeptState:
-        """The summaries of the hour, else of the one before, else of the newest; without any, none.
-
-        Which of them does not matter: what has the same inputs has the same summaries.
-        """
-        for one in (hour, Hour(hour.start - HOUR), self._lake.newest_hour(NGRAM_SPEED_SUMMARIES)):
-            if one is None:
-                continue
-            inputs = self._cache.read(_inputs_of(one), _INPUT_SCHEMA)
-            if inputs.height and (inputs["state"] == self._fingerprint(one)).all():
-                summaries = self._lake.scan(NGRAM_SPEED_SUMMARIES, [one]).collect()
-                return KeptState(summaries, inputs.select(PAIR_INPUT_SCHEMA.names()))
-        return KeptState(NGRAM_SPEED_SUMMARIES.empty(), PAIR_INPUT_SCHEMA.to_frame())
-
-    def keep_inputs(self, hour: Hour, inputs: pl.DataFrame) -> None:
-        """Keep what the summaries of the hour, as they are in the lake, follow from."""
-        self._cache.write({_inputs_of(hour): inputs.with_columns(state=pl.lit(self._fingerprint(hour)))})
 
     def measurements(self, sessions: pl.DataFrame, max_sessions: int) -> pl.DataFrame:
         """The measurements of some pairs that still count; only sessions of which nothing usable is kept are read.
@@ -105,13 +121,30 @@ class NgramCache:
         read = in_sessions(self._lake.scan(SESSION_NGRAM_SPEED, hours), unread)
         counting = still_counting(pl.concat([kept, read]), by_age, max_sessions)
         parts = counting.partition_by(PAIR, as_dict=True)
-        self._cache.write({names[pair]: part for pair, part in parts.items()})
+        self._keep({names[pair]: part for pair, part in parts.items()})
         return counting
+
+    def keep_inputs(self, inputs: pl.DataFrame) -> None:
+        """Keep what the summaries of the hour, as they are in the lake, follow from."""
+        self._keep({_inputs_of(self._hour): inputs.with_columns(state=pl.lit(self._fingerprint(self._hour)))})
 
     def forget(self, pairs: pl.DataFrame) -> None:
         """Forget the measurements of pairs that no longer exist."""
         for pair in pairs.select(PAIR).iter_rows():
             self._cache.remove(_measurements_of(*pair))
+
+    def _keep(self, frames: Mapping[str, pl.DataFrame]) -> None:
+        self._writes.append(self._beside.submit(self._cache.write, frames))
+
+    def _state(self) -> KeptState:
+        for one in (self._hour, Hour(self._hour.start - HOUR), self._lake.newest_hour(NGRAM_SPEED_SUMMARIES)):
+            if one is None:
+                continue
+            inputs = self._cache.read(_inputs_of(one), _INPUT_SCHEMA)
+            if inputs.height and (inputs["state"] == self._fingerprint(one)).all():
+                summaries = self._lake.scan(NGRAM_SPEED_SUMMARIES, [one]).collect()
+                return KeptState(summaries, inputs.select(PAIR_INPUT_SCHEMA.names()))
+        return KeptState(NGRAM_SPEED_SUMMARIES.empty(), PAIR_INPUT_SCHEMA.to_frame())
 
     def _digested(self, marks: pl.DataFrame) -> pl.DataFrame:
         """Read the sessions of some hours. An hour without any has a row, too: it has been read."""

@@ -58,11 +58,8 @@ def digested_sessions(practice_sessions: pl.LazyFrame, session_ngram_speed: pl.L
     Returns:
         The columns of `DIGESTED_SESSION_SCHEMA`, one row per session.
     """
-    digests = (
-        session_ngram_speed.select("session_id", row=pl.struct(MEASUREMENT).hash())
-        .group_by("session_id")
-        .agg(pl.col("row").sum(), rows=pl.len())
-        .select("session_id", digest=pl.struct("row", "rows").hash())
+    digests = session_ngram_speed.group_by("session_id").agg(
+        digest=pl.struct(pl.struct(MEASUREMENT).hash().sum().alias("rows"), pl.len().alias("count")).hash(),
     )
     return (
         practice_sessions.join(digests, on="session_id", how="left")
@@ -134,9 +131,12 @@ def usable(kept: pl.DataFrame, sessions: pl.DataFrame, max_sessions: int) -> pl.
         Rows of `kept`. The other sessions have to be read.
     """
     session = DIGESTED_SESSION_SCHEMA.names()
-    thinned = kept.remove("is_whole").join(sessions, on=session, how="left")
+    stands = kept.select(*session, "is_whole").with_row_index("_row").join(sessions, on=session, how="left")
+    thinned = stands.remove("is_whole")
     lost = thinned.filter(pl.col("age").is_null() | (pl.col("age") < max_sessions))
-    return kept.join(lost, on=PAIR, how="anti").join(sessions, on=session, how="semi")
+    good = stands.filter(pl.col("age").is_not_null()).join(lost, on=PAIR, how="anti")
+    # Most often all of them: to copy the measurements takes longer than all the rest.
+    return kept if good.height == kept.height else kept[good["_row"].sort()]
 
 
 def still_counting(measurements: pl.DataFrame, sessions: pl.DataFrame, max_sessions: int) -> pl.DataFrame:

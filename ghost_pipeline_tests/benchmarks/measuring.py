@@ -58,6 +58,15 @@ def working() -> Iterator[None]:
     sys.stdout.write(f"{REPORT}{perf_counter() - start}\n")
 
 
+def prepared(module: str, folder: Path, *arguments: str | int) -> int:
+    """Let a module prepare its data in a process of its own; returns the number that it prints.
+
+    The memory of this process counts as the peak of all that it starts.
+    """
+    command = [sys.executable, "-m", module, "prepare", str(folder), *map(str, arguments)]
+    return int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+
 def in_turn(module: str, contenders: dict[str, list[str]], folder: Path, runs: int) -> list[Measured]:
     """Run the contenders of a module one after the other, `runs` times round, so that drift of the machine hits all.
 

@@ -22,7 +22,7 @@ from ghost_pipeline.tables.raw import PRACTICE_SESSIONS, SESSION_KEYSTROKES, SES
 from ghost_pipeline.transforms.keystroke_replay import BACKSPACE, KEYSTROKE_SCHEMA
 from ghost_pipeline.transforms.ngram_extraction import iterate_ngrams
 from ghost_pipeline.windows import HOUR, Hour, hours
-from ghost_pipeline_tests.benchmarks.measuring import Measured, in_turn, working
+from ghost_pipeline_tests.benchmarks.measuring import Measured, in_turn, prepared, working
 
 BEGIN = datetime(2025, 3, 1, tzinfo=UTC)
 HOURS = 240
@@ -134,7 +134,7 @@ def step(folder: Path, table: str) -> None:
 
 def measure(folder: Path, keys: int, max_size: int, runs: int) -> tuple[str, list[Measured]]:
     """Extraction up to a size, against writing what comes out."""
-    rows = prepare_rows(folder, keys, max_size)
+    rows = prepared(__name__, folder, keys, max_size)
     title = f"n-grams of 1 to {max_size} keys out of {keys:,} keystrokes: {rows:,} rows"
     contenders = {"polars_writes_the_rows": [], "extraction": [str(max_size)]}
     return title, in_turn(__name__, contenders, folder, runs)
@@ -142,7 +142,7 @@ def measure(folder: Path, keys: int, max_size: int, runs: int) -> tuple[str, lis
 
 def measure_steps(folder: Path, keys: int, runs: int) -> tuple[str, list[Measured]]:
     """The two steps over so many keystrokes."""
-    total = prepare_lake(folder, keys)
+    total = prepared(__name__, folder, keys)
     title = f"the steps of extraction: {total:,} keystrokes in one run"
     contenders = {table.name: [table.name] for table in (SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS)}
     return title, in_turn(__name__, contenders, folder, runs)
@@ -150,10 +150,14 @@ def measure_steps(folder: Path, keys: int, runs: int) -> tuple[str, list[Measure
 
 if __name__ == "__main__":
     contender, where, *rest = sys.argv[1:]
-    match contender:
-        case "polars_writes_the_rows":
+    match contender, rest:
+        case "prepare", [keys, max_size]:
+            sys.stdout.write(f"{prepare_rows(Path(where), int(keys), int(max_size))}\n")
+        case "prepare", [keys]:
+            sys.stdout.write(f"{prepare_lake(Path(where), int(keys))}\n")
+        case "polars_writes_the_rows", []:
             polars_writes_the_rows(Path(where))
-        case "extraction":
-            extract(Path(where), int(rest[0]))
-        case table:
+        case "extraction", [max_size]:
+            extract(Path(where), int(max_size))
+        case _, [table]:
             step(Path(where), table)

@@ -26,7 +26,7 @@ from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.tables.raw import KEYBOARDS, PRACTICE_SESSIONS, SESSION_NGRAM_SPEED
 from ghost_pipeline.windows import HOUR, Hour, hours
-from ghost_pipeline_tests.benchmarks.measuring import Measured, in_turn, working
+from ghost_pipeline_tests.benchmarks.measuring import Measured, in_turn, prepared, working
 
 BEGIN = Hour(datetime(2025, 3, 12, 11, tzinfo=UTC))
 """The hour up to which all typists have practised."""
@@ -200,7 +200,7 @@ def measure(
     folder: Path, typists: int, runs: int, sessions: int = 100, ngrams: int = 500
 ) -> tuple[str, list[Measured]]:
     """From scratch, against DuckDB."""
-    measurements = prepare(folder, typists, sessions, ngrams)
+    measurements = prepared(__name__, folder, typists, sessions, ngrams)
     title = f"summaries from scratch: {typists:,} typists, {measurements:,} measurements"
     return title, in_turn(__name__, {"duckdb_by_hand": [], "from_scratch": ["0"]}, folder, runs)
 
@@ -209,9 +209,8 @@ def measure_hour(
     folder: Path, typists: int, runs: int, sessions: int = 100, ngrams: int = 500
 ) -> tuple[str, list[Measured]]:
     """An hour in which 1 % of the typists practised, against from scratch."""
-    prepare(folder, typists, sessions, ngrams)
     touched = max(typists // 100, 1)
-    prepare_hours(folder, touched, ngrams)
+    prepared(__name__, folder, typists, sessions, ngrams, touched)
     title = f"summaries of an hour in which {touched} of {typists:,} typists practised"
     contenders = {"from_scratch": ["2"], "first_hour": ["1"], "later_hour": ["2"]}
     return title, in_turn(__name__, contenders, folder, runs)
@@ -219,10 +218,15 @@ def measure_hour(
 
 if __name__ == "__main__":
     contender, where, *rest = sys.argv[1:]
-    match contender:
-        case "duckdb_by_hand":
+    match contender, [int(number) for number in rest]:
+        case "prepare", [typists, sessions, ngrams, *touched]:
+            rows = prepare(Path(where), typists, sessions, ngrams)
+            for few in touched:
+                prepare_hours(Path(where), few, ngrams)
+            sys.stdout.write(f"{rows}\n")
+        case "duckdb_by_hand", []:
             duckdb_by_hand(Path(where))
-        case "from_scratch":
-            from_scratch(Path(where), int(rest[0]))
-        case _:
-            an_hour(Path(where), int(rest[0]))
+        case "from_scratch", [number]:
+            from_scratch(Path(where), number)
+        case _, [number]:
+            an_hour(Path(where), number)
