@@ -16,7 +16,7 @@ import click
 from ghost_pipeline import __version__
 from ghost_pipeline.asking import COMMANDS, AsOf
 from ghost_pipeline.errors import GhostError
-from ghost_pipeline.settings import Settings
+from ghost_pipeline.settings import Settings, shown_source
 
 
 class _Commands(click.Group):
@@ -41,6 +41,13 @@ def main() -> None:
     """Ghost data and n-gram analytics: materialize, publish, ask."""
 
 
+accept_deletions = click.option(
+    "--accept-deletions",
+    is_flag=True,
+    help="Go on where the source has lost more rows of an hour than GHOST_MAX_REMOVED_PERCENT.",
+)
+
+
 @main.command()
 @click.option("--as-of", type=AsOf(), required=True, help="End of the hour, UTC: 2025-03-12T12:00Z.")
 @click.option(
@@ -48,12 +55,55 @@ def main() -> None:
     type=click.Choice(["ghost", "ngrams"]),
     help="Only this half of the source; by default every half that it has.",
 )
-def materialize(as_of: datetime, half: str | None) -> None:
+@accept_deletions
+def materialize(as_of: datetime, half: str | None, *, accept_deletions: bool) -> None:
     """Materialize an hour and the newest complete month before it through Dagster, then publish."""
     from ghost_pipeline import runs
     from ghost_pipeline.tables.raw import Half
 
-    runs.materialize(Settings.load(), as_of, Half(half) if half else None)
+    settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
+    runs.materialize(settings, as_of, Half(half) if half else None)
+
+
+@main.command()
+@click.option("--from", "start", type=AsOf(), required=True, help="Start of the first hour, UTC: 2025-03-01T00:00Z.")
+@click.option("--to", "end", type=AsOf(), required=True, help="End of the last hour, UTC: 2025-03-08T00:00Z.")
+@click.option(
+    "--half",
+    type=click.Choice(["ghost", "ngrams"]),
+    help="Only this half of the source; by default every half that it has.",
+)
+@click.option("--all", "everything", is_flag=True, help="Build every hour, also those that are built and not stale.")
+@accept_deletions
+def backfill(start: datetime, end: datetime, half: str | None, *, everything: bool, accept_deletions: bool) -> None:
+    """Build the hours of [from, to) that are missing or stale, and the months they touch.
+
+    Killed and started again, it goes on where it was.
+    """
+    from ghost_pipeline import runs
+    from ghost_pipeline.tables.raw import Half
+
+    settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
+    runs.backfill(settings, start, end, Half(half) if half else None, everything=everything)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Rows as a JSON array.")
+def stale(*, as_json: bool) -> None:
+    """List the hours that were built before something changed that they show, and what builds them again."""
+    from ghost_pipeline.partitions import chunks
+    from ghost_pipeline.storage.lake import Lake
+    from ghost_pipeline.storage.staleness import stale_hours
+    from ghost_pipeline.terminal import as_json_rows, as_table
+    from ghost_pipeline.windows import Hour
+
+    found = stale_hours(Lake(Settings.load().lake))
+    click.echo(as_json_rows(found) if as_json else as_table(found))
+    hours = sorted({Hour.containing(start) for start in found["hour"]})
+    for stretch in chunks(hours, max(len(hours), 1)):
+        first, last = stretch[0].start, stretch[-1].as_of
+        command = f"ghost-pipeline backfill --from {first:%Y-%m-%dT%H:%MZ} --to {last:%Y-%m-%dT%H:%MZ}"
+        click.echo(f"{len(stretch)} hours: {command}", err=True)
 
 
 @main.command("query")
@@ -129,7 +179,8 @@ def ui(host: str, port: int) -> None:
     settings = Settings.load()
     workspace = ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "ghost_pipeline.definitions"]
     os.environ.update(dagster_environment(settings))
-    click.echo(f"Dagster UI on http://{host}:{port} (source: {os.environ.get('GHOST_SOURCE', 'none set')})", err=True)
+    source = shown_source(os.environ.get("GHOST_SOURCE", "none set"))
+    click.echo(f"Dagster UI on http://{host}:{port} (source: {source})", err=True)
     os.execv(  # noqa: S606 - our own interpreter and arguments, no shell
         sys.executable,
         [sys.executable, "-m", "dagster", "dev", *workspace, "-h", host, "-p", str(port)],

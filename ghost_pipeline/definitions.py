@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from ghost_pipeline.assets.achievers import ACHIEVER_STEPS
+from ghost_pipeline.assets.activity import ACTIVITY_STEPS
 from ghost_pipeline.assets.ghost import GHOST_STEPS
 from ghost_pipeline.assets.messages import MESSAGE_STEPS
 from ghost_pipeline.assets.ngrams import NGRAM_STEPS
@@ -22,7 +23,16 @@ from ghost_pipeline.settings import Settings
 for _parameter in ("backfill_policy", "include_sources"):
     warnings.filterwarnings("ignore", f"Parameter `{_parameter}`", dg.BetaWarning)
 
-STEPS = (*RAW_STEPS, *GHOST_STEPS, *RELEASE_STEPS, *ACHIEVER_STEPS, *MESSAGE_STEPS, *NGRAM_STEPS, *OPERATIONS_STEPS)
+STEPS = (
+    *RAW_STEPS,
+    *ACTIVITY_STEPS,
+    *GHOST_STEPS,
+    *RELEASE_STEPS,
+    *ACHIEVER_STEPS,
+    *MESSAGE_STEPS,
+    *NGRAM_STEPS,
+    *OPERATIONS_STEPS,
+)
 """Every table of the lake that has an asset."""
 
 
@@ -32,9 +42,9 @@ def build_defs(settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | 
     published = [step.contract.name for step in STEPS if step.contract.published]
     jobs = build_jobs(STEPS)
     return dg.Definitions(
-        assets=[*(step.asset(partitions) for step in STEPS), published_database(published)],
+        assets=[*(step.asset(partitions, settings.hours_per_run) for step in STEPS), published_database(published)],
         jobs=list(jobs.values()),
-        schedules=build_schedules(jobs),
+        schedules=build_schedules(settings, jobs),
         resources=build_resources(settings),
         # A process per step costs 6 s and more for what takes a fraction of that here.
         executor=dg.in_process_executor,

@@ -48,7 +48,7 @@ def run_demo(settings: Settings, *, progress: TextIO = sys.stderr) -> None:
     started = time.monotonic()
     progress.write(f"generating a source of some thousand learners and typists in {source}\n")
     generate_source(source, as_of=DEMO_AS_OF)
-    with_source = settings.model_copy(update={"source": str(source)})
+    with_source = settings.model_copy(update={"source": str(source), "source_mapping": None})
     # The hours before in which the typist practised, so that trends have a past.
     materialize_hours(with_source, _practised(source)[-PAST_HOURS:], Half.NGRAMS, out=progress)
     materialize(with_source, DEMO_AS_OF, out=progress)

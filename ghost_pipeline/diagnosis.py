@@ -2,26 +2,32 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 
 import polars as pl
 
+from ghost_pipeline.assets.step import PERSONAL_COLUMNS
 from ghost_pipeline.errors import GhostError
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
-from ghost_pipeline.sources.source import Source, halves
+from ghost_pipeline.sources.source import Look, Source, halves
 from ghost_pipeline.storage.atomic import replacing
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.querying import query
 from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.tables.contract import Partitioning
 from ghost_pipeline.tables.raw import SOURCE_TABLES, SourceTable
-from ghost_pipeline.transforms.quarantine import REASON, read_rows
+from ghost_pipeline.transforms.quarantine import REASON, ROW, read_rows
 
 LOW_SPACE = 1 << 30
 REASONS_SHOWN = 3
+ROWS_SHOWN = 2
+LONGEST_VALUE = 40
+HIDDEN = PERSONAL_COLUMNS | {"keystroke_char", "expected_char"}
+"""Columns of whose values only the type is shown: what names a person, and what somebody typed, key by key."""
 
 
 class Verdict(Enum):
@@ -62,37 +68,86 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
 
 def _source(settings: Settings) -> Iterator[Finding]:
     try:
-        source = open_source(settings.source)
-        present = halves(source)
+        source = open_source(settings.source, settings.source_mapping)
     except GhostError as error:
         yield Finding(Verdict.WRONG, "source", str(error))
         return
-    yield Finding(Verdict.OK, "source", f"{source.name}: {' and '.join(sorted(half.value for half in present))} data")
-    for name in SOURCE_TABLES:
-        if name in source.tables():
-            yield _source_table(source, SOURCE_TABLES[name])
-        elif SOURCE_TABLES[name].half in present:
-            yield Finding(Verdict.OK, name, "not there; it is optional")
+    with closing(source):
+        try:
+            present, tables = halves(source), source.tables()
+        except GhostError as error:
+            yield Finding(Verdict.WRONG, "source", str(error))
+            return
+        names = " and ".join(sorted(half.value for half in present))
+        yield Finding(Verdict.OK, "source", f"{source.name}: {names} data")
+        for name in SOURCE_TABLES:
+            if name in tables:
+                yield from _source_table(source, SOURCE_TABLES[name])
+            elif SOURCE_TABLES[name].half in present:
+                yield Finding(Verdict.OK, name, "not there; it is optional")
 
 
-def _source_table(source: Source, table: SourceTable) -> Finding:
+def _source_table(source: Source, table: SourceTable) -> Iterator[Finding]:
+    """What a table holds, some of its rows, and the first that would be rejected."""
     try:
-        rows = read_rows(source.scan(table), table).select(REASON).collect()
+        look = source.look(table)
+        rows = read_rows(look.rows, table)
+        reasons, first, rejected = pl.collect_all(
+            [
+                rows.group_by(REASON).len().sort("len", REASON, descending=[True, False]),
+                rows.head(ROWS_SHOWN),
+                rows.filter(pl.col(REASON).is_not_null()).head(REASONS_SHOWN),
+            ]
+        )
     except GhostError as error:
-        return Finding(Verdict.WRONG, table.name, str(error))
+        yield Finding(Verdict.WRONG, table.name, str(error))
+        return
     except pl.exceptions.PolarsError as error:
-        return Finding(Verdict.WRONG, table.name, f"cannot be read ({str(error).splitlines()[0]}). Write it again")
-    rejected = rows.drop_nulls()
+        yield Finding(Verdict.WRONG, table.name, f"cannot be read ({str(error).splitlines()[0]}). Write it again")
+        return
+    yield Finding(Verdict.OK, f"{table.name} columns", _columns(look, table))
+    yield _counted(table, look, reasons)
+    types = look.rows.collect_schema()
+    for row in first[ROW]:
+        yield Finding(Verdict.OK, f"{table.name} row", _shown(row, types, look))
+    for reason, row in rejected.select(REASON, ROW).iter_rows():
+        yield Finding(Verdict.LOOK, f"{table.name} rejected", f"{reason}: {_shown(row, types, look)}")
+
+
+def _columns(look: Look, table: SourceTable) -> str:
+    found = [name if own == name else f"{name} (from {own})" for name, own in look.columns.items()]
+    absent = [column.name for column in table.columns if column.name not in look.columns]
+    lacking = f"; not there, optional: {', '.join(absent)}" if absent else ""
+    return f"{look.origin}: {', '.join(found)}{lacking}"
+
+
+def _counted(table: SourceTable, look: Look, reasons: pl.DataFrame) -> Finding:
+    rejected = reasons.drop_nulls()
+    read, bad = int(reasons["len"].sum()), int(rejected["len"].sum())
+    rows = f"{read:,} rows" if look.beyond is None else f"{look.beyond}; of the first {read:,}"
     if rejected.is_empty():
-        return Finding(Verdict.OK, table.name, f"{rows.height:,} rows, all readable")
-    reasons = rejected.group_by(REASON).len().sort("len", REASON, descending=[True, False]).head(REASONS_SHOWN)
-    shown = ", ".join(f"{number} x {reason}" for reason, number in reasons.iter_rows())
+        return Finding(Verdict.OK, table.name, f"{rows}, all readable")
+    shown = ", ".join(f"{number} x {reason}" for reason, number in rejected.head(REASONS_SHOWN).iter_rows())
     return Finding(
         Verdict.LOOK,
         table.name,
-        f"{rows.height:,} rows, {rejected.height:,} of which would be rejected ({shown}). Correct them in the source, "
-        f"or leave them: the others go on",
+        f"{rows}, {bad:,} of which would be rejected ({shown}). Correct them in the source, or leave them: the others "
+        f"go on",
     )
+
+
+def _shown(row: Mapping[str, object], types: Mapping[str, pl.DataType], look: Look) -> str:
+    """The canonical columns of a row, personal ones by their type alone."""
+    return ", ".join(
+        f"{name} {types[name]}" if name in HIDDEN and row[name] is not None else f"{name} {_value(row[name])}"
+        for name in look.columns
+    )
+
+
+def _value(value: object) -> str:
+    # Escaped, so that no value moves the cursor.
+    text = "null" if value is None else repr(str(value))[1:-1]
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 def _storage(settings: Settings) -> Iterator[Finding]:

@@ -1,10 +1,23 @@
-"""What the assets are given: settings and lake, as one resource built from the settings."""
+"""What the assets are given: settings, lake and source, as one resource built from the settings."""
+
+from collections.abc import Iterator
+
+import dagster as dg
 
 from ghost_pipeline.assets.step import Resources
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 
 
-def build_resources(settings: Settings) -> dict[str, Resources]:
-    """The resources of a code location, by the name under which assets ask for them."""
-    return {"resources": Resources(settings, Lake(settings.lake))}
+def build_resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
+    """The resources of a code location, by the name under which assets ask for them; each run has its own."""
+
+    @dg.resource(description="Settings, lake and source")
+    def resources() -> Iterator[Resources]:
+        of_run = Resources(settings, Lake(settings.lake))
+        try:
+            yield of_run
+        finally:
+            of_run.close()
+
+    return {"resources": resources}

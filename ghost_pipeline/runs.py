@@ -1,9 +1,12 @@
 """Running jobs in this process, with progress for the person who waits."""
 
 import os
+import re
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from logging import Handler, Logger, LogRecord
 from pathlib import Path
@@ -11,20 +14,29 @@ from typing import TextIO
 
 import dagster as dg
 
+from ghost_pipeline.assets.ghost import first_hour_kept
 from ghost_pipeline.assets.operations import PUBLISHED_DATABASE
+from ghost_pipeline.assets.step import Resources
 from ghost_pipeline.definitions import STEPS, build_defs
 from ghost_pipeline.errors import LakeError, UnknownTimeError
 from ghost_pipeline.jobs import HOURLY, MONTHLY
-from ghost_pipeline.partitions import Partitions
+from ghost_pipeline.partitions import Partitions, chunks, range_tags
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import halves, require_half
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.staleness import stale_hours
 from ghost_pipeline.tables.contract import Layer, Partitioning
-from ghost_pipeline.tables.ghost import GHOST_MESSAGES
+from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS, GHOST_MESSAGES
+from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.tables.raw import SOURCE_TABLES, Half
-from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline.windows import Hour, Month, hours
 
 PROGRESS = "progress"
+SECONDS_OF_SILENCE = 3.0
+"""After so long, a run over many hours says where it is."""
+_OF_HOUR = re.compile(r"(\S+) (\S+): (\d+) rows")
+"""What a step says of each hour of many."""
 DAGSTER_YAML = """\
 # Written once by ghost-pipeline; yours to change.
 telemetry:
@@ -92,10 +104,7 @@ def materialize(settings: Settings, as_of: datetime, chosen: Half | None = None,
     hour, month = Hour.ending_at(as_of), Month.newest_complete(as_of)
     settings = _reaching(settings, min(hour.start, month.start))
     _require_closed(settings, hour)
-    source = open_source(settings.source)
-    if chosen:
-        require_half(source, chosen)
-    selected = {chosen} if chosen else halves(source)
+    selected = _selected(settings, chosen)
     prepare_dagster_home(settings)
     defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
     with dg.DagsterInstance.get() as instance:
@@ -108,6 +117,92 @@ def materialize(settings: Settings, as_of: datetime, chosen: Half | None = None,
             # They show figures of the month, which needs what the hour has taken in.
             out.write(f"hour {hour.key}\n")
             _run(defs, instance, HOURLY, hour.key, [GHOST_MESSAGES.name])
+
+
+def backfill(
+    settings: Settings,
+    start: datetime,
+    end: datetime,
+    chosen: Half | None = None,
+    *,
+    everything: bool = False,
+    out: TextIO = sys.stderr,
+) -> None:
+    """Read the source again for the hours of [start, end), and build those that are missing or stale, then publish.
+
+    A run takes `GHOST_HOURS_PER_RUN` hours. What has been built when this is killed is not built again.
+
+    Args:
+        settings: where from and where to.
+        start: the start of the first hour, aware, on a full hour.
+        end: the end of the last one.
+        chosen: only this half; without it, the halves that the source has.
+        everything: build all of the hours, also those that are right.
+        out: where progress is written.
+
+    Raises:
+        GhostError: what went wrong, in one line; what was published before stays.
+
+    """
+    window = list(hours(start, end))
+    if not window:
+        raise UnknownTimeError(f"backfill from {start:%Y-%m-%dT%H:%MZ} to {end:%Y-%m-%dT%H:%MZ}: holds no hour")
+    first, last = window[0], window[-1]
+    settings = _reaching(settings, Month.newest_complete(first.as_of).start)
+    _require_closed(settings, last)
+    selected = _selected(settings, chosen)
+    prepare_dagster_home(settings)
+    progress = {PROGRESS: _progress_logger(out)}
+    of_hour = [name for name in selection(selected, monthly=False) if name != PUBLISHED_DATABASE]
+    taking_in = [name for name in of_hour if name in SOURCE_TABLES]
+    building = [name for name in of_hour if name not in SOURCE_TABLES and name != GHOST_MESSAGES.name]
+    lake = Lake(settings.lake)
+    with dg.DagsterInstance.get() as instance:
+        out.write(f"source {first.key} to {last.key}\n")
+        # As far as the range reaches, in one go: the source has one state, and it is read once.
+        longer = max(len(window), settings.lookback_hours)
+        reading = build_defs(settings.model_copy(update={"lookback_hours": longer}), loggers=progress)
+        _run(reading, instance, HOURLY, last.key, taking_in)
+        defs = build_defs(settings, loggers=progress)
+        due = window if everything else _to_build(settings, lake, window, selected)
+        out.write(f"{len(due)} of {len(window)} hours to build\n")
+        for chunk in chunks(due, settings.hours_per_run):
+            out.write(f"hours {chunk[0].key} to {chunk[-1].key}\n")
+            _run(defs, instance, HOURLY, None, building, range_tags(chunk, last))
+        if Half.GHOST in selected:
+            for month in _months(lake, window, due):
+                out.write(f"month {month.key}\n")
+                _run(defs, instance, MONTHLY, month.key, _unpublished(selection(selected, monthly=True)))
+            for chunk in chunks(due, settings.hours_per_run):
+                out.write(f"hours {chunk[0].key} to {chunk[-1].key}\n")
+                _run(defs, instance, HOURLY, None, [GHOST_MESSAGES.name], range_tags(chunk, last))
+        _run(defs, instance, HOURLY, last.key, [PUBLISHED_DATABASE])
+
+
+def _to_build(settings: Settings, lake: Lake, window: Sequence[Hour], selected: set[Half]) -> list[Hour]:
+    """The hours of which the snapshot of a half is missing or stale, or what is written after it."""
+    snapshots = [{Half.GHOST: COHORT_GHOST_DATA, Half.NGRAMS: NGRAM_SPEED_SUMMARIES}[half] for half in selected]
+    stale = {(name, hour) for name, hour in stale_hours(lake).select("table", "hour").rows()}
+    of_newest = [GHOST_MESSAGES] if Half.GHOST in selected and settings.export_messages else []
+    first = first_hour_kept(Resources(settings, lake, until=window[-1]), window)
+    return [
+        hour
+        for hour in window
+        if any((one.name, hour.start) in stale for one in snapshots)
+        or not all(lake.exists(one, hour) for one in (*snapshots, *(of_newest if hour >= first else ())))
+    ]
+
+
+def _months(lake: Lake, window: Sequence[Hour], due: Sequence[Hour]) -> list[Month]:
+    """The months that the hours touch and that are over by the end of the last one, and the one before if missing."""
+    before = Month.newest_complete(window[0].as_of)
+    touched = {Month.containing(hour.start) for hour in due}
+    wanted = {month for month in touched if month.as_of <= window[-1].as_of}
+    return sorted(wanted | ({before} - set(lake.months(GHOST_BENCHMARKS))))
+
+
+def _unpublished(names: Sequence[str]) -> list[str]:
+    return [name for name in names if name != PUBLISHED_DATABASE]
 
 
 def materialize_hours(settings: Settings, ends: Sequence[datetime], half: Half, *, out: TextIO = sys.stderr) -> None:
@@ -127,6 +222,15 @@ def materialize_hours(settings: Settings, ends: Sequence[datetime], half: Half, 
             _require_closed(settings, hour)
             out.write(f"hour {hour.key}\n")
             _run(defs, instance, HOURLY, hour.key, tables)
+
+
+def _selected(settings: Settings, chosen: Half | None) -> set[Half]:
+    """The chosen half, or all that the source has."""
+    with closing(open_source(settings.source, settings.source_mapping)) as source:
+        if chosen is None:
+            return halves(source)
+        require_half(source, chosen)
+        return {chosen}
 
 
 def _reaching(settings: Settings, start: datetime) -> Settings:
@@ -160,9 +264,18 @@ def selection(chosen: set[Half], *, monthly: bool) -> list[str]:
     return [*names, PUBLISHED_DATABASE]
 
 
-def _run(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, partition: str, selection: list[str]) -> None:
+def _run(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    job: str,
+    partition: str | None,
+    selection: list[str],
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Run a job for a partition, or for the hours that `tags` name."""
     defs.resolve_job_def(job).execute_in_process(
         partition_key=partition,
+        tags=tags,
         asset_selection=[dg.AssetKey(name) for name in selection],
         instance=instance,
         run_config={"loggers": {PROGRESS: {}}},
@@ -183,19 +296,49 @@ def _progress_logger(out: TextIO) -> dg.LoggerDefinition:
 
 
 class _ProgressHandler(Handler):
+    """A line for every table of a run; of one that takes many hours, a line every few seconds, too."""
+
     def __init__(self, out: TextIO) -> None:
         super().__init__()
-        self.out, self.since = out, time.monotonic()
+        self.out, self.since, self.shown = out, time.monotonic(), time.monotonic()
+        self.hours: Counter[str] = Counter()
+        self.rows: Counter[str] = Counter()
 
     def emit(self, record: LogRecord) -> None:
         event = getattr(record, "dagster_event", None)
-        if event is None or not event.is_step_materialization:
-            return
-        materialization = event.step_materialization_data.materialization
-        counts = {name: value.value for name, value in materialization.metadata.items()}
+        if event is not None and event.is_step_materialization:
+            materialization = event.step_materialization_data.materialization
+            table = materialization.asset_key.to_user_string()
+            if self.hours[table] > 1:
+                self._write(f"{table} ({self.hours[table]} hours)", f"{self.rows[table]:>10,} rows")
+                # The events of its other hours say the same.
+                self.hours[table] = -self.hours[table] + 1
+            elif self.hours[table] < 0:
+                self.hours[table] += 1
+            else:
+                self._write_table(table, {name: value.value for name, value in materialization.metadata.items()})
+        elif event is None and (found := _OF_HOUR.fullmatch(_said(record))):
+            table, hour, rows = found.groups()
+            self.hours[table] += 1
+            self.rows[table] += int(rows)
+            if time.monotonic() - self.shown > SECONDS_OF_SILENCE:
+                self.shown = time.monotonic()
+                self.out.write(f"    {table} {hour}\n")
+                self.out.flush()
+
+    def _write_table(self, table: str, counts: Mapping[str, object]) -> None:
         rows = counts.get("rows_read_in_window", counts.get("dagster/partition_row_count"))
         verb = "read" if "rows_read_in_window" in counts else "rows"
+        self._write(table, " " * 15 if rows is None else f"{rows:>10,} {verb}")
+
+    def _write(self, name: str, shown: str) -> None:
         seconds, self.since = time.monotonic() - self.since, time.monotonic()
-        shown = " " * 15 if rows is None else f"{rows:>10,} {verb}"
-        self.out.write(f"  {materialization.asset_key.to_user_string():<30}{shown}{seconds:7.1f} s\n")
+        self.out.write(f"  {name:<30}{shown}{seconds:7.1f} s\n")
         self.out.flush()
+        self.shown = time.monotonic()
+
+
+def _said(record: LogRecord) -> str:
+    """What a step said, without the names of run and step that Dagster puts before it."""
+    told: Mapping[str, str] = getattr(record, "dagster_meta", {})
+    return told.get("orig_message", "")

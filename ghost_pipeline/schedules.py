@@ -1,18 +1,26 @@
 """Schedules: the hour just closed and the month just closed, each with its lag.
 
 Hourly, at minute 5: rows that an application commits a few minutes after the hour are still in, and what comes later is
-taken in by the next run.
+taken in by the next run. After downtime the hours that were missed are run as well, in their order.
 
 Monthly, on the 2nd at 00:30: a month serves answers from 24 h after its end on (G5.5), and by then the look-back
 of the hourly runs has taken in the late events of its last day. 25 minutes after an hourly run, so that both
 rarely want the machine at once.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from ghost_pipeline.assets.step import Resources
 from ghost_pipeline.jobs import HOURLY, MONTHLY
+from ghost_pipeline.partitions import RANGE_END, chunks, range_tags
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA
+from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
+from ghost_pipeline.windows import Hour, hours
 
 if TYPE_CHECKING:
     # What Dagster builds from a job whose assets it resolves later has no public name.
@@ -23,17 +31,38 @@ if TYPE_CHECKING:
 
 MINUTE_OF_HOUR = 5
 DAY_OF_MONTH, HOUR_OF_DAY, MINUTE_OF_MONTH_RUN = 2, 0, 30
+SNAPSHOTS = (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARIES)
+"""The last table of each half that an hourly run writes for every hour."""
 
 
-def build_schedules(jobs: dict[str, "UnresolvedAssetJobDefinition"]) -> "list[Schedule]":
-    """Both schedules, built from the partitions of their jobs; they start stopped, a person turns them on."""
+def build_schedules(settings: Settings, jobs: dict[str, "UnresolvedAssetJobDefinition"]) -> "list[Schedule]":
+    """Both schedules; they start stopped, a person turns them on."""
+
+    @dg.schedule(
+        name="hourly_schedule",
+        job_name=HOURLY,
+        cron_schedule=f"{MINUTE_OF_HOUR} * * * *",
+        execution_timezone="UTC",
+        description="The hour just closed, 5 minutes after its end: late commits are in. After downtime also the hours "
+        "that were missed, in their order.",
+    )
+    def hourly_schedule(
+        context: dg.ScheduleEvaluationContext, resources: dg.ResourceParam[Resources]
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        closed = Hour.containing(context.scheduled_execution_time)
+        under_way = _under_way(context.instance)
+        due = list(due_hours(resources.lake, Hour.ending_at(closed.start), under_way))
+        if not due:
+            yield dg.SkipReason(f"hour {Hour.ending_at(closed.start).key} has been requested already")
+        for chunk in chunks(due, settings.hours_per_run):
+            first, last = chunk[0].key, chunk[-1].key
+            if first == last:
+                yield dg.RunRequest(run_key=first, partition_key=first)
+            else:
+                yield dg.RunRequest(run_key=f"{first} to {last}", tags=range_tags(chunk, due[-1]))
+
     return [
-        dg.build_schedule_from_partitioned_job(
-            jobs[HOURLY],
-            name="hourly_schedule",
-            minute_of_hour=MINUTE_OF_HOUR,
-            description="The hour just closed, 5 minutes after its end: late commits are in.",
-        ),
+        hourly_schedule,
         dg.build_schedule_from_partitioned_job(
             jobs[MONTHLY],
             name="monthly_schedule",
@@ -43,3 +72,27 @@ def build_schedules(jobs: dict[str, "UnresolvedAssetJobDefinition"]) -> "list[Sc
             description="The month just closed, 24.5 h after its end: late events of its last day are in (G5.5).",
         ),
     ]
+
+
+def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = ()) -> Iterator[Hour]:
+    """The hours after the newest one that was built, or that a run is about to build, up to the one just closed.
+
+    Where nothing has been built yet, the hour just closed alone: it takes in all of the source.
+    """
+    built = [newest for snapshot in SNAPSHOTS if (newest := lake.newest_hour(snapshot))]
+    last = max([*built, *under_way], default=Hour.ending_at(closed.start))
+    return hours(last.as_of, closed.as_of)
+
+
+def _under_way(instance: dg.DagsterInstance) -> Iterator[Hour]:
+    """The last hour of every hourly run that has not ended."""
+    unfinished = [
+        dg.DagsterRunStatus.QUEUED,
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+    ]
+    for run in instance.get_runs(dg.RunsFilter(job_name=HOURLY, statuses=unfinished)):
+        key = run.tags.get(RANGE_END) or run.tags.get("dagster/partition")
+        if key:
+            yield Hour.from_key(key)

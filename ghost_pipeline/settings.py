@@ -4,12 +4,13 @@ Thresholds that a decision names are settings with the decision's value as defau
 which one. `ghost-pipeline settings` prints this class.
 """
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_serializer, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -18,8 +19,17 @@ from ghost_pipeline.errors import SettingsError
 MAX_SCORE = Decimal(9)
 MAX_NGRAM_SIZE = 20
 MIN_KEY_LENGTH = 32
-SECRET = frozenset({"token_key"})
-"""Settings whose values are never shown."""
+SECRET = frozenset({"token_key", "source"})
+"""Settings whose values are never cited."""
+_HOST = r"(?:\[[^\[\]@/?#\s]+\]|[^:@/?#\[\],\s]*)(?::\d*)?"
+POSTGRES_ADDRESS = re.compile(
+    r"(?!.*%(?![0-9A-Fa-f]{2}))postgres(?:ql)?://"
+    r"(?:(?P<user>[^:@/?#\s]*)(?::(?P<password>[^@/?#\s]*))?@)?"
+    rf"(?P<hosts>{_HOST}(?:,{_HOST})*)"
+    r"(?:/(?P<database>[^@/?#\s]*))?"
+    r"(?:\?(?P<parameters>[^@#\s]*))?"
+)
+"""An address of PostgreSQL, as libpq reads it, with the special characters of its parts percent-encoded."""
 MAX_LOOKBACK_HOURS = 10 * 366 * 24
 
 
@@ -38,7 +48,13 @@ class Settings(BaseSettings):
 
     source: str | None = Field(
         default=None,
-        description="Where the canonical tables are read: a folder of Parquet, CSV or NDJSON files",
+        repr=False,
+        description="Where the canonical tables are read: a folder of Parquet, CSV or NDJSON files, "
+        "postgresql://user:password@host:port/database or sqlite:///file",
+    )
+    source_mapping: Path | None = Field(
+        default=None,
+        description="YAML file that says which tables, columns or queries of the source are the canonical ones",
     )
     data: Path = Field(
         default=Path("data"),
@@ -53,6 +69,34 @@ class Settings(BaseSettings):
         ge=1,
         le=MAX_LOOKBACK_HOURS,
         description="Hours before as_of that every hourly run reads again, for late and changed events",
+    )
+    source_keeps: int = Field(
+        default=0,
+        ge=0,
+        description="Hours for which the source keeps its events: what is older is never replaced by what it has now, "
+        "only added to; 0 where it keeps them for ever",
+    )
+    max_removed_percent: int = Field(
+        default=20,
+        ge=0,
+        le=100,
+        description="A run that would remove more than this share of an hour's rows stops: sources purge, replicas "
+        "come back empty",
+    )
+    accept_deletions: bool = Field(
+        default=False,
+        description="Whether such a run goes on all the same",
+    )
+    hours_per_run: int = Field(
+        default=24,
+        ge=1,
+        le=744,
+        description="Hours that a backfill runs in one process, each computed from the one before it",
+    )
+    keep_user_hours: int = Field(
+        default=168,
+        ge=1,
+        description="Of how many of the newest hours per-user rows are written where a range of hours is built",
     )
     bands: Annotated[tuple[Decimal, ...], NoDecode, CommaSeparated] = Field(
         default=(Decimal("7.0"), Decimal("7.5"), Decimal("8.0")),
@@ -237,6 +281,10 @@ class Settings(BaseSettings):
             raise ValueError("has to be the first instant of a UTC month, such as 2024-01-01")
         return value
 
+    @field_serializer("source", when_used="json-unless-none")
+    def _show_source(self, value: str) -> str:
+        return shown_source(value)
+
     @property
     def lake(self) -> Path:
         """Root folder of the lake."""
@@ -256,6 +304,22 @@ class Settings(BaseSettings):
     def dagster_home(self) -> Path:
         """Dagster's run and event records, unless `DAGSTER_HOME` names another folder."""
         return self.data / "dagster_home"
+
+
+def shown_source(location: str) -> str:
+    """A source's location as it may be shown: without a password, and of an address that is malformed nothing at all.
+
+    A password may stand before the host or among the parameters; one with a bare `@` or `/` may look like a host.
+    """
+    scheme, is_address, _ = location.partition("://")
+    if not is_address or scheme == "sqlite":
+        return location
+    parts = POSTGRES_ADDRESS.fullmatch(location)
+    if parts is None:
+        return f"{scheme}://…"
+    user, password, hosts, database, parameters = parts.groups()
+    credentials = "" if user is None else f"{user}{':***' if password else ''}@"
+    return f"{scheme}://{credentials}{hosts}/{database or ''}{'?…' if parameters else ''}"
 
 
 def _fault(fault: ErrorDetails) -> str:

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from ghost_pipeline.errors import UnknownTimeError
 
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 LONGEST_GAP = timedelta(days=31)
 """A longer stretch without an event is taken for silence and not for lost hours."""
 HOUR_KEY_FORMAT = "%Y-%m-%d-%H:%M"
@@ -73,6 +74,33 @@ class Hour:
 
 
 @dataclass(frozen=True, order=True)
+class Day:
+    """The UTC day [start, start + 24 h)."""
+
+    start: datetime
+
+    def __post_init__(self) -> None:
+        """Refuse a start that is not midnight UTC."""
+        if self.start.tzinfo != UTC or self.start != _floor(self.start).replace(hour=0):
+            raise UnknownTimeError(f"day {self.start.isoformat()}: not midnight UTC")
+
+    @classmethod
+    def containing(cls, instant: datetime) -> "Day":
+        """The UTC day in which `instant` (aware) lies."""
+        return cls(_floor(instant.astimezone(UTC)).replace(hour=0))
+
+    @property
+    def as_of(self) -> datetime:
+        """The exclusive end."""
+        return self.start + DAY
+
+    @property
+    def key(self) -> str:
+        """The date, `2025-03-12`."""
+        return self.start.date().isoformat()
+
+
+@dataclass(frozen=True, order=True)
 class Month:
     """A calendar month in UTC (G5.5)."""
 
@@ -107,6 +135,14 @@ class Month:
     def key(self) -> str:
         """The Dagster partition key, `2025-02`."""
         return self.start.strftime(MONTH_KEY_FORMAT)
+
+    def next(self) -> "Month":
+        """The month that begins where this one ends."""
+        return Month(self.as_of)
+
+    def previous(self) -> "Month":
+        """The month that ends where this one begins."""
+        return Month.containing(self.start - HOUR)
 
 
 def parse_as_of(text: str) -> datetime:

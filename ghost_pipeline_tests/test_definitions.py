@@ -194,7 +194,7 @@ def test_a_frame_that_breaks_its_contract_fails_the_check_and_stops_what_follows
         rows = Lake(data / "lake").scan(USER_GHOST_STATS)
         return pl.concat([rows, rows])
 
-    monkeypatch.setattr(ghost, "user_ghost_stats", twice)
+    monkeypatch.setattr(ghost, "completed_user_ghost_stats", twice)
     with dg.DagsterInstance.ephemeral() as instance:
         result = execute(data, HOURLY, instance, partition_key=HOURS[-1], raise_on_error=False)
     assert not result.success

@@ -12,6 +12,13 @@ from ghost_pipeline.errors import SettingsError
 from ghost_pipeline.settings import Settings
 
 WRONG = (
+    ("GHOST_SOURCE_KEEPS", "-1"),
+    ("GHOST_MAX_REMOVED_PERCENT", "-1"),
+    ("GHOST_MAX_REMOVED_PERCENT", "101"),
+    ("GHOST_ACCEPT_DELETIONS", "perhaps"),
+    ("GHOST_HOURS_PER_RUN", "0"),
+    ("GHOST_HOURS_PER_RUN", "745"),
+    ("GHOST_KEEP_USER_HOURS", "0"),
     ("GHOST_LOOKBACK_HOURS", "0"),
     ("GHOST_LOOKBACK_HOURS", "-1"),
     ("GHOST_LOOKBACK_HOURS", "1.5"),
@@ -118,7 +125,7 @@ def test_a_wrong_value_is_refused_by_its_variable(variable: str, value: str, mon
 
 
 def test_every_setting_with_a_limit_is_tried() -> None:
-    any_text = {"source", "data"}
+    any_text = {"source", "source_mapping", "data"}
     tried = {variable.removeprefix("GHOST_").lower() for variable, _ in WRONG}
     assert set(Settings.model_fields) - any_text == tried
 
@@ -198,7 +205,7 @@ def test_every_setting_says_what_it_does() -> None:
 
 
 def test_every_setting_survives_its_own_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings.load(source="somewhere", token_key="k" * 32)
+    settings = Settings.load(source="somewhere", source_mapping="mapping.yaml", token_key="k" * 32)
     for name, value in settings:
         text = ",".join(str(one) for one in value) if isinstance(value, tuple) else str(value)
         text = value.get_secret_value() if isinstance(value, SecretStr) else text

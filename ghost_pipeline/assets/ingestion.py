@@ -7,16 +7,21 @@ missing file is a missing hour, but for silences of more than a month.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
 from ghost_pipeline.errors import SourceError
+from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.source import Source, halves
+from ghost_pipeline.storage.activity_history import activity_lock, forget_activity
 from ghost_pipeline.storage.lake import Lake, Rejects
+from ghost_pipeline.storage.staleness import mark_stale
 from ghost_pipeline.tables.contract import Contract
+from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA
+from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.tables.raw import (
     PRACTICE_SESSIONS,
     RAW_CONTRACTS,
@@ -25,7 +30,9 @@ from ghost_pipeline.tables.raw import (
     SESSION_NGRAM_ERRORS,
     SESSION_NGRAM_SPEED,
     SOURCE_PRACTICE_SESSIONS,
+    SOURCE_TABLES,
     SOURCE_USER_PROGRESS,
+    USER_PROGRESS,
     USERS,
     SourceTable,
 )
@@ -42,11 +49,20 @@ from ghost_pipeline.transforms.versions import changed_rows, with_added
 from ghost_pipeline.windows import HOUR, Hour, without_silence
 
 _START = "_start"
+_ALL = 100
 _DERIVED = {
     PRACTICE_SESSIONS.name: (SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS),
     SESSION_KEYSTROKES.name: (SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS),
 }
-"""What is computed hour by hour from a table; late rows make those hours stale."""
+"""What is computed hour by hour from a table, and anew where late rows reach."""
+_SNAPSHOT = {
+    USER_PROGRESS.name: COHORT_GHOST_DATA,
+    PRACTICE_SESSIONS.name: NGRAM_SPEED_SUMMARIES,
+    SESSION_KEYSTROKES.name: NGRAM_SPEED_SUMMARIES,
+}
+"""What shows everything before the end of its hour: stale from the first change on (G1.8)."""
+_SHOWN = ("cohort_id", "cohort_excluded", "timezone", "created_at", "diagnostic_score", "target_band")
+"""What a snapshot shows of a user."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,29 @@ class Ingested:
 
 NOTHING = Ingested(rows=0, rejected=0)
 """The source has not this table: its half is absent, or it is optional."""
+
+
+@dataclass(frozen=True)
+class Rereading:
+    """How far back a run reads again, and what it may take away."""
+
+    lookback: timedelta
+    """Before the end of the hour."""
+    keeps: timedelta | None
+    """For how long the source keeps events; what is older is never replaced by what it has now."""
+    max_removed_percent: int
+    """Of the rows of an hour, how many may be gone."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Rereading":
+        """As it is set."""
+        keeps = timedelta(hours=settings.source_keeps) if settings.source_keeps else None
+        allowed = _ALL if settings.accept_deletions else settings.max_removed_percent
+        return cls(timedelta(hours=settings.lookback_hours), keeps, allowed)
+
+    def replaces_from(self, hour: Hour) -> datetime:
+        """The instant from which on the run of an hour replaces what the lake has."""
+        return datetime.min.replace(tzinfo=UTC) if self.keeps is None else hour.as_of - self.keeps
 
 
 @dataclass(frozen=True)
@@ -95,18 +134,20 @@ def ingest_versions(source: Source, lake: Lake, table: SourceTable, contract: Co
     newest = lake.newest_hour(contract)
     added = changed_rows(good.lazy(), lake.scan(contract), key, hour.as_of, newest=newest is None or newest <= hour)
     partition = with_added(lake.scan(contract, [hour]), added, key).collect()
+    if contract is USERS and (since := _shown_since(lake, added)):
+        mark_stale(lake, COHORT_GHOST_DATA, since, hour.as_of)
     lake.write(REJECTED_ROWS, Rejects(table.name, None), rejected)
     written = lake.write(contract, hour, partition)
     return Ingested(good.height, rejected.height, changed=int(written.changed))
 
 
 def ingest_events(
-    source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, lookback: timedelta
+    source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, again: Rereading
 ) -> Ingested:
     """Take in the events of a table that carries its own time, up to the end of `hour`."""
     if not _is_there(source, lake, table, contract):
         return NOTHING
-    start, hour = read_from(lake, contract, hour, lookback), read_to(lake, contract, hour)
+    start, hour = read_from(lake, contract, hour, again), read_to(lake, contract, hour)
     placed = pl.col(str(table.time)).alias(_START)
     with reading(source, table, lake):
         rows = _reject_strangers(_read(source, table), table, lake).with_columns(placed)
@@ -115,7 +156,7 @@ def ingest_events(
         start = _reaching_back(lake, contract, rows, start, [*table.key, str(table.time)])
         found = _collect(rows, table, start, hour.as_of)
     good = found.good.sort(str(table.time), *table.key)
-    changed = write_events(lake, contract, hour, start, good, lookback)
+    changed = write_events(lake, contract, hour, start, good, again)
     write_rejects(lake, table, start, hour, found.rejected)
     return Ingested(good.height, found.rejected.height, merged, changed)
 
@@ -145,25 +186,25 @@ def read_session_rows(
 
 
 def ingest_session_rows(
-    source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, lookback: timedelta
+    source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, again: Rereading
 ) -> Ingested:
     """Take in the rows of a table that belong to practice sessions, up to the end of `hour`."""
     if not _is_there(source, lake, table, contract):
         return NOTHING
-    start, hour = read_from(lake, contract, hour, lookback), read_to(lake, contract, hour)
+    start, hour = read_from(lake, contract, hour, again), read_to(lake, contract, hour)
     found = read_session_rows(source, lake, table, contract, start, hour)
     good = found.good.sort(_START, *table.key)
-    changed = write_events(lake, contract, hour, found.start, good, lookback)
+    changed = write_events(lake, contract, hour, found.start, good, again)
     write_rejects(lake, table, found.start, hour, found.rejected)
     return Ingested(good.height, found.rejected.height, changed=changed)
 
 
-def read_from(lake: Lake, contract: Contract, hour: Hour, lookback: timedelta) -> datetime | None:
+def read_from(lake: Lake, contract: Contract, hour: Hour, again: Rereading) -> datetime | None:
     """From when on the run of `hour` reads a table again; None: from the beginning."""
     complete = lake.complete_until(contract)
     if complete is None:
         return None
-    return min(hour.as_of - lookback, complete)
+    return min(max(hour.as_of - again.lookback, again.replaces_from(hour)), complete)
 
 
 def read_to(lake: Lake, contract: Contract, hour: Hour) -> Hour:
@@ -176,7 +217,7 @@ def read_to(lake: Lake, contract: Contract, hour: Hour) -> Hour:
 
 
 def write_events(
-    lake: Lake, contract: Contract, hour: Hour, start: datetime | None, rows: pl.DataFrame, lookback: timedelta
+    lake: Lake, contract: Contract, hour: Hour, start: datetime | None, rows: pl.DataFrame, again: Rereading
 ) -> int:
     """Write the hours of [start, end of `hour`) and whatever keeps the table without a gap.
 
@@ -186,25 +227,83 @@ def write_events(
         hour: the last hour that was read.
         start: from when on the rows were read; None: from the beginning.
         rows: the rows in their final order with `_start`, the instant that places them.
-        lookback: how far back every run reads; what is computed from hours before that is computed anew.
+        again: how far back every run reads, from where on what is computed anew; and what may be removed.
 
     Returns:
         How many partitions changed.
 
+    Raises:
+        SourceError: too many rows of an hour would be removed; nothing was written.
+
     """
-    placed = rows[_START].dt.truncate("1h")
     there = lake.hours(contract)
+    if start is not None and start < again.replaces_from(hour):
+        rows = _added_to(lake, contract, [one for one in there if start <= one.start], again.replaces_from(hour), rows)
+    placed = rows[_START].dt.truncate("1h")
     first_row = placed.min()
     firsts = there[:1] + ([Hour.containing(first_row)] if isinstance(first_row, datetime) else [])
     first = min(firsts, default=hour).start
     begin = max(start or first, first)
-    if begin < hour.as_of - lookback:
+    if begin < hour.as_of - again.lookback:
         # First, so that a kill between the two leaves the late rows still to be taken in.
         for derived in _DERIVED.get(contract.name, ()):
             lake.invalidate(derived, Hour.containing(begin))
     window = set(without_silence([Hour.containing(one) for one in placed.unique()], begin, hour.as_of))
     window |= {one for one in there if begin <= one.start < hour.as_of}
-    return lake.write_hours(contract, window, rows.drop(_START), placed)
+
+    def before(changed: list[Hour]) -> None:
+        _require_rows_stay(lake, contract, [one for one in changed if one in there], rows, again.max_removed_percent)
+        if snapshot := _SNAPSHOT.get(contract.name):
+            mark_stale(lake, snapshot, min(changed).start, hour.as_of)
+        if contract is USER_PROGRESS:
+            forget_activity(lake, changed)
+
+    with activity_lock(lake) if contract is USER_PROGRESS else nullcontext():
+        return lake.write_hours(contract, window, rows.drop(_START), placed, before)
+
+
+def _added_to(lake: Lake, contract: Contract, there: list[Hour], floor: datetime, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows in which the hours before `floor` keep what the lake has, and only gain what it has not."""
+    identity = _identity(contract)
+    kept = [
+        lake.scan(contract, [one]).with_columns(pl.lit(one.start, pl.Datetime("us", "UTC")).alias(_START))
+        for one in there
+        if one.start < floor
+    ]
+    if not kept:
+        return rows
+    old = pl.concat(kept).collect()
+    is_old = pl.col(_START) < floor
+    added = rows.filter(is_old).join(old, on=identity, how="anti")
+    order = [str(SOURCE_TABLES[contract.name].time or _START), *SOURCE_TABLES[contract.name].key]
+    return pl.concat([old, added.select(old.columns), rows.remove(is_old).select(old.columns)]).sort(order)
+
+
+def _require_rows_stay(
+    lake: Lake, contract: Contract, changed: list[Hour], rows: pl.DataFrame, max_removed_percent: int
+) -> None:
+    """Refuse to take away more of an hour than is likely to have been deleted.
+
+    Raises:
+        SourceError: names the first such hour, and what to do.
+
+    """
+    identity = _identity(contract)
+    for one in changed:
+        before = lake.scan(contract, [one]).select(identity).collect()
+        gone = before.join(rows, on=identity, how="anti").height
+        if gone * _ALL > max_removed_percent * before.height:
+            raise SourceError(
+                f"{contract.name}, partition {one.key}: {gone} of {before.height} rows are no longer in the source, "
+                f"more than GHOST_MAX_REMOVED_PERCENT ({max_removed_percent}). Nothing was written. If they were "
+                f"deleted on purpose, run again with --accept-deletions; if the source drops what is old, set "
+                f"GHOST_SOURCE_KEEPS to the hours that it keeps; if it is a replica, wait until it has caught up",
+            )
+
+
+def _identity(contract: Contract) -> list[str]:
+    """What tells rows of a table apart; where they may repeat, whose they are."""
+    return list(SOURCE_TABLES[contract.name].key) or ["session_id"]
 
 
 def write_rejects(lake: Lake, table: SourceTable, start: datetime | None, hour: Hour, rejected: pl.DataFrame) -> None:
@@ -319,6 +418,21 @@ def _reject_strangers(rows: pl.LazyFrame, table: SourceTable, lake: Lake) -> pl.
     if any(column.references == "users" for column in table.columns):
         return reject_unknown(rows, "user_id", lake.scan(USERS), "user")
     return rows
+
+
+def _shown_since(lake: Lake, added: pl.LazyFrame) -> datetime | None:
+    """From when on added versions change what a snapshot shows; None: not at all.
+
+    A version counts from its valid_from on, a user who was not known before from its created_at on.
+    """
+    known = lake.scan(USERS).sort("valid_from", "seen_at").group_by("user_id").last()
+    both = added.join(known, on="user_id", how="left", suffix="_known")
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_known")) for name in _SHOWN)
+    is_new = pl.col("valid_from_known").is_null()
+    # An as_of that equals valid_from sees the version, one that equals created_at not the user: an instant earlier.
+    since = pl.when(is_new).then("created_at").otherwise(pl.col("valid_from") - pl.duration(microseconds=1))
+    first = both.filter(differs).select(since.min()).collect().item()
+    return first if isinstance(first, datetime) else None
 
 
 def _has_update(table: SourceTable) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from ghost_pipeline.assets.ghost import left_out
 from ghost_pipeline.assets.step import Outcome, Resources, Step, markdown_table
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ghost import (
@@ -27,6 +28,9 @@ def materialize_ghost_messages(resources: Resources, hour: Hour) -> Outcome:
     if not resources.settings.export_messages:
         return Outcome(rows=0, metadata={"export": "switched off by GHOST_EXPORT_MESSAGES; nothing was written"})
     lake = resources.lake
+    if outcome := left_out(resources, hour):
+        lake.remove(GHOST_MESSAGES, hour)
+        return outcome
     written = lake.write_parts(GHOST_MESSAGES, hour, _parts(resources, hour))
     messages = lake.scan(GHOST_MESSAGES, [hour])
     shown = messages.group_by("context", "type").agg(messages=pl.len()).sort("context", "type")

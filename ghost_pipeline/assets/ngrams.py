@@ -1,22 +1,24 @@
 """Assets of the n-gram half: measurements and mistakes of every session, and the summaries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 import polars as pl
 
 from ghost_pipeline.assets.ingestion import (
     Ingested,
+    Rereading,
     read_from,
     read_session_rows,
     read_to,
     require_no_rows,
     write_rejects,
 )
-from ghost_pipeline.assets.raw import ingested_outcome
+from ghost_pipeline.assets.raw import ingested_outcome, reaching
 from ghost_pipeline.assets.step import PREVIEW_ROWS, Outcome, Resources, Step, count
 from ghost_pipeline.storage.ngram_cache import NgramCache
 from ghost_pipeline.storage.seen_hours import SeenHours
+from ghost_pipeline.storage.staleness import clear_stale
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
 from ghost_pipeline.tables.raw import (
@@ -50,9 +52,16 @@ _OTHER = {
 def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
     """The step of a table of n-grams: the application's rows, else those extracted from keystrokes (N1.2)."""
 
-    def materialize(resources: Resources, hour: Hour) -> Outcome:
+    def materialize(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
+        *earlier, last = hours
+        taken = take_in(reaching(resources, hours), last)
+        for hour in earlier:
+            yield Outcome(rows=resources.lake.rows(contract, hour), metadata={"read_with": last.key})
+        yield taken
+
+    def take_in(resources: Resources, hour: Hour) -> Outcome:
         source, lake, settings = resources.source(), resources.lake, resources.settings
-        start, last = read_from(lake, contract, hour, resources.lookback), read_to(lake, contract, hour)
+        start, last = read_from(lake, contract, hour, Rereading.of(settings)), read_to(lake, contract, hour)
         table, other = SOURCE_TABLES[contract.name], SOURCE_TABLES[_OTHER[contract.name]]
         direct = read_session_rows(source, lake, table, contract, start, last)
         start = direct.start
@@ -79,7 +88,7 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
         write_rejects(lake, table, start, last, direct.rejected)
         return ingested_outcome(lake, contract, hour, Ingested(rows, direct.rejected.height, changed=changed))
 
-    return Step(contract, (PRACTICE_SESSIONS, SESSION_KEYSTROKES), materialize)
+    return Step.over_hours(contract, (PRACTICE_SESSIONS, SESSION_KEYSTROKES), materialize)
 
 
 def materialize_ngram_speed_summaries(resources: Resources, hour: Hour) -> Outcome:
@@ -108,6 +117,7 @@ def materialize_ngram_speed_summaries(resources: Resources, hour: Hour) -> Outco
         lake.write(NGRAM_SPEED_SUMMARIES, hour, summaries, new=new)
         cache.keep_inputs(inputs)
         cache.forget(before.inputs.join(inputs, on=PAIR, how="anti"))
+    clear_stale(lake, NGRAM_SPEED_SUMMARIES, [hour])
     return Outcome(
         rows=summaries.height,
         findings={"keyboards_unknown_to_the_source": count(unknown_keyboards(sessions.lazy(), keyboards))},

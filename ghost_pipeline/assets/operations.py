@@ -4,8 +4,12 @@ import dagster as dg
 
 from ghost_pipeline.assets.step import OWNER, Outcome, Resources, Step
 from ghost_pipeline.storage.published import publish
+from ghost_pipeline.storage.staleness import stale_hours
 from ghost_pipeline.tables.contract import Layer
+from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA
+from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.tables.raw import RAW_CONTRACTS, REJECTED_ROWS
+from ghost_pipeline.tables.staleness import STALE_HOURS
 from ghost_pipeline.transforms.rejections import rejections_by_reason
 from ghost_pipeline.windows import Hour
 
@@ -23,7 +27,21 @@ def summarise_rejected_rows(resources: Resources, hour: Hour) -> Outcome:
     )
 
 
-OPERATIONS_STEPS = (Step(REJECTED_ROWS, tuple(RAW_CONTRACTS.values()), summarise_rejected_rows),)
+def list_stale_hours(resources: Resources, hour: Hour) -> Outcome:
+    """List the hours that were built before something changed that they show; the steps that noticed wrote them."""
+    del hour
+    found = stale_hours(resources.lake)
+    return Outcome(
+        rows=found.height,
+        findings={f"{table}: stale_hours": rows for table, rows in found.group_by("table").len().sort("table").rows()},
+        sample=found,
+    )
+
+
+OPERATIONS_STEPS = (
+    Step(REJECTED_ROWS, tuple(RAW_CONTRACTS.values()), summarise_rejected_rows),
+    Step(STALE_HOURS, (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARIES), list_stale_hours),
+)
 
 
 def published_database(upstream: list[str]) -> dg.AssetsDefinition:

@@ -1,29 +1,48 @@
 """Assets of the source's tables: versions and events, validated, with rejects kept apart."""
 
-from ghost_pipeline.assets.ingestion import Ingested, ingest_events, ingest_session_rows, ingest_versions
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ghost_pipeline.assets.ingestion import Ingested, Rereading, ingest_events, ingest_session_rows, ingest_versions
 from ghost_pipeline.assets.step import PREVIEW_ROWS, Outcome, Resources, Step, count
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables import raw
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.raw import SOURCE_TABLES
-from ghost_pipeline.windows import Hour
+from ghost_pipeline.windows import HOUR, Hour
 
 
 def raw_step(contract: Contract, *upstream: Contract) -> Step:
     """The step of a source table: its versions, its events, or the rows of its sessions."""
     table = SOURCE_TABLES[contract.name]
 
-    def ingest(resources: Resources, hour: Hour) -> Outcome:
-        source, lake, lookback = resources.source(), resources.lake, resources.lookback
+    def ingest(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
+        """Read the source once for all hours: it has one state, and that is the state now."""
+        *earlier, last = hours
+        taken = take_in(reaching(resources, hours), last)
+        for hour in earlier:
+            yield Outcome(rows=resources.lake.rows(contract, hour), metadata={"read_with": last.key})
+        yield taken
+
+    def take_in(resources: Resources, hour: Hour) -> Outcome:
+        source, lake = resources.source(), resources.lake
+        again = Rereading.of(resources.settings)
         if table.versioned:
             taken = ingest_versions(source, lake, table, contract, hour)
         elif table.of_session:
-            taken = ingest_session_rows(source, lake, table, contract, hour, lookback)
+            taken = ingest_session_rows(source, lake, table, contract, hour, again)
         else:
-            taken = ingest_events(source, lake, table, contract, hour, lookback)
+            taken = ingest_events(source, lake, table, contract, hour, again)
         return ingested_outcome(lake, contract, hour, taken)
 
-    return Step(contract, upstream, ingest)
+    return Step.over_hours(contract, upstream, ingest)
+
+
+def reaching(resources: Resources, hours: Sequence[Hour]) -> Resources:
+    """Resources whose look-back reaches over all of the hours, from the end of the last one."""
+    span = (hours[-1].as_of - hours[0].start) // HOUR
+    longer = max(span, resources.settings.lookback_hours)
+    return replace(resources, settings=resources.settings.model_copy(update={"lookback_hours": longer}))
 
 
 def ingested_outcome(lake: Lake, contract: Contract, hour: Hour, taken: Ingested) -> Outcome:

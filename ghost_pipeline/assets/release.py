@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from ghost_pipeline.assets.ghost import left_out
 from ghost_pipeline.assets.step import Outcome, Resources, Step
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.settings import Settings
@@ -29,6 +30,9 @@ def materialize_cohort_ghost_release(resources: Resources, hour: Hour) -> Outcom
     # What an hour may release depends on the hour before; two runs side by side would not know of each other.
     with one_at_a_time(lake.root, COHORT_GHOST_RELEASE.name):
         newest = lake.newest_hour(COHORT_GHOST_RELEASE)
+        # Nobody reads a release that old.
+        if outcome := left_out(resources, hour):
+            return outcome
         if newest and hour <= newest:
             return Outcome(
                 rows=lake.rows(COHORT_GHOST_RELEASE, hour),

@@ -5,15 +5,14 @@ assets share is added here once, from the contract: name, group, kinds, column s
 partitions of a run, the `structure` and `coverage` checks, row counts and a preview.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import dagster as dg
 import polars as pl
 
 from ghost_pipeline.errors import ContractError
-from ghost_pipeline.partitions import Partitions
+from ghost_pipeline.partitions import UNTIL, Partitions
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import Source
@@ -24,8 +23,6 @@ from ghost_pipeline.windows import Hour, Month
 OWNER = "team:data-platform"
 PREVIEW_ROWS = 5
 WARNINGS_SHOWN = 5
-HOURS_PER_RUN = 24
-"""A backfill of a range runs as one run per so many hours: a process per hour would cost 2 to 9 s each."""
 
 PERSONAL_COLUMNS = frozenset(
     {"user_id", "session_id", "progress_id", "keyboard_id", "keyboard_name", "summary_id", "row", "timezone"}
@@ -46,20 +43,26 @@ class Resources:
 
     settings: Settings
     lake: Lake
+    until: Hour | None = None
+    """Of runs that follow one another, the last hour of them all."""
+    opened: list[Source] = field(default_factory=list, compare=False)
+    """The source, once a step has asked for it; a copy of this shares it."""
 
     def source(self) -> Source:
-        """The source of `GHOST_SOURCE`.
+        """The source of `GHOST_SOURCE`; all steps of a run share it, and with it a database's snapshot.
 
         Raises:
             SourceError: none is set, or it cannot be read.
 
         """
-        return open_source(self.settings.source)
+        if not self.opened:
+            self.opened.append(open_source(self.settings.source, self.settings.source_mapping))
+        return self.opened[0]
 
-    @property
-    def lookback(self) -> timedelta:
-        """How far back every hourly run reads again."""
-        return timedelta(hours=self.settings.lookback_hours)
+    def close(self) -> None:
+        """Close the source, where it was opened."""
+        while self.opened:
+            self.opened.pop().close()
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,37 @@ class Step:
     contract: Contract
     upstream: tuple[Contract, ...]
     body: Callable[[Resources, Hour], Outcome] | Callable[[Resources, Month], Outcome]
+    over: Callable[[Resources, Sequence[Hour]], Iterable[Outcome]] | None = None
+    """Where it is cheaper to compute hours together, ascending: an outcome for each; takes the place of `body`."""
+    continues_itself: bool = False
+    """Whether a partition follows from the one before it."""
     checks: Mapping[str, str] = field(default_factory=dict)
     """Further checks of this table by name, each with what it says; they warn and never block."""
     kinds: frozenset[str] = frozenset({"polars", "parquet"})
 
-    def asset(self, partitions: Partitions) -> dg.AssetsDefinition:
-        """The Dagster asset of this table."""
+    @classmethod
+    def over_hours(
+        cls,
+        contract: Contract,
+        upstream: tuple[Contract, ...],
+        over: Callable[[Resources, Sequence[Hour]], Iterable[Outcome]],
+    ) -> "Step":
+        """The step of a table whose hours are computed together."""
+
+        def body(resources: Resources, hour: Hour) -> Outcome:
+            (outcome,) = over(resources, [hour])
+            return outcome
+
+        return cls(contract, upstream, body, over)
+
+    def asset(self, partitions: Partitions, hours_per_run: int) -> dg.AssetsDefinition:
+        """The Dagster asset of this table.
+
+        Args:
+            partitions: the hours and the months.
+            hours_per_run: hours of a backfill in one run; a process for each would cost 2 to 9 s.
+
+        """
         contract, monthly = self.contract, self.contract.partitioning is Partitioning.MONTH
         window = Month if monthly else Hour
 
@@ -100,9 +128,12 @@ class Step:
             group_name=contract.layer.value,
             kinds=set(self.kinds),
             owners=[OWNER],
-            deps=[_dependency(upstream, of_hour=not monthly) for upstream in self.upstream],
+            deps=[
+                *(_dependency(upstream, of_hour=not monthly) for upstream in self.upstream),
+                *([_on_itself(contract)] if self.continues_itself else []),
+            ],
             partitions_def=partitions.monthly if monthly else partitions.hourly,
-            backfill_policy=dg.BackfillPolicy.multi_run(1 if monthly else HOURS_PER_RUN),
+            backfill_policy=dg.BackfillPolicy.multi_run(1 if monthly else hours_per_run),
             metadata={
                 "dagster/column_schema": column_schema(contract),
                 "dagster/relation_identifier": contract.name,
@@ -127,11 +158,20 @@ class Step:
             ],
         )
         def table(context: dg.AssetExecutionContext, resources: dg.ResourceParam[Resources]) -> Iterator[object]:
-            outcomes: dict[str, Outcome] = {}
             try:
-                for key in sorted(context.partition_keys):
+                keys = sorted(context.partition_keys)
+                if until := context.run.tags.get(UNTIL):
+                    resources = replace(resources, until=Hour.from_key(until))
+                if self.over:
+                    found = self.over(resources, [Hour.from_key(key) for key in keys])
+                else:
                     # The union over the two windows has no common constructor for a type checker.
-                    outcomes[key] = self.body(resources, window.from_key(key))  # type: ignore[arg-type]
+                    found = (self.body(resources, window.from_key(key)) for key in keys)  # type: ignore[arg-type]
+                outcomes = {}
+                for key, outcome in zip(keys, found, strict=True):
+                    outcomes[key] = outcome
+                    if len(keys) > 1:
+                        context.log.info("%s %s: %d rows", contract.name, key, outcome.rows)
             except ContractError as error:
                 yield dg.AssetCheckResult(
                     check_name=STRUCTURE, passed=False, metadata={"fault": dg.MetadataValue.text(str(error))}
@@ -154,6 +194,10 @@ class Step:
 def _dependency(upstream: Contract, *, of_hour: bool) -> dg.AssetDep:
     mapping = MONTH_BEFORE if of_hour and upstream.partitioning is Partitioning.MONTH else None
     return dg.AssetDep(upstream.name, partition_mapping=mapping)
+
+
+def _on_itself(contract: Contract) -> dg.AssetDep:
+    return dg.AssetDep(contract.name, partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1))
 
 
 def count(frame: pl.LazyFrame) -> int:

@@ -1,12 +1,14 @@
 """A folder of Parquet, CSV or NDJSON files as a source (`source_tables.md`, "As files").
 
 `<table>.parquet`, `<table>.csv`, `<table>.ndjson`, or a folder `<table>/` of Parquet files, in hive
-partitions or not. CSV and NDJSON are read as text, so that one bad value costs one row and not the file.
+partitions or not; a mapping may name other files and columns. CSV and NDJSON are read as text, so that one
+bad value costs one row and not the file.
 """
 
 import csv
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 from zoneinfo import available_timezones
@@ -16,7 +18,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.sources.source import require_columns
+from ghost_pipeline.sources.mapping import SourceMapping
+from ghost_pipeline.sources.source import Look, Window, require_columns
 from ghost_pipeline.tables.raw import SOURCE_TABLES, SourceTable
 
 SUFFIXES = (".parquet", ".csv", ".ndjson")
@@ -29,16 +32,22 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 class FileSource:
     """The canonical tables in one folder."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open `folder`.
+    def __init__(self, folder: Path, mapping: SourceMapping | None = None) -> None:
+        """Open `folder`; `mapping` says what its files and columns are called.
 
         Raises:
-            SourceError: it is not a folder.
+            SourceError: it is not a folder, or a query is mapped.
 
         """
         if not folder.is_dir():
             raise SourceError(f"source {folder}: not a folder. Set GHOST_SOURCE to a folder of canonical tables")
-        self.folder = folder
+        self.folder, self.mapping = folder, mapping or SourceMapping()
+        for name, mapped in self.mapping.tables.items():
+            if mapped.query is not None:
+                raise SourceError(
+                    f"{self.mapping.place(name, 'query')}: files answer no queries. Name a file by table, and its "
+                    f"columns, or read from a database",
+                )
 
     @property
     def name(self) -> str:
@@ -46,8 +55,8 @@ class FileSource:
         return f"source {self.folder}"
 
     def tables(self) -> set[str]:
-        """The canonical tables that the folder has a file or a folder for."""
-        return {name for name in SOURCE_TABLES if self._candidates(name)}
+        """The canonical tables that the folder has a file or a folder for, and those that are mapped."""
+        return {name for name in SOURCE_TABLES if name in self.mapping.tables or self._candidates(name)}
 
     def location(self, table: SourceTable) -> Path:
         """The one file or folder that holds a table.
@@ -58,9 +67,10 @@ class FileSource:
         """
         candidates = self._candidates(table.name)
         if not candidates:
+            own = self._own(table.name)
             raise SourceError(
-                f"{self.name}: table {table.name} is missing. Add {table.name}.parquet, .csv or .ndjson, or a "
-                f"folder {table.name}/ of Parquet files",
+                f"{self.name}: table {table.name} is missing. Add {own}.parquet, .csv or .ndjson, or a "
+                f"folder {own}/ of Parquet files",
             )
         if len(candidates) > 1:
             raise SourceError(
@@ -69,8 +79,8 @@ class FileSource:
             )
         return candidates[0]
 
-    def scan(self, table: SourceTable) -> pl.LazyFrame:
-        """The rows of a table as they are in its files.
+    def scan(self, table: SourceTable, window: Window | None = None) -> pl.LazyFrame:  # noqa: ARG002 - files have all
+        """The rows of a table as they are in its files, whatever the window.
 
         Raises:
             SourceError: the table or a required column is missing, or a file is truncated or unreadable.
@@ -85,12 +95,46 @@ class FileSource:
                 f"{path}: table {table.name} cannot be read ({_culprit(path, error)}). The file is truncated or "
                 f"not what its name says: write it again, beside and renamed, and run again",
             ) from error
-        require_columns(str(path), table, columns)
+        frame = self._canonical(frame, table, columns)
+        require_columns(str(path), table, frame.collect_schema().names())
         return frame
 
+    def look(self, table: SourceTable) -> Look:
+        """The file of a table and all its rows."""
+        rows = self.scan(table)
+        own = self.mapping.of(table.name).columns
+        found = set(rows.collect_schema().names())
+        columns = {column.name: own.get(column.name, column.name) for column in table.columns if column.name in found}
+        return Look(self.location(table).name, columns, rows)
+
+    def remedy(self, missing: Sequence[str]) -> str:
+        """The files to add."""
+        return f"Add {' and '.join(f'{self._own(name)}.parquet, .csv or .ndjson' for name in missing)}"
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _canonical(self, frame: pl.LazyFrame, table: SourceTable, found: list[str]) -> pl.LazyFrame:
+        """The frame with the canonical names; a column that had one, and is not what is mapped to it, is dropped."""
+        mapped = self.mapping.of(table.name).columns
+        for canonical, own in mapped.items():
+            if own not in found:
+                raise SourceError(
+                    f"{self.mapping.place(table.name, f'columns.{canonical}')}: {self.location(table)} has no column "
+                    f"{own} (it has {', '.join(sorted(found)) or 'none'}). Correct the mapping",
+                )
+        if not mapped:
+            return frame
+        others = [name for name in found if name not in mapped and name not in mapped.values()]
+        return frame.select(*(pl.col(own).alias(canonical) for canonical, own in mapped.items()), *map(pl.col, others))
+
+    def _own(self, table: str) -> str:
+        return self.mapping.of(table).table or table
+
     def _candidates(self, table: str) -> list[Path]:
-        files = [path for suffix in SUFFIXES if (path := self.folder / f"{table}{suffix}").is_file()]
-        folder = self.folder / table
+        own = self._own(table)
+        files = [path for suffix in SUFFIXES if (path := self.folder / f"{own}{suffix}").is_file()]
+        folder = self.folder / own
         return [*files, folder] if folder.is_dir() else files
 
 

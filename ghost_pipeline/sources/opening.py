@@ -1,17 +1,24 @@
-"""From the setting `GHOST_SOURCE` to an adapter."""
+"""From the settings `GHOST_SOURCE` and `GHOST_SOURCE_MAPPING` to an adapter."""
 
 from pathlib import Path
 
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.sources.files import FileSource
+from ghost_pipeline.sources.mapping import load_mapping
+from ghost_pipeline.sources.postgres import PostgresSource
 from ghost_pipeline.sources.source import Source
+from ghost_pipeline.sources.sqlite import SCHEME, SqliteSource
 
 
-def open_source(location: str | None) -> Source:
-    """The adapter for a location: so far a folder of files.
+def open_source(location: str | None, mapping: Path | None = None) -> Source:
+    """The adapter for a location: a folder of files, a PostgreSQL server or a SQLite file.
+
+    Args:
+        location: where the canonical tables are read.
+        mapping: a file that says what they are called there.
 
     Raises:
-        SourceError: no location is set, or nothing can be read there.
+        SourceError: no location is set, the mapping is wrong, or nothing can be read there.
 
     """
     if not location:
@@ -19,9 +26,15 @@ def open_source(location: str | None) -> Source:
             "source: GHOST_SOURCE is not set. Set it to a folder of canonical tables, or try "
             "`ghost-pipeline demo`, which brings its own",
         )
+    mapped = load_mapping(mapping)
+    if location.startswith(("postgresql://", "postgres://")):
+        return PostgresSource(location, mapped)
+    if location.startswith(SCHEME):
+        return SqliteSource(location, mapped)
     if "://" in location:
         scheme = location.partition("://")[0]
         raise SourceError(
-            f"source {scheme}://…: no adapter reads this. Set GHOST_SOURCE to a folder of Parquet, CSV or NDJSON files",
+            f"source {scheme}://…: no adapter reads this. Set GHOST_SOURCE to a folder of Parquet, CSV or NDJSON "
+            f"files, to postgresql://user:password@host:port/database or to sqlite:///file",
         )
-    return FileSource(Path(location))
+    return FileSource(Path(location), mapped)

@@ -1,12 +1,37 @@
 """What every source adapter offers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import polars as pl
 
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.tables.raw import SOURCE_TABLES, Half, SourceTable
+
+
+@dataclass(frozen=True)
+class Window:
+    """The time [start, end) of which rows are asked for; both ends aware."""
+
+    start: datetime | None
+    """None: from the beginning."""
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a source has for a canonical table, found without reading all of a large one."""
+
+    origin: str
+    """The file, table or query that it comes from."""
+    columns: Mapping[str, str]
+    """Canonical columns that are there, each with its own name."""
+    rows: pl.LazyFrame
+    """The table's rows as `Source.scan` gives them, or the first of them."""
+    beyond: str | None = None
+    """Where `rows` are the first ones only: how many there are, as text."""
 
 
 class Source(Protocol):
@@ -19,13 +44,33 @@ class Source(Protocol):
     def tables(self) -> set[str]:
         """The canonical tables that are there."""
 
-    def scan(self, table: SourceTable) -> pl.LazyFrame:
+    def scan(self, table: SourceTable, window: Window | None = None) -> pl.LazyFrame:
         """The rows of a table as they are: any types, further columns welcome.
+
+        Args:
+            table: the canonical table.
+            window: rows that lie outside of it may be left out: events by their own time, rows of practice sessions
+                by their session's start. More rows may come, so the caller filters again. A row without a time
+                lies in every window.
 
         Raises:
             SourceError: the table or a required column is missing, or something cannot be read.
 
         """
+
+    def look(self, table: SourceTable) -> Look:
+        """Where a table comes from, and its first rows.
+
+        Raises:
+            SourceError: as `scan`.
+
+        """
+
+    def remedy(self, missing: Sequence[str]) -> str:
+        """How canonical tables that are missing can be added, as a sentence."""
+
+    def close(self) -> None:
+        """Let go of connections; frames that were scanned stay readable."""
 
 
 def halves(source: Source) -> set[Half]:
@@ -57,9 +102,8 @@ def require_half(source: Source, half: Half) -> None:
     missing = [t.name for t in _of(half) if t.required and t.name not in source.tables()]
     if missing:
         raise SourceError(
-            f"{source.name}: {_tables(missing)} missing, which the {half.value} half needs. Add "
-            f"{' and '.join(f'{name}.parquet, .csv or .ndjson' for name in missing)}; a table without rows "
-            f"still has its columns",
+            f"{source.name}: {_tables(missing)} missing, which the {half.value} half needs. {source.remedy(missing)}; "
+            f"a table without rows still has its columns",
         )
 
 

@@ -7,7 +7,7 @@ of the contract, so a single file is readable without its path.
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import cache
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.storage.atomic import Replacements, clear_leftovers, remove_folder, replacing
 from ghost_pipeline.tables.contract import Contract, Partitioning
-from ghost_pipeline.windows import HOUR, Hour, Month, without_silence
+from ghost_pipeline.windows import HOUR, Day, Hour, Month, hours, without_silence
 
 SHARD_FILE = "shard-0.parquet"
 ZSTD_LEVEL = 1
@@ -52,7 +52,7 @@ class Rejects:
         return f"{self.source_table}|{self.hour.key if self.hour else NO_HOUR}"
 
 
-Partition = Hour | Month | Rejects
+Partition = Hour | Day | Month | Rejects
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,14 @@ class Lake:
         with replacing(self.root) as replacements:
             return self._stage_bytes(replacements, contract, partition, buffer.getvalue(), rows)
 
-    def write_hours(self, contract: Contract, window: Iterable[Hour], frame: pl.DataFrame, hour: pl.Series) -> int:
+    def write_hours(
+        self,
+        contract: Contract,
+        window: Iterable[Hour],
+        frame: pl.DataFrame,
+        hour: pl.Series,
+        before: Callable[[list[Hour]], None] | None = None,
+    ) -> int:
         """Replace many hourly partitions, in the order of time; the contract is checked once.
 
         Args:
@@ -129,6 +136,8 @@ class Lake:
             window: the hours to write; one without a row becomes an empty partition.
             frame: the rows in their final order.
             hour: the start of the hour of each row.
+            before: told the hours whose content will change, when all is staged and nothing is replaced yet: what
+                follows from them can be forgotten first, so that a kill in between leaves nothing that is wrong.
 
         Returns:
             How many partitions changed.
@@ -150,9 +159,14 @@ class Lake:
         }
         empty = contract.empty()
         with replacing(self.root) as replacements:
-            return sum(
-                self._stage(replacements, contract, one, by_hour.get(one.start, empty)).changed for one in ordered
-            )
+            changed = [
+                one
+                for one in ordered
+                if self._stage(replacements, contract, one, by_hour.get(one.start, empty)).changed
+            ]
+            if changed and before:
+                before(changed)
+        return len(changed)
 
     def remove(self, contract: Contract, partition: Partition) -> bool:
         """Remove a partition; returns whether it was there."""
@@ -188,6 +202,10 @@ class Lake:
         """The hourly partitions of a table that have been written, ascending."""
         return sorted(_hour(day, hour) for day, hour in self._values(contract))
 
+    def days(self, contract: Contract) -> list[Day]:
+        """The daily partitions of a table that have been written, ascending."""
+        return sorted(Day(datetime.combine(date.fromisoformat(day), time(), UTC)) for (day,) in self._values(contract))
+
     def months(self, contract: Contract) -> list[Month]:
         """The monthly partitions of a table that have been written, ascending."""
         return sorted(Month.from_key(key) for (key,) in self._values(contract))
@@ -208,9 +226,40 @@ class Lake:
                 return _hour(day.name.partition("=")[2], found[-1])
         return None
 
+    def first_hour(self, contract: Contract) -> Hour | None:
+        """The first hourly partition of a table, found without listing the later days."""
+        for day in sorted((self.root / contract.name).glob("*=*")):
+            found = sorted(path.name.partition("=")[2] for path in day.glob("*=*") if _holds(path))
+            if found:
+                return _hour(day.name.partition("=")[2], found[0])
+        return None
+
     def hours_between(self, contract: Contract, start: datetime | None, end: datetime) -> list[Hour]:
         """The hours of [start, end) that have been written; from the first one where there is no start."""
         return [hour for hour in self.hours(contract) if hour.as_of <= end and (start is None or hour.start >= start)]
+
+    def scan_hours(self, contract: Contract, start: datetime, end: datetime) -> pl.LazyFrame:
+        """The rows of the hours of [start, end) of an event table, found without listing its other hours.
+
+        Raises:
+            LakeError: hours are missing between the table's first one and `end`; names them.
+
+        """
+        window = list(hours(start, end))
+        written = [hour for hour in window if self.exists(contract, hour)]
+        if len(written) != len(window):
+            # Whether it is silence that has no hours may be told by those after the window.
+            there = self.hours(contract)
+            _require_gapless(contract, there, max(end, *(hour.as_of for hour in there[-1:]), end), window)
+        return self.scan(contract, written)
+
+    def mark(self, contract: Contract, partition: Partition) -> str | None:
+        """What tells a partition's file from one that replaces it; None where there is none. See `marks`."""
+        try:
+            stat = self.path(contract, partition).stat()
+        except FileNotFoundError:
+            return None
+        return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
 
     def in_parts(self, contract: Contract, hours: Iterable[Hour]) -> Iterator[list[Hour]]:
         """Cut hours, in their order, into parts that are small in memory: by the size of their files of one table.
@@ -374,7 +423,7 @@ class Lake:
 def _folder(partitioning: Partitioning, partition: Partition) -> Path:
     values: tuple[str, ...]
     match partitioning, partition:
-        case Partitioning.MONTH, Month():
+        case (Partitioning.MONTH, Month()) | (Partitioning.EVENT_DAY | Partitioning.STALE_DAY, Day()):
             values = (partition.key,)
         case Partitioning.REJECTED, Rejects(table, None):
             values = (table, NO_HOUR, NO_HOUR)
@@ -447,8 +496,13 @@ def _same(path: Path, content: bytes) -> bool:
         return False
 
 
-def _require_gapless(contract: Contract, written: list[Hour], as_of: datetime) -> None:
+def _require_gapless(
+    contract: Contract, written: list[Hour], as_of: datetime, window: Iterable[Hour] | None = None
+) -> None:
+    """Make sure that no hour up to `as_of` is missing; where a window is given, none of its hours."""
     missing = _missing(written, as_of)
+    if missing and window is not None:
+        missing = sorted(set(missing) & set(window))
     if missing:
         shown = ", ".join(hour.key for hour in missing[:3]) + (" ..." if len(missing) > 3 else "")  # noqa: PLR2004
         raise LakeError(

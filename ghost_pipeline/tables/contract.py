@@ -21,6 +21,8 @@ class Partitioning(Enum):
 
     EVENT_HOUR = ("event_date", "event_hour")
     """Events by the hour in which they happened; a session's rows by the hour in which it started."""
+    EVENT_DAY = ("event_date",)
+    """What is summed up of the events of a UTC day."""
     SEEN_HOUR = ("seen_date", "seen_hour")
     """Versions by the hourly run that saw them first (G1.7)."""
     SNAPSHOT_HOUR = ("snapshot_date", "snapshot_hour")
@@ -29,6 +31,8 @@ class Partitioning(Enum):
     """What changed in the hour; all hours together are a history (N3.5)."""
     MONTH = ("month",)
     """State at the end of the month (G5.5)."""
+    STALE_DAY = ("stale_date",)
+    """Hours to be computed again, by their day (G1.8)."""
     REJECTED = ("source_table", "event_date", "event_hour")
     """Rejected rows by table and, where the row tells it, by the hour of its event."""
 

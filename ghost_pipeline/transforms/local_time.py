@@ -66,7 +66,7 @@ def _polars_accepts(name: str) -> bool:
 
 def _are_known(names: pl.Series) -> pl.Series:
     known = [name for name in names.unique().drop_nulls() if is_known_timezone(name)]
-    return names.is_in(pl.Series(known, dtype=pl.String))
+    return names.is_in(pl.Series(known, dtype=pl.String).implode())
 
 
 def _local_dates(columns: Sequence[pl.Series]) -> pl.Series:

@@ -37,36 +37,38 @@ def user_ghost_stats(
     """The figures of every user created before `as_of`, from scratch; sorted by user_id (the key).
 
     Takes `users` (the version of each that is valid at `as_of`) and `progress` (valid events). Columns
-    and dtypes are those of `assemble_user_ghost_stats`.
+    and dtypes are those of `completed_user_ghost_stats`. What the hourly step carries from hour to hour is compared
+    with this.
     """
     present = present_users(users, as_of)
     calendars = present.select("user_id", "user_number", "timezone", "created_date")
     events = counted_events(calendars, progress, as_of)
     days = active_days(events)
-    return assemble_user_ghost_stats(
-        present,
-        activity_totals(events, as_of),
-        days_practiced(days, present),
-        streaks(streak_runs(days), present),
-        as_of,
-        starting_skills=starting_skills,
+    figures = (
+        present.join(activity_totals(events, as_of), on="user_number", how="left")
+        .join(days_practiced(days, present), on="user_number", how="left")
+        .join(streaks(streak_runs(days), present), on="user_number", how="left")
+        .with_columns(pl.col(*TOTAL_COLUMNS, "days_practiced").fill_null(0))
     )
+    completed = completed_user_ghost_stats(
+        with_activity_figures(figures, as_of), as_of, starting_skills=starting_skills
+    )
+    return completed.sort("user_id")
 
 
-def assemble_user_ghost_stats(
-    present: pl.LazyFrame,
-    totals: pl.LazyFrame,
-    practiced: pl.LazyFrame,
-    user_streaks: pl.LazyFrame,
-    as_of: datetime,
-    *,
-    starting_skills: Sequence[Decimal] = DEFAULT_STARTS,
+def with_activity_figures(figures: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
+    """What the figures of a cohort are taken over: adds is_active_member Boolean (G2.5, for the user's cohort)."""
+    active = (pl.col("last_activity_at") >= as_of - ACTIVE_WINDOW).fill_null(value=False)
+    return figures.with_columns(is_active_member=~pl.col("cohort_excluded") & active)
+
+
+def completed_user_ghost_stats(
+    figures: pl.LazyFrame, as_of: datetime, *, starting_skills: Sequence[Decimal] = DEFAULT_STARTS
 ) -> pl.LazyFrame:
-    """The same figures from parts, however they were obtained; sorted by user_id (the key).
+    """A row per user from `with_activity_figures`, completed with ranks and all that follows from the row; same order.
 
-    The parts are the outputs of `present_users`, `activity_totals`, `days_practiced` and `streaks`, joined
-    on user_number; a user without a row in `totals` or `practiced` has zeros. The ranks are relative to all
-    users in `present`.
+    Takes the columns of `present_users`, the totals, days_practiced, current_streak, longest_streak, streak_status,
+    last_activity_at and is_active_member. The ranks are relative to all users in the frame.
 
     Returns as_of Datetime, snapshot_date Date and snapshot_hour Int32 (of the hour that ends at `as_of`,
     G1.2), user_id, cohort_id?, cohort_excluded Boolean, timezone?, diagnostic_score Float64?,
@@ -76,22 +78,13 @@ def assemble_user_ghost_stats(
     is_active_member Boolean (G2.5, for the cohort the user is in) and the ranks of G4 (Int32?).
     """
     hour = Hour.ending_at(as_of)
-    last_activity = pl.col("last_activity_at")
-    figures = (
-        present.join(totals, on="user_number", how="left")
-        .join(practiced, on="user_number", how="left")
-        .join(user_streaks, on="user_number", how="left")
-        .with_columns(pl.col(*TOTAL_COLUMNS, "days_practiced").fill_null(0))
-        .with_columns(
-            as_of=pl.lit(as_of, dtype=_INSTANT),
-            snapshot_date=pl.lit(hour.date),
-            snapshot_hour=pl.lit(hour.hour, dtype=pl.Int32),
-            starting_skill=starting_skill(starting_skills),
-            target_band=_one_decimal("target_band"),
-            practice_minutes=_minutes("practice_time_ms"),
-            is_active_member=~pl.col("cohort_excluded")
-            & (last_activity >= as_of - ACTIVE_WINDOW).fill_null(value=False),
-        )
+    figures = figures.with_columns(
+        as_of=pl.lit(as_of, dtype=_INSTANT),
+        snapshot_date=pl.lit(hour.date),
+        snapshot_hour=pl.lit(hour.hour, dtype=pl.Int32),
+        starting_skill=starting_skill(starting_skills),
+        target_band=_one_decimal("target_band"),
+        practice_minutes=_minutes("practice_time_ms"),
     )
     ranks = [percentile_rank(metric, base) for metric in RANK_METRICS for base in RANK_BASES]
     return figures.select(
@@ -122,7 +115,7 @@ def assemble_user_ghost_stats(
         "last_activity_at",
         "is_active_member",
         *ranks,
-    ).sort("user_id")
+    )
 
 
 def _one_decimal(score: str) -> pl.Expr:

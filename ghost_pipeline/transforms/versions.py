@@ -67,15 +67,33 @@ def with_added(partition: pl.LazyFrame, added: pl.LazyFrame, key: str) -> pl.Laz
 
 
 def valid_at(versions: pl.LazyFrame, key: str, as_of: datetime) -> pl.LazyFrame:
-    """One row per `key`: the newest version with `valid_from` <= as_of, else the first one (G1.7)."""
+    """One row per `key`: the newest version with `valid_from` <= as_of, else the first one (G1.7); sorted by it."""
     counts = pl.col(VALID_FROM) <= pl.lit(as_of, pl.Datetime("us", "UTC"))
-    return (
-        versions.sort(key, *_NUMBERING)
-        .with_columns(_counts=counts)
-        .group_by(key, maintain_order=True)
-        .agg(pl.when(pl.col("_counts").any()).then(pl.all().filter("_counts").last()).otherwise(pl.all().first()))
-        .drop("_counts")
-    )
+    is_first = pl.col(key).ne_missing(pl.col(key).shift(1))
+    replaced = pl.col(key).eq_missing(pl.col(key).shift(-1)) & counts.shift(-1, fill_value=False)
+    return versions.sort(key, *_NUMBERING).filter((counts & ~replaced) | (~counts & is_first))
+
+
+def constant_and_changing(
+    versions: pl.DataFrame, key: str, first: datetime, last: datetime
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What is valid from `first` to `last`, one row per `key` and sorted by it, and all versions of the other keys.
+
+    Most things have a single version, or none that begins in between: those need to be looked at once.
+    """
+    ids = versions[key]
+    if not ids.is_sorted():
+        versions = versions.sort(key)
+        ids = versions[key]
+    repeated = ((ids == ids.shift(1)) | (ids == ids.shift(-1))).fill_null(value=False)
+    several = versions.filter(repeated)
+    if not several.height:
+        return versions, several
+    change = (pl.col(VALID_FROM) > first) & (pl.col(VALID_FROM) <= last)
+    changing = several.join(several.filter(change), on=key, how="semi")
+    others = several.join(changing, on=key, how="anti")
+    constant = valid_at(others.lazy(), key, first).collect()
+    return versions.filter(~repeated).merge_sorted(constant, key), changing
 
 
 def carried_since(versions: pl.LazyFrame, key: str, column: str, as_of: datetime) -> pl.LazyFrame:

@@ -1,18 +1,27 @@
 """What a run takes in: the look-back window, gaps, late and repeated events, versions."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
+from ghost_pipeline.assets.ghost import materialize_cohort_ghost_data, materialize_user_ghost_stats
 from ghost_pipeline.assets.raw import RAW_STEPS
 from ghost_pipeline.assets.step import Outcome, Resources
 from ghost_pipeline.errors import LakeError, SourceError
 from ghost_pipeline.settings import Settings
+from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.tables.raw import REJECTED_ROWS, SOURCE_TABLES, USER_PROGRESS, USERS
+from ghost_pipeline.storage.staleness import stale_hours
+from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
+from ghost_pipeline.tables.raw import REJECTED_ROWS, SOURCE_TABLES, USER_PROGRESS, USERS, SourceTable
 from ghost_pipeline.transforms.versions import users_at
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.running import lake_digest
@@ -40,14 +49,20 @@ class Source:
         event = {"progress_id": name, "user_id": "u1", "task_type": "reading", "completed_at": at}
         self.events.append({**event, "time_spent_minutes": 1, **values})
 
+    def set(self, **values: object) -> None:
+        self.resources = Resources(self.resources.settings.model_copy(update=values), self.resources.lake)
+
     def run(self, hour: str) -> dict[str, Outcome]:
+        self.write()
+        wanted = {"users", "cohorts", "user_progress"}
+        steps = [step for step in RAW_STEPS if step.contract.name in wanted]
+        return {step.contract.name: step.body(self.resources, Hour.from_key(hour)) for step in steps}  # type: ignore[arg-type]
+
+    def write(self) -> None:
         for name, rows in {"users": self.users, "cohorts": [], "user_progress": self.events}.items():
             columns = dict.fromkeys(column.name for column in SOURCE_TABLES[name].columns)
             text = "".join(json.dumps({**columns, **row}) + "\n" for row in rows)
             (self.folder / f"{name}.ndjson").write_text(text, encoding="utf-8")
-        wanted = {"users", "cohorts", "user_progress"}
-        steps = [step for step in RAW_STEPS if step.contract.name in wanted]
-        return {step.contract.name: step.body(self.resources, Hour.from_key(hour)) for step in steps}  # type: ignore[arg-type]
 
     def taken_in(self) -> list[str]:
         return self.lake.scan(USER_PROGRESS).collect()["progress_id"].sort().to_list()
@@ -193,11 +208,177 @@ def test_the_same_id_in_two_hours_is_the_earlier_event(source: Source) -> None:
 
 
 def test_an_event_that_is_gone_from_the_source_is_gone(source: Source) -> None:
+    for number in range(5):
+        source.event(f"e{number}", "2025-03-12T11:00:00Z")
+    source.run(NOON)
+    del source.events[2]
+    source.run("2025-03-12-12:00")
+    assert source.taken_in() == ["e0", "e1", "e3", "e4"]
+
+
+def test_a_source_that_lost_more_of_an_hour_than_is_likely_stops_the_run(source: Source) -> None:
+    for number in range(4):
+        source.event(f"e{number}", "2025-03-12T11:00:00Z")
+    source.run(NOON)
+    before = lake_digest(source.resources.settings.data)
+    del source.events[2]
+    told = r"user_progress, partition 2025-03-12-11:00: 1 of 4 rows .* more than GHOST_MAX_REMOVED_PERCENT \(20\)"
+    with pytest.raises(SourceError, match=told):
+        source.run("2025-03-12-12:00")
+    assert {name: lake_digest(source.resources.settings.data)[name] for name in before} == before
+
+
+def test_deletions_that_are_accepted_go_through(source: Source) -> None:
     source.event("gone", "2025-03-12T11:00:00Z")
     source.run(NOON)
     source.events.clear()
+    source.set(accept_deletions=True)
     source.run("2025-03-12-12:00")
     assert source.taken_in() == []
+
+
+def test_an_event_that_moved_to_another_hour_is_not_gone(source: Source) -> None:
+    source.event("moved", "2025-03-12T11:00:00Z")
+    source.run(NOON)
+    source.events[0]["completed_at"] = "2025-03-12T10:00:00Z"
+    source.run("2025-03-12-12:00")
+    assert source.taken_in() == ["moved"]
+
+
+def test_what_a_source_no_longer_keeps_stays_in_the_lake(source: Source) -> None:
+    source.set(source_keeps=3, lookback_hours=48)
+    for hour in range(12):
+        source.event(f"e{hour:02}", f"2025-03-12T{hour:02}:30:00Z")
+    source.run(NOON)
+    del source.events[:9]
+    source.run("2025-03-12-12:00")
+    assert source.taken_in() == [f"e{hour:02}" for hour in range(12)]
+
+
+def test_a_late_event_older_than_the_source_keeps_is_added_to_its_hour(source: Source) -> None:
+    source.set(source_keeps=3)
+    source.event("first", "2025-03-12T01:00:00Z")
+    source.event("old", "2025-03-12T05:30:00Z")
+    source.run(NOON)
+    source.events.clear()
+    source.event("late", "2025-03-12T05:10:00Z")
+    source.event("new", "2025-03-12T12:10:00Z")
+    source.run("2025-03-12-12:00")
+    assert source.taken_in() == ["first", "late", "new", "old"]
+    of_hour = source.lake.scan(USER_PROGRESS, [Hour.from_key("2025-03-12-05:00")]).collect()
+    assert of_hour["progress_id"].to_list() == ["late", "old"]
+
+
+def test_built_hours_from_a_late_event_on_are_stale(source: Source) -> None:
+    source.event("first", "2025-03-12T06:00:00Z")
+    source.run(NOON)
+    built = [Hour.from_key(f"2025-03-12-{hour:02}:00") for hour in (7, 8, 9, 11)]
+    list(materialize_cohort_ghost_data(source.resources, built))
+    source.event("late", "2025-03-12T08:59:59Z")
+    source.run("2025-03-12-12:00")
+    found = stale_hours(source.lake)
+    assert [start.hour for start in found["hour"]] == [8, 9, 11]
+    assert set(found.drop("hour").rows()) == {
+        ("cohort_ghost_data", datetime(2025, 3, 12, 8, tzinfo=UTC), datetime(2025, 3, 12, 13, tzinfo=UTC))
+    }
+    list(materialize_cohort_ghost_data(source.resources, built[1:3]))
+    assert [start.hour for start in stale_hours(source.lake)["hour"]] == [11]
+
+
+@pytest.mark.parametrize(
+    ("change", "stale"),
+    [
+        ({"cohort_id": "c2"}, [9, 11]),
+        ({"timezone": "Asia/Tokyo"}, [9, 11]),
+        ({"final_band_score": 7.5}, []),
+    ],
+)
+def test_built_hours_from_a_version_on_are_stale_where_they_show_it(
+    source: Source, change: Row, stale: list[int]
+) -> None:
+    source.users[0]["updated_at"] = "2025-01-01T00:00:00Z"
+    source.event("first", "2025-03-12T06:00:00Z")
+    source.run(NOON)
+    built = [Hour.from_key(f"2025-03-12-{hour:02}:00") for hour in (8, 9, 11)]
+    list(materialize_cohort_ghost_data(source.resources, built))
+    source.users[0] |= {"updated_at": "2025-03-12T09:20:00Z", **change}
+    source.run("2025-03-12-12:00")
+    assert [start.hour for start in stale_hours(source.lake)["hour"]] == stale
+
+
+def test_built_hours_from_the_creation_of_a_late_user_on_are_stale(source: Source) -> None:
+    source.event("first", "2025-03-12T06:00:00Z")
+    source.run(NOON)
+    built = [Hour.from_key(f"2025-03-12-{hour:02}:00") for hour in (8, 9, 11)]
+    list(materialize_cohort_ghost_data(source.resources, built))
+    source.users.append({"user_id": "u2", "created_at": "2025-03-12T09:00:00Z"})
+    source.run("2025-03-12-12:00")
+    assert [start.hour for start in stale_hours(source.lake)["hour"]] == [9, 11]
+
+
+def test_a_range_of_hours_reads_the_source_once(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    for hour in range(5, 12):
+        source.event(f"e{hour:02}", f"2025-03-12T{hour:02}:30:00Z")
+    reads: list[str] = []
+    scan = FileSource.scan
+
+    def counted(found: FileSource, table: SourceTable) -> pl.LazyFrame:
+        reads.append(table.name)
+        return scan(found, table)
+
+    monkeypatch.setattr(FileSource, "scan", counted)
+    source.write()
+    step = next(step for step in RAW_STEPS if step.contract is USER_PROGRESS)
+    users = next(step for step in RAW_STEPS if step.contract is USERS)
+    window = [Hour.from_key(f"2025-03-12-{hour:02}:00") for hour in (9, 10, 11)]
+    assert users.over
+    assert step.over
+    list(users.over(source.resources, window))
+    assert [outcome.rows for outcome in step.over(source.resources, window)] == [1, 1, 1]
+    assert reads.count("user_progress") == 1
+    assert len(source.taken_in()) == 7
+
+
+# Two months in which events come late, twice, again in another form, and go, against one look at what is left.
+_names = st.integers(0, 25)
+_changes = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), _names, st.integers(0, 24 * 40)),
+        st.tuples(st.just("drop"), _names, st.just(0)),
+    ),
+    max_size=12,
+)
+
+
+@given(st.lists(_changes, min_size=1, max_size=4))
+@hypothesis_settings(max_examples=8, deadline=None)
+def test_late_repeated_and_deleted_events_end_as_from_scratch(rounds: list[list[tuple[str, int, int]]]) -> None:
+    start = datetime(2025, 2, 10, tzinfo=UTC)
+    with TemporaryDirectory() as one, TemporaryDirectory() as other:
+        source, anew = Source(Path(one)), Source(Path(other))
+        for each in (source, anew):
+            each.set(accept_deletions=True, lookback_hours=24 * 60)
+            each.event("first", "2025-02-10T00:00:00Z")
+        last = Hour.containing(start)
+        for number, changes in enumerate(rounds):
+            for what, name, hours in changes:
+                source.events = [row for row in source.events if row["progress_id"] != f"e{name}"]
+                if what == "put":
+                    source.event(f"e{name}", f"{start + timedelta(hours=hours, minutes=7):%Y-%m-%dT%H:%M:%SZ}")
+            last = Hour.containing(start + timedelta(days=14 * (number + 1) - 1))
+            source.run(last.key)
+            list(materialize_user_ghost_stats(source.resources, [last]))
+            list(materialize_cohort_ghost_data(source.resources, [last]))
+        anew.events = source.events
+        anew.run(last.key)
+        list(materialize_user_ghost_stats(anew.resources, [last]))
+        list(materialize_cohort_ghost_data(anew.resources, [last]))
+        for table in (USER_PROGRESS, USER_GHOST_STATS, COHORT_GHOST_DATA):
+            found, expected = (
+                each.lake.scan(table, [last]) if table is not USER_PROGRESS else each.lake.scan(table)
+                for each in (source, anew)
+            )
+            assert_frame_equal(found.collect(), expected.collect())
 
 
 def test_a_rejected_row_lies_in_the_hour_of_its_event(source: Source) -> None:

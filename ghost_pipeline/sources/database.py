@@ -1,0 +1,233 @@
+"""A database as a source: from canonical tables to SELECT statements, the same way for every kind of database.
+
+Only canonical columns are read, each as what the quarantine can tell good from bad: a value that is out of place costs
+its row. What a kind of database does in its own way is left to its adapter.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from ghost_pipeline.errors import SourceError
+from ghost_pipeline.sources.mapping import SourceMapping
+from ghost_pipeline.sources.source import Look, Window, require_columns
+from ghost_pipeline.tables.raw import SOURCE_PRACTICE_SESSIONS, SOURCE_TABLES, SourceColumn, SourceTable
+
+SAMPLE_ROWS = 100_000
+"""As many rows of a table are looked at; a larger one is sampled."""
+_PART = r'(?:"(?:[^"]|"")+"|[^".]+)'
+_NAME = re.compile(rf"{_PART}(?:\.{_PART})?")
+
+
+@dataclass(frozen=True)
+class OwnColumn:
+    """A column of the database that gives a canonical one."""
+
+    name: str
+    type: str
+    """As the database calls it; empty where it has none."""
+
+    @property
+    def sql(self) -> str:
+        """The column in a statement."""
+        return quoted(self.name)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What a canonical table is read from."""
+
+    origin: str
+    """How messages call it."""
+    sql: str
+    """What stands behind FROM: a quoted name, or a query in parentheses."""
+    columns: Mapping[str, OwnColumn]
+    """Canonical columns that are there."""
+    own: tuple[str, ...]
+    """All its columns."""
+
+
+class DatabaseSource(ABC):
+    """The canonical tables of one database, as they were when it was first read.
+
+    A table is read from the database once, and again only for another window.
+    """
+
+    remedies: str
+    """How a missing table can be added, with a gap for its name."""
+
+    def __init__(self, name: str, mapping: SourceMapping) -> None:
+        """Take the name that messages use, without a password, and what the database's tables are called."""
+        self._name, self.mapping = name, mapping
+        self._relations: dict[str, Relation | None] = {}
+        self._scanned: dict[str, tuple[Window | None, pl.LazyFrame]] = {}
+
+    @property
+    def name(self) -> str:
+        """The address without a password."""
+        return self._name
+
+    def tables(self) -> set[str]:
+        """The canonical tables that are there or mapped.
+
+        Raises:
+            SourceError: the database does not answer, or a mapped table or column is not there.
+
+        """
+        return {name for name in SOURCE_TABLES if self._relation(name) is not None}
+
+    def scan(self, table: SourceTable, window: Window | None = None) -> pl.LazyFrame:
+        """The canonical columns of a table: of all rows, or of those that `window` asks for.
+
+        Events without a readable time lie in every window, as do rows of a session without one and rows that name no
+        session. Rows that name a session which is not there lie in none.
+
+        Raises:
+            SourceError: the table or a required column is missing, or the database cannot read it.
+
+        """
+        found = self._scanned.get(table.name)
+        if found is None or found[0] != window:
+            found = (window, self._rows(table, self._select(table, window), window))
+            self._scanned[table.name] = found
+        return found[1]
+
+    def look(self, table: SourceTable) -> Look:
+        """Where a table comes from, and its first `SAMPLE_ROWS` rows."""
+        relation = self._required(table)
+        rows = self._rows(table, f"{self._select(table, None)} LIMIT {SAMPLE_ROWS}", None)
+        columns = {canonical: column.name for canonical, column in relation.columns.items()}
+        # Of a table that is read whole nothing has to be counted.
+        whole = rows.select(pl.len()).collect().item() < SAMPLE_ROWS
+        return Look(relation.origin, columns, rows, None if whole else self._size(table, relation))
+
+    def remedy(self, missing: Sequence[str]) -> str:
+        """The tables to add or to map."""
+        names = " and ".join(missing)
+        return f"Create {names} as tables or views, or say in GHOST_SOURCE_MAPPING where they come from"
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the connection; frames that were scanned stay readable."""
+
+    @abstractmethod
+    def _find(self, table: str, name: Sequence[str]) -> tuple[str, str] | None:
+        """What a table or view of this name, in its parts, is called, and its name in a statement; None: not there."""
+
+    @abstractmethod
+    def _query(self, text: str) -> str:
+        """A mapped query with the parameters of its window."""
+
+    @abstractmethod
+    def _types(self, table: str, sql: str) -> Mapping[str, str]:
+        """The columns behind FROM `sql`, each with its type."""
+
+    @abstractmethod
+    def _value(self, column: SourceColumn, own: OwnColumn) -> str:
+        """The expression that reads a column."""
+
+    @abstractmethod
+    def _placed(self, own: OwnColumn) -> str:
+        """The condition that the time in a column lies in the window, or tells no place at all."""
+
+    @abstractmethod
+    def _rows(self, table: SourceTable, select: str, window: Window | None) -> pl.LazyFrame:
+        """What a statement gives; `window` fills its parameters."""
+
+    @abstractmethod
+    def _size(self, table: SourceTable, relation: Relation) -> str:
+        """How many rows there are, as text."""
+
+    def _key(self, name: str) -> str:
+        """What tells a column's name from others; some databases do not tell upper from lower case."""
+        return name
+
+    def _relation(self, name: str) -> Relation | None:
+        if name not in self._relations:
+            self._relations[name] = self._resolved(name)
+        return self._relations[name]
+
+    def _required(self, table: SourceTable) -> Relation:
+        relation = self._relation(table.name)
+        if relation is None:
+            raise SourceError(f"{self.name}: table {table.name} is missing. {self.remedy([table.name])}")
+        require_columns(f"{self.name}, {relation.origin}", table, self._offered(relation))
+        return relation
+
+    def _resolved(self, name: str) -> Relation | None:
+        mapped = self.mapping.of(name)
+        if mapped.query is not None:
+            query = mapped.query.strip().rstrip(";")
+            # The line break ends a comment on the query's last line.
+            origin, sql = f"query of {self.mapping.place(name, 'query')}", f"({self._query(query)}\n)"
+        else:
+            found = self._find(name, self._parts(name, mapped.table) if mapped.table else [name])
+            if found is None and name in self.mapping.tables:
+                raise SourceError(
+                    f"{self.mapping.place(name, 'table')}: {self.name} has no table or view {mapped.table or name}. "
+                    f"Correct the mapping, or create it",
+                )
+            if found is None:
+                return None
+            origin, sql = found
+        types = self._types(name, sql)
+        return Relation(origin, sql, self._columns(name, types), tuple(types))
+
+    def _parts(self, table: str, name: str) -> list[str]:
+        if not _NAME.fullmatch(name):
+            raise SourceError(
+                f"{self.mapping.place(table, 'table')}: {name} is no name. Write name or schema.name, and a part that "
+                f"holds a dot in double quotes",
+            )
+        parts = re.findall(_PART, name)
+        return [part[1:-1].replace('""', '"') if part.startswith('"') else part for part in parts]
+
+    def _columns(self, table: str, types: Mapping[str, str]) -> dict[str, OwnColumn]:
+        mapped = self.mapping.of(table).columns
+        there = {self._key(name): name for name in types}
+        for canonical, own in mapped.items():
+            if self._key(own) not in there:
+                raise SourceError(
+                    f"{self.mapping.place(table, f'columns.{canonical}')}: the table has no column {own} (it has "
+                    f"{', '.join(sorted(types)) or 'none'}). Correct the mapping",
+                )
+        wanted = {one.name: self._key(mapped.get(one.name, one.name)) for one in SOURCE_TABLES[table].columns}
+        return {name: OwnColumn(there[key], types[there[key]]) for name, key in wanted.items() if key in there}
+
+    def _offered(self, relation: Relation) -> list[str]:
+        """The canonical columns, and the database's others, for a message about what is missing."""
+        used = {column.name for column in relation.columns.values()}
+        return [*relation.columns, *(name for name in relation.own if name not in used)]
+
+    def _select(self, table: SourceTable, window: Window | None) -> str:
+        relation = self._required(table)
+        values = ", ".join(
+            f"{self._value(column, relation.columns[column.name])} AS {quoted(column.name)}"
+            for column in table.columns
+            if column.name in relation.columns
+        )
+        select = f"SELECT {values} FROM {relation.sql} AS source"  # noqa: S608 - names are quoted
+        if window is None:
+            return select
+        if table.time:
+            return f"{select} WHERE {self._placed(relation.columns[table.time])}"
+        return self._of_sessions(select, relation) if table.of_session else select
+
+    def _of_sessions(self, select: str, relation: Relation) -> str:
+        """The rows whose session lies in the window, and apart from them, so that either finds its index, the others.
+
+        A session that is not there cannot be found without reading the whole table.
+        """
+        sessions = self._required(SOURCE_PRACTICE_SESSIONS)
+        own, key, start = relation.columns["session_id"], sessions.columns["session_id"], sessions.columns["start_time"]
+        of_row, of_session = (one.sql if own.type == key.type else f"CAST({one.sql} AS text)" for one in (own, key))
+        placed = f"SELECT {of_session} FROM {sessions.sql} AS session WHERE {self._placed(start)}"  # noqa: S608 - quoted
+        return f"{select} WHERE {of_row} IN ({placed}) UNION ALL {select} WHERE {own.sql} IS NULL"
+
+
+def quoted(name: str) -> str:
+    """An identifier as it stands in a statement, whatever characters it holds."""
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,118 @@
+"""`GHOST_SOURCE_MAPPING`: which of a source's own tables, columns or queries are the canonical ones.
+
+A YAML file with an entry for each canonical table that is called otherwise, or is none yet:
+
+    users:
+      table: app.people
+      columns: {user_id: id, created_at: signed_up}
+    user_progress:
+      query: SELECT ... WHERE finished >= {start} AND finished < {end}
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from ghost_pipeline.errors import SourceError
+from ghost_pipeline.tables.raw import SOURCE_TABLES
+
+START, END = "{start}", "{end}"
+"""What a query writes for the ends of the window that is read."""
+
+Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+
+
+class MappedTable(BaseModel):
+    """Where one canonical table comes from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    table: Name | None = None
+    """Its own name, `name` or `schema.name`; without one the canonical name."""
+    columns: dict[str, Name] = Field(default_factory=dict)
+    """Canonical column -> own column; one that is not named here has the canonical name."""
+    query: Name | None = None
+    """A SELECT whose columns have the canonical names."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.query is not None and (self.table is not None or self.columns):
+            raise ValueError("has a query, whose columns have the canonical names: drop table and columns, or query")
+        if self.query is None and self.table is None and not self.columns:
+            raise ValueError("says nothing: name a table, columns or a query")
+        if self.query is not None and any(f"'{mark}'" in self.query for mark in (START, END)):
+            raise ValueError(f"{START} and {END} are values, not text: write them without quotes")
+        return self
+
+
+@dataclass(frozen=True)
+class SourceMapping:
+    """The mapped tables of a source, and the file that says so."""
+
+    path: Path | None = None
+    tables: Mapping[str, MappedTable] = field(default_factory=dict)
+
+    def of(self, table: str) -> MappedTable:
+        """The entry of a canonical table; an empty one where it has none."""
+        return self.tables.get(table, MappedTable.model_construct())
+
+    def place(self, table: str, key: str) -> str:
+        """How messages name an entry of the file."""
+        return f"mapping {self.path}: table {table}, {key}"
+
+
+_FILE = TypeAdapter(dict[str, MappedTable])
+
+
+def load_mapping(path: Path | None) -> SourceMapping:
+    """Read a mapping file; without one nothing is mapped.
+
+    Raises:
+        SourceError: the file cannot be read, is no YAML, or an entry is none; names file, table and key.
+
+    """
+    if path is None:
+        return SourceMapping()
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        says = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise SourceError(f"mapping {path}: cannot be read ({says}). Correct GHOST_SOURCE_MAPPING") from error
+    except yaml.YAMLError as error:
+        raise SourceError(f"mapping {path}: is no YAML ({_yaml_fault(error)}). Correct it there") from error
+    try:
+        tables = _FILE.validate_python({} if content is None else content)
+    except ValidationError as error:
+        faults = "; ".join(_fault(one) for one in error.errors())
+        raise SourceError(f"mapping {path}: {faults}. docs/source.md shows a mapping") from error
+    for name, table in tables.items():
+        _check_names(path, name, table)
+    return SourceMapping(path, tables)
+
+
+def _check_names(path: Path, name: str, table: MappedTable) -> None:
+    if name not in SOURCE_TABLES:
+        raise SourceError(f"mapping {path}: table {name}: no canonical table; those are {', '.join(SOURCE_TABLES)}")
+    canonical = [column.name for column in SOURCE_TABLES[name].columns]
+    for column in table.columns:
+        if column not in canonical:
+            raise SourceError(
+                f"mapping {path}: table {name}, columns.{column}: no canonical column; those are {', '.join(canonical)}"
+            )
+
+
+def _fault(fault: ErrorDetails) -> str:
+    table, *keys = [str(part) for part in fault["loc"]] or [""]
+    place = f"table {table}{', ' if keys else ''}{'.'.join(keys)}: " if table else ""
+    return f"{place}{fault['msg'].removeprefix('Value error, ')}"
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return (str(error).splitlines() or [type(error).__name__])[0]

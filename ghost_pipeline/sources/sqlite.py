@@ -1,0 +1,185 @@
+"""A SQLite file as a source, read only.
+
+A column of SQLite may hold values of any type, whatever it was declared as. So the types that are there are looked up
+before a table is read: numbers or bytes alone stay what they are, anything mixed becomes text.
+"""
+
+import sqlite3
+import uuid
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from ghost_pipeline.errors import SourceError
+from ghost_pipeline.sources.database import DatabaseSource, OwnColumn, Relation, quoted
+from ghost_pipeline.sources.mapping import END, START, SourceMapping
+from ghost_pipeline.sources.source import Window
+from ghost_pipeline.sources.spill import spilled
+from ghost_pipeline.tables.raw import SourceColumn, SourceTable
+
+SCHEME = "sqlite:///"
+BATCH_ROWS = 50_000
+BUSY_SECONDS = 60.0
+"""How long to wait for a writer."""
+_START, _END = ":window_start", ":window_end"
+_FIRST_DAY, _LAST_DAY = ":window_first_day", ":window_last_day"
+_TYPES = ("integer", "real", "text", "blob")
+_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*"
+_DAY = timedelta(days=1)
+_UUID_BYTES = 16
+
+
+class SqliteSource(DatabaseSource):
+    """The canonical tables of a SQLite file; the case of names does not matter there."""
+
+    def __init__(self, location: str, mapping: SourceMapping | None = None) -> None:
+        """Open the file of `location`, sqlite:///file or, with an absolute path, sqlite:////file.
+
+        Raises:
+            SourceError: there is no such file, or it cannot be opened.
+
+        """
+        super().__init__(f"source {location}", mapping or SourceMapping())
+        path = Path(location.removeprefix(SCHEME)).absolute()
+        if not path.is_file():
+            raise SourceError(
+                f"{self.name}: {path} is no file. Set GHOST_SOURCE to {SCHEME} and a path; an absolute one makes it "
+                f"four slashes",
+            )
+        try:
+            self._connection = sqlite3.connect(
+                f"file:{quote(str(path))}?mode=ro",
+                uri=True,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        except sqlite3.Error as error:
+            raise SourceError(f"{self.name}: cannot be opened ({error}). Make file and folder readable") from error
+        # A text that is no UTF-8 costs its characters, not its table.
+        self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        self._finalizer = weakref.finalize(self, self._connection.close)
+
+    def close(self) -> None:
+        """Leave the snapshot and close the file."""
+        self._finalizer()
+
+    def _find(self, table: str, name: Sequence[str]) -> tuple[str, str] | None:
+        *schema, own = name
+        if schema and schema != ["main"]:
+            return None
+        sql = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE"
+        with self._reading(table):
+            found = self._connection.execute(sql, (own,)).fetchone()
+        return None if found is None else (f"table {found[0]}", f"main.{quoted(found[0])}")
+
+    def _query(self, text: str) -> str:
+        return text.replace(START, _START).replace(END, _END)
+
+    def _types(self, table: str, sql: str) -> Mapping[str, str]:
+        with self._reading(table):
+            cursor = self._connection.execute(f"SELECT * FROM {sql} AS source LIMIT 0", _parameters(None))  # noqa: S608
+            return {column[0]: "" for column in cursor.description}
+
+    def _key(self, name: str) -> str:
+        return name.lower()
+
+    def _value(self, column: SourceColumn, own: OwnColumn) -> str:  # noqa: ARG002 - what is there decides, per value
+        return own.sql
+
+    def _placed(self, own: OwnColumn) -> str:
+        # A local date may lie a day before or after that of UTC.
+        in_days = f"substr({own.sql}, 1, 10) BETWEEN {_FIRST_DAY} AND {_LAST_DAY}"
+        return f"(typeof({own.sql}) <> 'text' OR {own.sql} NOT GLOB '{_DATE}' OR {in_days})"
+
+    def _rows(self, table: SourceTable, select: str, window: Window | None) -> pl.LazyFrame:
+        parameters = _parameters(window)
+        with self._reading(table.name):
+            cursor = self._connection.execute(f"SELECT * FROM ({select}) LIMIT 0", parameters)  # noqa: S608 - quoted
+            names = [column[0] for column in cursor.description]
+            held = ", ".join(f"max(typeof({quoted(name)}) = '{one}')" for name in names for one in _TYPES)
+            flags = iter(self._connection.execute(f"SELECT {held} FROM ({select})", parameters).fetchone())  # noqa: S608
+            types = [_column_type({one for one in _TYPES if next(flags)}) for _ in names]
+            schema = pa.schema(zip(names, types, strict=True))
+            rows = self._connection.execute(select, parameters)
+            return spilled(schema, _batches(rows, schema))
+
+    def _size(self, table: SourceTable, relation: Relation) -> str:
+        with self._reading(table.name):
+            sql = f"SELECT count(*) FROM {relation.sql} AS source"  # noqa: S608 - names are quoted
+            return f"{self._connection.execute(sql, _parameters(None)).fetchone()[0]:,} rows"
+
+    @contextmanager
+    def _reading(self, table: str) -> Iterator[None]:
+        """A transaction that lasts to the end of the source in WAL mode, else only as long as the block.
+
+        Without WAL nobody could write while it lasts.
+
+        Raises:
+            SourceError: SQLite reports an error.
+
+        """
+        try:
+            if not self._connection.in_transaction:
+                self._connection.execute("BEGIN")
+            yield
+            if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            place = self.mapping.place(table, "query") if self.mapping.of(table).query else f"table {table}"
+            raise SourceError(
+                f"{self.name}: {place} cannot be read ({str(error).rstrip('.')}). Correct it, and run again",
+            ) from error
+
+
+def _batches(rows: sqlite3.Cursor, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    while batch := rows.fetchmany(BATCH_ROWS):
+        columns = [
+            pa.array(map(_text, values) if pa.types.is_string(field.type) else values, field.type)
+            for field, values in zip(schema, zip(*batch, strict=True), strict=True)
+        ]
+        yield pa.record_batch(columns, schema=schema)
+
+
+def _column_type(held: set[str]) -> pa.DataType:
+    if not held:
+        return pa.null()
+    if held == {"integer"}:
+        return pa.int64()
+    if held == {"real"}:
+        return pa.float64()
+    return pa.binary() if held == {"blob"} else pa.string()
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return str(uuid.UUID(bytes=value)) if len(value) == _UUID_BYTES else value.hex()
+    # An id that some rows hold as a whole number and some as 3.0 is the same id.
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else repr(value)
+
+
+def _parameters(window: Window | None) -> dict[str, str]:
+    """The window as text in the form that SQLite's own functions give, wide enough for full seconds and days."""
+    start = (window and window.start) or datetime.min.replace(tzinfo=UTC) + _DAY
+    end = window.end if window else datetime.max.replace(tzinfo=UTC) - _DAY
+    return {
+        "window_start": _shown(start),
+        "window_end": _shown(end + timedelta(microseconds=999_999)),
+        "window_first_day": (start.astimezone(UTC) - _DAY).date().isoformat(),
+        "window_last_day": (end.astimezone(UTC) + _DAY).date().isoformat(),
+    }
+
+
+def _shown(instant: datetime) -> str:
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "seconds")
