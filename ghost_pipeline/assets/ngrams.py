@@ -14,7 +14,7 @@ from ghost_pipeline.assets.ingestion import (
     require_no_rows,
     write_rejects,
 )
-from ghost_pipeline.assets.raw import ingested_outcome, reaching
+from ghost_pipeline.assets.raw import ingested_outcome, reaching, read_with
 from ghost_pipeline.assets.step import PREVIEW_ROWS, Outcome, Resources, Step, count
 from ghost_pipeline.storage.ngram_cache import NgramCache
 from ghost_pipeline.storage.seen_hours import SeenHours
@@ -56,7 +56,7 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
         *earlier, last = hours
         taken = take_in(reaching(resources, hours), last)
         for hour in earlier:
-            yield Outcome(rows=resources.lake.rows(contract, hour), metadata={"read_with": last.key})
+            yield read_with(resources, contract, hour, last)
         yield taken
 
     def take_in(resources: Resources, hour: Hour) -> Outcome:

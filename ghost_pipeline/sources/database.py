@@ -15,9 +15,12 @@ from ghost_pipeline.errors import SourceError
 from ghost_pipeline.sources.mapping import SourceMapping
 from ghost_pipeline.sources.source import Look, Window, require_columns
 from ghost_pipeline.tables.raw import SOURCE_PRACTICE_SESSIONS, SOURCE_TABLES, SourceColumn, SourceTable
+from ghost_pipeline.windows import DAY, FIRST_INSTANT, LAST_INSTANT
 
 SAMPLE_ROWS = 100_000
 """As many rows of a table are looked at; a larger one is sampled."""
+FIRST_DAY, LAST_DAY = (f"'{end.date() + inwards * DAY}'" for end, inwards in ((FIRST_INSTANT, 1), (LAST_INSTANT, -2)))
+"""As text: local dates between these are within what counts as a time, whatever their zone."""
 _PART = r'(?:"(?:[^"]|"")+"|[^".]+)'
 _NAME = re.compile(rf"{_PART}(?:\.{_PART})?")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 import adbc_driver_manager as adbc
 import adbc_driver_postgresql.dbapi as driver  # type: ignore[import-untyped]
@@ -21,7 +21,15 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.settings import POSTGRES_ADDRESS
-from ghost_pipeline.sources.database import SAMPLE_ROWS, DatabaseSource, OwnColumn, Relation, quoted
+from ghost_pipeline.sources.database import (
+    FIRST_DAY,
+    LAST_DAY,
+    SAMPLE_ROWS,
+    DatabaseSource,
+    OwnColumn,
+    Relation,
+    quoted,
+)
 from ghost_pipeline.sources.mapping import END, START, SourceMapping
 from ghost_pipeline.sources.source import Window
 from ghost_pipeline.sources.spill import spilled
@@ -54,6 +62,7 @@ _EARLIEST, _LATEST = "0001-01-01", "9999-12-31"
 
 _TELLING = frozenset({"08", "25", "28", "3D", "3F", "42", "53", "54", "55", "57", "58"})
 """Classes of SQLSTATE whose messages cite no values of rows."""
+_LOST = "the connection was lost"
 _MESSAGE = re.compile(r"(?:ERROR|FATAL|PANIC):\s*([^\n]*)")
 
 
@@ -125,7 +134,8 @@ class PostgresSource(DatabaseSource):
             day = f'(left({own.sql}, 10) COLLATE "C")'
             # A local date may lie a day before or after that of UTC.
             first, last = f"({_START} - interval '1 day')::date::text", f"({_END} + interval '1 day')::date::text"
-            return rf"({own.sql} !~ '^\d{{4}}-\d\d-\d\d' OR {own.sql} IS NULL OR {day} BETWEEN {first} AND {last})"
+            nowhere = rf"{own.sql} IS NULL OR {own.sql} !~ '^\d{{4}}-\d\d-\d\d' OR {day} NOT BETWEEN {FIRST_DAY} AND {LAST_DAY}"
+            return f"({day} BETWEEN {first} AND {last} OR {nowhere})"
         return "true"
 
     def _rows(self, table: SourceTable, select: str, window: Window | None) -> pl.LazyFrame:
@@ -135,7 +145,7 @@ class PostgresSource(DatabaseSource):
             cursor.fetchall()
             cursor.execute(select)
             with cursor.fetch_record_batch() as batches:
-                return spilled(batches.schema, batches)
+                return spilled(batches.schema, _told_apart(batches))
 
     def _size(self, table: SourceTable, relation: Relation) -> str:
         sql = "SELECT reltuples::int8 FROM pg_catalog.pg_class WHERE oid = to_regclass($1) AND relkind <> 'v'"
@@ -168,13 +178,14 @@ class PostgresSource(DatabaseSource):
         except SourceError:
             self._leave()
             raise
-        except (adbc.Error, pa.ArrowException) as error:
+        except (adbc.Error, _AnswerError) as error:
             self._leave()
             says = self._address.without_secrets(_fault(error))
             place = self.mapping.place(table, "query") if self.mapping.of(table).query else f"table {table}"
-            raise SourceError(
-                f"{self.name}: {place} cannot be read ({says}). Correct it, or grant its use, and run again",
-            ) from None
+            remedy = (
+                "Run again when the server answers" if says == _LOST else "Correct it, or grant its use, and run again"
+            )
+            raise SourceError(f"{self.name}: {place} cannot be read ({says}). {remedy}") from None
 
     def _leave(self) -> None:
         """Give up a transaction that has failed; the next reading begins another."""
@@ -184,6 +195,20 @@ class PostgresSource(DatabaseSource):
         except adbc.Error:
             # The connection is gone: the next reading says so.
             return
+
+
+class _AnswerError(Exception):
+    """An answer that ends before its last row; pyarrow hands on what the server said, but not its SQLSTATE."""
+
+
+def _told_apart(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches; what goes wrong with the answer is no error of the disk on which they are kept."""
+    try:
+        yield from batches
+    except (OSError, pa.ArrowException) as error:
+        message = _MESSAGE.search(str(error))
+        # Values are cited behind a colon or in quotes.
+        raise _AnswerError(re.split(r':|"', message[1])[0].strip() if message else _LOST) from None
 
 
 class _Address:
@@ -196,17 +221,19 @@ class _Address:
                 "source postgresql://…: the address is malformed. Write postgresql://user:password@host:port/database, "
                 "with special characters of user and password percent-encoded: @ is %40, / is %2F, % is %25",
             )
-        parameters = parse_qs(parts["parameters"] or "", keep_blank_values=True)
+        # Not by parse_qs: to libpq a plus sign is no space.
+        pairs = [one.partition("=") for one in (parts["parameters"] or "").split("&")]
+        parameters = {name: value for name, _, value in pairs}
 
         def told(part: str | None, parameter: str, variable: str) -> str:
-            return part or parameters.get(parameter, [""])[-1] or os.environ.get(variable, "")
+            return part or unquote(parameters.get(parameter, "")) or os.environ.get(variable, "")
 
         user = told(parts["user"], "user", "PGUSER")
         host = told(parts["hosts"], "host", "PGHOST")
         database = told(parts["database"], "dbname", "PGDATABASE")
         self.name = f"source postgresql://{f'{user}@' if user else ''}{host or 'local socket'}/{database or user}"
         secrets = [parts["password"], os.environ.get("PGPASSWORD")]
-        secrets += [value for name, values in parameters.items() if "password" in name for value in values]
+        secrets += [value for name, _, value in pairs if "password" in name]
         self._secrets = sorted({text for one in secrets if one for text in (one, unquote(one))}, key=len, reverse=True)
         added = ["fallback_application_name=ghost_pipeline"]
         if "connect_timeout" not in parameters and "PGCONNECT_TIMEOUT" not in os.environ:
@@ -231,9 +258,11 @@ def _connection_fault(error: adbc.Error) -> str:
 
 def _fault(error: Exception) -> str:
     """What the server said, unless it may cite a row; otherwise the number of the error."""
+    if isinstance(error, _AnswerError):
+        return str(error)
     state = getattr(error, "sqlstate", None)
     if not state:
-        return "the connection was lost" if isinstance(error, adbc.OperationalError) else "the answer is damaged"
+        return _LOST
     message = _MESSAGE.search(str(error))
     if state[:2] in _TELLING and message:
         return message[1].rstrip(".")

@@ -28,9 +28,7 @@ def spilled(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pl.LazyFram
             file.seek(0)
             return pl.scan_parquet(file)
     except OSError as error:
-        if error.errno is None:
-            raise
         raise SourceError(
-            f"{tempfile.gettempdir()}: rows of the source cannot be kept there ({error.strerror}). Free some space, or "
-            f"set TMPDIR to a folder on another disk",
+            f"{tempfile.gettempdir()}: rows of the source cannot be kept there ({error.strerror or error}). Free some "
+            f"space, or set TMPDIR to a folder on another disk",
         ) from error

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.sources.database import DatabaseSource, OwnColumn, Relation, quoted
+from ghost_pipeline.sources.database import FIRST_DAY, LAST_DAY, DatabaseSource, OwnColumn, Relation, quoted
 from ghost_pipeline.sources.mapping import END, START, SourceMapping
 from ghost_pipeline.sources.source import Window
 from ghost_pipeline.sources.spill import spilled
@@ -29,7 +29,7 @@ BATCH_ROWS = 50_000
 BUSY_SECONDS = 60.0
 """How long to wait for a writer."""
 _START, _END = ":window_start", ":window_end"
-_FIRST_DAY, _LAST_DAY = ":window_first_day", ":window_last_day"
+_FROM_DAY, _TO_DAY = ":window_first_day", ":window_last_day"
 _TYPES = ("integer", "real", "text", "blob")
 _DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*"
 _DAY = timedelta(days=1)
@@ -96,8 +96,9 @@ class SqliteSource(DatabaseSource):
 
     def _placed(self, own: OwnColumn) -> str:
         # A local date may lie a day before or after that of UTC.
-        in_days = f"substr({own.sql}, 1, 10) BETWEEN {_FIRST_DAY} AND {_LAST_DAY}"
-        return f"(typeof({own.sql}) <> 'text' OR {own.sql} NOT GLOB '{_DATE}' OR {in_days})"
+        day = f"substr({own.sql}, 1, 10)"
+        nowhere = f"typeof({own.sql}) <> 'text' OR {own.sql} NOT GLOB '{_DATE}' OR {day} NOT BETWEEN {FIRST_DAY} AND {LAST_DAY}"
+        return f"({day} BETWEEN {_FROM_DAY} AND {_TO_DAY} OR {nowhere})"
 
     def _rows(self, table: SourceTable, select: str, window: Window | None) -> pl.LazyFrame:
         parameters = _parameters(window)

@@ -11,13 +11,14 @@ import click
 import duckdb
 import polars as pl
 
-from ghost_pipeline_tests.benchmarks import http, messages, month, ngram_extraction, ngram_summaries
+from ghost_pipeline_tests.benchmarks import hourly, http, messages, month, ngram_extraction, ngram_summaries
 from ghost_pipeline_tests.benchmarks.measuring import as_json, as_markdown, as_rows
 
 
 @click.command()
+@click.option("--events", default=50_000_000, show_default=True, help="Events of the hourly benchmark.")
 @click.option("--achievers", default=500_000, show_default=True, help="People of the month benchmark.")
-@click.option("--users", default=1_000_000, show_default=True, help="People of the messages benchmark.")
+@click.option("--users", default=1_000_000, show_default=True, help="People of the hourly, messages and HTTP benchmarks.")
 @click.option("--typists", default=400, show_default=True, help="Typists of the n-gram benchmarks, 50,000 rows each.")
 @click.option("--keys", default=10_000_000, show_default=True, help="Keystrokes of the extraction benchmark.")
 @click.option("--seconds", default=40.0, show_default=True, help="How long each server of the HTTP benchmark is asked.")
@@ -26,6 +27,7 @@ from ghost_pipeline_tests.benchmarks.measuring import as_json, as_markdown, as_r
 @click.option("--folder", type=click.Path(path_type=Path), help="Where data are made; a temporary folder without it.")
 @click.option("--json", "json_folder", type=click.Path(path_type=Path), help="Folder for the results as JSON.")
 def main(  # noqa: PLR0913, PLR0917 - an option for each size
+    events: int,
     achievers: int,
     users: int,
     typists: int,
@@ -43,6 +45,7 @@ def main(  # noqa: PLR0913, PLR0917 - an option for each size
     )
     try:
         suites = {
+            "hourly": partial(hourly.measure, users=users, events=events, runs=runs),
             "month": partial(month.measure, achievers=achievers, runs=runs),
             "messages": partial(messages.measure, users=users, runs=runs),
             "ngram_summaries": partial(ngram_summaries.measure, typists=typists, runs=runs),
