@@ -106,6 +106,25 @@ def stale(*, as_json: bool) -> None:
         click.echo(f"{len(stretch)} hours: {command}", err=True)
 
 
+@main.command("status")
+@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+def status_command(*, as_json: bool) -> None:
+    """Show how fresh every table is, how many rows were rejected, which hours are stale and what failed last."""
+    from ghost_pipeline.serving.freshness import wall_clock
+    from ghost_pipeline.status import status
+    from ghost_pipeline.terminal import as_table
+
+    found = status(Settings.load(), wall_clock())
+    if as_json:
+        click.echo(found.as_json())
+        return
+    click.echo(as_table(found.tables))
+    click.echo(f"\nrejected rows: {found.rejected_rows}    stale hours: {found.stale_hours}")
+    failed = found.failed
+    ended = f" at {failed.ended:%Y-%m-%dT%H:%MZ}" if failed and failed.ended else ""
+    click.echo(f"last failed run: {f'{failed.job} {failed.partition}, {failed.run_id}{ended}' if failed else 'none'}")
+
+
 @main.command("query")
 @click.argument("sql")
 @click.option("--json", "as_json", is_flag=True, help="Rows as a JSON array.")

@@ -1,8 +1,10 @@
 """Assets that look over the others: what was rejected, and the published database."""
 
 import dagster as dg
+import polars as pl
 
-from ghost_pipeline.assets.step import OWNER, Outcome, Resources, Step
+from ghost_pipeline.assets.step import OWNER, Outcome, Resources, Step, markdown_table
+from ghost_pipeline.partitions import chunks
 from ghost_pipeline.storage.published import publish
 from ghost_pipeline.storage.staleness import stale_hours
 from ghost_pipeline.tables.contract import Layer
@@ -34,8 +36,18 @@ def list_stale_hours(resources: Resources, hour: Hour) -> Outcome:
     return Outcome(
         rows=found.height,
         findings={f"{table}: stale_hours": rows for table, rows in found.group_by("table").len().sort("table").rows()},
-        sample=found,
+        metadata={"to_build_again": markdown_table(_stretches(found))},
     )
+
+
+def _stretches(found: pl.DataFrame) -> pl.DataFrame:
+    """Stale hours as consecutive stretches: table, from, to, hours."""
+    rows = [
+        (table, stretch[0].start, stretch[-1].as_of, len(stretch))
+        for (table,), part in found.partition_by("table", as_dict=True, maintain_order=True).items()
+        for stretch in chunks((Hour.containing(start) for start in part["hour"]), part.height)
+    ]
+    return pl.DataFrame(rows, schema=["table", "from", "to", "hours"], orient="row")
 
 
 OPERATIONS_STEPS = (

@@ -133,6 +133,7 @@ class Step:
                 *([_on_itself(contract)] if self.continues_itself else []),
             ],
             partitions_def=partitions.monthly if monthly else partitions.hourly,
+            freshness_policy=dg.FreshnessPolicy.time_window(fail_window=contract.max_age),
             backfill_policy=dg.BackfillPolicy.multi_run(1 if monthly else hours_per_run),
             metadata={
                 "dagster/column_schema": column_schema(contract),

@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,6 +13,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ghost_pipeline import __version__
 from ghost_pipeline.errors import ForbiddenError, GhostError, NothingPublishedError, UnknownUserError
+from ghost_pipeline.serving.freshness import wall_clock
 from ghost_pipeline.serving.guarding import describe_tokens
 from ghost_pipeline.serving.learner_routes import ghost_data_route, health_route, learner_routes
 from ghost_pipeline.serving.page import PageFiles
@@ -39,11 +39,6 @@ INTERNAL = {
 }
 
 _log = logging.getLogger("ghost_pipeline.serving")
-
-
-def wall_clock() -> datetime:
-    """The time of day; for monitoring only, no figure depends on it (G7.7)."""
-    return datetime.fromtimestamp(time.time(), UTC)
 
 
 def build_app(settings: Settings, clock: Callable[[], datetime] = wall_clock) -> FastAPI:

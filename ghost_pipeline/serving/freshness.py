@@ -1,28 +1,23 @@
 """How old published tables may be by the wall clock; for monitoring only (G7.7)."""
 
-from datetime import datetime, timedelta
+import time
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
 from ghost_pipeline.serving.responses import Health, TableHealth
 from ghost_pipeline.tables import CONTRACTS
-from ghost_pipeline.tables.contract import Partitioning
 from ghost_pipeline.windows import FIRST_INSTANT
 
-HOURLY_HOURS = 2
-"""An hour is published within the next one; two missed ones are worth a look."""
-MONTHLY_HOURS = 35 * 24
-"""A month is published within four days of its end."""
 
-
-def max_age_hours(table: str) -> int:
-    """How old a published table may be."""
-    return MONTHLY_HOURS if CONTRACTS[table].partitioning is Partitioning.MONTH else HOURLY_HOURS
+def wall_clock() -> datetime:
+    """The time of day; for monitoring only, no figure depends on it (G7.7)."""
+    return datetime.fromtimestamp(time.time(), UTC)
 
 
 def stale_from(as_of: datetime | None, table: str) -> datetime:
     """The instant after which a table is older than its schedule promises; an empty one always is."""
-    return FIRST_INSTANT if as_of is None else as_of + timedelta(hours=max_age_hours(table))
+    return FIRST_INSTANT if as_of is None else as_of + CONTRACTS[table].max_age
 
 
 def health(table_info: pl.DataFrame, now: datetime) -> Health:
@@ -38,7 +33,7 @@ def health(table_info: pl.DataFrame, now: datetime) -> Health:
             table=table,
             as_of=as_of,
             rows=rows,
-            max_age_hours=max_age_hours(table),
+            max_age_hours=CONTRACTS[table].max_age // timedelta(hours=1),
             # A half that the source does not have stays empty for good.
             stale=as_of is not None and now > stale_from(as_of, table),
         )

@@ -7,6 +7,7 @@ off it; nothing repeats it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 
 import dataframely as dy
@@ -35,6 +36,10 @@ class Partitioning(Enum):
     """Hours to be computed again, by their day (G1.8)."""
     REJECTED = ("source_table", "event_date", "event_hour")
     """Rejected rows by table and, where the row tells it, by the hour of its event."""
+
+
+HOURLY_AGE, MONTHLY_AGE = timedelta(hours=2), timedelta(days=35)
+"""An hour is published within the next one, and two missed ones are worth a look; a month within four days."""
 
 
 class Layer(Enum):
@@ -71,6 +76,17 @@ class Contract:
     def description(self) -> str:
         """The docstring of the schema: what the table is for and by which rule."""
         return " ".join((self.schema.__doc__ or "").split())
+
+    @property
+    def max_age(self) -> timedelta:
+        """How old the newest partition may be by the wall clock, for freshness policies and monitoring."""
+        match self.partitioning:
+            case Partitioning.MONTH:
+                return MONTHLY_AGE
+            case Partitioning.EVENT_DAY:
+                return HOURLY_AGE + timedelta(days=1)
+            case _:
+                return HOURLY_AGE
 
     @property
     def primary_key(self) -> list[str]:
