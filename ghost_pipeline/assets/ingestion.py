@@ -248,8 +248,9 @@ def write_events(
         # First, so that a kill between the two leaves the late rows still to be taken in.
         for derived in _DERIVED.get(contract.name, ()):
             lake.invalidate(derived, Hour.containing(begin))
-    window = set(without_silence([Hour.containing(one) for one in placed.unique()], begin, hour.as_of))
-    window |= {one for one in there if begin <= one.start < hour.as_of}
+    # An hour that is there counts as busy, empty or not: whoever reads takes what lies between two of them for missing.
+    known = {one for one in there if begin <= one.start < hour.as_of}
+    window = known | set(without_silence({*map(Hour.containing, placed.unique()), *known}, begin, hour.as_of))
 
     def before(changed: list[Hour]) -> None:
         _require_rows_stay(lake, contract, [one for one in changed if one in there], rows, again.max_removed_percent)

@@ -8,6 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import polars as pl
 
@@ -15,11 +16,12 @@ from ghost_pipeline.errors import SourceError
 from ghost_pipeline.sources.mapping import SourceMapping
 from ghost_pipeline.sources.source import Look, Window, require_columns
 from ghost_pipeline.tables.raw import SOURCE_PRACTICE_SESSIONS, SOURCE_TABLES, SourceColumn, SourceTable
-from ghost_pipeline.windows import DAY, FIRST_INSTANT, LAST_INSTANT
+from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 SAMPLE_ROWS = 100_000
 """As many rows of a table are looked at; a larger one is sampled."""
-FIRST_DAY, LAST_DAY = (f"'{end.date() + inwards * DAY}'" for end, inwards in ((FIRST_INSTANT, 1), (LAST_INSTANT, -2)))
+FIRST_DAY = f"'{(FIRST_INSTANT + timedelta(days=1)).date()}'"
+LAST_DAY = f"'{(LAST_INSTANT - timedelta(days=2)).date()}'"
 """As text: local dates between these are within what counts as a time, whatever their zone."""
 _PART = r'(?:"(?:[^"]|"")+"|[^".]+)'
 _NAME = re.compile(rf"{_PART}(?:\.{_PART})?")
@@ -58,9 +60,6 @@ class DatabaseSource(ABC):
 
     A table is read from the database once, and again only for another window.
     """
-
-    remedies: str
-    """How a missing table can be added, with a gap for its name."""
 
     def __init__(self, name: str, mapping: SourceMapping) -> None:
         """Take the name that messages use, without a password, and what the database's tables are called."""
@@ -165,7 +164,7 @@ class DatabaseSource(ABC):
         if mapped.query is not None:
             query = mapped.query.strip().rstrip(";")
             # The line break ends a comment on the query's last line.
-            origin, sql = f"query of {self.mapping.place(name, 'query')}", f"({self._query(query)}\n)"
+            origin, sql = f"query of {self.mapping.path}", f"({self._query(query)}\n)"
         else:
             found = self._find(name, self._parts(name, mapped.table) if mapped.table else [name])
             if found is None and name in self.mapping.tables:

@@ -134,7 +134,8 @@ class PostgresSource(DatabaseSource):
             day = f'(left({own.sql}, 10) COLLATE "C")'
             # A local date may lie a day before or after that of UTC.
             first, last = f"({_START} - interval '1 day')::date::text", f"({_END} + interval '1 day')::date::text"
-            nowhere = rf"{own.sql} IS NULL OR {own.sql} !~ '^\d{{4}}-\d\d-\d\d' OR {day} NOT BETWEEN {FIRST_DAY} AND {LAST_DAY}"
+            no_date = rf"{own.sql} IS NULL OR {own.sql} !~ '^\d{{4}}-\d\d-\d\d'"
+            nowhere = f"{no_date} OR {day} NOT BETWEEN {FIRST_DAY} AND {LAST_DAY}"
             return f"({day} BETWEEN {first} AND {last} OR {nowhere})"
         return "true"
 

@@ -30,7 +30,6 @@ BUSY_SECONDS = 60.0
 """How long to wait for a writer."""
 _START, _END = ":window_start", ":window_end"
 _FROM_DAY, _TO_DAY = ":window_first_day", ":window_last_day"
-_TYPES = ("integer", "real", "text", "blob")
 _DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*"
 _DAY = timedelta(days=1)
 _UUID_BYTES = 16
@@ -97,7 +96,8 @@ class SqliteSource(DatabaseSource):
     def _placed(self, own: OwnColumn) -> str:
         # A local date may lie a day before or after that of UTC.
         day = f"substr({own.sql}, 1, 10)"
-        nowhere = f"typeof({own.sql}) <> 'text' OR {own.sql} NOT GLOB '{_DATE}' OR {day} NOT BETWEEN {FIRST_DAY} AND {LAST_DAY}"
+        no_date = f"typeof({own.sql}) <> 'text' OR {own.sql} NOT GLOB '{_DATE}'"
+        nowhere = f"{no_date} OR {day} NOT BETWEEN {FIRST_DAY} AND {LAST_DAY}"
         return f"({day} BETWEEN {_FROM_DAY} AND {_TO_DAY} OR {nowhere})"
 
     def _rows(self, table: SourceTable, select: str, window: Window | None) -> pl.LazyFrame:
@@ -105,12 +105,13 @@ class SqliteSource(DatabaseSource):
         with self._reading(table.name):
             cursor = self._connection.execute(f"SELECT * FROM ({select}) LIMIT 0", parameters)  # noqa: S608 - quoted
             names = [column[0] for column in cursor.description]
-            held = ", ".join(f"max(typeof({quoted(name)}) = '{one}')" for name in names for one in _TYPES)
-            flags = iter(self._connection.execute(f"SELECT {held} FROM ({select})", parameters).fetchone())  # noqa: S608
-            types = [_column_type({one for one in _TYPES if next(flags)}) for _ in names]
-            schema = pa.schema(zip(names, types, strict=True))
+            types = ", ".join(f"group_concat(DISTINCT typeof({quoted(name)}))" for name in names)
+            found = self._connection.execute(f"SELECT {types} FROM ({select})", parameters).fetchone()  # noqa: S608
+            held = [frozenset((one or "").split(",")) - {"", "null"} for one in found]
+            schema = pa.schema((name, _column_type(one)) for name, one in zip(names, held, strict=True))
+            mixed = [len(one) > 1 for one in held]
             rows = self._connection.execute(select, parameters)
-            return spilled(schema, _batches(rows, schema))
+            return spilled(schema, _batches(rows, schema, mixed))
 
     def _size(self, table: SourceTable, relation: Relation) -> str:
         with self._reading(table.name):
@@ -127,38 +128,36 @@ class SqliteSource(DatabaseSource):
             SourceError: SQLite reports an error.
 
         """
+        lasting = False
         try:
+            lasting = self._connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
             if not self._connection.in_transaction:
                 self._connection.execute("BEGIN")
             yield
-            if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
             place = self.mapping.place(table, "query") if self.mapping.of(table).query else f"table {table}"
             raise SourceError(
                 f"{self.name}: {place} cannot be read ({str(error).rstrip('.')}). Correct it, and run again",
             ) from error
+        finally:
+            if self._connection.in_transaction and not lasting:
+                self._connection.execute("ROLLBACK")
 
 
-def _batches(rows: sqlite3.Cursor, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(rows: sqlite3.Cursor, schema: pa.Schema, mixed: Sequence[bool]) -> Iterator[pa.RecordBatch]:
     while batch := rows.fetchmany(BATCH_ROWS):
         columns = [
-            pa.array(map(_text, values) if pa.types.is_string(field.type) else values, field.type)
-            for field, values in zip(schema, zip(*batch, strict=True), strict=True)
+            pa.array(map(_text, values) if to_text else values, type_)
+            for type_, to_text, values in zip(schema.types, mixed, zip(*batch, strict=True), strict=True)
         ]
         yield pa.record_batch(columns, schema=schema)
 
 
-def _column_type(held: set[str]) -> pa.DataType:
+def _column_type(held: frozenset[str]) -> pa.DataType:
     if not held:
         return pa.null()
-    if held == {"integer"}:
-        return pa.int64()
-    if held == {"real"}:
-        return pa.float64()
-    return pa.binary() if held == {"blob"} else pa.string()
+    (only,) = held if len(held) == 1 else ("text",)
+    return {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "blob": pa.binary()}[only]
 
 
 def _text(value: object) -> str | None:

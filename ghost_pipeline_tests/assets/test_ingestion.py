@@ -91,6 +91,14 @@ def test_an_hour_without_events_is_an_empty_file(source: Source) -> None:
     assert source.lake.rows(USER_PROGRESS, Hour.from_key("2025-03-12-06:00")) == 0
 
 
+def test_a_silence_that_grows_between_runs_leaves_no_hour_missing(source: Source) -> None:
+    source.event("only", "2025-02-10T00:00:00Z")
+    for hour in ("2025-02-23-00:00", "2025-03-09-00:00", "2025-03-23-00:00"):
+        source.run(hour)
+        (outcome,) = materialize_user_ghost_stats(source.resources, [Hour.from_key(hour)])
+        assert outcome.rows == 1
+
+
 def test_a_source_without_events_still_says_that_the_hour_was_read(source: Source) -> None:
     source.run(NOON)
     assert source.lake.hours(USER_PROGRESS) == [Hour.from_key(NOON)]

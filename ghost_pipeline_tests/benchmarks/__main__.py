@@ -18,7 +18,9 @@ from ghost_pipeline_tests.benchmarks.measuring import as_json, as_markdown, as_r
 @click.command()
 @click.option("--events", default=50_000_000, show_default=True, help="Events of the hourly benchmark.")
 @click.option("--achievers", default=500_000, show_default=True, help="People of the month benchmark.")
-@click.option("--users", default=1_000_000, show_default=True, help="People of the hourly, messages and HTTP benchmarks.")
+@click.option(
+    "--users", default=1_000_000, show_default=True, help="People of the hourly, messages and HTTP benchmarks."
+)
 @click.option("--typists", default=400, show_default=True, help="Typists of the n-gram benchmarks, 50,000 rows each.")
 @click.option("--keys", default=10_000_000, show_default=True, help="Keystrokes of the extraction benchmark.")
 @click.option("--seconds", default=40.0, show_default=True, help="How long each server of the HTTP benchmark is asked.")

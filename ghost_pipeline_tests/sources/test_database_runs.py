@@ -1,0 +1,128 @@
+"""Whole runs from databases through the installed command: the bytes of the same rows in files, and no password."""
+
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+import polars as pl
+import pytest
+
+from ghost_pipeline_tests.running import COMMAND, DEMO_WORLD, environment, lake_digest
+from ghost_pipeline_tests.sources.servers import PASSWORD, READER, Database, demo_world, fill_sqlite
+
+AS_OF = "2025-03-12T12:00Z"
+MATERIALIZE = ("materialize", "--as-of", AS_OF)
+SECRETS = (PASSWORD, quote(PASSWORD, safe=""), "s3cr3t")
+OWN_NAMES = """
+users:
+  table: app.people
+  columns: {user_id: id, cohort_id: group, created_at: "signed up"}
+cohorts:
+  query: SELECT name AS cohort_id, key AS cohort_key, NULL::timestamptz AS created_at FROM app.groups
+user_progress:
+  query: |
+    SELECT id AS progress_id, person AS user_id, lower(what) AS task_type,
+           to_timestamp(finished / 1e6) AS completed_at, seconds / 60.0 AS time_spent_minutes
+    FROM app.tasks WHERE to_timestamp(finished / 1e6) >= {start} AND to_timestamp(finished / 1e6) < {end}
+"""
+
+
+def run(data: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(COMMAND), *arguments],
+        env=environment(data, None, **variables),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def from_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The lake that the demo world as files gives."""
+    data = tmp_path_factory.mktemp("from_files")
+    done = run(data, *MATERIALIZE, GHOST_SOURCE=str(DEMO_WORLD))
+    assert done.returncode == 0, done.stderr
+    return lake_digest(data)
+
+
+def found_in(data: Path, texts: tuple[str, ...]) -> list[Path]:
+    """The files below a folder that hold one of the texts."""
+    files = [path for path in data.rglob("*") if path.is_file()]
+    assert any("dagster_home" in path.parts and path.suffix == ".db" for path in files)
+    return [path for path in files if any(text.encode() in path.read_bytes() for text in texts)]
+
+
+def test_postgresql_gives_the_bytes_of_files_and_shows_no_password(
+    database: Database, tmp_path: Path, from_files: dict[str, str]
+) -> None:
+    database.load(demo_world())
+    commands = (MATERIALIZE, ("doctor",), ("doctor", "--json"), ("settings",), ("settings", "--json"))
+    outputs = [run(tmp_path, *command, GHOST_SOURCE=database.with_password) for command in commands]
+    assert [done.returncode for done in outputs] == [0] * len(commands), outputs
+    assert lake_digest(tmp_path) == from_files
+    assert [done.args for done in outputs for text in SECRETS if text in done.stdout + done.stderr] == []
+    assert found_in(tmp_path, SECRETS) == []
+    assert "GHOST_SOURCE=postgresql://reader:***@/" in outputs[3].stdout
+
+
+def test_sqlite_gives_the_bytes_of_files(tmp_path: Path, from_files: dict[str, str]) -> None:
+    file = fill_sqlite(tmp_path / "app.db", tables=demo_world())
+    done = run(tmp_path / "data", *MATERIALIZE, GHOST_SOURCE=f"sqlite:///{file}")
+    assert done.returncode == 0, done.stderr
+    assert lake_digest(tmp_path / "data") == from_files
+
+
+def test_own_names_and_queries_give_the_bytes_of_files(
+    database: Database, tmp_path: Path, from_files: dict[str, str]
+) -> None:
+    world = demo_world()
+    people = world["users"].rename({"user_id": "id", "cohort_id": "group", "created_at": "signed up"})
+    groups = world["cohorts"].select(name="cohort_id", key="cohort_key")
+    tasks = world["user_progress"].select(
+        id="progress_id",
+        person="user_id",
+        what=pl.col("task_type").str.to_uppercase(),
+        finished=pl.col("completed_at").dt.epoch("us"),
+        seconds=pl.col("time_spent_minutes") * 60,
+    )
+    database.load({"people": people, "groups": groups, "tasks": tasks})
+    database.execute(
+        "CREATE SCHEMA app", *(f"ALTER TABLE {name} SET SCHEMA app" for name in ("people", "groups", "tasks"))
+    )
+    mapping = tmp_path / "own.yaml"
+    mapping.write_text(OWN_NAMES, encoding="utf-8")
+    variables = {"GHOST_SOURCE": database.address, "GHOST_SOURCE_MAPPING": str(mapping)}
+    done = run(tmp_path / "data", *MATERIALIZE, **variables)
+    assert done.returncode == 0, done.stderr
+    assert lake_digest(tmp_path / "data") == from_files
+
+
+@pytest.fixture
+def broken(database: Database) -> Database:
+    """The demo world with a query that stumbles over a person's row."""
+    database.load(demo_world())
+    database.execute("CREATE TABLE people AS SELECT 'ada@example.org' AS mail")
+    return database
+
+
+def test_a_run_that_fails_records_neither_password_nor_row(broken: Database, tmp_path: Path) -> None:
+    mapping = tmp_path / "own.yaml"
+    mapping.write_text("cohorts: {query: SELECT mail::int AS cohort_id FROM people}", encoding="utf-8")
+    variables = {"GHOST_SOURCE": broken.with_password, "GHOST_SOURCE_MAPPING": str(mapping)}
+    done = run(tmp_path / "data", *MATERIALIZE, **variables)
+    assert done.returncode == 1
+    assert "table cohorts, query cannot be read (invalid input syntax for type integer)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [text for text in (*SECRETS, "ada@") if text in done.stdout + done.stderr] == []
+    assert found_in(tmp_path / "data", (*SECRETS, "ada@")) == []
+
+
+def test_a_server_that_refuses_is_one_line_and_exit_code_1(database: Database, tmp_path: Path) -> None:
+    address = database.with_password.replace("@/", "0@/")
+    for command in (MATERIALIZE, ("doctor",)):
+        done = run(tmp_path, *command, GHOST_SOURCE=address)
+        assert done.returncode == 1
+        output = done.stdout + done.stderr
+        assert f'password authentication failed for user "{READER}"' in output
+        assert [text for text in SECRETS if text in output] == []

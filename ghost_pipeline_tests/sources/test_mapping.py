@@ -1,0 +1,118 @@
+"""The mapping file: what it may say, and that a mistake is named by file, table and key."""
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ghost_pipeline.errors import SourceError
+from ghost_pipeline.sources.files import FileSource
+from ghost_pipeline.sources.mapping import load_mapping
+from ghost_pipeline.sources.opening import open_source
+from ghost_pipeline.tables.raw import SOURCE_TABLES
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+COHORTS, USERS = SOURCE_TABLES["cohorts"], SOURCE_TABLES["users"]
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "own.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("people: {table: p}", "table people: no canonical table; those are users, cohorts, "),
+        ("users: {columns: {id: x}}", "table users, columns.id: no canonical column; those are user_id, "),
+        ("users: {tabel: people}", "table users, tabel: Extra inputs are not permitted"),
+        ("users: {table: 7}", "table users, table: Input should be a valid string"),
+        ("users: {table: ''}", "table users, table: String should have at least 1 character"),
+        ('users: {table: "a\\0b"}', "table users, table: String should match pattern"),
+        ("users: {columns: {user_id: }}", "table users, columns.user_id: Input should be a valid string"),
+        ("users: people", "table users: Input should be a valid dictionary"),
+        ("users: {}", "table users: says nothing: name a table, columns or a query"),
+        ("users: {table: people, query: SELECT 1}", "table users: has a query, whose columns have the canonical names"),
+        ("users: {query: \"SELECT '{start}'\"}", "table users: {start} and {end} are values, not text"),
+        ("- users", "Input should be a valid dictionary"),
+        ("users: [", "is no YAML (line 1: "),
+        ("users: !!python/object:os.system {}", "is no YAML (line 1: could not determine a constructor"),
+    ],
+)
+def test_a_mistake_is_named_by_file_table_and_key(text: str, says: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(SourceError) as raised:
+        load_mapping(path)
+    message = str(raised.value)
+    assert message.startswith(f"mapping {path}: {says}")
+    assert "\n" not in message
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"table users, x: .*; table cohorts, y: "):
+        load_mapping(written(tmp_path, "users: {x: 1, table: a}\ncohorts: {y: 1, table: b}"))
+
+
+@pytest.mark.parametrize("content", [None, b"\xff"])
+def test_a_file_that_cannot_be_read_is_named_with_its_setting(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(SourceError, match=rf"mapping {path}: cannot be read \(.*\). Correct GHOST_SOURCE_MAPPING"):
+        load_mapping(path)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "{}"])
+def test_a_mapping_may_say_nothing(text: str, tmp_path: Path) -> None:
+    assert load_mapping(written(tmp_path, text)).tables == {}
+
+
+# --- files ---
+
+
+def folder_of(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "v1.groups.csv").write_text("id,cohort_id,cohort_key,note\nc1,not this,k1,n\n", encoding="utf-8")
+    return folder
+
+
+def scanned(tmp_path: Path, text: str) -> pl.DataFrame:
+    source = open_source(str(folder_of(tmp_path)), written(tmp_path, text))
+    return source.scan(COHORTS).collect()
+
+
+def test_files_and_columns_may_have_own_names(tmp_path: Path) -> None:
+    rows = scanned(tmp_path, "cohorts: {table: v1.groups, columns: {cohort_id: id}}")
+    assert rows.to_dicts() == [{"cohort_id": "c1", "cohort_key": "k1", "note": "n"}]
+
+
+def test_columns_of_a_file_may_change_places(tmp_path: Path) -> None:
+    rows = scanned(tmp_path, "cohorts: {table: v1.groups, columns: {cohort_id: cohort_key, cohort_key: cohort_id}}")
+    assert rows.select("cohort_id", "cohort_key").rows() == [("k1", "not this")]
+
+
+def test_a_mapped_column_that_a_file_lacks_is_named_with_its_key(tmp_path: Path) -> None:
+    with pytest.raises(
+        SourceError, match=r"own\.yaml: table cohorts, columns\.cohort_id: .*v1\.groups\.csv has no column"
+    ):
+        scanned(tmp_path, "cohorts: {table: v1.groups, columns: {cohort_id: group_id}}")
+
+
+def test_a_mapped_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    source = open_source(str(folder_of(tmp_path)), written(tmp_path, "users: {table: people}"))
+    with pytest.raises(SourceError, match=r"table users is missing. Add people\.parquet, \.csv or \.ndjson"):
+        source.scan(USERS)
+
+
+def test_a_folder_answers_no_queries(tmp_path: Path) -> None:
+    mapping = load_mapping(written(tmp_path, "users: {query: SELECT 1}"))
+    with pytest.raises(SourceError, match=r"own\.yaml: table users, query: files answer no queries\. Name a file"):
+        FileSource(tmp_path, mapping)
+
+
+def test_the_mapping_of_the_documentation_is_one(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "source.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert set(load_mapping(written(tmp_path, example)).tables) == {"users", "user_progress"}
