@@ -15,7 +15,7 @@ import polars as pl
 
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.sources.source import Source, halves
+from ghost_pipeline.sources.source import Source, Window, halves
 from ghost_pipeline.storage.activity_history import activity_lock, forget_activity
 from ghost_pipeline.storage.lake import Lake, Rejects
 from ghost_pipeline.storage.staleness import mark_stale
@@ -150,7 +150,8 @@ def ingest_events(
     start, hour = read_from(lake, contract, hour, again), read_to(lake, contract, hour)
     placed = pl.col(str(table.time)).alias(_START)
     with reading(source, table, lake):
-        rows = _reject_strangers(_read(source, table), table, lake).with_columns(placed)
+        read = _read(source, table, Window(start, hour.as_of))
+        rows = _reject_strangers(read, table, lake).with_columns(placed)
         # Before the window is cut out: which of two rows is the event does not depend on how far a run looks back.
         rows, merged = _without_repeats(rows, table, hour.as_of)
         start = _reaching_back(lake, contract, rows, start, [*table.key, str(table.time)])
@@ -168,12 +169,13 @@ def read_session_rows(
 
     Rows of an older session that `contract`, which keeps the table, has not are late: then from that session on.
     """
+    window = Window(start, hour.as_of)
     with reading(source, table, lake):
-        sessions = _reject_strangers(_read(source, SOURCE_PRACTICE_SESSIONS), SOURCE_PRACTICE_SESSIONS, lake)
+        sessions = _reject_strangers(_read(source, SOURCE_PRACTICE_SESSIONS, window), SOURCE_PRACTICE_SESSIONS, lake)
         sessions = good_rows(sessions).select("session_id")
         starts = lake.scan(PRACTICE_SESSIONS).select("session_id", pl.col("start_time").alias(_START)).collect().lazy()
         known = pl.concat([sessions, starts.select("session_id")])
-        rows = reject_unknown(_read(source, table), "session_id", known, "practice session")
+        rows = reject_unknown(_read(source, table, window), "session_id", known, "practice session")
         if table.key:
             rows = reject_repeats(rows, table.key, ())
         # A good session that the lake has not taken in starts at the end of the window or later, and its rows, good or
@@ -195,7 +197,7 @@ def ingest_session_rows(
     found = read_session_rows(source, lake, table, contract, start, hour)
     good = found.good.sort(_START, *table.key)
     changed = write_events(lake, contract, hour, found.start, good, again)
-    write_rejects(lake, table, found.start, hour, found.rejected)
+    write_rejects(lake, table, found.start, hour, found.rejected, whole=start is None or not source.reads_windows)
     return Ingested(good.height, found.rejected.height, changed=changed)
 
 
@@ -307,14 +309,23 @@ def _identity(contract: Contract) -> list[str]:
     return list(SOURCE_TABLES[contract.name].key) or ["session_id"]
 
 
-def write_rejects(lake: Lake, table: SourceTable, start: datetime | None, hour: Hour, rejected: pl.DataFrame) -> None:
-    """Replace the rejected rows of the hours of [start, end of `hour`), and those that tell no hour."""
+def write_rejects(
+    lake: Lake, table: SourceTable, start: datetime | None, hour: Hour, rejected: pl.DataFrame, *, whole: bool = True
+) -> None:
+    """Replace the rejected rows of the hours of [start, end of `hour`), and those that tell no hour.
+
+    Rows that name a session which is not there tell none and lie in no window: unless the `whole` table was read, those
+    of before stay where none was found.
+    """
     by_hour = rejected.partition_by("hour", maintain_order=True, as_dict=True)
     found = {Hour.containing(key[0]) if isinstance(key[0], datetime) else None: part for key, part in by_hour.items()}
     for one, part in found.items():
-        lake.write(REJECTED_ROWS, Rejects(table.name, one), part)
+        partition = Rejects(table.name, one)
+        before = [] if one or whole else [lake.scan(REJECTED_ROWS, [partition]).collect()]
+        lake.write(REJECTED_ROWS, partition, pl.concat([*before, part]).unique(maintain_order=True) if before else part)
     for old in lake.rejects(REJECTED_ROWS, table.name):
-        read_again = old.hour is None or ((start is None or old.hour.start >= start) and old.hour <= hour)
+        in_window = old.hour is not None and (start is None or old.hour.start >= start) and old.hour <= hour
+        read_again = in_window or (old.hour is None and whole)
         if read_again and old.hour not in found:
             lake.remove(REJECTED_ROWS, old)
 
@@ -339,11 +350,11 @@ def reading(source: Source, table: SourceTable, lake: Lake) -> Iterator[None]:
         ) from error
 
 
-def _read(source: Source, table: SourceTable) -> pl.LazyFrame:
-    """The read rows of a table; of a half or an optional table that the source has not, none."""
+def _read(source: Source, table: SourceTable, window: Window | None = None) -> pl.LazyFrame:
+    """The read rows of a table, at least those of the window; of one that the source has not, none."""
     if _absent(source, table):
         return read_rows(pl.LazyFrame(schema={column.name: pl.String for column in table.columns}), table)
-    return read_rows(source.scan(table), table)
+    return read_rows(source.scan(table, window), table)
 
 
 def _absent(source: Source, table: SourceTable) -> bool:

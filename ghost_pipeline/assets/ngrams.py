@@ -63,6 +63,7 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
         source, lake, settings = resources.source(), resources.lake, resources.settings
         start, last = read_from(lake, contract, hour, Rereading.of(settings)), read_to(lake, contract, hour)
         table, other = SOURCE_TABLES[contract.name], SOURCE_TABLES[_OTHER[contract.name]]
+        whole = start is None or not source.reads_windows
         direct = read_session_rows(source, lake, table, contract, start, last)
         start = direct.start
         kept = lake.scan(contract, lake.hours_between(contract, start, last.as_of))
@@ -85,7 +86,7 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
                 placed = by_session(found, sessions)
                 rows += placed.height
                 changed += lake.write_hours(contract, part, placed.drop(START), placed[START].dt.truncate("1h"))
-        write_rejects(lake, table, start, last, direct.rejected)
+        write_rejects(lake, table, start, last, direct.rejected, whole=whole)
         return ingested_outcome(lake, contract, hour, Ingested(rows, direct.rejected.height, changed=changed))
 
     return Step.over_hours(contract, (PRACTICE_SESSIONS, SESSION_KEYSTROKES), materialize)

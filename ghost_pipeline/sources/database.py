@@ -68,6 +68,11 @@ class DatabaseSource(ABC):
         self._scanned: dict[str, tuple[Window | None, pl.LazyFrame]] = {}
 
     @property
+    def reads_windows(self) -> bool:
+        """Yes: an hour reads the look-back, and not years."""
+        return True
+
+    @property
     def name(self) -> str:
         """The address without a password."""
         return self._name

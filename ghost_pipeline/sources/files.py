@@ -50,6 +50,11 @@ class FileSource:
                 )
 
     @property
+    def reads_windows(self) -> bool:
+        """No: a file is read as a whole."""
+        return False
+
+    @property
     def name(self) -> str:
         """The folder."""
         return f"source {self.folder}"

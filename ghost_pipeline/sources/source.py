@@ -41,6 +41,10 @@ class Source(Protocol):
     def name(self) -> str:
         """How messages call it; never holds a password."""
 
+    @property
+    def reads_windows(self) -> bool:
+        """Whether `scan` leaves out what lies outside of a window: what is late is then not noticed by itself."""
+
     def tables(self) -> set[str]:
         """The canonical tables that are there."""
 

@@ -18,6 +18,7 @@ from ghost_pipeline.assets.step import Outcome, Resources
 from ghost_pipeline.errors import LakeError, SourceError
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.files import FileSource
+from ghost_pipeline.sources.source import Window
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.staleness import stale_hours
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
@@ -330,9 +331,9 @@ def test_a_range_of_hours_reads_the_source_once(source: Source, monkeypatch: pyt
     reads: list[str] = []
     scan = FileSource.scan
 
-    def counted(found: FileSource, table: SourceTable) -> pl.LazyFrame:
+    def counted(found: FileSource, table: SourceTable, window: Window | None = None) -> pl.LazyFrame:
         reads.append(table.name)
-        return scan(found, table)
+        return scan(found, table, window)
 
     monkeypatch.setattr(FileSource, "scan", counted)
     source.write()

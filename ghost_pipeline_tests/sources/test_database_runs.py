@@ -1,6 +1,9 @@
 """Whole runs from databases through the installed command: the bytes of the same rows in files, and no password."""
 
+import json
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -126,3 +129,30 @@ def test_a_server_that_refuses_is_one_line_and_exit_code_1(database: Database, t
         output = done.stdout + done.stderr
         assert f'password authentication failed for user "{READER}"' in output
         assert [text for text in SECRETS if text in output] == []
+
+
+def test_an_hour_reads_its_look_back_and_a_backfill_what_is_older(tmp_path: Path) -> None:
+    file, data = fill_sqlite(tmp_path / "app.db", tables=demo_world()), tmp_path / "data"
+    source = f"sqlite:///{file}"
+    done = run(data, *MATERIALIZE, GHOST_SOURCE=source)
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(file)) as connection, connection:
+        columns = "progress_id, user_id, task_type, completed_at, time_spent_minutes"
+        for name, when in (("older", "2025-03-02T10:30:00+00:00"), ("newer", "2025-03-12T10:30:00+00:00")):
+            connection.execute(
+                f"INSERT INTO user_progress ({columns}) VALUES (?, 'me', 'reading', ?, 3)",  # noqa: S608 - our own names
+                (name, when),
+            )
+    taken_in = "SELECT progress_id FROM lake.user_progress WHERE progress_id IN ('older', 'newer') ORDER BY 1"
+    done = run(data, "materialize", "--as-of", "2025-03-12T13:00Z", GHOST_SOURCE=source)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(run(data, "query", "--json", taken_in).stdout) == [{"progress_id": "newer"}]
+    span = ("--from", "2025-03-02T10:00Z", "--to", "2025-03-02T11:00Z")
+    done = run(data, "backfill", *span, GHOST_SOURCE=source)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(run(data, "query", "--json", taken_in).stdout) == [
+        {"progress_id": "newer"},
+        {"progress_id": "older"},
+    ]
+    stale = json.loads(run(data, "stale", "--json").stdout)
+    assert [row["hour"] for row in stale] == ["2025-03-12T11:00:00Z", "2025-03-12T12:00:00Z"]
