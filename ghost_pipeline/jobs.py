@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     # What `define_asset_job` returns has no public name.
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+JOB = "ghost_pipeline/job"
+"""Tag by which `dagster.yaml` lets one hourly run after the other go: the ledger of releases takes newer hours only."""
 HOURLY = "hourly"
 MONTHLY = "monthly"
 
@@ -24,6 +26,7 @@ def build_jobs(steps: tuple[Step, ...]) -> dict[str, "UnresolvedAssetJobDefiniti
         HOURLY: dg.define_asset_job(
             HOURLY,
             selection=[*hourly, PUBLISHED_DATABASE],
+            tags={JOB: HOURLY},
             description="One hour: takes in the source, computes every hourly table, publishes.",
         ),
         MONTHLY: dg.define_asset_job(

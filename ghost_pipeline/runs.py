@@ -15,6 +15,7 @@ from typing import TextIO
 import dagster as dg
 
 from ghost_pipeline.assets.ghost import first_hour_kept
+from ghost_pipeline.assets.ingestion import NGRAM_SNAPSHOTS
 from ghost_pipeline.assets.operations import PUBLISHED_DATABASE
 from ghost_pipeline.assets.step import Resources
 from ghost_pipeline.definitions import STEPS, build_defs
@@ -27,8 +28,13 @@ from ghost_pipeline.sources.source import halves, require_half
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.staleness import stale_hours
 from ghost_pipeline.tables.contract import Layer, Partitioning
-from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS, GHOST_MESSAGES
-from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
+from ghost_pipeline.tables.ghost import (
+    COHORT_GHOST_DATA,
+    COHORT_GHOST_RELEASE,
+    GHOST_BENCHMARKS,
+    GHOST_MESSAGES,
+    USER_GHOST_STATS,
+)
 from ghost_pipeline.tables.raw import SOURCE_TABLES, Half
 from ghost_pipeline.windows import Hour, Month, hours
 
@@ -44,6 +50,13 @@ telemetry:
 # The invitation to a newsletter that would lie over the first page.
 nux:
   enabled: false
+# Hours in their order: what has been released of one hour decides what may be of the next.
+concurrency:
+  runs:
+    tag_concurrency_limits:
+      - key: ghost_pipeline/job
+        value: hourly
+        limit: 1
 """
 
 
@@ -160,7 +173,7 @@ def backfill(
     with dg.DagsterInstance.get() as instance:
         out.write(f"source {first.key} to {last.key}\n")
         # As far as the range reaches, in one go: the source has one state, and it is read once.
-        longer = max(len(window), settings.lookback_hours)
+        longer = len(window) - 1 + settings.lookback_hours
         reading = build_defs(settings.model_copy(update={"lookback_hours": longer}), loggers=progress)
         _run(reading, instance, HOURLY, last.key, taking_in)
         defs = build_defs(settings, loggers=progress)
@@ -173,24 +186,42 @@ def backfill(
             for month in _months(lake, window, due):
                 out.write(f"month {month.key}\n")
                 _run(defs, instance, MONTHLY, month.key, _unpublished(selection(selected, monthly=True)))
-            for chunk in chunks(due, settings.hours_per_run):
+            for chunk in chunks(_to_tell(settings, lake, window, due), settings.hours_per_run):
                 out.write(f"hours {chunk[0].key} to {chunk[-1].key}\n")
                 _run(defs, instance, HOURLY, None, [GHOST_MESSAGES.name], range_tags(chunk, last))
         _run(defs, instance, HOURLY, last.key, [PUBLISHED_DATABASE])
 
 
 def _to_build(settings: Settings, lake: Lake, window: Sequence[Hour], selected: set[Half]) -> list[Hour]:
-    """The hours of which the snapshot of a half is missing or stale, or what is written after it."""
-    snapshots = [{Half.GHOST: COHORT_GHOST_DATA, Half.NGRAMS: NGRAM_SPEED_SUMMARIES}[half] for half in selected]
-    stale = {(name, hour) for name, hour in stale_hours(lake).select("table", "hour").rows()}
-    of_newest = [GHOST_MESSAGES] if Half.GHOST in selected and settings.export_messages else []
+    """The hours of which a table is missing or stale that is written hour by hour; messages come after the months."""
+    snapshots = {Half.GHOST: (COHORT_GHOST_DATA,), Half.NGRAMS: NGRAM_SNAPSHOTS}
+    wanted = [table for half in selected for table in snapshots[half]]
+    of_newest = [USER_GHOST_STATS] if Half.GHOST in selected else []
     first = first_hour_kept(Resources(settings, lake, until=window[-1]), window)
-    return [
-        hour
-        for hour in window
-        if any((one.name, hour.start) in stale for one in snapshots)
-        or not all(lake.exists(one, hour) for one in (*snapshots, *(of_newest if hour >= first else ())))
-    ]
+    released = lake.newest_hour(COHORT_GHOST_RELEASE)
+    stale = _stale(lake)
+
+    def is_due(hour: Hour) -> bool:
+        tables = [*wanted, *(of_newest if hour >= first else ())]
+        # The ledger takes newer hours only: one that a killed run has not come to is still to be added.
+        lacks_release = bool(of_newest) and hour >= first and (released is None or hour > released)
+        return lacks_release or any(not lake.exists(one, hour) or (one.name, hour) in stale for one in tables)
+
+    return [hour for hour in window if is_due(hour)]
+
+
+def _to_tell(settings: Settings, lake: Lake, window: Sequence[Hour], built: Sequence[Hour]) -> list[Hour]:
+    """The hours whose messages are missing or stale, or of which anything was built anew."""
+    if not settings.export_messages:
+        return []
+    stale = _stale(lake)
+    there = [hour for hour in window if lake.exists(USER_GHOST_STATS, hour)]
+    lacking = {one for one in there if not lake.exists(GHOST_MESSAGES, one) or (GHOST_MESSAGES.name, one) in stale}
+    return sorted(lacking | set(built))
+
+
+def _stale(lake: Lake) -> set[tuple[str, Hour]]:
+    return {(name, Hour.containing(start)) for name, start in stale_hours(lake).select("table", "hour").rows()}
 
 
 def _months(lake: Lake, window: Sequence[Hour], due: Sequence[Hour]) -> list[Month]:

@@ -9,13 +9,14 @@ rarely want the machine at once.
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from ghost_pipeline.assets.step import Resources
 from ghost_pipeline.jobs import HOURLY, MONTHLY
-from ghost_pipeline.partitions import RANGE_END, chunks, range_tags
+from ghost_pipeline.partitions import RANGE_END, RANGE_START, chunks, range_tags
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
 MINUTE_OF_HOUR = 5
 DAY_OF_MONTH, HOUR_OF_DAY, MINUTE_OF_MONTH_RUN = 2, 0, 30
 SNAPSHOTS = (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARIES)
-"""The last table of each half that an hourly run writes for every hour."""
+"""The table of each half that says whether an hour has been built."""
+LONGEST_CATCH_UP = timedelta(days=31)
+"""Hours that were missed longer ago are built by a backfill."""
+LONGEST_RUN = timedelta(hours=6)
+"""A run of which nothing has been heard for so long has been killed with its machine."""
 
 
 def build_schedules(settings: Settings, jobs: dict[str, "UnresolvedAssetJobDefinition"]) -> "list[Schedule]":
@@ -50,7 +55,7 @@ def build_schedules(settings: Settings, jobs: dict[str, "UnresolvedAssetJobDefin
         context: dg.ScheduleEvaluationContext, resources: dg.ResourceParam[Resources]
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         closed = Hour.containing(context.scheduled_execution_time)
-        under_way = _under_way(context.instance)
+        under_way = _under_way(context.instance, context.scheduled_execution_time)
         due = list(due_hours(resources.lake, Hour.ending_at(closed.start), under_way))
         if not due:
             yield dg.SkipReason(f"hour {Hour.ending_at(closed.start).key} has been requested already")
@@ -75,24 +80,34 @@ def build_schedules(settings: Settings, jobs: dict[str, "UnresolvedAssetJobDefin
 
 
 def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = ()) -> Iterator[Hour]:
-    """The hours after the newest one that was built, or that a run is about to build, up to the one just closed.
+    """The hours up to the one just closed that a half lacks since it was first built, at most those of a month.
 
-    Where nothing has been built yet, the hour just closed alone: it takes in all of the source.
+    What a run is about to build is not asked for again. Where nothing has been built yet, the hour just closed alone:
+    it takes in all of the source.
     """
-    built = [newest for snapshot in SNAPSHOTS if (newest := lake.newest_hour(snapshot))]
-    last = max([*built, *under_way], default=Hour.ending_at(closed.start))
-    return hours(last.as_of, closed.as_of)
+    since, asked = closed.as_of - LONGEST_CATCH_UP, set(under_way)
+    if not any(lake.newest_hour(snapshot) for snapshot in SNAPSHOTS):
+        return iter([closed] if closed not in asked else [])
+    lacking: set[Hour] = set()
+    for snapshot in SNAPSHOTS:
+        if newest := lake.newest_hour(snapshot):
+            there = set(lake.hours_since(snapshot, since))
+            begin = min(there, default=newest).start
+            lacking |= {hour for hour in hours(max(begin, since), closed.as_of) if hour not in there}
+    return iter(sorted(lacking - asked))
 
 
-def _under_way(instance: dg.DagsterInstance) -> Iterator[Hour]:
-    """The last hour of every hourly run that has not ended."""
+def _under_way(instance: dg.DagsterInstance, now: datetime) -> Iterator[Hour]:
+    """The hours of every hourly run that has not ended; one that began long ago was killed with its machine."""
     unfinished = [
         dg.DagsterRunStatus.QUEUED,
         dg.DagsterRunStatus.NOT_STARTED,
         dg.DagsterRunStatus.STARTING,
         dg.DagsterRunStatus.STARTED,
     ]
-    for run in instance.get_runs(dg.RunsFilter(job_name=HOURLY, statuses=unfinished)):
-        key = run.tags.get(RANGE_END) or run.tags.get("dagster/partition")
-        if key:
-            yield Hour.from_key(key)
+    recent = dg.RunsFilter(job_name=HOURLY, statuses=unfinished, updated_after=now - LONGEST_RUN)
+    for run in instance.get_runs(recent):
+        first = run.tags.get(RANGE_START) or run.tags.get("dagster/partition")
+        last = run.tags.get(RANGE_END) or run.tags.get("dagster/partition")
+        if first and last:
+            yield from hours(Hour.from_key(first).start, Hour.from_key(last).as_of)

@@ -22,6 +22,7 @@ from ghost_pipeline.schedules import due_hours
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
+from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.tables.raw import USER_PROGRESS, USERS
 from ghost_pipeline.transforms.cohort_ghost_data import cohort_ghost_data
 from ghost_pipeline.transforms.user_ghost_stats import user_ghost_stats
@@ -31,6 +32,7 @@ from ghost_pipeline_tests.running import COMMAND, DEMO_WORLD, SHARED_DATA, envir
 
 NOON = datetime(2025, 3, 12, 12, tzinfo=UTC)
 EPM = SHARED_DATA / "epm"
+TABLES = ("cohort_ghost_data", "ghost_messages", "user_ghost_stats")
 
 
 def backfill(data: Path, source: Path, start: str, end: str, *options: str) -> str:
@@ -96,9 +98,9 @@ def test_the_hours_that_stale_names_are_built_again_by_the_command_that_it_print
     done = run(["materialize", "--as-of", "2025-03-12T13:00Z", "--half", "ghost"], data, source)
     assert done.returncode == 0, done.stderr
     found = run(["stale", "--json"], data)
-    assert [row["hour"] for row in json.loads(found.stdout)] == [
-        f"2025-03-12T{hour:02}:00:00Z" for hour in range(8, 12)
-    ]
+    stale = {table: [row["hour"] for row in json.loads(found.stdout) if row["table"] == table] for table in TABLES}
+    expected = [f"2025-03-12T{hour:02}:00:00Z" for hour in range(8, 12)]
+    assert stale == {table: [*expected] for table in TABLES}
     assert found.stderr.strip().endswith("backfill --from 2025-03-12T08:00Z --to 2025-03-12T12:00Z")
     told = backfill(data, source, "2025-03-12T08:00Z", "2025-03-12T12:00Z")
     assert "4 of 4 hours to build" in told
@@ -163,8 +165,15 @@ def _built(folder: Path, *built: datetime) -> Lake:
 def test_hours_that_were_missed_are_due_in_their_order(tmp_path: Path) -> None:
     lake = _built(tmp_path, NOON - 4 * HOUR)
     assert [hour.as_of for hour in due_hours(lake, Hour.ending_at(NOON))] == [NOON - n * HOUR for n in (3, 2, 1, 0)]
-    under_way = [Hour.ending_at(NOON - 2 * HOUR)]
+    under_way = [Hour.ending_at(NOON - 2 * HOUR), Hour.ending_at(NOON - 3 * HOUR)]
     assert [hour.as_of for hour in due_hours(lake, Hour.ending_at(NOON), under_way)] == [NOON - HOUR, NOON]
+
+
+def test_an_hour_that_one_half_lacks_is_due_again(tmp_path: Path) -> None:
+    lake = _built(tmp_path, NOON - 2 * HOUR, NOON)
+    for end in (NOON - 2 * HOUR, NOON - HOUR, NOON):
+        lake.write(NGRAM_SPEED_SUMMARIES, Hour.ending_at(end), NGRAM_SPEED_SUMMARIES.empty())
+    assert [hour.as_of for hour in due_hours(lake, Hour.ending_at(NOON))] == [NOON - HOUR]
 
 
 def test_in_an_empty_lake_the_hour_just_closed_is_due_alone(tmp_path: Path) -> None:
@@ -201,7 +210,8 @@ def test_after_downtime_the_schedule_asks_for_what_was_missed_in_ranges(tmp_path
         assert len(_requests(settings, lake, instance)) == 2
         waiting = instance.create_run_for_job(build_defs(settings).resolve_job_def(HOURLY), tags=dict(second.tags))
         assert waiting.status is dg.DagsterRunStatus.NOT_STARTED
-        assert _requests(settings, lake, instance) == []
+        (again,) = _requests(settings, lake, instance)
+        assert again.tags[RANGE_END] == first.tags[RANGE_END]
 
 
 def test_rows_of_a_range_count_each_hour_once(built: Path) -> None:

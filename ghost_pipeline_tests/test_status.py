@@ -56,7 +56,7 @@ def test_rejected_rows_and_stale_hours_are_counted(lake: Lake) -> None:
         schema=REJECTED_ROWS.polars_schema,
     )
     lake.write(REJECTED_ROWS, Rejects("users", None), rejected)
-    mark_stale(lake, COHORT_GHOST_DATA, NOON - timedelta(hours=5), NOON)
+    mark_stale(lake, [COHORT_GHOST_DATA], NOON - timedelta(hours=5), NOON)
     found = status(Settings.load(data=lake.root.parent), NOON)
     assert (found.rejected_rows, found.stale_hours, found.failed) == (1, 2, None)
 

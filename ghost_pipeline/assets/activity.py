@@ -1,7 +1,7 @@
 """Assets of what users did, summed up by day and by month; an hour that needs a sum makes it where it is missing."""
 
 from ghost_pipeline.assets.step import Outcome, Resources, Step
-from ghost_pipeline.storage.activity_history import ActivityHistory
+from ghost_pipeline.storage.activity_history import ActivityHistory, activity_lock
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables.activity import USER_ACTIVITY_CHECKPOINTS, USER_ACTIVITY_DAYS
 from ghost_pipeline.tables.raw import USER_PROGRESS, USERS
@@ -14,12 +14,14 @@ def materialize_user_activity_days(resources: Resources, hour: Hour) -> Outcome:
     day = Day.containing(hour.start)
     if hour.as_of < day.as_of:
         return Outcome(rows=0, metadata={"day": f"{day.key} has not ended; its hours are read as they are"})
-    return Outcome(rows=_history(resources.lake, hour).days(day).height)
+    with activity_lock(resources.lake):
+        return Outcome(rows=_history(resources.lake, hour).days(day).height)
 
 
 def materialize_user_activity_checkpoints(resources: Resources, month: Month) -> Outcome:
     """What users had done by the end of the month."""
-    return Outcome(rows=_history(resources.lake, Hour.ending_at(month.as_of)).checkpoint(month).height)
+    with activity_lock(resources.lake):
+        return Outcome(rows=_history(resources.lake, Hour.ending_at(month.as_of)).checkpoint(month).height)
 
 
 def _history(lake: Lake, hour: Hour) -> ActivityHistory:

@@ -5,13 +5,14 @@ Hours that are computed together are computed in their order, each from the one 
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import chain
 
 import polars as pl
 
 from ghost_pipeline.assets.step import Outcome, Resources, Step, count
-from ghost_pipeline.storage.activity_history import ActivityHistory
+from ghost_pipeline.storage.activity_history import ActivityHistory, activity_lock
 from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.storage.staleness import clear_stale
+from ghost_pipeline.storage.staleness import begin_building, clear_stale, stale_hours
 from ghost_pipeline.tables.activity import USER_ACTIVITY_CHECKPOINTS, USER_ACTIVITY_DAYS
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.tables.raw import COHORTS, USER_PROGRESS, USERS
@@ -29,12 +30,15 @@ def materialize_user_ghost_stats(resources: Resources, hours: Sequence[Hour]) ->
     for hour in hours:
         if hour < first:
             lake.remove(USER_GHOST_STATS, hour)
+            clear_stale(lake, USER_GHOST_STATS, [hour])
             yield _not_written(resources.until or hours[-1])
     kept = [hour for hour in hours if hour >= first]
+    begin_building(lake, USER_GHOST_STATS, kept)
     for hour, figures in zip(kept, _figures(lake, kept), strict=True):
         skills = resources.settings.starting_skills
         stats = completed_user_ghost_stats(figures.lazy(), hour.as_of, starting_skills=skills).collect()
         lake.write(USER_GHOST_STATS, hour, stats)
+        clear_stale(lake, USER_GHOST_STATS, [hour])
         yield Outcome(
             rows=stats.height,
             findings={
@@ -47,7 +51,13 @@ def materialize_user_ghost_stats(resources: Resources, hours: Sequence[Hour]) ->
 def materialize_cohort_ghost_data(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
     """Every cohort's figures at the end of each hour (G3)."""
     lake, first = resources.lake, first_hour_kept(resources, hours)
-    there = {hour for hour in hours if hour >= first and lake.exists(USER_GHOST_STATS, hour)}
+    begin_building(lake, COHORT_GHOST_DATA, hours)
+    stale = {
+        Hour.containing(start)
+        for table, start in stale_hours(lake).select("table", "hour").rows()
+        if table == USER_GHOST_STATS.name
+    }
+    there = {hour for hour in hours if hour >= first and hour not in stale and lake.exists(USER_GHOST_STATS, hour)}
     figures = _figures(lake, [hour for hour in hours if hour not in there])
     for hour in hours:
         stats = lake.scan(USER_GHOST_STATS, [hour]) if hour in there else next(figures).lazy()
@@ -73,7 +83,8 @@ def first_hour_kept(resources: Resources, hours: Sequence[Hour]) -> Hour:
 
 def left_out(resources: Resources, hour: Hour) -> Outcome | None:
     """What a step says that has no per-user rows of an hour because it is too old for them; None where it has."""
-    newest = resources.until or resources.lake.newest_hour(USER_GHOST_STATS)
+    there = resources.lake.newest_hour(USER_GHOST_STATS)
+    newest = max((one for one in (resources.until, there) if one), default=None)
     if newest is None or hour >= newest or resources.lake.exists(USER_GHOST_STATS, hour):
         return None
     return _not_written(newest)
@@ -89,8 +100,12 @@ def _figures(lake: Lake, hours: Sequence[Hour]) -> Iterator[pl.DataFrame]:
     if not hours:
         return
     ends = [hour.as_of for hour in hours]
-    users = UserCalendars.between(lake.scan(USERS).collect(), ends[0], ends[-1])
-    for end, (state, week) in zip(ends, ActivityHistory(lake, users.entities).states(ends), strict=True):
+    with activity_lock(lake):
+        # Users as well: the events of one who is taken in meanwhile would be summed up without them.
+        users = UserCalendars.between(lake.scan(USERS).collect(), ends[0], ends[-1])
+        states = ActivityHistory(lake, users.entities).states(ends)
+        first = next(states)
+    for end, (state, week) in zip(ends, chain([first], states), strict=True):
         present = users.present(end)
         entity = present["entity"].to_numpy()
         figures = state.figures(entity, present["today"])

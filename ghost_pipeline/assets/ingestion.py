@@ -20,8 +20,8 @@ from ghost_pipeline.storage.activity_history import activity_lock, forget_activi
 from ghost_pipeline.storage.lake import Lake, Rejects
 from ghost_pipeline.storage.staleness import mark_stale
 from ghost_pipeline.tables.contract import Contract
-from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA
-from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
+from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, GHOST_MESSAGES, USER_GHOST_STATS
+from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY
 from ghost_pipeline.tables.raw import (
     PRACTICE_SESSIONS,
     RAW_CONTRACTS,
@@ -46,7 +46,7 @@ from ghost_pipeline.transforms.quarantine import (
     rejected_rows,
 )
 from ghost_pipeline.transforms.versions import changed_rows, with_added
-from ghost_pipeline.windows import HOUR, Hour, without_silence
+from ghost_pipeline.windows import HOUR, LONGEST_GAP, Hour, hours, without_silence
 
 _START = "_start"
 _ALL = 100
@@ -55,10 +55,13 @@ _DERIVED = {
     SESSION_KEYSTROKES.name: (SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS),
 }
 """What is computed hour by hour from a table, and anew where late rows reach."""
-_SNAPSHOT = {
-    USER_PROGRESS.name: COHORT_GHOST_DATA,
-    PRACTICE_SESSIONS.name: NGRAM_SPEED_SUMMARIES,
-    SESSION_KEYSTROKES.name: NGRAM_SPEED_SUMMARIES,
+GHOST_SNAPSHOTS = (USER_GHOST_STATS, COHORT_GHOST_DATA, GHOST_MESSAGES)
+NGRAM_SNAPSHOTS = (NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY)
+SNAPSHOTS = {
+    USER_PROGRESS.name: GHOST_SNAPSHOTS,
+    PRACTICE_SESSIONS.name: NGRAM_SNAPSHOTS,
+    SESSION_KEYSTROKES.name: NGRAM_SNAPSHOTS,
+    SESSION_NGRAM_SPEED.name: NGRAM_SNAPSHOTS,
 }
 """What shows everything before the end of its hour: stale from the first change on (G1.8)."""
 _SHOWN = ("cohort_id", "cohort_excluded", "timezone", "created_at", "diagnostic_score", "target_band")
@@ -101,9 +104,14 @@ class Rereading:
         allowed = _ALL if settings.accept_deletions else settings.max_removed_percent
         return cls(timedelta(hours=settings.lookback_hours), keeps, allowed)
 
-    def replaces_from(self, hour: Hour) -> datetime:
-        """The instant from which on the run of an hour replaces what the lake has."""
-        return datetime.min.replace(tzinfo=UTC) if self.keeps is None else hour.as_of - self.keeps
+    def replaces_from(self, lake: Lake, contract: Contract, hour: Hour) -> datetime:
+        """The instant from which on the run of an hour replaces what the lake has.
+
+        It is counted from the newest hour that has been read: to run an old one again brings back nothing.
+        """
+        if self.keeps is None:
+            return datetime.min.replace(tzinfo=UTC)
+        return max(hour, lake.newest_hour(contract) or hour).as_of - self.keeps
 
 
 @dataclass(frozen=True)
@@ -132,10 +140,11 @@ def ingest_versions(source: Source, lake: Lake, table: SourceTable, contract: Co
             [good_rows(rows), rejected_rows(rows, table, pl.lit(None, pl.Datetime("us", "UTC")))]
         )
     newest = lake.newest_hour(contract)
-    added = changed_rows(good.lazy(), lake.scan(contract), key, hour.as_of, newest=newest is None or newest <= hour)
+    is_newest = newest is None or newest <= hour
+    added = changed_rows(good.lazy(), lake.scan(contract), key, hour.as_of, newest=is_newest).collect().lazy()
     partition = with_added(lake.scan(contract, [hour]), added, key).collect()
     if contract is USERS and (since := _shown_since(lake, added)):
-        mark_stale(lake, COHORT_GHOST_DATA, since, hour.as_of)
+        mark_stale(lake, GHOST_SNAPSHOTS, since, hour.as_of)
     lake.write(REJECTED_ROWS, Rejects(table.name, None), rejected)
     written = lake.write(contract, hour, partition)
     return Ingested(good.height, rejected.height, changed=int(written.changed))
@@ -154,7 +163,7 @@ def ingest_events(
         rows = _reject_strangers(read, table, lake).with_columns(placed)
         # Before the window is cut out: which of two rows is the event does not depend on how far a run looks back.
         rows, merged = _without_repeats(rows, table, hour.as_of)
-        start = _reaching_back(lake, contract, rows, start, [*table.key, str(table.time)])
+        start = _reaching_back(source, lake, contract, rows, start, [*table.key, str(table.time)])
         found = _collect(rows, table, start, hour.as_of)
     good = found.good.sort(str(table.time), *table.key)
     changed = write_events(lake, contract, hour, start, good, again)
@@ -183,7 +192,7 @@ def read_session_rows(
         rows = rows.join(sessions.join(starts, on="session_id", how="anti"), on="session_id", how="anti")
         rows = rows.join(starts, on="session_id", how="left", maintain_order="left")
         if table.name == contract.name:
-            start = _reaching_back(lake, contract, rows, start, ["session_id"])
+            start = _reaching_back(source, lake, contract, rows, start, ["session_id"])
         return _collect(rows, table, start, hour.as_of)
 
 
@@ -206,7 +215,7 @@ def read_from(lake: Lake, contract: Contract, hour: Hour, again: Rereading) -> d
     complete = lake.complete_until(contract)
     if complete is None:
         return None
-    return min(max(hour.as_of - again.lookback, again.replaces_from(hour)), complete)
+    return min(max(hour.as_of - again.lookback, again.replaces_from(lake, contract, hour)), complete)
 
 
 def read_to(lake: Lake, contract: Contract, hour: Hour) -> Hour:
@@ -239,25 +248,29 @@ def write_events(
 
     """
     there = lake.hours(contract)
-    if start is not None and start < again.replaces_from(hour):
-        rows = _added_to(lake, contract, [one for one in there if start <= one.start], again.replaces_from(hour), rows)
+    floor = again.replaces_from(lake, contract, hour)
+    if start is not None and start < floor:
+        rows = _added_to(lake, contract, [one for one in there if start <= one.start <= hour.start], floor, rows)
     placed = rows[_START].dt.truncate("1h")
     first_row = placed.min()
     firsts = there[:1] + ([Hour.containing(first_row)] if isinstance(first_row, datetime) else [])
     first = min(firsts, default=hour).start
     begin = max(start or first, first)
-    if begin < hour.as_of - again.lookback:
-        # First, so that a kill between the two leaves the late rows still to be taken in.
-        for derived in _DERIVED.get(contract.name, ()):
-            lake.invalidate(derived, Hour.containing(begin))
     # An hour that is there counts as busy, empty or not: whoever reads takes what lies between two of them for missing.
     known = {one for one in there if begin <= one.start < hour.as_of}
     window = known | set(without_silence({*map(Hour.containing, placed.unique()), *known}, begin, hour.as_of))
+    earlier = [one for one in there if one.start < begin]
+    if earlier and window and min(window).start - earlier[-1].as_of <= LONGEST_GAP:
+        # A late row may make two shorter stretches of a silence.
+        window |= set(hours(earlier[-1].as_of, min(window).start))
 
     def before(changed: list[Hour]) -> None:
         _require_rows_stay(lake, contract, [one for one in changed if one in there], rows, again.max_removed_percent)
-        if snapshot := _SNAPSHOT.get(contract.name):
-            mark_stale(lake, snapshot, min(changed).start, hour.as_of)
+        if begin < hour.as_of - again.lookback:
+            # First, so that a kill between the two leaves the late rows still to be taken in.
+            for derived in _DERIVED.get(contract.name, ()):
+                lake.invalidate(derived, Hour.containing(begin))
+        mark_stale(lake, SNAPSHOTS.get(contract.name, ()), min(changed).start, hour.as_of)
         if contract is USER_PROGRESS:
             forget_activity(lake, changed)
 
@@ -277,6 +290,8 @@ def _added_to(lake: Lake, contract: Contract, there: list[Hour], floor: datetime
         return rows
     old = pl.concat(kept).collect()
     is_old = pl.col(_START) < floor
+    # What has moved to a later hour is there, and no longer here.
+    old = old.join(rows.remove(is_old), on=identity, how="anti") if SOURCE_TABLES[contract.name].key else old
     added = rows.filter(is_old).join(old, on=identity, how="anti")
     order = [str(SOURCE_TABLES[contract.name].time or _START), *SOURCE_TABLES[contract.name].key]
     return pl.concat([old, added.select(old.columns), rows.remove(is_old).select(old.columns)]).sort(order)
@@ -396,17 +411,26 @@ def _without_repeats(rows: pl.LazyFrame, table: SourceTable, as_of: datetime) ->
 
 
 def _reaching_back(
-    lake: Lake, contract: Contract, rows: pl.LazyFrame, start: datetime | None, identity: list[str]
+    source: Source, lake: Lake, contract: Contract, rows: pl.LazyFrame, start: datetime | None, identity: list[str]
 ) -> datetime | None:
-    """`start`, or the hour of the earliest good row before it that the lake has not: it enters at once (G1.8)."""
-    if start is None:
-        return None
+    """`start`, or the hour of the earliest good row before it that the lake has not: it enters at once (G1.8).
+
+    So does one that the lake has there and that has moved. Where the source left out what is older, neither is known.
+    """
+    if start is None or source.reads_windows:
+        return start
     before = pl.col(_START) < pl.lit(start, pl.Datetime("us", "UTC"))
     older = [hour for hour in lake.hours(contract) if hour.start < start]
     taken_in = lake.scan(contract, older).select(identity).unique()
     late = good_rows(rows).filter(before).select(*identity, pl.col(_START).alias("_late"))
-    earliest = late.join(taken_in, on=identity, how="anti").select(pl.col("_late").min()).collect().item()
-    return Hour.containing(earliest).start if isinstance(earliest, datetime) else start
+    found = [late.join(taken_in, on=identity, how="anti").select(pl.col("_late").min())]
+    if time := SOURCE_TABLES[contract.name].time:
+        key = list(SOURCE_TABLES[contract.name].key)
+        moved = taken_in.join(good_rows(rows).select(*key, _now=pl.col(_START)), on=key, how="inner")
+        found.append(moved.filter(pl.col("_now") != pl.col(time)).select(pl.col(time).min()))
+    instants = [frame.item() for frame in pl.collect_all(found)]
+    earliest = min((one for one in instants if isinstance(one, datetime)), default=start)
+    return min(Hour.containing(earliest).start, start)
 
 
 def _collect(rows: pl.LazyFrame, table: SourceTable, start: datetime | None, as_of: datetime) -> Reading:
@@ -437,7 +461,8 @@ def _shown_since(lake: Lake, added: pl.LazyFrame) -> datetime | None:
 
     A version counts from its valid_from on, a user who was not known before from its created_at on.
     """
-    known = lake.scan(USERS).sort("valid_from", "seen_at").group_by("user_id").last()
+    known = lake.scan(USERS).join(added, on="user_id", how="semi").sort("valid_from", "seen_at")
+    known = known.group_by("user_id").last()
     both = added.join(known, on="user_id", how="left", suffix="_known")
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_known")) for name in _SHOWN)
     is_new = pl.col("valid_from_known").is_null()

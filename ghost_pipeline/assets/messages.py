@@ -6,6 +6,7 @@ import polars as pl
 
 from ghost_pipeline.assets.ghost import left_out
 from ghost_pipeline.assets.step import Outcome, Resources, Step, markdown_table
+from ghost_pipeline.storage.staleness import begin_building, clear_stale
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ghost import (
     COHORT_GHOST_RELEASE,
@@ -30,8 +31,11 @@ def materialize_ghost_messages(resources: Resources, hour: Hour) -> Outcome:
     lake = resources.lake
     if outcome := left_out(resources, hour):
         lake.remove(GHOST_MESSAGES, hour)
+        clear_stale(lake, GHOST_MESSAGES, [hour])
         return outcome
+    begin_building(lake, GHOST_MESSAGES, [hour])
     written = lake.write_parts(GHOST_MESSAGES, hour, _parts(resources, hour))
+    clear_stale(lake, GHOST_MESSAGES, [hour])
     messages = lake.scan(GHOST_MESSAGES, [hour])
     shown = messages.group_by("context", "type").agg(messages=pl.len()).sort("context", "type")
     return Outcome(

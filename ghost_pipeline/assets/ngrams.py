@@ -18,7 +18,7 @@ from ghost_pipeline.assets.raw import ingested_outcome, reaching, read_with
 from ghost_pipeline.assets.step import PREVIEW_ROWS, Outcome, Resources, Step, count
 from ghost_pipeline.storage.ngram_cache import NgramCache
 from ghost_pipeline.storage.seen_hours import SeenHours
-from ghost_pipeline.storage.staleness import clear_stale
+from ghost_pipeline.storage.staleness import begin_building, clear_stale
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
 from ghost_pipeline.tables.raw import (
@@ -101,6 +101,7 @@ def materialize_ngram_speed_summaries(resources: Resources, hour: Hour) -> Outco
         max_sessions=settings.max_sessions,
         default_target_ms=settings.default_target_ms,
     )
+    begin_building(lake, NGRAM_SPEED_SUMMARIES, [hour])
     with NgramCache(lake, hour) as cache:
         keyboards = keyboards_at(lake.scan(KEYBOARDS), hour.as_of).collect().lazy()
         sessions = cache.sessions()
@@ -131,8 +132,10 @@ def materialize_ngram_speed_summary_history(resources: Resources, hour: Hour) ->
     """The summaries that differ from an hour before (N3.5)."""
     lake = resources.lake
     # Both states are functions of the raw tables, and so is when a row last changed: the state before need not exist.
+    begin_building(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
     changed = lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).filter(pl.col("last_updated") == pl.col("as_of")).collect()
     lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
+    clear_stale(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
     return Outcome(rows=changed.height, sample=changed)
 
 

@@ -51,9 +51,9 @@ def read_with(resources: Resources, contract: Contract, hour: Hour, other: Hour)
 
 
 def reaching(resources: Resources, hours: Sequence[Hour]) -> Resources:
-    """Resources whose look-back reaches over all of the hours, from the end of the last one."""
-    span = (hours[-1].as_of - hours[0].start) // HOUR
-    longer = max(span, resources.settings.lookback_hours)
+    """Resources whose look-back, from the end of the last hour, is that of the first one."""
+    before = (hours[-1].start - hours[0].start) // HOUR
+    longer = before + resources.settings.lookback_hours
     return replace(resources, settings=resources.settings.model_copy(update={"lookback_hours": longer}))
 
 

@@ -52,7 +52,11 @@ def forget_activity(lake: Lake, changed: Sequence[Hour]) -> None:
 
 
 class ActivityHistory:
-    """The activity of some users, in the calendars that are handed in."""
+    """The activity of some users, in the calendars that are handed in.
+
+    Sums that are missing are made and kept: whoever asks holds the lock from before the users are read until the first
+    answer.
+    """
 
     def __init__(self, lake: Lake, entities: pl.DataFrame) -> None:
         """Take `ENTITY_SCHEMA`; of a user's entities the first one tells in which calendar sums are kept."""
@@ -71,8 +75,7 @@ class ActivityHistory:
             LakeError: hours of events are missing; names them.
 
         """
-        with activity_lock(self._lake):
-            state, week = self._at(ends[0])
+        state, week = self._at(ends[0])
         yield state, week
         if len(ends) > 1:
             arriving = self._by_hour(ends[0], ends[-1])
@@ -95,8 +98,7 @@ class ActivityHistory:
             LakeError: hours of events are missing; names them.
 
         """
-        with activity_lock(self._lake):
-            self._after(month)
+        self._after(month)
         return self._lake.scan(USER_ACTIVITY_CHECKPOINTS, [month]).collect()
 
     def days(self, day: Day) -> pl.DataFrame:
@@ -106,8 +108,7 @@ class ActivityHistory:
             LakeError: hours of events are missing; names them.
 
         """
-        with activity_lock(self._lake):
-            self._sum_up(day)
+        self._sum_up(day)
         return self._lake.scan(USER_ACTIVITY_DAYS, [day]).collect()
 
     def _at(self, end: datetime) -> tuple[ActivityState, npt.NDArray[np.int64]]:

@@ -234,6 +234,18 @@ class Lake:
                 return _hour(day.name.partition("=")[2], found[0])
         return None
 
+    def hours_since(self, contract: Contract, instant: datetime) -> list[Hour]:
+        """The hourly partitions that end after an instant, ascending, found without looking into older days."""
+        first = instant.date().isoformat()
+        days = [day for day in (self.root / contract.name).glob("*=*") if day.name.partition("=")[2] >= first]
+        found = (
+            _hour(day.name.partition("=")[2], path.name.partition("=")[2])
+            for day in days
+            for path in day.glob("*=*")
+            if _holds(path)
+        )
+        return sorted(hour for hour in found if hour.as_of > instant)
+
     def hours_between(self, contract: Contract, start: datetime | None, end: datetime) -> list[Hour]:
         """The hours of [start, end) that have been written; from the first one where there is no start."""
         return [hour for hour in self.hours(contract) if hour.as_of <= end and (start is None or hour.start >= start)]

@@ -1,6 +1,10 @@
-"""The ledger of stale hours: put down before the events change, taken off when the hour has been built again (G1.8)."""
+"""The ledger of stale hours: put down before the events change, taken off when the hour has been built again (G1.8).
 
-from collections.abc import Iterable
+A run that builds hours puts them down, too: what is taken in while it builds marks them, and they stay.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
 
@@ -12,41 +16,97 @@ from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.staleness import STALE_HOURS
 from ghost_pipeline.windows import Day, Hour
 
-
-def mark_stale(lake: Lake, snapshot: Contract, changed_from: datetime, noticed_at: datetime) -> int:
-    """Put down the hours of a snapshot that have been built and end after `changed_from`; returns how many."""
-    built = [hour for hour in lake.hours(snapshot) if hour.as_of > changed_from]
-    if not built:
-        return 0
-    rows = pl.DataFrame(
-        {"table": snapshot.name, "hour": [hour.start for hour in built]}, schema_overrides={"hour": _INSTANT}
-    ).with_columns(changed_from=pl.lit(changed_from, _INSTANT), noticed_at=pl.lit(noticed_at, _INSTANT))
-    with one_at_a_time(lake.root, STALE_HOURS.name):
-        for day, of_day in groupby(built, lambda hour: Day.containing(hour.start)):
-            new = rows.filter(pl.col("hour").is_in([hour.start for hour in of_day]))
-            before = lake.scan(STALE_HOURS, [day]).collect()
-            both = pl.concat([before, new.select(before.columns)]).group_by("table", "hour")
-            merged = both.agg(pl.col("changed_from").min(), pl.col("noticed_at").max())
-            lake.write(STALE_HOURS, day, merged.select(before.columns).sort("table", "hour"))
-    return len(built)
+_INSTANT = pl.Datetime("us", "UTC")
+_KEY = ("table", "hour")
 
 
-def clear_stale(lake: Lake, snapshot: Contract, hours: Iterable[Hour]) -> None:
-    """Take hours of a snapshot off that have been built again."""
-    for day, of_day in groupby(sorted(hours), lambda hour: Day.containing(hour.start)):
-        if lake.exists(STALE_HOURS, day):
-            with one_at_a_time(lake.root, STALE_HOURS.name):
-                done = (pl.col("table") == snapshot.name) & pl.col("hour").is_in([hour.start for hour in of_day])
-                left = lake.scan(STALE_HOURS, [day]).remove(done).collect()
-                if left.height:
-                    lake.write(STALE_HOURS, day, left)
-                else:
-                    lake.remove(STALE_HOURS, day)
+def mark_stale(lake: Lake, tables: Iterable[Contract], changed_from: datetime, noticed_at: datetime) -> int:
+    """Put down the hours of some tables that end after `changed_from` and have been built, or are being built.
+
+    Returns:
+        How many.
+
+    """
+    marked = 0
+    with _ledger(lake):
+        under_way = _since(lake, changed_from).filter(pl.col("hour") > changed_from - pl.duration(hours=1)).collect()
+        for table in tables:
+            begun = under_way.filter(pl.col("table") == table.name)["hour"]
+            hours = sorted({*lake.hours_since(table, changed_from), *map(Hour.containing, begun)})
+            for day, rows in _by_day(table, hours):
+                new = rows.with_columns(
+                    changed_from=pl.lit(changed_from, _INSTANT),
+                    noticed_at=pl.lit(noticed_at, _INSTANT),
+                    being_built=pl.lit(value=False),
+                    changed_meanwhile=pl.lit(value=True),
+                )
+                _merge(lake, day, new)
+            marked += len(hours)
+    return marked
+
+
+def begin_building(lake: Lake, table: Contract, hours: Iterable[Hour]) -> None:
+    """Put down hours of a table that are about to be built from what the lake has now."""
+    with _ledger(lake):
+        for day, rows in _by_day(table, sorted(hours)):
+            known = _rows(lake, day)
+            begun = rows.join(known.select(*_KEY, "changed_from", "noticed_at"), on=_KEY, how="left").with_columns(
+                being_built=pl.lit(value=True), changed_meanwhile=pl.lit(value=False)
+            )
+            rest = known.join(rows, on=_KEY, how="anti")
+            _write(lake, day, pl.concat([rest, begun.select(rest.columns)]))
+
+
+def clear_stale(lake: Lake, table: Contract, hours: Iterable[Hour]) -> None:
+    """Take off hours of a table that have been built; one for which something has changed meanwhile stays stale."""
+    with _ledger(lake):
+        for day, rows in _by_day(table, sorted(hours)):
+            known = _rows(lake, day)
+            mine = known.join(rows, on=_KEY, how="semi").filter("changed_meanwhile", "being_built")
+            rest = known.join(rows, on=_KEY, how="anti")
+            stays = mine.with_columns(being_built=pl.lit(value=False))
+            if stays.height or rest.height < known.height:
+                _write(lake, day, pl.concat([rest, stays]))
 
 
 def stale_hours(lake: Lake) -> pl.DataFrame:
-    """The rows of `stale_hours`, sorted by table and hour."""
-    return lake.scan(STALE_HOURS).sort("table", "hour").collect()
+    """The hours that have to be built again: table, hour, changed_from, noticed_at; sorted by the first two."""
+    changed = lake.scan(STALE_HOURS).filter(pl.col("changed_from").is_not_null())
+    return changed.select(*_KEY, "changed_from", "noticed_at").sort(_KEY).collect()
 
 
-_INSTANT = pl.Datetime("us", "UTC")
+@contextmanager
+def _ledger(lake: Lake) -> Iterator[None]:
+    with one_at_a_time(lake.root, STALE_HOURS.name):
+        yield
+
+
+def _by_day(table: Contract, hours: Iterable[Hour]) -> Iterator[tuple[Day, pl.DataFrame]]:
+    for day, of_day in groupby(hours, lambda hour: Day.containing(hour.start)):
+        starts = [hour.start for hour in of_day]
+        yield day, pl.DataFrame({"table": table.name, "hour": starts}, schema_overrides={"hour": _INSTANT})
+
+
+def _since(lake: Lake, instant: datetime) -> pl.LazyFrame:
+    first = Day.containing(instant)
+    return lake.scan(STALE_HOURS, [day for day in lake.days(STALE_HOURS) if day.as_of >= first.start])
+
+
+def _rows(lake: Lake, day: Day) -> pl.DataFrame:
+    return lake.scan(STALE_HOURS, [day]).collect()
+
+
+def _merge(lake: Lake, day: Day, new: pl.DataFrame) -> None:
+    known = _rows(lake, day)
+    both = pl.concat([known, new.select(known.columns)]).group_by(_KEY)
+    merged = both.agg(
+        pl.col("changed_from").min(), pl.col("noticed_at").max(), pl.col("being_built", "changed_meanwhile").any()
+    )
+    _write(lake, day, merged.select(known.columns))
+
+
+def _write(lake: Lake, day: Day, rows: pl.DataFrame) -> None:
+    if rows.height:
+        lake.write(STALE_HOURS, day, rows.sort(_KEY))
+    else:
+        lake.remove(STALE_HOURS, day)

@@ -7,12 +7,17 @@ from ghost_pipeline.tables.contract import Contract, Layer, Partitioning
 
 
 class StaleHours(dy.Schema):
-    """Hours of snapshots that were built before something changed that they show. A backfill takes them off (G1.8)."""
+    """Hours that were built before something changed that they show, until a backfill builds them again (G1.8)."""
 
-    table = dy.String(primary_key=True, min_length=1, description="The snapshot, `cohort_ghost_data` or another")
-    hour = instant("Start of the hour that is stale", primary_key=True)
-    changed_from = instant("Earliest instant at which events or versions have changed since it was built")
-    noticed_at = instant("as_of of the run that noticed it last")
+    table = dy.String(primary_key=True, min_length=1, description="The table, `cohort_ghost_data` or another")
+    hour = instant("Start of the hour", primary_key=True)
+    changed_from = instant(
+        "Earliest instant at which events or versions have changed since it was built; null: nothing has",
+        nullable=True,
+    )
+    noticed_at = instant("as_of of the run that noticed it last", nullable=True)
+    being_built = dy.Bool(description="Whether a run has begun to build it, or was killed while it did")
+    changed_meanwhile = dy.Bool(description="Whether something has changed since that run began")
 
 
 STALE_HOURS = Contract(
@@ -20,5 +25,5 @@ STALE_HOURS = Contract(
     schema=StaleHours,
     layer=Layer.OPERATIONS,
     partitioning=Partitioning.STALE_DAY,
-    grain="one hour of a snapshot that has to be computed again",
+    grain="one hour of a table that has to be computed again, or is being computed",
 )

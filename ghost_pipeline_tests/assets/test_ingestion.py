@@ -23,6 +23,7 @@ from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.staleness import stale_hours
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.tables.raw import REJECTED_ROWS, SOURCE_TABLES, USER_PROGRESS, USERS, SourceTable
+from ghost_pipeline.tables.staleness import STALE_HOURS
 from ghost_pipeline.transforms.versions import users_at
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.running import lake_digest
@@ -276,6 +277,64 @@ def test_a_late_event_older_than_the_source_keeps_is_added_to_its_hour(source: S
     assert source.taken_in() == ["first", "late", "new", "old"]
     of_hour = source.lake.scan(USER_PROGRESS, [Hour.from_key("2025-03-12-05:00")]).collect()
     assert of_hour["progress_id"].to_list() == ["late", "old"]
+
+
+def test_what_the_source_keeps_is_counted_from_the_newest_hour(source: Source) -> None:
+    for hour in range(12):
+        source.event(f"e{hour:02}", f"2025-03-12T{hour:02}:30:00Z")
+    source.run(NOON)
+    source.set(source_keeps=3)
+    source.events = source.events[9:]
+    source.run("2025-03-12-05:00")
+    assert source.taken_in() == [f"e{hour:02}" for hour in range(12)]
+
+
+@pytest.mark.parametrize(("before", "after"), [("08T08:00", "12T11:30"), ("12T11:30", "08T08:00")])
+def test_an_event_that_moved_over_the_look_back_stays_one(source: Source, before: str, after: str) -> None:
+    source.set(accept_deletions=True)
+    source.event("first", "2025-03-07T00:00:00Z")
+    source.event("moved", f"2025-03-{before}:00Z")
+    source.run(NOON)
+    source.events[1]["completed_at"] = f"2025-03-{after}:00Z"
+    source.run("2025-03-12-12:00")
+    assert source.taken_in() == ["first", "moved"]
+
+
+def test_a_late_event_inside_a_silence_leaves_no_hour_missing(source: Source) -> None:
+    source.event("first", "2025-01-10T00:00:00Z")
+    source.run(NOON)
+    source.event("late", "2025-02-01T00:00:00Z")
+    last = Hour.from_key("2025-03-12-12:00")
+    source.run(last.key)
+    (outcome,) = materialize_user_ghost_stats(source.resources, [last])
+    assert outcome.rows == 1
+
+
+def test_what_is_taken_in_while_hours_are_built_makes_them_stale(source: Source) -> None:
+    source.event("first", "2025-03-12T06:00:00Z")
+    source.run(NOON)
+    window = [Hour.from_key(f"2025-03-12-{hour:02}:00") for hour in (8, 9, 10)]
+    building = iter(materialize_cohort_ghost_data(source.resources, window))
+    next(building)
+    source.event("late", "2025-03-12T08:10:00Z")
+    source.run("2025-03-12-12:00")
+    list(building)
+    assert [start.hour for start in stale_hours(source.lake)["hour"]] == [8, 9, 10]
+    list(materialize_cohort_ghost_data(source.resources, window))
+    assert stale_hours(source.lake).is_empty()
+    assert source.lake.scan(STALE_HOURS).collect().is_empty()
+
+
+def test_a_snapshot_does_not_trust_stale_rows_of_users(source: Source) -> None:
+    source.event("first", "2025-03-12T06:00:00Z")
+    source.run(NOON)
+    hour = Hour.from_key(NOON)
+    list(materialize_user_ghost_stats(source.resources, [hour]))
+    source.event("late", "2025-03-12T08:10:00Z")
+    source.run("2025-03-12-12:00")
+    list(materialize_cohort_ghost_data(source.resources, [hour]))
+    totals = source.lake.scan(COHORT_GHOST_DATA, [hour]).collect().filter(pl.col("cohort_id") == "global")
+    assert float(totals["avg_tasks_completed"].item()) == 2.0
 
 
 def test_built_hours_from_a_late_event_on_are_stale(source: Source) -> None:
