@@ -8,7 +8,7 @@ import polars as pl
 from ghost_pipeline.storage.lake import Partition, Rejects
 from ghost_pipeline.tables import CONTRACTS, Contract
 from ghost_pipeline.tables.contract import Partitioning
-from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline.windows import Day, Hour, Month
 
 HOUR = Hour(datetime(2025, 3, 12, 11, tzinfo=UTC))
 MONTH = Month(datetime(2025, 2, 1, tzinfo=UTC))
@@ -26,6 +26,8 @@ def partition_of(contract: Contract) -> Partition:
     match contract.partitioning:
         case Partitioning.MONTH:
             return MONTH
+        case Partitioning.EVENT_DAY | Partitioning.STALE_DAY:
+            return Day.containing(HOUR.start)
         case Partitioning.REJECTED:
             return Rejects("users", HOUR)
         case _:

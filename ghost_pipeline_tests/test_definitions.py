@@ -203,7 +203,8 @@ def test_a_frame_that_breaks_its_contract_fails_the_check_and_stops_what_follows
     assert "user_ghost_stats, partition 2025-03-12-11:00: " in str(failed[0].metadata["fault"].value)
     assert not result.asset_materializations_for_node("cohort_ghost_data")
     assert not result.asset_materializations_for_node("published_database")
-    assert lake_digest(data) == before
+    # What is left says that a run has begun to build the hour.
+    assert {name: text for name, text in lake_digest(data).items() if "stale_hours" not in name} == before
 
 
 def test_a_contract_error_says_that_the_last_good_partition_stays(hour: tuple[Path, dg.ExecuteInProcessResult]) -> None:

@@ -23,6 +23,7 @@ from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, GHOST_MESSAGES, USER_GHOST_STATS
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY
 from ghost_pipeline.tables.raw import (
+    KEYBOARDS,
     PRACTICE_SESSIONS,
     RAW_CONTRACTS,
     REJECTED_ROWS,
@@ -64,8 +65,14 @@ SNAPSHOTS = {
     SESSION_NGRAM_SPEED.name: NGRAM_SNAPSHOTS,
 }
 """What shows everything before the end of its hour: stale from the first change on (G1.8)."""
-_SHOWN = ("cohort_id", "cohort_excluded", "timezone", "created_at", "diagnostic_score", "target_band")
-"""What a snapshot shows of a user."""
+_SHOWN = {
+    USERS.name: (
+        ("cohort_id", "cohort_excluded", "timezone", "created_at", "diagnostic_score", "target_band"),
+        GHOST_SNAPSHOTS,
+    ),
+    KEYBOARDS.name: (("target_ms_per_keystroke",), NGRAM_SNAPSHOTS),
+}
+"""What is shown of a version, and where."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +150,7 @@ def ingest_versions(source: Source, lake: Lake, table: SourceTable, contract: Co
     is_newest = newest is None or newest <= hour
     added = changed_rows(good.lazy(), lake.scan(contract), key, hour.as_of, newest=is_newest).collect().lazy()
     partition = with_added(lake.scan(contract, [hour]), added, key).collect()
-    if contract is USERS and (since := _shown_since(lake, added)):
-        mark_stale(lake, GHOST_SNAPSHOTS, since, hour.as_of)
+    _mark_stale_versions(lake, contract, added, hour)
     lake.write(REJECTED_ROWS, Rejects(table.name, None), rejected)
     written = lake.write(contract, hour, partition)
     return Ingested(good.height, rejected.height, changed=int(written.changed))
@@ -265,7 +271,7 @@ def write_events(
         window |= set(hours(earlier[-1].as_of, min(window).start))
 
     def before(changed: list[Hour]) -> None:
-        _require_rows_stay(lake, contract, [one for one in changed if one in there], rows, again.max_removed_percent)
+        require_rows_stay(lake, contract, [one for one in changed if one in there], rows, again.max_removed_percent)
         if begin < hour.as_of - again.lookback:
             # First, so that a kill between the two leaves the late rows still to be taken in.
             for derived in _DERIVED.get(contract.name, ()):
@@ -297,7 +303,7 @@ def _added_to(lake: Lake, contract: Contract, there: list[Hour], floor: datetime
     return pl.concat([old, added.select(old.columns), rows.remove(is_old).select(old.columns)]).sort(order)
 
 
-def _require_rows_stay(
+def require_rows_stay(
     lake: Lake, contract: Contract, changed: list[Hour], rows: pl.DataFrame, max_removed_percent: int
 ) -> None:
     """Refuse to take away more of an hour than is likely to have been deleted.
@@ -308,7 +314,11 @@ def _require_rows_stay(
     """
     identity = _identity(contract)
     for one in changed:
-        before = lake.scan(contract, [one]).select(identity).collect()
+        kept = lake.scan(contract, [one])
+        if SOURCE_TABLES[contract.name].of_session:
+            # The rows of a session that is gone go with it.
+            kept = kept.join(lake.scan(PRACTICE_SESSIONS, [one]), on="session_id", how="semi")
+        before = kept.select(identity).collect()
         gone = before.join(rows, on=identity, how="anti").height
         if gone * _ALL > max_removed_percent * before.height:
             raise SourceError(
@@ -456,20 +466,26 @@ def _reject_strangers(rows: pl.LazyFrame, table: SourceTable, lake: Lake) -> pl.
     return rows
 
 
-def _shown_since(lake: Lake, added: pl.LazyFrame) -> datetime | None:
-    """From when on added versions change what a snapshot shows; None: not at all.
+def _mark_stale_versions(lake: Lake, contract: Contract, added: pl.LazyFrame, hour: Hour) -> None:
+    """Mark what shows something that added versions change: from their valid_from on.
 
-    A version counts from its valid_from on, a user who was not known before from its created_at on.
+    A user who was not known before is shown from created_at on. A keyboard that was not is most often new, and so are
+    its sessions.
     """
-    known = lake.scan(USERS).join(added, on="user_id", how="semi").sort("valid_from", "seen_at")
-    known = known.group_by("user_id").last()
-    both = added.join(known, on="user_id", how="left", suffix="_known")
-    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_known")) for name in _SHOWN)
+    key = SOURCE_TABLES[contract.name].key[0]
+    shown, tables = _SHOWN.get(contract.name, ((), ()))
+    if not shown:
+        return
+    known = lake.scan(contract).join(added, on=key, how="semi").sort("valid_from", "seen_at").group_by(key).last()
+    both = added.join(known, on=key, how="left", suffix="_known")
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_known")) for name in shown)
     is_new = pl.col("valid_from_known").is_null()
+    first_shown = pl.col("created_at") if contract is USERS else pl.lit(None, pl.Datetime("us", "UTC"))
     # An as_of that equals valid_from sees the version, one that equals created_at not the user: an instant earlier.
-    since = pl.when(is_new).then("created_at").otherwise(pl.col("valid_from") - pl.duration(microseconds=1))
+    since = pl.when(is_new).then(first_shown).otherwise(pl.col("valid_from") - pl.duration(microseconds=1))
     first = both.filter(differs).select(since.min()).collect().item()
-    return first if isinstance(first, datetime) else None
+    if isinstance(first, datetime):
+        mark_stale(lake, tables, first, hour.as_of)
 
 
 def _has_update(table: SourceTable) -> bool:

@@ -1,24 +1,27 @@
 """Assets of the n-gram half: measurements and mistakes of every session, and the summaries."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 
 import polars as pl
 
 from ghost_pipeline.assets.ingestion import (
+    NGRAM_SNAPSHOTS,
     Ingested,
     Rereading,
     read_from,
     read_session_rows,
     read_to,
     require_no_rows,
+    require_rows_stay,
     write_rejects,
 )
 from ghost_pipeline.assets.raw import ingested_outcome, reaching, read_with
 from ghost_pipeline.assets.step import PREVIEW_ROWS, Outcome, Resources, Step, count
 from ghost_pipeline.storage.ngram_cache import NgramCache
 from ghost_pipeline.storage.seen_hours import SeenHours
-from ghost_pipeline.storage.staleness import begin_building, clear_stale
+from ghost_pipeline.storage.staleness import begin_building, clear_stale, mark_stale
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
 from ghost_pipeline.tables.raw import (
@@ -85,11 +88,27 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
             else:
                 placed = by_session(found, sessions)
                 rows += placed.height
-                changed += lake.write_hours(contract, part, placed.drop(START), placed[START].dt.truncate("1h"))
+                changed += lake.write_hours(
+                    contract,
+                    part,
+                    placed.drop(START),
+                    placed[START].dt.truncate("1h"),
+                    partial(_before_change, resources, contract, placed, hour),
+                )
         write_rejects(lake, table, start, last, direct.rejected, whole=whole)
         return ingested_outcome(lake, contract, hour, Ingested(rows, direct.rejected.height, changed=changed))
 
     return Step.over_hours(contract, (PRACTICE_SESSIONS, SESSION_KEYSTROKES), materialize)
+
+
+def _before_change(
+    resources: Resources, contract: Contract, rows: pl.DataFrame, hour: Hour, changed: list[Hour]
+) -> None:
+    """Refuse to lose the rows of too many sessions; mark what follows from those that change."""
+    again = Rereading.of(resources.settings)
+    require_rows_stay(resources.lake, contract, changed, rows, again.max_removed_percent)
+    if contract is SESSION_NGRAM_SPEED:
+        mark_stale(resources.lake, NGRAM_SNAPSHOTS, min(changed).start, hour.as_of)
 
 
 def materialize_ngram_speed_summaries(resources: Resources, hour: Hour) -> Outcome:
