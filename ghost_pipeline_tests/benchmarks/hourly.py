@@ -27,15 +27,13 @@ from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.tables.raw import COHORTS, USER_PROGRESS, USERS
 from ghost_pipeline.windows import DAY, Hour, Month, hours
 from ghost_pipeline_tests.benchmarks.measuring import Measured, in_turn, prepared, working
+from ghost_pipeline_tests.benchmarks.month import DAY_US, write_day
 
 AS_OF = datetime(2025, 3, 16, 12, tzinfo=UTC)
 """The middle of a month: what lies between the checkpoint and the hour is half of the most that there can be."""
 DAYS, FEW_DAYS = 360, 36
 COHORTS_OF_A_MILLION = 5_000
 RANGE = 168
-TYPES = ("speaking", "writing", "reading", "listening", "vocabulary", "grammar", "mock_test")
-SHARES = (0.18, 0.18, 0.18, 0.18, 0.12, 0.12, 0.04)
-DAY_US = 86_400_000_000
 TAIL = 1.3
 DRAWN = 1.55
 """Events drawn for each one that is written: those of users who have not joined yet are not."""
@@ -73,7 +71,7 @@ def prepare(folder: Path, users: int, events: int) -> int:
         count = int(events * DRAWN) // DAYS
         who = np.searchsorted(weight, chance.random(count) * weight[-1])
         who = who[joined[who] < day * DAY_US]
-        _write_day(lake, day, ids[who], chance, total)
+        write_day(lake, day, ids[who], chance, total)
         total += len(who)
     few = folder / "few" / "lake"
     shutil.copytree(lake.root / USERS.name, few / USERS.name)
@@ -83,26 +81,6 @@ def prepare(folder: Path, users: int, events: int) -> int:
     for one in (folder, folder / "few"):
         _run(one, [Hour.ending_at(AS_OF)])
     return total
-
-
-def _write_day(
-    lake: Lake, day: int, who: "np.ndarray[tuple[int], np.dtype[np.str_]]", chance: np.random.Generator, first: int
-) -> None:
-    count = len(who)
-    instant = np.sort(day * DAY_US + (chance.random(count) * DAY_US).astype(np.int64))
-    events = pl.DataFrame(
-        {
-            "progress_id": pl.Series(np.arange(first, first + count)).cast(pl.String),
-            "user_id": who,
-            "task_type": np.array(TYPES)[chance.choice(len(TYPES), count, p=SHARES)],
-            "completed_at": pl.Series(instant).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
-            "time_spent_ms": chance.integers(30_000, 3_600_000, count),
-        }
-    ).cast(pl.Schema(USER_PROGRESS.polars_schema))
-    begin = datetime.fromtimestamp(day * 86_400, UTC)
-    lake.write_hours(
-        USER_PROGRESS, hours(begin, begin + timedelta(days=1)), events, events["completed_at"].dt.truncate("1h")
-    )
 
 
 def _run(folder: Path, window: list[Hour], until: Hour | None = None) -> None:

@@ -63,14 +63,15 @@ def prepare(folder: Path, achievers: int) -> int:
         on_journey = (created_day <= day) & (day < created_day + JOURNEY_DAYS)
         active = np.flatnonzero(on_journey & (chance.random(achievers) < activity))
         who = np.repeat(active, chance.choice(3, len(active), p=(0.4, 0.42, 0.18)) + 1)
-        _write_day(lake, day, ids[who], chance, total)
+        write_day(lake, day, ids[who], chance, total)
         total += len(who)
     return total
 
 
-def _write_day(
+def write_day(
     lake: Lake, day: int, who: "np.ndarray[tuple[int], np.dtype[np.str_]]", chance: np.random.Generator, first: int
 ) -> None:
+    """Write a day's events of these users, at random times, numbered from `first` on."""
     count = len(who)
     instant = np.sort(day * DAY_US + (chance.random(count) * DAY_US).astype(np.int64))
     events = pl.DataFrame(
