@@ -11,12 +11,21 @@ import click
 import duckdb
 import polars as pl
 
-from ghost_pipeline_tests.benchmarks import hourly, http, messages, month, ngram_extraction, ngram_summaries
+from ghost_pipeline_tests.benchmarks import (
+    hourly,
+    http,
+    messages,
+    month,
+    ngram_extraction,
+    ngram_summaries,
+    source_postgres,
+)
 from ghost_pipeline_tests.benchmarks.measuring import as_json, as_markdown, as_rows
 
 
 @click.command()
 @click.option("--events", default=50_000_000, show_default=True, help="Events of the hourly benchmark.")
+@click.option("--rows", default=2_000_000, show_default=True, help="Rows of the PostgreSQL benchmark.")
 @click.option("--achievers", default=500_000, show_default=True, help="People of the month benchmark.")
 @click.option(
     "--users", default=1_000_000, show_default=True, help="People of the hourly, messages and HTTP benchmarks."
@@ -30,6 +39,7 @@ from ghost_pipeline_tests.benchmarks.measuring import as_json, as_markdown, as_r
 @click.option("--json", "json_folder", type=click.Path(path_type=Path), help="Folder for the results as JSON.")
 def main(  # noqa: PLR0913, PLR0917 - an option for each size
     events: int,
+    rows: int,
     achievers: int,
     users: int,
     typists: int,
@@ -48,6 +58,7 @@ def main(  # noqa: PLR0913, PLR0917 - an option for each size
     try:
         suites = {
             "hourly": partial(hourly.measure, users=users, events=events, runs=runs),
+            "source_postgres": partial(source_postgres.measure, rows=rows, runs=runs),
             "month": partial(month.measure, achievers=achievers, runs=runs),
             "messages": partial(messages.measure, users=users, runs=runs),
             "ngram_summaries": partial(ngram_summaries.measure, typists=typists, runs=runs),
@@ -60,19 +71,19 @@ def main(  # noqa: PLR0913, PLR0917 - an option for each size
             if only not in {None, name}:
                 continue
             title, measured = measure(root / name)
-            rows = as_rows(measured, measured[0].name)
-            click.echo(f"\n{title}, {runs} rounds\n\n{as_markdown(rows)}")
+            table = as_rows(measured, measured[0].name)
+            click.echo(f"\n{title}, {runs} rounds\n\n{as_markdown(table)}")
             if json_folder:
                 json_folder.mkdir(parents=True, exist_ok=True)
-                (json_folder / f"{name}.json").write_text(as_json(title, rows), encoding="utf-8")
+                (json_folder / f"{name}.json").write_text(as_json(title, table), encoding="utf-8")
             shutil.rmtree(root / name)
         if only in {None, "http"}:
-            rows = http.as_rows(http.measure(root / "http", users, seconds))
+            table = http.as_rows(http.measure(root / "http", users, seconds))
             title = f"HTTP with {users:,} users, {seconds:.0f} s each"
-            click.echo(f"\n{title}\n\n{as_markdown(rows)}")
+            click.echo(f"\n{title}\n\n{as_markdown(table)}")
             if json_folder:
                 json_folder.mkdir(parents=True, exist_ok=True)
-                (json_folder / "http.json").write_text(as_json(title, rows), encoding="utf-8")
+                (json_folder / "http.json").write_text(as_json(title, table), encoding="utf-8")
     finally:
         shutil.rmtree(root)
 
