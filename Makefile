@@ -28,7 +28,7 @@ format: $(READY)  ## Format the code and sort its imports
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(READY)  ## Measure speed and memory against hand-written peers (about half an hour)
+bench: $(READY)  ## Measure speed and memory against hand-written peers (about an hour)
 	@$(BIN)/python -m ghost_pipeline_tests.benchmarks
 
 docs: $(READY)  ## Write the pages of docs/ that follow from the code
