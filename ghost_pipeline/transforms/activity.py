@@ -52,19 +52,6 @@ def counted_events(present: pl.LazyFrame, progress: pl.LazyFrame, as_of: datetim
     )
 
 
-def events_before_creation(users: pl.LazyFrame, progress: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
-    """The events that are not counted because they precede their user's created date: a finding (G1.5).
-
-    Returns progress_id, user_id, completed_at, local_date, created_date, sorted by progress_id.
-    """
-    return (
-        _dated_events(present_users(users, as_of), progress, as_of)
-        .filter(pl.col("local_date") < pl.col("created_date"))
-        .select("progress_id", "user_id", "completed_at", "local_date", "created_date")
-        .sort("progress_id")
-    )
-
-
 def activity_totals(
     events: pl.LazyFrame,
     as_of: datetime,

@@ -94,8 +94,8 @@ class Practice:
         """The summaries of an hour as they follow from the raw tables."""
         as_of = self.hour(number).as_of
         return ngram_speed_summaries(
-            self.lake.read_until(PRACTICE_SESSIONS, as_of),
-            self.lake.read_until(SESSION_NGRAM_SPEED, as_of),
+            self.lake.scan_until(PRACTICE_SESSIONS, as_of),
+            self.lake.scan_until(SESSION_NGRAM_SPEED, as_of),
             keyboards_at(self.lake.scan(KEYBOARDS), as_of),
             as_of,
             **self.limits,

@@ -128,7 +128,7 @@ def test_a_step_that_needs_a_lost_hour_names_it(source: Source) -> None:
     source.run(NOON)
     source.lake.remove(USER_PROGRESS, Hour.from_key("2025-03-12-07:00"))
     with pytest.raises(LakeError, match=r"user_progress: 1 of 7 hours .* \(2025-03-12-07:00\)"):
-        source.lake.read_until(USER_PROGRESS, Hour.from_key(NOON).as_of)
+        source.lake.scan_until(USER_PROGRESS, Hour.from_key(NOON).as_of)
 
 
 def test_a_late_event_within_the_look_back_is_taken_in(source: Source) -> None:
@@ -190,7 +190,7 @@ def test_an_event_of_another_decade_costs_one_file(source: Source) -> None:
     source.event("one", "2025-03-12T09:00:00Z")
     source.run(NOON)
     assert len(source.lake.hours(USER_PROGRESS)) == 4
-    assert source.lake.read_until(USER_PROGRESS, Hour.from_key(NOON).as_of).collect().height == 2
+    assert source.lake.scan_until(USER_PROGRESS, Hour.from_key(NOON).as_of).collect().height == 2
 
 
 def test_a_run_after_a_long_silence_says_that_its_hour_was_read(source: Source) -> None:
@@ -205,7 +205,7 @@ def test_an_event_before_the_first_hour_leaves_no_gap(source: Source) -> None:
     source.run(NOON)
     source.event("before", "2025-03-11T08:00:00Z")
     source.run("2025-03-12-12:00")
-    assert source.lake.read_until(USER_PROGRESS, Hour.from_key("2025-03-12-12:00").as_of).collect().height == 2
+    assert source.lake.scan_until(USER_PROGRESS, Hour.from_key("2025-03-12-12:00").as_of).collect().height == 2
 
 
 def test_the_same_id_in_two_hours_is_the_earlier_event(source: Source) -> None:

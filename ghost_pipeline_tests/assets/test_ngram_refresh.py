@@ -83,8 +83,8 @@ def test_whatever_comes_in_whatever_order_the_tables_follow_from_what_is_there(
             history = ngram_speed_summary_history(state.lazy(), before.lazy(), hour.as_of).collect()
             assert lake.scan(NGRAM_SPEED_SUMMARY_HISTORY, [hour]).collect().equals(history)
             inputs = (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS)
-            of_sessions = session_ngram_summary(*(lake.read_until(table, hour.as_of) for table in inputs)).collect()
-            found = lake.read_until(SESSION_NGRAM_SUMMARY, hour.as_of).collect()
+            of_sessions = session_ngram_summary(*(lake.scan_until(table, hour.as_of) for table in inputs)).collect()
+            found = lake.scan_until(SESSION_NGRAM_SUMMARY, hour.as_of).collect()
             assert found.sort("session_id", "ngram_text").equals(of_sessions.sort("session_id", "ngram_text"))
 
 

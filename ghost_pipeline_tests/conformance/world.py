@@ -272,7 +272,7 @@ class World:
         return self.resources.lake.scan(contract, [self._has_run(as_of)]).collect()
 
     def _until(self, contract: Contract, as_of: str) -> pl.LazyFrame:
-        return self.resources.lake.read_until(contract, self._has_run(as_of).as_of)
+        return self.resources.lake.scan_until(contract, self._has_run(as_of).as_of)
 
     def _has_run(self, as_of: str) -> Hour:
         hour = Hour.ending_at(_time(as_of))

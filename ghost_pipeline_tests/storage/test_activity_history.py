@@ -205,6 +205,19 @@ def test_days_and_checkpoints_are_read_and_not_made_again(tmp_path: Path, monkey
     assert read == [(today, at("2025-03-12T13:00")), (week_ago, at("2025-03-06T00:00"))]
 
 
+def test_events_before_the_journey_are_counted_however_long_ago_they_were(tmp_path: Path) -> None:
+    days = ("2025-01-31T22:59", "2025-01-31T23:01", "2025-02-20T08:00", "2025-03-11T08:00")
+    version = {**user("u0", created_at=at("2025-02-01T12:00")), "valid_from": at("2025-01-01T00:00")}
+    version["timezone"] = "Europe/Rome"
+    del version["score_known_at"]
+    events = [event("u0", day) for day in (*days, "2025-01-02T08:00")]
+    world = World(tmp_path, [version], events, at("2025-03-20T00:00"))
+    window = [Hour.ending_at(at("2025-03-12T12:00"))]
+    (outcome,) = materialize_user_ghost_stats(world.resources, window)
+    assert outcome.findings["events_before_their_journey"] == 2
+    assert world.lake.scan(USER_GHOST_STATS, window).collect()["tasks_completed"].item() == 3
+
+
 def test_a_lost_hour_of_events_stops_the_step(tmp_path: Path) -> None:
     events = [event("u0", at("2025-03-10T08:00")), event("u0", at("2025-03-12T08:00"))]
     version = {**user("u0"), "valid_from": at("2025-03-01T00:00")}

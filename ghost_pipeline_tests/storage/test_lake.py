@@ -354,18 +354,18 @@ def test_hours_are_complete_until_the_first_that_is_missing(numbers: set[int]) -
 
 def test_reading_until_an_instant_leaves_out_what_comes_later(lake: Lake) -> None:
     write(lake, 0, 1, 2)
-    assert lake.read_until(USER_PROGRESS, hour(1).as_of).collect()["time_spent_ms"].to_list() == [0, 1]
+    assert lake.scan_until(USER_PROGRESS, hour(1).as_of).collect()["time_spent_ms"].to_list() == [0, 1]
 
 
 def test_reading_until_before_the_first_hour_gives_no_rows(lake: Lake) -> None:
     write(lake, 5)
-    assert lake.read_until(USER_PROGRESS, hour(0).as_of).collect().height == 0
+    assert lake.scan_until(USER_PROGRESS, hour(0).as_of).collect().height == 0
 
 
 def test_missing_hours_are_named(lake: Lake) -> None:
     write(lake, 0, 2, 3, 5)
     with pytest.raises(LakeError) as raised:
-        lake.read_until(USER_PROGRESS, hour(5).as_of)
+        lake.scan_until(USER_PROGRESS, hour(5).as_of)
     assert str(raised.value).startswith(
         "user_progress: 2 of 6 hours before 2025-03-12T17:00Z are not in the lake "
         "(2025-03-12-12:00, 2025-03-12-15:00). Materialize user_progress"
@@ -377,12 +377,12 @@ def test_hours_that_are_missing_at_the_end_are_named(lake: Lake) -> None:
     with pytest.raises(
         LakeError, match=r"4 of 5 hours .* \(2025-03-12-12:00, 2025-03-12-13:00, 2025-03-12-14:00 \.\.\.\)"
     ):
-        lake.read_until(USER_PROGRESS, hour(4).as_of)
+        lake.scan_until(USER_PROGRESS, hour(4).as_of)
 
 
 def test_a_gap_after_the_instant_does_not_matter(lake: Lake) -> None:
     write(lake, 0, 1, 3)
-    assert lake.read_until(USER_PROGRESS, hour(1).as_of).collect().height == 2
+    assert lake.scan_until(USER_PROGRESS, hour(1).as_of).collect().height == 2
 
 
 def test_a_fingerprint_changes_with_name_and_content(tmp_path: Path) -> None:

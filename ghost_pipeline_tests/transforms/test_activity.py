@@ -10,7 +10,6 @@ from ghost_pipeline.transforms.activity import (
     active_days,
     activity_totals,
     counted_events,
-    events_before_creation,
     present_users,
     streak_runs,
     streaks,
@@ -64,10 +63,11 @@ def test_events_at_as_of_of_nobody_and_before_the_created_date_do_not_count() ->
     ]
 
 
-def test_events_before_the_created_date_are_a_finding() -> None:
+def test_events_before_the_created_date_do_not_count() -> None:
     users = users_frame([user("u1", created_at=at("2025-03-01T10:00"), timezone="Asia/Kolkata")])
     progress = progress_frame([event("u1", "2025-02-28T18:29"), event("u1", "2025-02-28T18:30")])
-    assert events_before_creation(users, progress, AS_OF).collect()["progress_id"].to_list() == ["p00000"]
+    found = counted_events(present_users(users, AS_OF), progress, AS_OF).collect()
+    assert found["progress_id"].to_list() == ["p00001"]
 
 
 def test_a_mock_test_is_no_task_no_time_and_no_practice_day() -> None:
