@@ -28,7 +28,7 @@ def materialize_cohort_ghost_release(resources: Resources, hour: Hour) -> Outcom
     """What peers see of each cohort from the end of the hour on, and what its members contributed to it."""
     lake = resources.lake
     # What an hour may release depends on the hour before; two runs side by side would not know of each other.
-    with one_at_a_time(lake.root, COHORT_GHOST_RELEASE.name):
+    with one_at_a_time(lake.beside, COHORT_GHOST_RELEASE.name):
         newest = lake.newest_hour(COHORT_GHOST_RELEASE)
         # Nobody reads a release that old.
         if outcome := left_out(resources, hour):

@@ -37,7 +37,7 @@ _LOCK = "user_activity"
 
 def activity_lock(lake: Lake) -> AbstractContextManager[None]:
     """Held by whoever sums up events, and by whoever replaces them: no sum of what was replaced meanwhile is kept."""
-    return one_at_a_time(lake.root, _LOCK)
+    return one_at_a_time(lake.beside, _LOCK)
 
 
 def forget_activity(lake: Lake, changed: Sequence[Hour]) -> None:
@@ -172,7 +172,7 @@ class ActivityHistory:
 
     def _rebuilt(self, entities: pl.DataFrame, month: Month) -> pl.DataFrame:
         """What some entities had done by the end of a month, from their events; kept for the next hours."""
-        cache, name = Cache(self._lake.root, USER_ACTIVITY_CHECKPOINTS.name), f"rebuilt/{month.key}"
+        cache, name = Cache(self._lake.beside, USER_ACTIVITY_CHECKPOINTS.name), f"rebuilt/{month.key}"
         mark = self._lake.mark(USER_ACTIVITY_CHECKPOINTS, month)
         kept = cache.read(name, _REBUILT_SCHEMA).filter(pl.col("checkpoint") == mark)
         calendar = ["user_id", *_CALENDAR]

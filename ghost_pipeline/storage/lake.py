@@ -72,6 +72,11 @@ class Lake:
         self.root = root
         clear_leftovers(root)
 
+    @property
+    def beside(self) -> Path:
+        """The folder of this machine in which locks and caches of the lake lie."""
+        return self.root
+
     def path(self, contract: Contract, partition: Partition) -> Path:
         """The file of a partition."""
         return self.root / contract.name / _folder(contract.partitioning, partition) / SHARD_FILE

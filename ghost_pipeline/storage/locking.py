@@ -12,23 +12,23 @@ LOCK_SECONDS = 600
 
 
 @contextmanager
-def one_at_a_time(root: Path, table: str) -> Iterator[None]:
+def one_at_a_time(folder: Path, table: str) -> Iterator[None]:
     """Keep other processes out of the block until this one has left it.
 
     The operating system frees the lock of a process that dies.
 
     Args:
-        root: the folder of the lake, where the lock file lies and stays.
+        folder: where the lock file lies and stays.
         table: what is guarded.
 
     Raises:
         LakeError: another run keeps it for too long, or the lock cannot be written.
 
     """
-    path = root / f".{table}.lock"
+    path = folder / f".{table}.lock"
     lock = FileLock(path, timeout=LOCK_SECONDS)
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
         raise LakeError(
@@ -37,7 +37,7 @@ def one_at_a_time(root: Path, table: str) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise LakeError(
-            f"{path}: cannot be written ({error.strerror or error}). Make {root} a folder that can be written, then "
+            f"{path}: cannot be written ({error.strerror or error}). Make {folder} a folder that can be written, then "
             f"run again",
         ) from error
     try:

@@ -53,7 +53,7 @@ class NgramCache:
     def __init__(self, lake: Lake, hour: Hour) -> None:
         """Open the cache in a lake; nothing is created before the first write."""
         self._lake, self._hour = lake, hour
-        self._cache = Cache(lake.root, NGRAM_SPEED_SUMMARIES.name)
+        self._cache = Cache(lake.beside, NGRAM_SPEED_SUMMARIES.name)
         self._beside = ThreadPoolExecutor(max_workers=1)
         self._before = self._beside.submit(self._state)
         self._writes: list[Future[None]] = []

@@ -5,19 +5,17 @@ in the published file: it builds a new one from the lake and replaces the old on
 open keeps reading it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import duckdb
-from filelock import FileLock, Timeout
 
 from ghost_pipeline.errors import PublishError
 from ghost_pipeline.storage.atomic import clear_leftovers, replacing
 from ghost_pipeline.storage.duckdb_paths import exact, literal
 from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.locking import one_at_a_time
 from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.tables.contract import Contract, Partitioning, duckdb_ddl, duckdb_indexes
 from ghost_pipeline.tables.published import TABLE_INFO
@@ -25,7 +23,6 @@ from ghost_pipeline.tables.published import TABLE_INFO
 STORAGE_VERSION = "v1.4.0"
 """Oldest DuckDB that can open the file: clients upgrade later than pipelines."""
 
-LOCK_SECONDS = 600
 MEMORY_LIMIT = "1GB"
 
 
@@ -46,10 +43,10 @@ def publish(lake: Lake, database: Path) -> list[PublishedTable]:
 
     Raises:
         PublishError: it cannot be built; the one before stays.
-        LakeError: it cannot be written; the one before stays.
+        LakeError: it cannot be written, or another run publishes for too long; the one before stays.
 
     """
-    with _lock(database.with_name(f".{database.name}.lock")):
+    with one_at_a_time(database.parent, database.name):
         clear_leftovers(database.parent)
         try:
             with replacing(database.parent) as replacements:
@@ -107,25 +104,3 @@ def _inputs(lake: Lake, contract: Contract) -> tuple[list[Path], datetime | None
         case _:
             newest = lake.newest_hour(contract)
             return lake.files(contract), (newest.as_of if newest else None)
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Let one process publish at a time; the operating system frees the lock of one that dies."""
-    lock = FileLock(path, timeout=LOCK_SECONDS)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise PublishError(
-            f"{path}: another run has been publishing for {LOCK_SECONDS} s. Wait for it, or stop it, and run again",
-        ) from error
-    except OSError as error:
-        raise PublishError(
-            f"{path}: cannot be written ({error.strerror or error}). Make {path.parent} a folder that can be written, "
-            f"then run again",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -22,7 +22,7 @@ class SeenHours:
             LakeError: hours of an input are missing; names them.
 
         """
-        self._cache = Cache(lake.root, table.name)
+        self._cache = Cache(lake.beside, table.name)
         self._marks = lake.marks(inputs, hour.as_of)
         kept = self._cache.read(_SEEN, MARK_SCHEMA)
         self._later = kept.filter(pl.col("hour") >= hour.as_of)

@@ -77,7 +77,7 @@ def stale_hours(lake: Lake) -> pl.DataFrame:
 
 @contextmanager
 def _ledger(lake: Lake) -> Iterator[None]:
-    with one_at_a_time(lake.root, STALE_HOURS.name):
+    with one_at_a_time(lake.beside, STALE_HOURS.name):
         yield
 
 

@@ -15,7 +15,7 @@ from filelock import FileLock
 from polars.testing import assert_frame_equal
 
 from ghost_pipeline.errors import LakeError, PublishError
-from ghost_pipeline.storage import published
+from ghost_pipeline.storage import locking
 from ghost_pipeline.storage.atomic import STAGING
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.published import STORAGE_VERSION, publish
@@ -330,7 +330,7 @@ def test_leftovers_of_a_killed_run_are_removed(lake: Lake, database: Path) -> No
 
 def test_a_file_in_the_place_of_the_folder_is_one_clear_error(lake: Lake, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    with pytest.raises(PublishError, match=f"{tmp_path}/file/.ghost.duckdb.lock: cannot be written"):
+    with pytest.raises(LakeError, match=f"{tmp_path}/file/.ghost.duckdb.lock: cannot be written"):
         publish(lake, tmp_path / "file" / "ghost.duckdb")
 
 
@@ -342,10 +342,10 @@ def test_a_folder_in_the_place_of_the_file_is_one_clear_error(lake: Lake, databa
 
 
 def test_a_run_that_publishes_too_long_is_named(lake: Lake, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(locking, "LOCK_SECONDS", 0.1)
     with (
         FileLock(database.with_name(f".{database.name}.lock")),
-        pytest.raises(PublishError, match=r"another run has been publishing for 0\.1 s\. Wait for it, or stop it"),
+        pytest.raises(LakeError, match=r"ghost\.duckdb: another run has been writing it for 0\.1 s .* Wait for it"),
     ):
         publish(lake, database)
     publish(lake, database)
