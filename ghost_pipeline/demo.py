@@ -40,7 +40,7 @@ def run_demo(settings: Settings, *, progress: TextIO = sys.stderr) -> None:
 
     """
     source = settings.data / "source"
-    if settings.lake.exists() and not source.exists():
+    if not Lake(settings.lake).is_empty and not source.exists():
         raise LakeError(
             f"{settings.data}: holds the lake of another source, which the demo would mix with its own. Set GHOST_DATA "
             f"to an empty folder",

@@ -166,7 +166,7 @@ def _storage(settings: Settings) -> Iterator[Finding]:
 
 def _lake(settings: Settings) -> Iterator[Finding]:
     lake = Lake(settings.lake)
-    if not settings.lake.exists():
+    if lake.is_empty:
         yield Finding(
             Verdict.LOOK,
             "lake",

@@ -6,24 +6,23 @@ of the contract, so a single file is readable without its path.
 """
 
 import hashlib
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import polars as pl
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from ghost_pipeline.errors import LakeError
-from ghost_pipeline.storage.atomic import Replacements, clear_leftovers, remove_folder, replacing
+from ghost_pipeline.storage.atomic import clear_leftovers
+from ghost_pipeline.storage.files import SHARD_FILE, LocalFiles
 from ghost_pipeline.tables.contract import Contract, Partitioning
 from ghost_pipeline.windows import HOUR, Day, Hour, Month, hours, without_silence
 
-SHARD_FILE = "shard-0.parquet"
 ZSTD_LEVEL = 1
 """As small as level 3 (7.0 MB for 200,000 summaries), in two thirds of its time."""
 ROW_GROUP_ROWS = 100_000
@@ -53,6 +52,7 @@ class Rejects:
 
 
 Partition = Hour | Day | Month | Rejects
+SomePartition = TypeVar("SomePartition", bound=Partition)
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,27 @@ class Lake:
 
     def __init__(self, root: Path) -> None:
         """Open the lake at `root`; nothing is created before the first write."""
-        self.root = root
+        self._files = LocalFiles(root)
         clear_leftovers(root)
+
+    @property
+    def root(self) -> Path:
+        """The folder of the lake."""
+        return self._files.folder
 
     @property
     def beside(self) -> Path:
         """The folder of this machine in which locks and caches of the lake lie."""
         return self.root
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been written yet."""
+        return not self._files
+
     def path(self, contract: Contract, partition: Partition) -> Path:
         """The file of a partition."""
-        return self.root / contract.name / _folder(contract.partitioning, partition) / SHARD_FILE
+        return self.root / _name(contract, partition)
 
     def write(
         self, contract: Contract, partition: Partition, frame: pl.DataFrame, *, new: pl.DataFrame | None = None
@@ -98,8 +108,7 @@ class Lake:
 
         """
         contract.require(frame if new is None else new, partition.key)
-        with replacing(self.root) as replacements:
-            return self._stage(replacements, contract, partition, frame)
+        return self._replace(contract, partition, _content(contract, frame), frame.height)
 
     def write_parts(self, contract: Contract, partition: Partition, parts: Iterable[pl.DataFrame]) -> Written:
         """Replace a partition by frames that follow one another and are never in memory together.
@@ -123,8 +132,7 @@ class Lake:
                 # Where chunks end is left to chance, and pages of the file would end there too.
                 writer.write_table(part.rechunk().to_arrow())
                 rows += part.height
-        with replacing(self.root) as replacements:
-            return self._stage_bytes(replacements, contract, partition, buffer.getvalue(), rows)
+        return self._replace(contract, partition, buffer.getvalue(), rows)
 
     def write_hours(
         self,
@@ -163,23 +171,25 @@ class Lake:
             .items()
         }
         empty = contract.empty()
-        with replacing(self.root) as replacements:
+        names = {one: _name(contract, one) for one in ordered}
+        with self._files.replacing([*names.values()]) as staging:
             changed = [
                 one
-                for one in ordered
-                if self._stage(replacements, contract, one, by_hour.get(one.start, empty)).changed
+                for one, name in names.items()
+                if staging.put(name, _content(contract, by_hour.get(one.start, empty)))
             ]
             if changed and before:
                 before(changed)
         return len(changed)
 
     def remove(self, contract: Contract, partition: Partition) -> bool:
-        """Remove a partition; returns whether it was there."""
-        target = self.path(contract, partition)
-        if not target.exists():
-            return False
-        target.unlink()
-        return True
+        """Remove a partition; returns whether it was there.
+
+        Raises:
+            LakeError: it cannot be removed.
+
+        """
+        return self._files.remove(_name(contract, partition))
 
     def invalidate(self, contract: Contract, hour: Hour) -> None:
         """Remove an hour of a derived table, so that the next run finds a gap and computes from there on.
@@ -197,11 +207,17 @@ class Lake:
         if hour in _missing([one for one in there if one != hour], there[-1].as_of):
             self.remove(contract, hour)
         else:
-            remove_folder(self.root, self.root / contract.name)
+            self._files.remove_folder(contract.name)
 
     def exists(self, contract: Contract, partition: Partition) -> bool:
         """Whether a partition has been written, empty or not."""
-        return self.path(contract, partition).exists()
+        return bool(self.written(contract, [partition]))
+
+    def written(self, contract: Contract, partitions: Iterable[SomePartition]) -> list[SomePartition]:
+        """Those of some partitions that have been written, in their order."""
+        names = {partition: _name(contract, partition) for partition in partitions}
+        found = self._files.tokens([*names.values()])
+        return [partition for partition, name in names.items() if name in found]
 
     def hours(self, contract: Contract) -> list[Hour]:
         """The hourly partitions of a table that have been written, ascending."""
@@ -217,38 +233,23 @@ class Lake:
 
     def rejects(self, contract: Contract, source_table: str) -> list[Rejects]:
         """The partitions of `rejected_rows` that a source table has."""
-        return [
-            Rejects(table, None if day == NO_HOUR else _hour(day, hour))
-            for table, day, hour in sorted(self._values(contract))
-            if table == source_table
-        ]
+        parent = f"{contract.name}/{contract.partitioning.value[0]}={source_table}"
+        found = self._files.partitions(parent, len(contract.partitioning.value) - 1)
+        values = sorted(values for values, _ in found)
+        return [Rejects(source_table, None if day == NO_HOUR else _hour(day, hour)) for day, hour in values]
 
     def newest_hour(self, contract: Contract) -> Hour | None:
         """The newest hourly partition of a table, found without listing the older days."""
-        for day in sorted((self.root / contract.name).glob("*=*"), reverse=True):
-            found = sorted(path.name.partition("=")[2] for path in day.glob("*=*") if _holds(path))
-            if found:
-                return _hour(day.name.partition("=")[2], found[-1])
-        return None
+        return next(self._hours_by_day(contract, newest_first=True), None)
 
     def first_hour(self, contract: Contract) -> Hour | None:
         """The first hourly partition of a table, found without listing the later days."""
-        for day in sorted((self.root / contract.name).glob("*=*")):
-            found = sorted(path.name.partition("=")[2] for path in day.glob("*=*") if _holds(path))
-            if found:
-                return _hour(day.name.partition("=")[2], found[0])
-        return None
+        return next(self._hours_by_day(contract), None)
 
     def hours_since(self, contract: Contract, instant: datetime) -> list[Hour]:
         """The hourly partitions that end after an instant, ascending, found without looking into older days."""
-        first = instant.date().isoformat()
-        days = [day for day in (self.root / contract.name).glob("*=*") if day.name.partition("=")[2] >= first]
-        found = (
-            _hour(day.name.partition("=")[2], path.name.partition("=")[2])
-            for day in days
-            for path in day.glob("*=*")
-            if _holds(path)
-        )
+        first = f"{contract.partitioning.value[0]}={instant.date().isoformat()}"
+        found = (_hour(day, hour) for day, hour in self._values(contract, first))
         return sorted(hour for hour in found if hour.as_of > instant)
 
     def hours_between(self, contract: Contract, start: datetime | None, end: datetime) -> list[Hour]:
@@ -263,7 +264,7 @@ class Lake:
 
         """
         window = list(hours(start, end))
-        written = [hour for hour in window if self.exists(contract, hour)]
+        written = self.written(contract, window)
         if len(written) != len(window):
             # Whether it is silence that has no hours may be told by those after the window.
             there = self.hours(contract)
@@ -272,11 +273,9 @@ class Lake:
 
     def mark(self, contract: Contract, partition: Partition) -> str | None:
         """What tells a partition's file from one that replaces it; None where there is none. See `marks`."""
-        try:
-            stat = self.path(contract, partition).stat()
-        except FileNotFoundError:
-            return None
-        return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
+        name = _name(contract, partition)
+        token = self._files.tokens([name]).get(name)
+        return "-".join(map(str, token)) if token else None
 
     def in_parts(self, contract: Contract, hours: Iterable[Hour]) -> Iterator[list[Hour]]:
         """Cut hours, in their order, into parts that are small in memory: by the size of their files of one table.
@@ -285,8 +284,8 @@ class Lake:
         """
         part: list[Hour] = []
         room = PART_BYTES
-        for hour in sorted(hours):
-            size = self._size(contract, hour)
+        ordered = sorted(hours)
+        for hour, size in zip(ordered, self._sizes(contract, ordered), strict=True):
             if part and size > room:
                 yield part
                 part, room = [], PART_BYTES
@@ -297,22 +296,23 @@ class Lake:
 
     def is_large(self, contract: Contract, hour: Hour) -> bool:
         """Whether the file of an hour is larger than a part may be."""
-        return self._size(contract, hour) > PART_BYTES
+        (size,) = self._sizes(contract, [hour])
+        return size > PART_BYTES
 
     def rows(self, contract: Contract, partition: Partition) -> int:
         """The number of rows of a partition, 0 where it was never written."""
         return int(self.scan(contract, [partition]).select(pl.len()).collect().item())
 
-    def files(self, contract: Contract) -> list[Path]:
-        """Every file of a table, in the order of its partitions' names."""
-        return sorted((self.root / contract.name).rglob("*.parquet"))
+    def files(self, contract: Contract, partitions: Iterable[Partition] | None = None) -> list[Path]:
+        """The files of a table, or of some partitions in their order; one that was never written has none."""
+        if partitions is None:
+            keys = contract.partitioning.value
+            return self._files.located([_named(contract.name, keys, one) for one in sorted(self._values(contract))])
+        return self._files.located([_name(contract, partition) for partition in partitions])
 
     def scan(self, contract: Contract, partitions: Iterable[Partition] | None = None) -> pl.LazyFrame:
         """The rows of a table, all of it or some partitions; one that was never written has no rows."""
-        if partitions is None:
-            paths = self.files(contract)
-        else:
-            paths = [path for p in partitions if (path := self.path(contract, p)).exists()]
+        paths = self.files(contract, partitions)
         if not paths:
             return contract.empty().lazy()
         return pl.scan_parquet(paths, hive_partitioning=False, glob=False)
@@ -331,7 +331,7 @@ class Lake:
     def marks(self, contracts: Iterable[Contract], as_of: datetime) -> pl.DataFrame:
         """What tells whether the files of an hour are those of an earlier look: of 2,400 hours in 20 ms a table.
 
-        A file is never changed, only replaced: then size, time or inode are others. A lake that was copied has other
+        A file is never changed, only replaced: then its token is another. A lake that was copied has other
         marks, too.
 
         Args:
@@ -391,43 +391,43 @@ class Lake:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
-    def _stage(
-        self, replacements: Replacements, contract: Contract, partition: Partition, frame: pl.DataFrame
-    ) -> Written:
-        content = _parquet(frame) if frame.height else _empty_parquet(contract)
-        return self._stage_bytes(replacements, contract, partition, content, frame.height)
+    def _replace(self, contract: Contract, partition: Partition, content: bytes, rows: int) -> Written:
+        name = _name(contract, partition)
+        with self._files.replacing([name]) as staging:
+            return Written(rows, changed=staging.put(name, content))
 
-    def _stage_bytes(
-        self, replacements: Replacements, contract: Contract, partition: Partition, content: bytes, rows: int
-    ) -> Written:
-        target = self.path(contract, partition)
-        if _same(target, content):
-            return Written(rows, changed=False)
-        replacements.add(target).write_bytes(content)
-        return Written(rows, changed=True)
-
-    def _size(self, contract: Contract, hour: Hour) -> int:
-        path = self.path(contract, hour)
-        return path.stat().st_size if path.exists() else 0
+    def _sizes(self, contract: Contract, hours: Sequence[Hour]) -> list[int]:
+        names = [_name(contract, hour) for hour in hours]
+        tokens = self._files.tokens(names)
+        return [tokens[name][0] if name in tokens else 0 for name in names]
 
     def _stats(self, contract: Contract) -> pl.DataFrame:
         """The files of an hourly table: `hour`, and what tells one file from another."""
         rows = [
-            (day + hour, stat.st_size, stat.st_mtime_ns, stat.st_ino)
-            for (day, hour), stat in _shards(self.root / contract.name, len(contract.partitioning.value))
+            (day + hour, *token)
+            for (day, hour), token in self._files.partitions(contract.name, len(contract.partitioning.value))
         ]
-        schema = {"hour": pl.String, "size": pl.Int64, "changed": pl.Int64, "inode": pl.UInt64}
+        schema = {"hour": pl.String, "size": pl.Int64, "changed": pl.Int64, "number": pl.UInt64}
         start = (pl.col("hour") + "00").str.to_datetime("%Y-%m-%d%H%M", time_unit="us", time_zone="UTC")
         return pl.DataFrame(rows, schema=schema, orient="row").with_columns(start)
 
-    def _values(self, contract: Contract) -> Iterator[tuple[str, ...]]:
-        for values, _ in _shards(self.root / contract.name, len(contract.partitioning.value)):
+    def _values(self, contract: Contract, since: str = "") -> Iterator[tuple[str, ...]]:
+        for values, _ in self._files.partitions(contract.name, len(contract.partitioning.value), since):
             yield values
 
+    def _hours_by_day(self, contract: Contract, *, newest_first: bool = False) -> Iterator[Hour]:
+        """The hours of a table in the order of time, or the other way round; a day is looked into when it is due."""
+        for folder in sorted(self._files.folders(contract.name), reverse=newest_first):
+            _, equals, day = folder.partition("=")
+            if equals:
+                found = self._files.partitions(f"{contract.name}/{folder}", 1)
+                yield from (_hour(day, hour) for hour in sorted((one for (one,), _ in found), reverse=newest_first))
 
-def _folder(partitioning: Partitioning, partition: Partition) -> Path:
+
+def _name(contract: Contract, partition: Partition) -> str:
+    """The name of a partition's file."""
     values: tuple[str, ...]
-    match partitioning, partition:
+    match contract.partitioning, partition:
         case (Partitioning.MONTH, Month()) | (Partitioning.EVENT_DAY | Partitioning.STALE_DAY, Day()):
             values = (partition.key,)
         case Partitioning.REJECTED, Rejects(table, None):
@@ -440,37 +440,22 @@ def _folder(partitioning: Partitioning, partition: Partition) -> Path:
         ):
             values = (partition.date.isoformat(), f"{partition.hour:02d}")
         case _:
-            raise LakeError(f"{partition.key}: not a partition of a table that is kept by {partitioning.value}")
-    return Path(*(f"{name}={value}" for name, value in zip(partitioning.value, values, strict=True)))
+            keys = contract.partitioning.value
+            raise LakeError(f"{partition.key}: not a partition of a table that is kept by {keys}")
+    return _named(contract.name, contract.partitioning.value, values)
 
 
-def _shards(folder: str | Path, levels: int) -> Iterator[tuple[tuple[str, ...], os.stat_result]]:
-    """The partitions below a folder that have a file: their values and what the file system knows about the file."""
-    try:
-        entries = os.scandir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    with entries:
-        for entry in entries:
-            _, equals, value = entry.name.partition("=")
-            if equals and levels > 1:
-                for values, stat in _shards(entry.path, levels - 1):
-                    yield (value, *values), stat
-            elif equals:
-                try:
-                    # Path objects would take as long as the files.
-                    stat = os.stat(f"{entry.path}/{SHARD_FILE}")  # noqa: PTH116
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
-                yield (value,), stat
+def _named(table: str, keys: tuple[str, ...], values: tuple[str, ...]) -> str:
+    folders = (f"{key}={value}" for key, value in zip(keys, values, strict=True))
+    return "/".join((table, *folders, SHARD_FILE))
 
 
 def _hour(day: str, hour: str) -> Hour:
     return Hour(datetime.combine(date.fromisoformat(day), time(int(hour)), UTC))
 
 
-def _holds(folder: Path) -> bool:
-    return (folder / SHARD_FILE).exists()
+def _content(contract: Contract, frame: pl.DataFrame) -> bytes:
+    return _parquet(frame) if frame.height else _empty_parquet(contract)
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:
@@ -492,13 +477,6 @@ def _sound(path: Path) -> bool:
     except (pl.exceptions.PolarsError, OSError):
         return False
     return True
-
-
-def _same(path: Path, content: bytes) -> bool:
-    try:
-        return path.stat().st_size == len(content) and path.read_bytes() == content
-    except OSError:
-        return False
 
 
 def _require_gapless(

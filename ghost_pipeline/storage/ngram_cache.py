@@ -154,8 +154,7 @@ class NgramCache:
         return marks.join(found.collect(), on="hour", how="left").select(_SESSION_SCHEMA.names())
 
     def _fingerprint(self, hour: Hour) -> str:
-        path = self._lake.path(NGRAM_SPEED_SUMMARIES, hour)
-        return self._lake.fingerprint([path] if path.exists() else [])
+        return self._lake.fingerprint(self._lake.files(NGRAM_SPEED_SUMMARIES, [hour]))
 
 
 def _months(marks: pl.DataFrame) -> dict[str, pl.Expr]:

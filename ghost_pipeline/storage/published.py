@@ -97,10 +97,10 @@ def _inputs(lake: Lake, contract: Contract) -> tuple[list[Path], datetime | None
     match contract.partitioning:
         case Partitioning.SNAPSHOT_HOUR:
             newest = lake.newest_hour(contract)
-            return ([lake.path(contract, newest)], newest.as_of) if newest else ([], None)
+            return (lake.files(contract, [newest]), newest.as_of) if newest else ([], None)
         case Partitioning.MONTH:
             months = lake.months(contract)
-            return [lake.path(contract, month) for month in months], (months[-1].as_of if months else None)
+            return lake.files(contract, months), (months[-1].as_of if months else None)
         case _:
             newest = lake.newest_hour(contract)
             return lake.files(contract), (newest.as_of if newest else None)

@@ -1,6 +1,7 @@
 """SQL over the published database and the lake, for people and for tests."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -29,7 +30,7 @@ def query(sql: str, database: Path, lake: Lake) -> pl.DataFrame:
             no type for.
 
     """
-    if not database.exists() and not lake.root.exists():
+    if not database.exists() and lake.is_empty:
         raise PublishError(
             f"{database}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and run "
             f"`ghost-pipeline materialize --as-of ...`",
@@ -39,7 +40,7 @@ def query(sql: str, database: Path, lake: Lake) -> pl.DataFrame:
             connection.execute("SET TimeZone = 'UTC'")
             # A catalog of its own, so that `lake.<table>` names a view whatever the default catalog is.
             connection.execute("ATTACH ':memory:' AS lake")
-            for statement in _lake_views(lake):
+            for statement in _lake_views(lake, sql):
                 connection.execute(statement)
             if database.exists():
                 connection.execute(f"ATTACH {literal(str(database))} AS published (READ_ONLY)")
@@ -67,16 +68,18 @@ def _require_shown(relation: duckdb.DuckDBPyRelation) -> None:
             raise PublishError(f"query: column {name} is of type {dtype}. Cast it, for example to VARCHAR")
 
 
-def _lake_views(lake: Lake) -> list[str]:
-    statements = []
+def _lake_views(lake: Lake, sql: str) -> Iterator[str]:
+    """A view for every table of the lake; those that a statement does not name have no rows, and are not looked at."""
+    # These two take the names of tables as texts, which may be put together.
+    composes = re.search(r"\bquery(_table)?\s*\(", sql, re.IGNORECASE)
     for contract in CONTRACTS.values():
-        if lake.files(contract):
-            pattern = literal(f"{exact(lake.root / contract.name)}/**/*.parquet")
-            body = f"SELECT * FROM read_parquet({pattern}, hive_partitioning = false)"  # noqa: S608 - our own names
+        named = composes or contract.name in sql.lower()
+        if named and (files := lake.files(contract)):
+            paths = ", ".join(literal(exact(path)) for path in files)
+            body = f"SELECT * FROM read_parquet([{paths}], hive_partitioning = false)"  # noqa: S608 - our own names
         else:
             columns = (
                 f'CAST(NULL AS {duckdb_type(dtype)}) AS "{name}"' for name, dtype in contract.polars_schema.items()
             )
             body = f"SELECT {', '.join(columns)} WHERE false"
-        statements.append(f"CREATE VIEW lake.{contract.name} AS {body}")
-    return statements
+        yield f"CREATE VIEW lake.{contract.name} AS {body}"

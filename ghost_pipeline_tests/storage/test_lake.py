@@ -394,6 +394,18 @@ def test_a_fingerprint_changes_with_name_and_content(tmp_path: Path) -> None:
     assert len(set(found)) == 3
 
 
+def test_what_has_been_written_is_told_in_the_order_that_was_asked_for(lake: Lake) -> None:
+    write(lake, 0, 2)
+    assert lake.written(USER_PROGRESS, [hour(2), hour(1), hour(0)]) == [hour(2), hour(0)]
+    assert lake.files(USER_PROGRESS, [hour(2), hour(1)]) == [lake.path(USER_PROGRESS, hour(2))]
+
+
+def test_a_lake_is_empty_until_something_is_written(lake: Lake) -> None:
+    assert lake.is_empty
+    write(lake, 0)
+    assert not lake.is_empty
+
+
 # --- which files were replaced since an earlier look ---
 
 

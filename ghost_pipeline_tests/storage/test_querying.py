@@ -59,6 +59,23 @@ def test_the_lake_can_be_asked_before_anything_is_published(tmp_path: Path) -> N
     assert ask("SELECT count(*) FROM lake.users", tmp_path) == [(3,)]
 
 
+def test_a_statement_that_names_no_table_of_the_lake_does_not_look_at_its_files(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    lake.write(USERS, HOUR, sample(USERS, 3, 1))
+    lake.path(USERS, HOUR).write_bytes(b"damaged")
+    assert ask("SELECT 1", tmp_path) == [(1,)]
+    with pytest.raises(PublishError, match=r"^query: .*lake/users/"):
+        ask("FROM lake.users", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "table", ["LAKE.Users", '"lake"."users"', "query_table('lake.us' || 'ers')", "query ('FROM lake.us' || 'ers')"]
+)
+def test_a_table_of_the_lake_is_found_however_it_is_written(table: str, tmp_path: Path) -> None:
+    Lake(tmp_path / "lake").write(USERS, HOUR, sample(USERS, 3, 1))
+    assert ask(f"SELECT count(*) FROM {table}", tmp_path) == [(3,)]  # noqa: S608 - our own names
+
+
 def test_asking_before_the_first_run_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(PublishError, match=r"ghost\.duckdb: nothing has been published yet\. Run `ghost-pipeline"):
         ask("SELECT 1", tmp_path)
