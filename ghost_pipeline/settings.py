@@ -19,7 +19,7 @@ from ghost_pipeline.errors import SettingsError
 MAX_SCORE = Decimal(9)
 MAX_NGRAM_SIZE = 20
 MIN_KEY_LENGTH = 32
-SECRET = frozenset({"token_key", "source"})
+SECRET = frozenset({"token_key", "source", "publish_postgres"})
 """Settings whose values are never cited."""
 _HOST = r"(?:\[[^\[\]@/?#\s]+\]|[^:@/?#\[\],\s]*)(?::\d*)?"
 POSTGRES_ADDRESS = re.compile(
@@ -30,6 +30,10 @@ POSTGRES_ADDRESS = re.compile(
     r"(?:\?(?P<parameters>[^@#\s]*))?"
 )
 """An address of PostgreSQL, as libpq reads it, with the special characters of its parts percent-encoded."""
+MALFORMED_POSTGRES_ADDRESS = (
+    "Write postgresql://user:password@host:port/database, with special characters of user and password "
+    "percent-encoded: @ is %40, / is %2F, % is %25"
+)
 MAX_LOOKBACK_HOURS = 10 * 366 * 24
 
 
@@ -59,6 +63,12 @@ class Settings(BaseSettings):
     data: Path = Field(
         default=Path("data"),
         description="Folder of everything that is written: the lake, ghost.duckdb, Dagster's records",
+    )
+    publish_postgres: str | None = Field(
+        default=None,
+        repr=False,
+        description="PostgreSQL database in which every publication replaces the specification's tables as well: "
+        "postgresql://user:password@host:port/database",
     )
     partitions_start: datetime = Field(
         default=datetime(2024, 1, 1, tzinfo=UTC),
@@ -273,6 +283,13 @@ class Settings(BaseSettings):
             raise ValueError(f"has {len(value)} characters; a key needs {MIN_KEY_LENGTH} or more")
         return value
 
+    @field_validator("publish_postgres")
+    @classmethod
+    def _check_address(cls, value: str | None) -> str | None:
+        if value is not None and not POSTGRES_ADDRESS.fullmatch(value):
+            raise ValueError(f"is no address of PostgreSQL. {MALFORMED_POSTGRES_ADDRESS}")
+        return value
+
     @field_validator("partitions_start")
     @classmethod
     def _check_start(cls, value: datetime) -> datetime:
@@ -281,7 +298,7 @@ class Settings(BaseSettings):
             raise ValueError("has to be the first instant of a UTC month, such as 2024-01-01")
         return value
 
-    @field_serializer("source", when_used="json-unless-none")
+    @field_serializer("source", "publish_postgres", when_used="json-unless-none")
     def _show_source(self, value: str) -> str:
         return shown_source(value)
 

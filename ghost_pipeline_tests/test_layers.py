@@ -15,7 +15,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"definitions", "schedules", "jobs", "cli", "asking", "runs", "demo", "diagnosis", "status"}),
     frozenset({"assets", "partitions", "resources"}),
     frozenset({"serving"}),
-    frozenset({"sources", "storage"}),
+    frozenset({"sources", "storage", "postgres"}),
     frozenset({"transforms"}),
     frozenset({"tables"}),
     frozenset({"settings", "errors", "windows"}),
@@ -32,6 +32,7 @@ FORBIDDEN = {
     "tables": frozenset({"dagster", "duckdb", "pathlib", "os", "io", "shutil", "tempfile", "glob", "time"}),
     "sources": frozenset({"dagster"}),
     "storage": frozenset({"dagster"}),
+    "postgres": frozenset({"dagster"}),
     "serving": frozenset({"dagster"}),
 }
 INPUT_AND_OUTPUT = ("read_", "scan_", "write_", "sink_")

@@ -12,6 +12,9 @@ from ghost_pipeline.errors import SettingsError
 from ghost_pipeline.settings import Settings
 
 WRONG = (
+    ("GHOST_PUBLISH_POSTGRES", "mysql://app@host/app"),
+    ("GHOST_PUBLISH_POSTGRES", "postgresql://app:p@ss@host/app"),
+    ("GHOST_PUBLISH_POSTGRES", "app"),
     ("GHOST_SOURCE_KEEPS", "-1"),
     ("GHOST_MAX_REMOVED_PERCENT", "-1"),
     ("GHOST_MAX_REMOVED_PERCENT", "101"),
@@ -155,6 +158,18 @@ def test_a_key_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "swordfish" not in Settings.load().model_dump_json()
 
 
+def test_a_password_of_an_address_is_neither_listed_nor_cited(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "postgresql://app:swordfish@host/app?sslpassword=swordfish"
+    settings = Settings.load(publish_postgres=address)
+    assert settings.publish_postgres == address
+    assert '"publish_postgres":"postgresql://app:***@host/app?…"' in settings.model_dump_json()
+    assert "swordfish" not in repr(settings)
+    monkeypatch.setenv("GHOST_PUBLISH_POSTGRES", "postgresql://app:sword@fish@host/app")
+    with pytest.raises(SettingsError, match="GHOST_PUBLISH_POSTGRES: .* percent-encoded") as raised:
+        Settings.load()
+    assert "fish" not in str(raised.value)
+
+
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.setenv(f"GHOST_{name.upper()}", "")
@@ -205,7 +220,9 @@ def test_every_setting_says_what_it_does() -> None:
 
 
 def test_every_setting_survives_its_own_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings.load(source="somewhere", source_mapping="mapping.yaml", token_key="k" * 32)
+    settings = Settings.load(
+        source="somewhere", source_mapping="mapping.yaml", publish_postgres="postgresql:///app", token_key="k" * 32
+    )
     for name, value in settings:
         text = ",".join(str(one) for one in value) if isinstance(value, tuple) else str(value)
         text = value.get_secret_value() if isinstance(value, SecretStr) else text

@@ -5,14 +5,12 @@ on a table end with its reading, so that nobody who changes the schema waits for
 what it says about a connection is shown without them, and its errors are not chained.
 """
 
-import os
 import re
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import unquote
 
 import adbc_driver_manager as adbc
 import adbc_driver_postgresql.dbapi as driver  # type: ignore[import-untyped]
@@ -20,7 +18,7 @@ import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.settings import POSTGRES_ADDRESS
+from ghost_pipeline.postgres import LOST, MESSAGE, SESSION, PostgresAddress
 from ghost_pipeline.sources.database import (
     FIRST_DAY,
     LAST_DAY,
@@ -36,19 +34,7 @@ from ghost_pipeline.sources.spill import spilled
 from ghost_pipeline.tables.raw import Kind, SourceColumn, SourceTable
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
-CONNECT_SECONDS = 10
-"""How long a connection may take, unless the address or PGCONNECT_TIMEOUT says otherwise."""
-
 _BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-_SESSION = (
-    # Times without a zone are UTC, as text and in comparisons.
-    "SET LOCAL TIME ZONE 'UTC'",
-    "SET LOCAL DateStyle TO ISO",
-    # Whatever PGCLIENTENCODING says: the driver takes every text for UTF-8.
-    "SET LOCAL client_encoding TO 'UTF8'",
-    # Between two tables a run may compute for minutes.
-    "SET LOCAL idle_in_transaction_session_timeout TO 0",
-)
 _WINDOW = "SELECT set_config('ghost_pipeline.start', $1, true), set_config('ghost_pipeline.end', $2, true)"
 _START: Final = "(current_setting('ghost_pipeline.start')::timestamptz)"
 _END: Final = "(current_setting('ghost_pipeline.end')::timestamptz)"
@@ -59,11 +45,6 @@ _TIMES = frozenset({"timestamptz", "timestamp", "date"})
 _TEXTS = frozenset({"text", "varchar", "bpchar"})
 _EARLIEST, _LATEST = "0001-01-01", "9999-12-31"
 """Times beyond, infinity among them, would come as others: the driver's count of microseconds overflows."""
-
-_TELLING = frozenset({"08", "25", "28", "3D", "3F", "42", "53", "54", "55", "57", "58"})
-"""Classes of SQLSTATE whose messages cite no values of rows."""
-_LOST = "the connection was lost"
-_MESSAGE = re.compile(r"(?:ERROR|FATAL|PANIC):\s*([^\n]*)")
 
 
 class PostgresSource(DatabaseSource):
@@ -76,14 +57,17 @@ class PostgresSource(DatabaseSource):
             SourceError: the address is malformed, or the server cannot be reached or refuses; without the password.
 
         """
-        address = _Address(location)
-        super().__init__(address.name, mapping or SourceMapping())
+        try:
+            address = PostgresAddress(location)
+        except ValueError as error:
+            raise SourceError(f"source postgresql://…: the address is malformed. {error}") from None
+        super().__init__(f"source {address.name}", mapping or SourceMapping())
         self._address = address
         try:
             self._connection = driver.connect(address.for_libpq)
         except adbc.Error as error:
             raise SourceError(
-                f"{self.name}: cannot connect ({address.without_secrets(_connection_fault(error))}). Check address, "
+                f"{self.name}: cannot connect ({address.connection_fault(error)}). Check address, "
                 f"user and password in GHOST_SOURCE, and that the server runs",
             ) from None
         self._in_snapshot = False
@@ -168,7 +152,7 @@ class PostgresSource(DatabaseSource):
         try:
             with self._connection.cursor() as cursor:
                 if not self._in_snapshot:
-                    for statement in (_BEGIN, *_SESSION):
+                    for statement in (_BEGIN, *SESSION):
                         cursor.execute(statement)
                     self._in_snapshot = True
                 cursor.execute("SAVEPOINT reading")
@@ -181,10 +165,10 @@ class PostgresSource(DatabaseSource):
             raise
         except (adbc.Error, _AnswerError) as error:
             self._leave()
-            says = self._address.without_secrets(_fault(error))
+            says = self._address.fault(error) if isinstance(error, adbc.Error) else str(error)
             place = self.mapping.place(table, "query") if self.mapping.of(table).query else f"table {table}"
             remedy = (
-                "Run again when the server answers" if says == _LOST else "Correct it, or grant its use, and run again"
+                "Run again when the server answers" if says == LOST else "Correct it, or grant its use, and run again"
             )
             raise SourceError(f"{self.name}: {place} cannot be read ({says}). {remedy}") from None
 
@@ -207,64 +191,10 @@ def _told_apart(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     try:
         yield from batches
     except (OSError, pa.ArrowException) as error:
-        message = _MESSAGE.search(str(error))
+        message = MESSAGE.search(str(error))
         # Values are cited behind a colon or in quotes.
-        raise _AnswerError(re.split(r':|"', message[1])[0].strip() if message else _LOST) from None
-
-
-class _Address:
-    """An address of a server: as the driver needs it, and as people may see it."""
-
-    def __init__(self, location: str) -> None:
-        parts = POSTGRES_ADDRESS.fullmatch(location)
-        if parts is None:
-            raise SourceError(
-                "source postgresql://…: the address is malformed. Write postgresql://user:password@host:port/database, "
-                "with special characters of user and password percent-encoded: @ is %40, / is %2F, % is %25",
-            )
-        # Not by parse_qs: to libpq a plus sign is no space.
-        pairs = [one.partition("=") for one in (parts["parameters"] or "").split("&")]
-        parameters = {name: value for name, _, value in pairs}
-
-        def told(part: str | None, parameter: str, variable: str) -> str:
-            return part or unquote(parameters.get(parameter, "")) or os.environ.get(variable, "")
-
-        user = told(parts["user"], "user", "PGUSER")
-        host = told(parts["hosts"], "host", "PGHOST")
-        database = told(parts["database"], "dbname", "PGDATABASE")
-        self.name = f"source postgresql://{f'{user}@' if user else ''}{host or 'local socket'}/{database or user}"
-        secrets = [parts["password"], os.environ.get("PGPASSWORD")]
-        secrets += [value for name, _, value in pairs if "password" in name]
-        self._secrets = sorted({text for one in secrets if one for text in (one, unquote(one))}, key=len, reverse=True)
-        added = ["fallback_application_name=ghost_pipeline"]
-        if "connect_timeout" not in parameters and "PGCONNECT_TIMEOUT" not in os.environ:
-            added.append(f"connect_timeout={CONNECT_SECONDS}")
-        joint = "&" if parts["parameters"] else "" if location.endswith("?") else "?"
-        self.for_libpq = f"{location}{joint}{'&'.join(added)}"
-
-    def without_secrets(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+        raise _AnswerError(re.split(r':|"', message[1])[0].strip() if message else LOST) from None
 
 
 def _instant(instant: datetime | None, otherwise: str) -> str:
     return otherwise if instant is None else instant.astimezone(UTC).isoformat()
-
-
-def _connection_fault(error: adbc.Error) -> str:
-    line = str(error).removeprefix("IO: ").removeprefix("[libpq] ").removeprefix("Failed to connect: ")
-    return line.splitlines()[0].rstrip(".")
-
-
-def _fault(error: Exception) -> str:
-    """What the server said, unless it may cite a row; otherwise the number of the error."""
-    if isinstance(error, _AnswerError):
-        return str(error)
-    state = getattr(error, "sqlstate", None)
-    if not state:
-        return _LOST
-    message = _MESSAGE.search(str(error))
-    if state[:2] in _TELLING and message:
-        return message[1].rstrip(".")
-    return f"SQLSTATE {state}, {'a value cannot be converted' if state[:2] == '22' else 'see the server log'}"
