@@ -10,7 +10,8 @@ from ghost_pipeline.assets.activity import ACTIVITY_STEPS
 from ghost_pipeline.assets.ghost import GHOST_STEPS
 from ghost_pipeline.assets.messages import MESSAGE_STEPS
 from ghost_pipeline.assets.ngrams import NGRAM_STEPS
-from ghost_pipeline.assets.operations import OPERATIONS_STEPS, published_database
+from ghost_pipeline.assets.operations import OPERATIONS_STEPS, publications, published_database
+from ghost_pipeline.assets.published_postgres import published_postgres
 from ghost_pipeline.assets.raw import RAW_STEPS
 from ghost_pipeline.assets.release import RELEASE_STEPS
 from ghost_pipeline.jobs import build_jobs
@@ -40,9 +41,13 @@ def build_defs(settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | 
     """The definitions for given settings; `loggers` replace Dagster's own."""
     partitions = Partitions.from_settings(settings)
     published = [step.contract.name for step in STEPS if step.contract.published]
-    jobs = build_jobs(STEPS)
+    jobs = build_jobs(STEPS, publications(settings))
     return dg.Definitions(
-        assets=[*(step.asset(partitions, settings.hours_per_run) for step in STEPS), published_database(published)],
+        assets=[
+            *(step.asset(partitions, settings.hours_per_run) for step in STEPS),
+            published_database(published),
+            *([published_postgres()] if settings.publish_postgres else []),
+        ],
         jobs=list(jobs.values()),
         schedules=build_schedules(settings, jobs),
         resources=build_resources(settings),

@@ -1,10 +1,10 @@
 """Jobs: what runs together. Selections are by partitioning, so a new asset joins the right job by itself."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from ghost_pipeline.assets.operations import PUBLISHED_DATABASE
 from ghost_pipeline.assets.step import Step
 from ghost_pipeline.tables.contract import Partitioning
 
@@ -18,20 +18,20 @@ HOURLY = "hourly"
 MONTHLY = "monthly"
 
 
-def build_jobs(steps: tuple[Step, ...]) -> dict[str, "UnresolvedAssetJobDefinition"]:
-    """The hourly and the monthly job, each ending with the published database."""
+def build_jobs(steps: tuple[Step, ...], publications: Sequence[str]) -> dict[str, "UnresolvedAssetJobDefinition"]:
+    """The hourly and the monthly job, each ending with the assets that publish."""
     monthly = [step.contract.name for step in steps if step.contract.partitioning is Partitioning.MONTH]
     hourly = [step.contract.name for step in steps if step.contract.name not in monthly]
     return {
         HOURLY: dg.define_asset_job(
             HOURLY,
-            selection=[*hourly, PUBLISHED_DATABASE],
+            selection=[*hourly, *publications],
             tags={JOB: HOURLY},
             description="One hour: takes in the source, computes every hourly table, publishes.",
         ),
         MONTHLY: dg.define_asset_job(
             MONTHLY,
-            selection=[*monthly, PUBLISHED_DATABASE],
+            selection=[*monthly, *publications],
             description="One month: computes the benchmarks from what the hours have taken in, publishes.",
         ),
     }

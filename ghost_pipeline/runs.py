@@ -16,7 +16,7 @@ import dagster as dg
 
 from ghost_pipeline.assets.ghost import first_hour_kept
 from ghost_pipeline.assets.ingestion import NGRAM_SNAPSHOTS
-from ghost_pipeline.assets.operations import PUBLISHED_DATABASE
+from ghost_pipeline.assets.operations import PUBLISHED_DATABASE, publications
 from ghost_pipeline.assets.step import Resources
 from ghost_pipeline.definitions import STEPS, build_defs
 from ghost_pipeline.errors import LakeError, UnknownTimeError
@@ -122,11 +122,11 @@ def materialize(settings: Settings, as_of: datetime, chosen: Half | None = None,
     defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
     with dg.DagsterInstance.get() as instance:
         out.write(f"hour {hour.key}\n")
-        of_hour = selection(selected, monthly=False)
-        _run(defs, instance, HOURLY, hour.key, [name for name in of_hour if name != GHOST_MESSAGES.name])
+        of_hour = [name for name in _published(settings, selected, monthly=False) if name != GHOST_MESSAGES.name]
+        _run(defs, instance, HOURLY, hour.key, of_hour)
         if Half.GHOST in selected:
             out.write(f"month {month.key}\n")
-            _run(defs, instance, MONTHLY, month.key, selection(selected, monthly=True))
+            _run(defs, instance, MONTHLY, month.key, _published(settings, selected, monthly=True))
             # They show figures of the month, which needs what the hour has taken in.
             out.write(f"hour {hour.key}\n")
             _run(defs, instance, HOURLY, hour.key, [GHOST_MESSAGES.name])
@@ -189,7 +189,7 @@ def backfill(
             for chunk in chunks(_to_tell(settings, lake, window, due), settings.hours_per_run):
                 out.write(f"hours {chunk[0].key} to {chunk[-1].key}\n")
                 _run(defs, instance, HOURLY, None, [GHOST_MESSAGES.name], range_tags(chunk, last))
-        _run(defs, instance, HOURLY, last.key, [PUBLISHED_DATABASE])
+        _run(defs, instance, HOURLY, last.key, publications(settings))
 
 
 def _to_build(settings: Settings, lake: Lake, window: Sequence[Hour], selected: set[Half]) -> list[Hour]:
@@ -230,6 +230,10 @@ def _months(lake: Lake, window: Sequence[Hour], due: Sequence[Hour]) -> list[Mon
     touched = {Month.containing(hour.start) for hour in due}
     wanted = {month for month in touched if month.as_of <= window[-1].as_of}
     return sorted(wanted | ({before} - set(lake.months(GHOST_BENCHMARKS))))
+
+
+def _published(settings: Settings, chosen: set[Half], *, monthly: bool) -> list[str]:
+    return [*_unpublished(selection(chosen, monthly=monthly)), *publications(settings)]
 
 
 def _unpublished(names: Sequence[str]) -> list[str]:

@@ -165,7 +165,7 @@ def test_a_password_of_an_address_is_neither_listed_nor_cited(monkeypatch: pytes
     assert '"publish_postgres":"postgresql://app:***@host/app?…"' in settings.model_dump_json()
     assert "swordfish" not in repr(settings)
     monkeypatch.setenv("GHOST_PUBLISH_POSTGRES", "postgresql://app:sword@fish@host/app")
-    with pytest.raises(SettingsError, match="GHOST_PUBLISH_POSTGRES: .* percent-encoded") as raised:
+    with pytest.raises(SettingsError, match=r"GHOST_PUBLISH_POSTGRES: .* percent-encoded") as raised:
         Settings.load()
     assert "fish" not in str(raised.value)
 

@@ -5,6 +5,7 @@ import polars as pl
 
 from ghost_pipeline.assets.step import OWNER, Outcome, Resources, Step, markdown_table
 from ghost_pipeline.partitions import chunks
+from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.published import publish
 from ghost_pipeline.storage.staleness import stale_hours
 from ghost_pipeline.tables.contract import Layer
@@ -16,6 +17,12 @@ from ghost_pipeline.transforms.rejections import rejections_by_reason
 from ghost_pipeline.windows import Hour
 
 PUBLISHED_DATABASE = "published_database"
+PUBLISHED_POSTGRES = "published_postgres"
+
+
+def publications(settings: Settings) -> list[str]:
+    """The assets with which a run ends: what it publishes, and where."""
+    return [PUBLISHED_DATABASE, *([PUBLISHED_POSTGRES] if settings.publish_postgres else [])]
 
 
 def summarise_rejected_rows(resources: Resources, hour: Hour) -> Outcome:

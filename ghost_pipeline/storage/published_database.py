@@ -1,6 +1,6 @@
 """Reading the published database: one state of it, and whether a newer one has replaced it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from os import stat_result
 from pathlib import Path
@@ -13,6 +13,8 @@ from ghost_pipeline.errors import NothingPublishedError, PublishError
 from ghost_pipeline.storage.duckdb_paths import literal
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.published import TABLE_INFO
+
+BATCH_ROWS = 100_000
 
 Signature = tuple[int, int, int]
 """Inode, time and size of a file: a publication puts another file in its place."""
@@ -86,6 +88,25 @@ class PublishedDatabase:
                 f"version of ghost-pipeline",
             ) from error
         return frame.cast(pl.Schema(contract.polars_schema))
+
+    def batches(self, contract: Contract) -> Iterator[pl.DataFrame]:
+        """All rows of a published table, `BATCH_ROWS` at a time, so that memory does not grow with it.
+
+        Raises:
+            PublishError: the file was written by another version of this project; publish again.
+
+        """
+        names = ", ".join(f'"{name}"' for name in contract.polars_schema)
+        try:
+            with self._connection.cursor() as cursor:
+                reader = cursor.sql(f"SELECT {names} FROM published.{contract.name}").to_arrow_reader(BATCH_ROWS)  # noqa: S608
+                for batch in reader:
+                    yield pl.DataFrame(batch).cast(pl.Schema(contract.polars_schema))
+        except duckdb.Error as error:
+            raise PublishError(
+                f"{self.path}, {contract.name}: cannot be read ({str(error).splitlines()[0]}). Publish again with this "
+                f"version of ghost-pipeline",
+            ) from error
 
     def table_info(self) -> pl.DataFrame:
         """How fresh each published table is; the columns of `table_info`."""

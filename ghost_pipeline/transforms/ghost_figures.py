@@ -171,10 +171,15 @@ def _speaking_benchmark(benchmarks: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def fresh_release(as_of: datetime, limits: FigureLimits = DEFAULT_LIMITS) -> pl.Expr:
+    """Whether a row of the release ledger has figures that may be used in an answer of `as_of` (G7.7, G9)."""
+    return pl.col("released") & (pl.col("released_as_of") >= as_of - limits.release_max_age)
+
+
 def _releases(ledger: pl.LazyFrame, as_of: datetime, limits: FigureLimits) -> pl.LazyFrame:
     """What is released of each cohort, from the newest partition at or before `as_of` (G1.9, G9)."""
     newest = ledger.filter(pl.col("as_of") <= as_of).filter(pl.col("as_of") == pl.col("as_of").max())
-    fresh = pl.col("released") & (pl.col("released_as_of") >= as_of - limits.release_max_age)
+    fresh = fresh_release(as_of, limits)
     return newest.select(
         "cohort_id",
         cohort_released=fresh,
