@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
 import polars as pl
@@ -16,6 +17,7 @@ from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import Look, Source, halves
 from ghost_pipeline.storage.atomic import replacing
 from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.published_postgres import tables_there
 from ghost_pipeline.storage.querying import query
 from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.tables.contract import Partitioning
@@ -64,6 +66,7 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     yield from _storage(settings)
     yield from _lake(settings)
     yield from _published(settings)
+    yield from _postgres(settings)
 
 
 def _source(settings: Settings) -> Iterator[Finding]:
@@ -217,3 +220,29 @@ def _published(settings: Settings) -> Iterator[Finding]:
         "published",
         f"{settings.database}: {tables} tables, newest as of {newest:%Y-%m-%dT%H:%MZ}",
     )
+
+
+def _postgres(settings: Settings) -> Iterator[Finding]:
+    """What stands in the application's PostgreSQL, and whether the next run could publish there."""
+    if not settings.publish_postgres:
+        return
+    try:
+        there = tables_there(settings.publish_postgres)
+    except GhostError as error:
+        yield Finding(Verdict.WRONG, "published_postgres", str(error))
+        return
+    for fault in there.faults:
+        yield Finding(Verdict.WRONG, "published_postgres", fault)
+    if there.faults:
+        return
+    if not there.as_of:
+        yield Finding(
+            Verdict.LOOK, "published_postgres", f"{there.name}: nothing has been published yet; every run publishes"
+        )
+        return
+    tables = ", ".join(f"{table} as of {_instant(as_of)}" for table, as_of in sorted(there.as_of.items()))
+    yield Finding(Verdict.OK, "published_postgres", f"{there.name}: can be written; {tables}")
+
+
+def _instant(as_of: datetime | None) -> str:
+    return f"{as_of:%Y-%m-%dT%H:%MZ}" if as_of else "never"

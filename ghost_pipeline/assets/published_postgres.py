@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from ghost_pipeline.assets.operations import PUBLISHED_DATABASE, PUBLISHED_POSTGRES
-from ghost_pipeline.assets.step import OWNER, Resources, markdown_table
+from ghost_pipeline.assets.step import COVERAGE, OWNER, Resources, markdown_table
 from ghost_pipeline.errors import SettingsError
 from ghost_pipeline.serving.inputs import Inputs
 from ghost_pipeline.settings import Settings, shown_source
@@ -90,16 +90,31 @@ def published_postgres() -> dg.AssetsDefinition:
         kinds={"postgres"},
         owners=[OWNER],
         deps=[PUBLISHED_DATABASE],
+        check_specs=[
+            dg.AssetCheckSpec(
+                COVERAGE,
+                asset=PUBLISHED_POSTGRES,
+                description="Warns where rows were left out because PostgreSQL cannot hold a NUL in an id.",
+            )
+        ],
     )
     def tables(resources: dg.ResourceParam[Resources]) -> dg.MaterializeResult[None]:
         replaced = publish_postgres(resources.settings)
         rows = pl.DataFrame([asdict(one) for one in replaced], schema_overrides={"as_of": pl.Datetime("us", "UTC")})
+        left_out = {one.table: one.not_storable for one in replaced}
         return dg.MaterializeResult(
             metadata={
                 "tables": markdown_table(rows),
                 "database": shown_source(resources.settings.publish_postgres or ""),
-                "not_storable": int(rows["not_storable"].sum()),
-            }
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name=COVERAGE,
+                    passed=not any(left_out.values()),
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata=left_out,
+                )
+            ],
         )
 
     return tables

@@ -8,6 +8,9 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from ghost_pipeline.tables.specified import SpecifiedTable
 from ghost_pipeline.transforms.specified_tables import storable
 
+STAGING = "pg_temp"
+"""The schema of temporary tables, whatever the search_path says."""
+
 _TYPES: Mapping[type[pl.DataType], str] = {
     pl.String: "text",
     pl.Int32: "int4",
@@ -77,7 +80,7 @@ def merge_statements(table: SpecifiedTable, relation: str, types: Mapping[str, s
     before = ", ".join(f"t.{name}" for name in others)
     after = ", ".join(new[name] for name in others)
     values = ", ".join(f"{name} = {new[name]}" for name in others)
-    rows = f"{staged(table)} n"
+    rows = f"{STAGING}.{staged(table)} n"
     return (
         _counted(f"DELETE FROM {relation} t WHERE NOT EXISTS (SELECT FROM {rows} WHERE {same})"),  # noqa: S608
         _counted(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import adbc_driver_manager as adbc
 import adbc_driver_postgresql.dbapi as driver  # type: ignore[import-untyped]
@@ -18,13 +18,15 @@ import polars as pl
 
 from ghost_pipeline.errors import PublishError
 from ghost_pipeline.postgres import LOST, SESSION, PostgresAddress
-from ghost_pipeline.storage.postgres_merge import SentRows, merge_statements, staged, staging_ddl
+from ghost_pipeline.storage.postgres_merge import STAGING, SentRows, merge_statements, staged, staging_ddl
 from ghost_pipeline.tables.specified import GHOST_TABLE_INFO, SPECIFIED_TABLES, SpecifiedTable
 
 LOCK_SECONDS = 600
 """How long a publication waits for another one, or for a row that somebody else has locked."""
 
 _BEGIN: Final = (
+    # Each statement sees what others have committed; a stricter default of the user's would end in retries.
+    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
     *SESSION,
     f"SET LOCAL lock_timeout TO '{LOCK_SECONDS}s'",
     # Limits that are meant for the application's own statements; the last one is there from PostgreSQL 17 on.
@@ -40,6 +42,7 @@ _COLUMNS = """
     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE c.oid = to_regclass($1)
 """
+_READ_ONLY = "SELECT current_setting('transaction_read_only')"
 _MAY_CREATE = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
 _MAY_STAGE = "SELECT has_database_privilege(current_database(), 'TEMP')"
 _MAY_WRITE = """
@@ -71,6 +74,15 @@ class ReplacedTable:
     """Rows that PostgreSQL cannot hold."""
 
 
+class RecordedTable(NamedTuple):
+    """A row of `ghost_table_info`."""
+
+    table: str
+    as_of: datetime | None
+    rows: int
+    inputs_hash: str
+
+
 @dataclass(frozen=True)
 class TablesThere:
     """What stands in the database now."""
@@ -89,8 +101,8 @@ class PostgresTables:
     def __init__(self, connection: driver.Connection, address: PostgresAddress) -> None:
         """Begin, and find the schema."""
         self._connection, self._address = connection, address
-        self._replaced: list[tuple[ReplacedTable, str]] = []
-        with self._executing("the schema"):
+        self._replaced: dict[str, RecordedTable] = {}
+        with self._executing("looking for the schema"):
             for statement in _BEGIN:
                 self._execute(statement)
             ((schema,),) = self._execute(_SCHEMA)
@@ -113,23 +125,24 @@ class PostgresTables:
             PublishError: it takes too long.
 
         """
-        with self._executing("the publication"):
+        with self._executing("waiting for another publication"):
             self._execute(_LOCK)
 
-    def recorded(self) -> dict[str, datetime | None]:
-        """The as_of of every table that has been published there.
+    def recorded(self) -> dict[str, RecordedTable]:
+        """What is recorded of every table that has been published there, by name.
 
         Raises:
             PublishError: `ghost_table_info` is somebody else's, or cannot be read.
 
         """
-        with self._executing(GHOST_TABLE_INFO.name):
+        with self._executing(f"reading {GHOST_TABLE_INFO.name}"):
             columns = self._columns(GHOST_TABLE_INFO)
             if columns is None:
                 return {}
             self._require(GHOST_TABLE_INFO, columns)
-            rows = self._execute(f"SELECT table_name, as_of FROM {self._relation(GHOST_TABLE_INFO)}")  # noqa: S608
-        return {str(name): as_of for name, as_of in rows}
+            names = ", ".join(GHOST_TABLE_INFO.names)
+            rows = self._execute(f"SELECT {names} FROM {self._relation(GHOST_TABLE_INFO)}")  # noqa: S608 - our own names
+        return {row[0]: RecordedTable(*row) for row in rows}
 
     def replace(
         self, table: SpecifiedTable, rows: Iterable[pl.DataFrame], as_of: datetime | None, inputs_hash: str
@@ -149,13 +162,12 @@ class PostgresTables:
         """
         recorded = self.recorded()
         self._require_not_newer(table, recorded, as_of)
-        with self._executing(table.name):
+        with self._executing(f"replacing {table.name}"):
             types = self._types(table, ours=table.name in recorded)
             sent = self._send(table, rows)
             done = self._write(table, types)
-        replaced = ReplacedTable(table.name, as_of, sent.rows, *done, sent.not_storable)
-        self._replaced.append((replaced, inputs_hash))
-        return replaced
+        self._replaced[table.name] = RecordedTable(table.name, as_of, sent.rows, inputs_hash)
+        return ReplacedTable(table.name, as_of, sent.rows, *done, sent.not_storable)
 
     def record(self) -> None:
         """Put down what has been replaced, in the same transaction.
@@ -164,12 +176,9 @@ class PostgresTables:
             PublishError: see `replace`.
 
         """
-        info = pl.DataFrame(
-            [(one.table, one.as_of, one.rows, inputs_hash) for one, inputs_hash in self._replaced],
-            schema=GHOST_TABLE_INFO.polars_schema,
-            orient="row",
-        )
-        with self._executing(GHOST_TABLE_INFO.name):
+        known = {**self.recorded(), **self._replaced}
+        info = pl.DataFrame(list(known.values()), schema=GHOST_TABLE_INFO.polars_schema, orient="row")
+        with self._executing(f"replacing {GHOST_TABLE_INFO.name}"):
             types = self._types(GHOST_TABLE_INFO, ours=True)
             self._send(GHOST_TABLE_INFO, [info])
             self._write(GHOST_TABLE_INFO, types)
@@ -183,18 +192,20 @@ class PostgresTables:
 
         """
         recorded = self.recorded()
-        with self._executing("the privileges"):
+        with self._executing("looking at the rights"):
+            if self._execute(_READ_ONLY) != [("off",)]:
+                yield f"{self.name}: the server, or what is set for the user, allows reading only. Name the primary"
             if self._execute(_MAY_STAGE) != [(True,)]:
-                yield "no right to make temporary tables: GRANT TEMPORARY ON DATABASE"
+                yield f"{self.name}: no right to make temporary tables. GRANT TEMPORARY ON DATABASE"
             for table in (*SPECIFIED_TABLES.values(), GHOST_TABLE_INFO):
                 relation, columns = self._relation(table), self._columns(table)
                 if columns is None:
                     if self._execute(_MAY_CREATE) != [(True,)]:
-                        yield f"no right to make {relation}: GRANT CREATE ON SCHEMA, or make it there"
+                        yield f"{self.name}: no right to make {table.name}. GRANT CREATE ON SCHEMA, or make it there"
                     continue
                 lacking = [name for (name,) in self._execute(_MAY_WRITE, relation)]
                 if lacking:
-                    yield f"no right to {', '.join(lacking)} on {relation}: grant it"
+                    yield f"{self.name}: no right to {', '.join(lacking)} on {table.name}. Grant it"
                     continue
                 try:
                     self._require(table, columns)
@@ -204,9 +215,9 @@ class PostgresTables:
                     yield str(error)
 
     def _require_not_newer(
-        self, table: SpecifiedTable, recorded: dict[str, datetime | None], as_of: datetime | None
+        self, table: SpecifiedTable, recorded: Mapping[str, RecordedTable], as_of: datetime | None
     ) -> None:
-        there = recorded.get(table.name)
+        there = recorded[table.name].as_of if table.name in recorded else None
         # The month of the benchmarks may be an earlier one: the newer may be too old, or gone.
         if table.hourly and there is not None and (as_of is None or as_of < there):
             ours = f"of {as_of:%Y-%m-%dT%H:%MZ}" if as_of else "without any hour of it"
@@ -274,7 +285,7 @@ class PostgresTables:
                     raise sent.failed from None
                 raise
         # Without it the planner knows nothing of the rows, and joins a million of them one by one.
-        self._execute(f"ANALYZE {staged(table)}")
+        self._execute(f"ANALYZE {STAGING}.{staged(table)}")
         return sent
 
     def _write(self, table: SpecifiedTable, types: Mapping[str, str]) -> tuple[int, int, int]:
@@ -289,7 +300,7 @@ class PostgresTables:
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
-    def _executing(self, what: str) -> Iterator[None]:
+    def _executing(self, doing: str) -> Iterator[None]:
         """Turn what the server reports into one line without passwords and values of rows."""
         try:
             yield
@@ -297,7 +308,7 @@ class PostgresTables:
             says = self._address.fault(error)
             remedy = _REMEDIES["08"] if says == LOST else _REMEDIES.get((error.sqlstate or "")[:2], _OTHER_REMEDY)
             raise PublishError(
-                f"{self._address.name}: {what} cannot be replaced ({says}); what was there stays. {remedy}",
+                f"{self._address.name}: {doing} failed ({says}); what was there stays. {remedy}",
             ) from None
 
 
@@ -323,7 +334,8 @@ def tables_there(location: str) -> TablesThere:
 
     """
     with _opened(location) as tables:
-        return TablesThere(tables.name, tables.recorded(), tuple(tables.faults()))
+        as_of = {name: one.as_of for name, one in tables.recorded().items()}
+        return TablesThere(tables.name, as_of, tuple(tables.faults()))
 
 
 @contextmanager
