@@ -1,5 +1,6 @@
 """The copy of what is published in an application's PostgreSQL: the last step of a run, where one is set."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 
@@ -98,23 +99,21 @@ def published_postgres() -> dg.AssetsDefinition:
             )
         ],
     )
-    def tables(resources: dg.ResourceParam[Resources]) -> dg.MaterializeResult[None]:
+    def tables(resources: dg.ResourceParam[Resources]) -> Iterator[object]:
         replaced = publish_postgres(resources.settings)
         rows = pl.DataFrame([asdict(one) for one in replaced], schema_overrides={"as_of": pl.Datetime("us", "UTC")})
         left_out = {one.table: one.not_storable for one in replaced}
-        return dg.MaterializeResult(
+        yield dg.AssetCheckResult(
+            check_name=COVERAGE,
+            passed=not any(left_out.values()),
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata=left_out,
+        )
+        yield dg.MaterializeResult(
             metadata={
                 "tables": markdown_table(rows),
                 "database": shown_source(resources.settings.publish_postgres or ""),
-            },
-            check_results=[
-                dg.AssetCheckResult(
-                    check_name=COVERAGE,
-                    passed=not any(left_out.values()),
-                    severity=dg.AssetCheckSeverity.WARN,
-                    metadata=left_out,
-                )
-            ],
+            }
         )
 
     return tables

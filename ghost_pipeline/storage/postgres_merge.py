@@ -65,8 +65,8 @@ def staging_ddl(table: SpecifiedTable) -> str:
 def merge_statements(table: SpecifiedTable, relation: str, types: Mapping[str, str]) -> tuple[str, str, str]:
     """The statements that delete, update and insert what differs from the rows that were sent; each gives a number.
 
-    In this order, so that what a row has to have for itself may have been a deleted row's. Nothing but PostgreSQL 12
-    is asked for: MERGE deletes what is gone from version 17 on.
+    In this order, so that what a row has to have for itself may have been a deleted row's. MERGE would do it in
+    one, but deletes what is gone from PostgreSQL 17 on.
 
     Args:
         table: which one.

@@ -86,14 +86,14 @@ class SpecifiedTable:
         return {column.name: column.dtype for column in self.columns}
 
     @property
-    def differences(self) -> Iterator[tuple[str, str, str, str]]:
-        """Where the table differs from the specification: what, there, here, why."""
+    def differences(self) -> Iterator[tuple[str, str, str | None, str]]:
+        """Where the table differs from the specification: what, there, here (None for left out), why."""
         for column in self.columns:
             if column.widened:
                 yield column.name, column.specified, column.widened, column.why
         for constraint in self.constraints:
             if constraint.executed != constraint.specified:
-                yield "constraint", constraint.specified, constraint.executed or "none", constraint.why
+                yield "constraint", constraint.specified, constraint.executed, constraint.why
 
     def ddl(self, prefix: str = "") -> list[str]:
         """The statements that make the table, its comments and its indexes.

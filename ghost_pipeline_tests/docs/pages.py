@@ -8,6 +8,7 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.generated import DEMO_AS_OF, generate_source
 from ghost_pipeline.tables.documentation import GENERATED, source_page, tables_page
 from ghost_pipeline.tables.raw import Half
+from ghost_pipeline.tables.specified_documentation import postgres_tables_page
 from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS
 from ghost_pipeline_tests.docs.messages import messages_page
 from ghost_pipeline_tests.docs.opening_messages import opening_messages_page
@@ -59,6 +60,7 @@ def _bad_input_page() -> Iterator[str]:
 PAGES = {
     "tables.md": tables_page,
     "source.md": source_page,
+    "postgres_tables.md": postgres_tables_page,
     "bad_input.md": bad_input_page,
     "messages.md": messages_page,
 }

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -45,6 +46,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def database(server: Path) -> Iterator[Database]:
     """An empty database."""
+    with new_database(server) as made:
+        yield made
+
+
+@contextmanager
+def new_database(server: Path) -> Iterator[Database]:
+    """An empty database, dropped at the end of the block."""
     name = f"test_{uuid4().hex}"
     root = Database(server, "postgres")
     root.execute(f"CREATE DATABASE {name}")
