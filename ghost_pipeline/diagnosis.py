@@ -240,9 +240,9 @@ def _postgres(settings: Settings) -> Iterator[Finding]:
             Verdict.LOOK, "published_postgres", f"{there.name}: nothing has been published yet; every run publishes"
         )
         return
-    tables = ", ".join(f"{table} as of {_instant(as_of)}" for table, as_of in sorted(there.as_of.items()))
+    tables = ", ".join(f"{table} {_state(as_of)}" for table, as_of in sorted(there.as_of.items()))
     yield Finding(Verdict.OK, "published_postgres", f"{there.name}: can be written; {tables}")
 
 
-def _instant(as_of: datetime | None) -> str:
-    return f"{as_of:%Y-%m-%dT%H:%MZ}" if as_of else "never"
+def _state(as_of: datetime | None) -> str:
+    return f"as of {as_of:%Y-%m-%dT%H:%MZ}" if as_of else "empty"

@@ -111,7 +111,8 @@ def published_postgres() -> dg.AssetsDefinition:
         )
         yield dg.MaterializeResult(
             metadata={
-                "tables": markdown_table(rows),
+                "tables": markdown_table(rows.drop("not_storable")),
+                **{done: int(rows[done].sum()) for done in ("inserted", "updated", "deleted")},
                 "database": shown_source(resources.settings.publish_postgres or ""),
             }
         )

@@ -18,6 +18,7 @@ from ghost_pipeline_tests.benchmarks import (
     month,
     ngram_extraction,
     ngram_summaries,
+    published_postgres,
     source_postgres,
 )
 from ghost_pipeline_tests.benchmarks.measuring import as_json, as_markdown, as_rows
@@ -25,7 +26,9 @@ from ghost_pipeline_tests.benchmarks.measuring import as_json, as_markdown, as_r
 
 @click.command()
 @click.option("--events", default=50_000_000, show_default=True, help="Events of the hourly benchmark.")
-@click.option("--rows", default=2_000_000, show_default=True, help="Rows of the PostgreSQL benchmark.")
+@click.option(
+    "--rows", default=2_000_000, show_default=True, help="Rows of the PostgreSQL benchmarks; of publishing, half."
+)
 @click.option("--achievers", default=500_000, show_default=True, help="People of the month benchmark.")
 @click.option(
     "--users", default=1_000_000, show_default=True, help="People of the hourly, messages and HTTP benchmarks."
@@ -59,6 +62,7 @@ def main(  # noqa: PLR0913, PLR0917 - an option for each size
         suites = {
             "hourly": partial(hourly.measure, users=users, events=events, runs=runs),
             "source_postgres": partial(source_postgres.measure, rows=rows, runs=runs),
+            "published_postgres": partial(published_postgres.measure, rows=rows // 2, runs=runs),
             "month": partial(month.measure, achievers=achievers, runs=runs),
             "messages": partial(messages.measure, users=users, runs=runs),
             "ngram_summaries": partial(ngram_summaries.measure, typists=typists, runs=runs),

