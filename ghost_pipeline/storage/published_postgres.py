@@ -43,6 +43,7 @@ _COLUMNS = """
     WHERE c.oid = to_regclass($1)
 """
 _READ_ONLY = "SELECT current_setting('transaction_read_only')"
+_ENCODING = "SELECT current_setting('server_encoding')"
 _MAY_CREATE = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
 _MAY_STAGE = "SELECT has_database_privilege(current_database(), 'TEMP')"
 _MAY_WRITE = """
@@ -195,6 +196,9 @@ class PostgresTables:
         with self._executing("looking at the rights"):
             if self._execute(_READ_ONLY) != [("off",)]:
                 yield f"{self.name}: the server, or what is set for the user, allows reading only. Name the primary"
+            ((encoding,),) = self._execute(_ENCODING)
+            if encoding != "UTF8":
+                yield f"{self.name}: the database's encoding is {encoding}, which not every text fits. Make one in UTF8"
             if self._execute(_MAY_STAGE) != [(True,)]:
                 yield f"{self.name}: no right to make temporary tables. GRANT TEMPORARY ON DATABASE"
             for table in (*SPECIFIED_TABLES.values(), GHOST_TABLE_INFO):

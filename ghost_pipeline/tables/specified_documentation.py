@@ -70,6 +70,10 @@ and nothing is changed, where
 - it is a view, lacks a column, or has one of its own that needs a value and has no default;
 - it holds rows that no publication has written: they would be deleted. Empty it, or name another schema.
 
+Rows that somebody else writes into a table that is published are gone with the next publication: the specification's
+own jobs that seed benchmarks and update cohorts are replaced by this, and are to be turned off. With foreign keys of
+its own to `users`, a person who was deleted there and not erased here stops the publication; erase here first.
+
 ## When it fails
 
 The run fails with one line, in Dagster at the step `published_postgres`, and everything in PostgreSQL is as it was.

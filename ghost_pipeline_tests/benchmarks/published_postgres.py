@@ -59,12 +59,12 @@ def prepare(folder: Path, rows: int) -> int:
 
 
 def batches(folder: Path, hour: int) -> Iterator[pl.DataFrame]:
-    """The summaries of an hour: typists of one part of `PARTS` have practised in it."""
-    practised = pl.col("user_id").hash(7) % PARTS == hour % PARTS
+    """The summaries of an hour: in each, typists of another one of `PARTS` parts have practised."""
+    practised = pl.col("user_id").str.tail(12).cast(pl.Int64) % PARTS < hour
     for batch in pl.scan_parquet(folder / ROWS).collect_batches(chunk_size=BATCH, maintain_order=True):
         yield batch.with_columns(
-            decaying_average_ms=pl.col("decaying_average_ms") + pl.when(practised).then(hour).otherwise(0),
-            last_updated=pl.when(practised).then(pl.lit(f"hour {hour}")).otherwise("last_updated"),
+            decaying_average_ms=pl.col("decaying_average_ms") + pl.when(practised).then(1).otherwise(0),
+            last_updated=pl.when(practised).then(pl.lit("2025-03-12T00:00:00Z")).otherwise("last_updated"),
         )
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
@@ -172,7 +173,7 @@ def test_what_is_there_is_recorded_in_the_same_transaction(database: Database) -
 ROWS = st.dictionaries(st.text("abc", min_size=1, max_size=2), st.integers(1, 3), max_size=6)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(states=st.lists(ROWS, min_size=1, max_size=4), size=st.integers(1, 4))
 def test_after_any_states_the_table_is_the_last_one(
     states: list[dict[str, int]], size: int, database: Database
@@ -508,6 +509,17 @@ def test_what_would_be_refused_is_told(database: Database) -> None:
 def test_a_server_that_allows_reading_only_is_told(database: Database) -> None:
     (fault,) = tables_there(f"{database.address}&options=-cdefault_transaction_read_only%3Don").faults
     assert fault.endswith("allows reading only. Name the primary")
+
+
+def test_an_encoding_that_not_every_text_fits_is_told(database: Database) -> None:
+    name = f"latin_{uuid4().hex}"
+    root = replace(database, name="postgres")
+    root.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        (fault,) = tables_there(replace(database, name=name).address).faults
+        assert fault.endswith("the database's encoding is LATIN1, which not every text fits. Make one in UTF8")
+    finally:
+        root.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_tables_that_are_there_need_no_right_to_make_them(database: Database) -> None:
