@@ -20,11 +20,24 @@ def environment(data: Path, source: Path | None = None, **variables: str) -> dic
     return {**kept, "GHOST_DATA": str(data), **({"GHOST_SOURCE": str(source)} if source else {}), **variables}
 
 
-def run(arguments: Iterable[str], data: Path, source: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    arguments: Iterable[str], data: Path, source: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run `ghost-pipeline` to its end."""
     return subprocess.run(
-        [str(COMMAND), *arguments], env=environment(data, source), capture_output=True, text=True, check=False
+        [str(COMMAND), *arguments],
+        env=environment(data, source, **variables),
+        capture_output=True,
+        text=True,
+        check=False,
     )
+
+
+def found_in(data: Path, texts: tuple[str, ...]) -> list[Path]:
+    """The files below a folder that hold one of the texts; Dagster's records among them."""
+    files = [path for path in data.rglob("*") if path.is_file()]
+    assert any("dagster_home" in path.parts and path.suffix == ".db" for path in files)
+    return [path for path in files if any(text.encode() in path.read_bytes() for text in texts)]
 
 
 def lake_digest(data: Path) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Whole runs that publish to PostgreSQL as well, through Dagster and the installed command."""
 
 import json
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -23,7 +22,7 @@ from ghost_pipeline.storage.published_postgres import replacing_tables
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.publishing.states import ask
-from ghost_pipeline_tests.running import COMMAND, DEMO_WORLD, environment
+from ghost_pipeline_tests.running import DEMO_WORLD, found_in, run
 from ghost_pipeline_tests.samples import HOUR, sample
 from ghost_pipeline_tests.serving.worlds import settings
 from ghost_pipeline_tests.sources.servers import PASSWORD, Database
@@ -32,27 +31,10 @@ AS_OF = "2025-03-12T12:00Z"
 SECRETS = (PASSWORD, quote(PASSWORD, safe=""), "s3cr3t")
 
 
-def run(data: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(COMMAND), *arguments],
-        env=environment(data, DEMO_WORLD, **variables),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def as_of_newest(data: Path) -> str:
-    done = run(data, "query", "--json", "SELECT max(as_of) AS newest FROM table_info")
+    done = run(["query", "--json", "SELECT max(as_of) AS newest FROM table_info"], data)
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     return str(rows[0]["newest"])
-
-
-def found_in(data: Path, texts: tuple[str, ...]) -> list[Path]:
-    """The files below a folder that hold one of the texts; Dagster's records among them."""
-    files = [path for path in data.rglob("*") if path.is_file()]
-    assert any("dagster_home" in path.parts and path.suffix == ".db" for path in files)
-    return [path for path in files if any(text.encode() in path.read_bytes() for text in texts)]
 
 
 def test_a_run_that_cannot_publish_fails_the_next_one_repairs_and_none_tells_the_password(
@@ -60,7 +42,7 @@ def test_a_run_that_cannot_publish_fails_the_next_one_repairs_and_none_tells_the
 ) -> None:
     materialize = ("materialize", "--as-of", AS_OF)
     refused = {"GHOST_PUBLISH_POSTGRES": database.with_password.replace("@/", "0@/")}
-    failed = run(tmp_path, *materialize, **refused)
+    failed = run(materialize, tmp_path, DEMO_WORLD, **refused)
     assert failed.returncode == 1
     (line,) = [one for one in failed.stderr.splitlines() if one.startswith("ghost-pipeline: ")]
     assert line.startswith("ghost-pipeline: postgresql://reader@")
@@ -69,25 +51,25 @@ def test_a_run_that_cannot_publish_fails_the_next_one_repairs_and_none_tells_the
     assert "Traceback" not in failed.stderr
     # ghost.duckdb is the new one all the same.
     assert as_of_newest(tmp_path) == "2025-03-12T12:00:00Z"
-    looked = run(tmp_path, "doctor", **refused)
+    looked = run(["doctor"], tmp_path, DEMO_WORLD, **refused)
     assert looked.returncode == 1
     assert "wrong published_postgres" in looked.stdout
 
     database.execute("GRANT CREATE ON SCHEMA public TO reader")
     granted = {"GHOST_PUBLISH_POSTGRES": database.with_password}
-    repaired = run(tmp_path, *materialize, **granted)
+    repaired = run(materialize, tmp_path, DEMO_WORLD, **granted)
     assert repaired.returncode == 0, repaired.stderr
     assert repaired.stderr.count("published_postgres") == 2, "after the hour and after the month"
     tables = "SELECT table_name, rows FROM ghost_table_info ORDER BY 1"
     rows = [("cohort_ghost_data", 1), ("ghost_benchmarks", 270), ("ngram_speed_summaries", 0)]
     assert ask(database.address, tables) == rows
-    there = run(tmp_path, "doctor", **granted)
+    there = run(["doctor"], tmp_path, DEMO_WORLD, **granted)
     assert there.returncode == 0
     assert "cohort_ghost_data as of 2025-03-12T12:00Z" in there.stdout
 
     ask(database.address, "WITH gone AS (DELETE FROM cohort_ghost_data RETURNING 1) SELECT * FROM gone")
     span = ("--from", "2025-03-12T11:00Z", "--to", AS_OF)
-    filled = run(tmp_path, "backfill", *span, **granted)
+    filled = run(["backfill", *span], tmp_path, DEMO_WORLD, **granted)
     assert filled.returncode == 0, filled.stderr
     assert filled.stderr.count("published_postgres") == 1
     assert ask(database.address, "SELECT cohort_id, snapshot_hour FROM cohort_ghost_data") == [("c1", 11)]

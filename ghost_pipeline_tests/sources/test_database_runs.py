@@ -10,7 +10,7 @@ from urllib.parse import quote
 import polars as pl
 import pytest
 
-from ghost_pipeline_tests.running import COMMAND, DEMO_WORLD, environment, lake_digest
+from ghost_pipeline_tests.running import COMMAND, DEMO_WORLD, environment, found_in, lake_digest
 from ghost_pipeline_tests.sources.servers import PASSWORD, READER, Database, demo_world, fill_sqlite
 
 AS_OF = "2025-03-12T12:00Z"
@@ -47,13 +47,6 @@ def from_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     done = run(data, *MATERIALIZE, GHOST_SOURCE=str(DEMO_WORLD))
     assert done.returncode == 0, done.stderr
     return lake_digest(data)
-
-
-def found_in(data: Path, texts: tuple[str, ...]) -> list[Path]:
-    """The files below a folder that hold one of the texts."""
-    files = [path for path in data.rglob("*") if path.is_file()]
-    assert any("dagster_home" in path.parts and path.suffix == ".db" for path in files)
-    return [path for path in files if any(text.encode() in path.read_bytes() for text in texts)]
 
 
 def test_postgresql_gives_the_bytes_of_files_and_shows_no_password(
