@@ -17,6 +17,7 @@ from ghost_pipeline.assets.release import RELEASE_STEPS
 from ghost_pipeline.jobs import build_jobs
 from ghost_pipeline.partitions import Partitions
 from ghost_pipeline.resources import build_resources
+from ghost_pipeline.run_records import build_pruning, build_pruning_schedule
 from ghost_pipeline.schedules import build_schedules
 from ghost_pipeline.settings import Settings
 
@@ -42,14 +43,15 @@ def build_defs(settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | 
     partitions = Partitions.from_settings(settings)
     published = [step.contract.name for step in STEPS if step.contract.published]
     jobs = build_jobs(STEPS, publications(settings))
+    pruning = build_pruning(settings)
     return dg.Definitions(
         assets=[
             *(step.asset(partitions, settings.hours_per_run) for step in STEPS),
             published_database(published),
             *([published_postgres()] if settings.publish_postgres else []),
         ],
-        jobs=list(jobs.values()),
-        schedules=build_schedules(settings, jobs),
+        jobs=[*jobs.values(), pruning],
+        schedules=[*build_schedules(settings), build_pruning_schedule(pruning)],
         resources=build_resources(settings),
         # A process per step costs 6 s and more for what takes a fraction of that here.
         executor=dg.in_process_executor,

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     # What `define_asset_job` returns has no public name.
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-JOB = "ghost_pipeline/job"
-"""Tag by which `dagster.yaml` lets one hourly run after the other go: the ledger of releases takes newer hours only."""
 HOURLY = "hourly"
 MONTHLY = "monthly"
+WHOLE = {"dagster/retry_strategy": "ALL_STEPS"}
+"""A run that crashed is run again from its first step: what it reads of the source is of one snapshot."""
 
 
 def build_jobs(steps: tuple[Step, ...], publications: Sequence[str]) -> dict[str, "UnresolvedAssetJobDefinition"]:
@@ -26,12 +26,13 @@ def build_jobs(steps: tuple[Step, ...], publications: Sequence[str]) -> dict[str
         HOURLY: dg.define_asset_job(
             HOURLY,
             selection=[*hourly, *publications],
-            tags={JOB: HOURLY},
+            tags=WHOLE,
             description="One hour: takes in the source, computes every hourly table, publishes.",
         ),
         MONTHLY: dg.define_asset_job(
             MONTHLY,
             selection=[*monthly, *publications],
+            tags=WHOLE,
             description="One month: computes the benchmarks from what the hours have taken in, publishes.",
         ),
     }

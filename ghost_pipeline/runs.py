@@ -21,6 +21,7 @@ from ghost_pipeline.assets.step import Resources
 from ghost_pipeline.definitions import STEPS, build_defs
 from ghost_pipeline.errors import LakeError, UnknownTimeError
 from ghost_pipeline.jobs import HOURLY, MONTHLY
+from ghost_pipeline.launcher import PROCESS, this_process
 from ghost_pipeline.partitions import Partitions, chunks, range_tags
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
@@ -44,19 +45,34 @@ SECONDS_OF_SILENCE = 3.0
 _OF_HOUR = re.compile(r"(\S+) (\S+): (\d+) rows")
 """What a step says of each hour of many."""
 DAGSTER_YAML = """\
-# Written once by ghost-pipeline; yours to change.
+# Written once by ghost-pipeline; yours to change. deploy/dagster.yaml is the one for a server.
 telemetry:
   enabled: false
 # The invitation to a newsletter that would lie over the first page.
 nux:
   enabled: false
-# Hours in their order: what has been released of one hour decides what may be of the next.
+# One run at a time builds hours and one builds months, whoever launched it: every table is in the pool of its kind.
 concurrency:
   runs:
-    tag_concurrency_limits:
-      - key: ghost_pipeline/job
-        value: hourly
-        limit: 1
+    max_concurrent_runs: 4
+  pools:
+    granularity: run
+    default_limit: 1
+# A run whose process is gone is noticed, and its place given to the next.
+run_launcher:
+  module: ghost_pipeline.launcher
+  class: WatchedRunLauncher
+run_monitoring:
+  enabled: true
+  poll_interval_seconds: 30
+  start_timeout_seconds: 300
+  # Six hours; a backfill that takes longer in one run needs a smaller GHOST_HOURS_PER_RUN.
+  max_runtime_seconds: 21600
+# After a crash. What fails by itself, such as a source that cannot be reached, is asked for again by the next hour.
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
 """
 
 
@@ -310,7 +326,7 @@ def _run(
     """Run a job for a partition, or for the hours that `tags` name."""
     defs.resolve_job_def(job).execute_in_process(
         partition_key=partition,
-        tags=tags,
+        tags={**(tags or {}), PROCESS: this_process()},
         asset_selection=[dg.AssetKey(name) for name in selection],
         instance=instance,
         run_config={"loggers": {PROGRESS: {}}},

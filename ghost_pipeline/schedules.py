@@ -3,17 +3,18 @@
 Hourly, at minute 5: rows that an application commits a few minutes after the hour are still in, and what comes later is
 taken in by the next run. After downtime the hours that were missed are run as well, in their order.
 
-Monthly, on the 2nd at 00:30: a month serves answers from 24 h after its end on (G5.5), and by then the look-back
+Monthly, from the 2nd at 00:30: a month serves answers from 24 h after its end on (G5.5), and by then the look-back
 of the hourly runs has taken in the late events of its last day. 25 minutes after an hourly run, so that both
-rarely want the machine at once.
+rarely want the machine at once. A month that is not there the night after, for it failed or its hours were late, is
+asked for again.
 """
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from ghost_pipeline.assets.achievers import ACHIEVER_STEPS
 from ghost_pipeline.assets.step import Resources
 from ghost_pipeline.jobs import HOURLY, MONTHLY
 from ghost_pipeline.partitions import RANGE_END, RANGE_START, chunks, range_tags
@@ -21,26 +22,26 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
-from ghost_pipeline.windows import Hour, hours
-
-if TYPE_CHECKING:
-    # What Dagster builds from a job whose assets it resolves later has no public name.
-    from dagster._core.definitions.partitions.partitioned_schedule import UnresolvedPartitionedAssetScheduleDefinition
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-
-    Schedule = dg.ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition
+from ghost_pipeline.windows import Hour, Month, hours
 
 MINUTE_OF_HOUR = 5
-DAY_OF_MONTH, HOUR_OF_DAY, MINUTE_OF_MONTH_RUN = 2, 0, 30
+HOUR_OF_DAY, MINUTE_OF_MONTH_RUN = 0, 30
+MONTH_LAG = timedelta(days=1)
 SNAPSHOTS = (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARIES)
 """The table of each half that says whether an hour has been built."""
 LONGEST_CATCH_UP = timedelta(days=31)
 """Hours that were missed longer ago are built by a backfill."""
 LONGEST_RUN = timedelta(hours=6)
 """A run of which nothing has been heard for so long has been killed with its machine."""
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 
 
-def build_schedules(settings: Settings, jobs: dict[str, "UnresolvedAssetJobDefinition"]) -> "list[Schedule]":
+def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     """Both schedules; they start stopped, a person turns them on."""
 
     @dg.schedule(
@@ -66,17 +67,34 @@ def build_schedules(settings: Settings, jobs: dict[str, "UnresolvedAssetJobDefin
             else:
                 yield dg.RunRequest(run_key=f"{first} to {last}", tags=range_tags(chunk, due[-1]))
 
-    return [
-        hourly_schedule,
-        dg.build_schedule_from_partitioned_job(
-            jobs[MONTHLY],
-            name="monthly_schedule",
-            day_of_month=DAY_OF_MONTH,
-            hour_of_day=HOUR_OF_DAY,
-            minute_of_hour=MINUTE_OF_MONTH_RUN,
-            description="The month just closed, 24.5 h after its end: late events of its last day are in (G5.5).",
-        ),
-    ]
+    @dg.schedule(
+        name="monthly_schedule",
+        job_name=MONTHLY,
+        cron_schedule=f"{MINUTE_OF_MONTH_RUN} {HOUR_OF_DAY} * * *",
+        execution_timezone="UTC",
+        description="The month just closed, 24.5 h after its end: late events of its last day are in (G5.5). One that "
+        "is not there the night after is asked for again.",
+    )
+    def monthly_schedule(
+        context: dg.ScheduleEvaluationContext, resources: dg.ResourceParam[Resources]
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        month = Month.newest_complete(context.scheduled_execution_time - MONTH_LAG)
+        under_way = context.instance.get_runs(
+            dg.RunsFilter(job_name=MONTHLY, statuses=UNFINISHED, tags={"dagster/partition": month.key})
+        )
+        if resources.lake.newest_hour(COHORT_GHOST_DATA) is None:
+            yield dg.SkipReason("no hour has been built yet")
+        elif under_way or is_built(resources.lake, month):
+            yield dg.SkipReason(f"month {month.key} has been built or requested already")
+        else:
+            yield dg.RunRequest(run_key=month.key, partition_key=month.key)
+
+    return [hourly_schedule, monthly_schedule]
+
+
+def is_built(lake: Lake, month: Month) -> bool:
+    """Whether every table of a month is there."""
+    return all(lake.exists(step.contract, month) for step in ACHIEVER_STEPS)
 
 
 def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = ()) -> Iterator[Hour]:
@@ -99,13 +117,7 @@ def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = ()) -> Itera
 
 def _under_way(instance: dg.DagsterInstance, now: datetime) -> Iterator[Hour]:
     """The hours of every hourly run that has not ended; one that began long ago was killed with its machine."""
-    unfinished = [
-        dg.DagsterRunStatus.QUEUED,
-        dg.DagsterRunStatus.NOT_STARTED,
-        dg.DagsterRunStatus.STARTING,
-        dg.DagsterRunStatus.STARTED,
-    ]
-    recent = dg.RunsFilter(job_name=HOURLY, statuses=unfinished, updated_after=now - LONGEST_RUN)
+    recent = dg.RunsFilter(job_name=HOURLY, statuses=UNFINISHED, updated_after=now - LONGEST_RUN)
     for run in instance.get_runs(recent):
         first = run.tags.get(RANGE_START) or run.tags.get("dagster/partition")
         last = run.tags.get(RANGE_END) or run.tags.get("dagster/partition")

@@ -108,6 +108,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Of how many of the newest hours per-user rows are written where a range of hours is built",
     )
+    keep_run_days: int = Field(
+        default=90,
+        ge=1,
+        description="Days for which Dagster's records of runs are kept where run_records_schedule is on",
+    )
     bands: Annotated[tuple[Decimal, ...], NoDecode, CommaSeparated] = Field(
         default=(Decimal("7.0"), Decimal("7.5"), Decimal("8.0")),
         description="Target bands of the benchmarks (G5.2)",

@@ -120,7 +120,11 @@ def test_an_hour_takes_a_month_that_was_over(hour: str, month: str) -> None:
 def test_schedules_run_the_hour_and_the_month_just_closed() -> None:
     repository = build_defs(Settings.load()).get_repository_def()
     crons = {one.name: (one.cron_schedule, one.job_name) for one in repository.schedule_defs}
-    assert crons == {"hourly_schedule": ("5 * * * *", "hourly"), "monthly_schedule": ("30 0 2 * *", "monthly")}
+    assert crons == {
+        "hourly_schedule": ("5 * * * *", "hourly"),
+        "monthly_schedule": ("30 0 * * *", "monthly"),
+        "run_records_schedule": ("40 3 * * *", "prune_run_records"),
+    }
 
 
 def test_it_loads_without_a_warning(tmp_path: Path) -> None:

@@ -32,6 +32,10 @@ PERSONAL_COLUMNS = frozenset(
 STRUCTURE = "structure"
 COVERAGE = "coverage"
 
+HOURS_POOL, MONTHS_POOL = "hours", "months"
+"""Pools of the hourly and the monthly tables. `dagster.yaml` lets one run of each go at a time, whoever launched it:
+the ledger of releases takes newer hours only, the source has one reader, and memory holds one month."""
+
 MONTH_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-31 * 24, end_offset=-31 * 24)
 """Which month an hourly table takes: never the one that the hour lies in, which is not over. 31 days back is the month
 before, or on the first days of March the one before that, which may still serve then (G5.5)."""
@@ -133,6 +137,7 @@ class Step:
                 *([_on_itself(contract)] if self.continues_itself else []),
             ],
             partitions_def=partitions.monthly if monthly else partitions.hourly,
+            pool=MONTHS_POOL if monthly else HOURS_POOL,
             freshness_policy=dg.FreshnessPolicy.time_window(fail_window=contract.max_age),
             backfill_policy=dg.BackfillPolicy.multi_run(1 if monthly else hours_per_run),
             metadata={

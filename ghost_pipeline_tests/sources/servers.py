@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import adbc_driver_postgresql.dbapi as driver  # type: ignore[import-untyped]
@@ -56,6 +57,12 @@ class Database:
         with driver.connect(self.address, autocommit=True) as connection, connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What a query gives."""
+        with driver.connect(self.address, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute(query)
+            return list(cursor.fetchall())
 
     def load(self, tables: dict[str, pl.DataFrame]) -> None:
         """Make tables out of frames."""
