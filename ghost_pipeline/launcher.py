@@ -9,8 +9,8 @@ import socket
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreachableError
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
 from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import deserialize_value
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PROCESS = "ghost_pipeline/process"
 """Tag of a run that a command executes in its own process: machine and process id."""
+
+_STOPPING = "after telling it to shut down"
+"""What a code server says that finishes its runs before it stops."""
 
 
 def this_process() -> str:
@@ -32,6 +35,21 @@ class WatchedRunLauncher(DefaultRunLauncher):
 
     In doubt a run is alive: `run_monitoring.max_runtime_seconds` ends the doubt.
     """
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Have the code server start a run.
+
+        Raises:
+            DagsterUserCodeUnreachableError: it is not there, or is about to stop. The queue keeps the run then.
+            DagsterLaunchFailedError: it cannot start the run.
+
+        """
+        try:
+            super().launch_run(context)
+        except DagsterLaunchFailedError as error:
+            if _STOPPING in str(error):
+                raise DagsterUserCodeUnreachableError(str(error)) from error
+            raise
 
     @property
     def supports_check_run_worker_health(self) -> bool:

@@ -77,6 +77,14 @@ def test_an_asset_shows_what_its_contract_says(step: object) -> None:
     assert [column.name for column in column_schema(contract).columns] == list(contract.polars_schema)
 
 
+def test_every_table_is_in_the_pool_of_its_kind() -> None:
+    defs = build_defs(Settings.load())
+    for job, pool in ((HOURLY, "hours"), (MONTHLY, "months")):
+        names = selection({Half.GHOST, Half.NGRAMS}, monthly=job == MONTHLY)[:-1]
+        assert {str(defs.resolve_assets_def(name).op.pool) for name in names} == {pool}
+    assert defs.resolve_assets_def("published_database").op.pool is None
+
+
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.contract.name)
 def test_every_asset_checks_its_structure_and_blocks(step: object) -> None:
     name = next(one.contract.name for one in STEPS if one is step)

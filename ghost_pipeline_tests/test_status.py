@@ -4,9 +4,11 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 
+from ghost_pipeline.launcher import PROCESS, this_process
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.status import status
 from ghost_pipeline.storage.lake import Lake, Rejects
@@ -79,3 +81,6 @@ def test_the_last_failed_run_is_named(tmp_path: Path) -> None:
     done = run(["status", "--json"], tmp_path)
     failed = json.loads(done.stdout)["last_failed_run"]
     assert (failed["job"], failed["partition"]) == ("hourly", "2025-03-12-11:00")
+    with dg.DagsterInstance.from_config(str(tmp_path / "dagster_home")) as instance:
+        (recorded,) = instance.get_runs()
+    assert recorded.tags[PROCESS].partition(":")[0] == this_process().partition(":")[0]

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -116,14 +116,14 @@ class Machine:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process as systemd would: the whole group is asked, and killed where it does not go."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
+    """End a service: it is asked to go, and what does not is killed with all its children."""
+    process.terminate()
+    try:
+        process.wait(15)
+    finally:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait()
 
 
 def children(pid: int) -> list[int]:
