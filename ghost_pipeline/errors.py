@@ -5,6 +5,17 @@ are known, so that it can stand alone on one line of a terminal. Anything that i
 defect of this project and keeps its traceback.
 """
 
+import re
+
+_CITED = re.compile(r"""`[^`]*`|"[^"]*"|(?<!\w)'[^']*'|\[[^\]]*\]|(?:[`"\[]|(?<!\w)').*""")
+"""What an engine cites of rows: in quotes or brackets, which may be closed on a later line."""
+
+
+def without_values(error: Exception) -> str:
+    """The first line of what an engine says, without anything that it cites: values of rows may name a person."""
+    first_line = (str(error).splitlines() or [type(error).__name__])[0]
+    return _CITED.sub("…", first_line).strip().rstrip(".")
+
 
 class GhostError(Exception):
     """Base of every error whose message is meant for the person who runs the pipeline."""

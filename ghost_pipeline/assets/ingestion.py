@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from ghost_pipeline.errors import SourceError
+from ghost_pipeline.errors import SourceError, without_values
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.source import Source, Window, halves
 from ghost_pipeline.storage.activity_history import activity_lock, forget_activity
@@ -367,12 +367,12 @@ def reading(source: Source, table: SourceTable, lake: Lake) -> Iterator[None]:
     try:
         yield
     except pl.exceptions.PolarsError as error:
-        lake.require_sound(RAW_CONTRACTS.values(), error)
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        lake.require_sound(RAW_CONTRACTS.values())
+        # Nor as its cause: Dagster keeps that, too.
         raise SourceError(
-            f"{source.name}: table {table.name} cannot be read ({first_line}). A file of it is damaged, or its "
-            f"files differ in their column types: write them again, and run again",
-        ) from error
+            f"{source.name}: table {table.name} cannot be read ({without_values(error)}). A file of it is damaged, or "
+            f"its files differ in their column types: write them again, and run again",
+        ) from None
 
 
 def _read(source: Source, table: SourceTable, window: Window | None = None) -> pl.LazyFrame:

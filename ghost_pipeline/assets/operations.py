@@ -6,6 +6,7 @@ import polars as pl
 from ghost_pipeline.assets.step import OWNER, Outcome, Resources, Step, markdown_table
 from ghost_pipeline.partitions import chunks
 from ghost_pipeline.settings import Settings
+from ghost_pipeline.storage.locking import beside_others
 from ghost_pipeline.storage.published import publish
 from ghost_pipeline.storage.staleness import stale_hours
 from ghost_pipeline.tables.contract import Layer
@@ -76,7 +77,8 @@ def published_database(upstream: list[str]) -> dg.AssetsDefinition:
         deps=upstream,
     )
     def database(resources: dg.ResourceParam[Resources]) -> dg.MaterializeResult[None]:
-        tables = publish(resources.lake, resources.settings.database)
+        with beside_others(resources.lake.beside):
+            tables = publish(resources.lake, resources.settings.database)
         lines = ["| table | as_of | rows |", "|---|---|---|"]
         lines += [f"| {one.table} | {one.as_of or ''} | {one.rows} |" for one in tables]
         return dg.MaterializeResult(

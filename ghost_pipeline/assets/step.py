@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 import dagster as dg
 import polars as pl
 
-from ghost_pipeline.errors import ContractError
+from ghost_pipeline.errors import ContractError, without_values
 from ghost_pipeline.partitions import UNTIL, Partitions
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import Source
 from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.locking import beside_others
 from ghost_pipeline.tables.contract import Contract, Partitioning
 from ghost_pipeline.windows import Hour, Month
 
@@ -168,16 +169,17 @@ class Step:
                 keys = sorted(context.partition_keys)
                 if until := context.run.tags.get(UNTIL):
                     resources = replace(resources, until=Hour.from_key(until))
-                if self.over:
-                    found = self.over(resources, [Hour.from_key(key) for key in keys])
-                else:
-                    # The union over the two windows has no common constructor for a type checker.
-                    found = (self.body(resources, window.from_key(key)) for key in keys)  # type: ignore[arg-type]
                 outcomes = {}
-                for key, outcome in zip(keys, found, strict=True):
-                    outcomes[key] = outcome
-                    if len(keys) > 1:
-                        context.log.info("%s %s: %d rows", contract.name, key, outcome.rows)
+                with beside_others(resources.lake.beside):
+                    if self.over:
+                        found = self.over(resources, [Hour.from_key(key) for key in keys])
+                    else:
+                        # The union over the two windows has no common constructor for a type checker.
+                        found = (self.body(resources, window.from_key(key)) for key in keys)  # type: ignore[arg-type]
+                    for key, outcome in zip(keys, found, strict=True):
+                        outcomes[key] = outcome
+                        if len(keys) > 1:
+                            context.log.info("%s %s: %d rows", contract.name, key, outcome.rows)
             except ContractError as error:
                 yield dg.AssetCheckResult(
                     check_name=STRUCTURE, passed=False, metadata={"fault": dg.MetadataValue.text(str(error))}
@@ -185,8 +187,11 @@ class Step:
                 raise
             except pl.exceptions.PolarsError as error:
                 # Only now: looking at every footer before every run would cost more than the run.
-                resources.lake.require_sound((*self.upstream, contract), error)
-                raise
+                resources.lake.require_sound((*self.upstream, contract))
+                # Engines cite values, and Dagster keeps what is raised.
+                raise type(error)(f"{contract.name}: {without_values(error)}").with_traceback(
+                    error.__traceback__
+                ) from None
             for key, outcome in outcomes.items():
                 context.add_asset_metadata(_metadata(outcome), partition_key=key)
             yield _structure(outcomes)

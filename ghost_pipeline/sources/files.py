@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from ghost_pipeline.errors import SourceError
+from ghost_pipeline.errors import SourceError, without_values
 from ghost_pipeline.sources.mapping import SourceMapping
 from ghost_pipeline.sources.source import Look, Window, require_columns
 from ghost_pipeline.tables.raw import SOURCE_TABLES, SourceTable
@@ -99,7 +99,7 @@ class FileSource:
             raise SourceError(
                 f"{path}: table {table.name} cannot be read ({_culprit(path, error)}). The file is truncated or "
                 f"not what its name says: write it again, beside and renamed, and run again",
-            ) from error
+            ) from None
         frame = self._canonical(frame, table, columns)
         require_columns(str(path), table, frame.collect_schema().names())
         return frame
@@ -223,9 +223,9 @@ def _parquet_schema(file: Path, table: SourceTable) -> dict[str, pl.DataType]:
         return dict(pl.scan_parquet(file, hive_partitioning=False, glob=False).collect_schema())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise SourceError(
-            f"{file}: table {table.name} cannot be read ({_first_line(error)}). The file is truncated or no "
+            f"{file}: table {table.name} cannot be read ({without_values(error)}). The file is truncated or no "
             f"Parquet file: write it again, beside and renamed, and run again",
-        ) from error
+        ) from None
 
 
 def _read_ndjson(path: Path, table: SourceTable) -> pl.LazyFrame:
@@ -277,7 +277,7 @@ def _culprit(path: Path, error: Exception) -> str:
     if path.suffix == ".csv" and not isinstance(error, OSError):
         # Not the engine's own words: they cite the row, which may name a person.
         return _csv_culprit(path)
-    return _first_line(error)
+    return without_values(error)
 
 
 def _csv_culprit(path: Path) -> str:
@@ -301,7 +301,3 @@ def _csv_culprit(path: Path) -> str:
     except csv.Error:
         pass
     return "a quote is not closed"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

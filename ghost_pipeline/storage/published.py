@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from ghost_pipeline.errors import PublishError
+from ghost_pipeline.errors import PublishError, without_values
 from ghost_pipeline.storage.atomic import clear_leftovers, replacing
 from ghost_pipeline.storage.duckdb_paths import exact, literal
 from ghost_pipeline.storage.lake import Lake
@@ -52,10 +52,11 @@ def publish(lake: Lake, database: Path) -> list[PublishedTable]:
             with replacing(database.parent) as replacements:
                 return _build(lake, replacements.add(database))
         except duckdb.Error as error:
+            # Without its cause: DuckDB cites the key that stands twice, and Dagster keeps causes, too.
             raise PublishError(
-                f"{database}: cannot be built ({str(error).splitlines()[0]}); the published database before it "
+                f"{database}: cannot be built ({without_values(error)}); the published database before it "
                 f"stays. Run again; if it fails again, run `ghost-pipeline doctor`",
-            ) from error
+            ) from None
 
 
 def _build(lake: Lake, target: Path) -> list[PublishedTable]:

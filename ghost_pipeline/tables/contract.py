@@ -14,7 +14,7 @@ import dataframely as dy
 import polars as pl
 from dataframely.exc import SchemaError, ValidationError
 
-from ghost_pipeline.errors import ContractError
+from ghost_pipeline.errors import ContractError, without_values
 
 
 class Partitioning(Enum):
@@ -121,7 +121,7 @@ class Contract:
         except ValidationError:
             return self._broken_rules(frame)
         except pl.exceptions.PolarsError as error:
-            return [str(error).splitlines()[0]]
+            return [without_values(error)]
         return []
 
     def _broken_rules(self, frame: pl.DataFrame) -> list[str]:
