@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from ghost_pipeline import __version__
-from ghost_pipeline.asking import COMMANDS, AsOf
+from ghost_pipeline.asking import COMMANDS, AsOf, Text
 from ghost_pipeline.errors import GhostError
 from ghost_pipeline.settings import Settings, shown_source
 
@@ -104,6 +104,35 @@ def stale(*, as_json: bool) -> None:
         first, last = stretch[0].start, stretch[-1].as_of
         command = f"ghost-pipeline backfill --from {first:%Y-%m-%dT%H:%MZ} --to {last:%Y-%m-%dT%H:%MZ}"
         click.echo(f"{len(stretch)} hours: {command}", err=True)
+
+
+@main.command()
+@click.argument("users", metavar="USER...", nargs=-1, required=True, type=Text())
+@click.option("--even-if-unknown", is_flag=True, help="Also keep out of the lake whom it has never had.")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@click.option("--json", "as_json", is_flag=True, help="The report as a JSON object.")
+def erase(users: tuple[str, ...], *, even_if_unknown: bool, yes: bool, as_json: bool) -> None:
+    """Remove people from the lake and what is published, and keep the source from bringing them back.
+
+    What goes is shown first, and asked for: it cannot be undone. Killed and started again, it goes on where it was.
+    """
+    import polars as pl
+
+    from ghost_pipeline import erasure
+    from ghost_pipeline.serving.freshness import wall_clock
+    from ghost_pipeline.terminal import as_table
+
+    settings = Settings.load()
+    if not yes:
+        click.echo(as_table(erasure.planned(settings, users, even_if_unknown=even_if_unknown)), err=True)
+        click.confirm("These rows go for good. Erase?", abort=True, err=True)
+    report = erasure.erase(settings, users, wall_clock(), even_if_unknown=even_if_unknown)
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2))
+        return
+    click.echo(as_table(pl.DataFrame([*report.tables])) if report.tables else "No rows were left.")
+    for line in report.says():
+        click.echo(line)
 
 
 @main.command("status")

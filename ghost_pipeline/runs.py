@@ -28,6 +28,7 @@ from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import halves, require_half
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.staleness import stale_hours
+from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.tables.contract import Layer, Partitioning
 from ghost_pipeline.tables.ghost import (
     COHORT_GHOST_DATA,
@@ -254,6 +255,31 @@ def _published(settings: Settings, chosen: set[Half], *, monthly: bool) -> list[
 
 def _unpublished(names: Sequence[str]) -> list[str]:
     return [name for name in names if name != PUBLISHED_DATABASE]
+
+
+def republish(settings: Settings, months: Sequence[Month] = (), *, out: TextIO = sys.stderr) -> None:
+    """Publish the lake as it is; then compute months again and publish those.
+
+    Raises:
+        GhostError: what went wrong, in one line; what was published before it stays.
+
+    """
+    lake = Lake(settings.lake)
+    hourly = {Partitioning.SNAPSHOT_HOUR, Partitioning.EVENT_HOUR, Partitioning.SEEN_HOUR}
+    found = (lake.newest_hour(one) for one in CONTRACTS.values() if one.partitioning in hourly)
+    newest = max((hour for hour in found if hour), default=None)
+    if newest is None:
+        return
+    settings = _reaching(settings, min(newest.start, *(month.start for month in months), newest.start))
+    prepare_dagster_home(settings)
+    defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
+    with dg.DagsterInstance.get() as instance:
+        _run(defs, instance, HOURLY, newest.key, [PUBLISHED_DATABASE])
+        for month in months:
+            out.write(f"month {month.key}\n")
+            _run(defs, instance, MONTHLY, month.key, _unpublished(selection({Half.GHOST}, monthly=True)))
+        if months:
+            _run(defs, instance, HOURLY, newest.key, [PUBLISHED_DATABASE])
 
 
 def materialize_hours(settings: Settings, ends: Sequence[datetime], half: Half, *, out: TextIO = sys.stderr) -> None:

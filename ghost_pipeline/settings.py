@@ -10,7 +10,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_serializer, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -19,7 +27,7 @@ from ghost_pipeline.errors import SettingsError
 MAX_SCORE = Decimal(9)
 MAX_NGRAM_SIZE = 20
 MIN_KEY_LENGTH = 32
-SECRET = frozenset({"token_key", "source", "publish_postgres"})
+SECRET = frozenset({"token_key", "erasure_key", "source", "publish_postgres"})
 """Settings whose values are never cited."""
 _HOST = r"(?:\[[^\[\]@/?#\s]+\]|[^:@/?#\[\],\s]*)(?::\d*)?"
 POSTGRES_ADDRESS = re.compile(
@@ -214,6 +222,20 @@ class Settings(BaseSettings):
         description="Key of the signed tokens (HS256) that callers of the HTTP API show; without it the server "
         "listens on loopback only and asks for none",
     )
+    erasure_key: SecretStr | None = Field(
+        default=None,
+        description="Key of the tombstones of people who were erased: whoever has it can tell whether an id was. The "
+        "same for ever, and never in the data folder",
+    )
+    erasure_key_file: Path | None = Field(
+        default=None,
+        description="File that holds that key, outside the data folder, in place of GHOST_ERASURE_KEY",
+    )
+    erasure_rebuilds: Literal["nothing", "months", "everything"] = Field(
+        default="months",
+        description="What an erasure computes again: nothing; the months in which the person may have counted as an "
+        "achiever; everything: also marks every hour as stale that shows the person's share, for a backfill",
+    )
     decay_factor: float = Field(
         default=0.9,
         gt=0,
@@ -281,7 +303,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{value} is not a number of days")
         return _ascending(values)
 
-    @field_validator("token_key")
+    @field_validator("token_key", "erasure_key")
     @classmethod
     def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value) < MIN_KEY_LENGTH:
@@ -302,6 +324,18 @@ class Settings(BaseSettings):
         if value != value.replace(day=1, hour=0, minute=0, second=0, microsecond=0):
             raise ValueError("has to be the first instant of a UTC month, such as 2024-01-01")
         return value
+
+    @model_validator(mode="after")
+    def _check_erasure_key_file(self) -> Self:
+        if self.erasure_key_file is None:
+            return self
+        if self.erasure_key is not None:
+            raise ValueError("GHOST_ERASURE_KEY and GHOST_ERASURE_KEY_FILE are both set; the key has one place")
+        if self.erasure_key_file.resolve().is_relative_to(self.data.resolve()):
+            raise ValueError(
+                "GHOST_ERASURE_KEY_FILE lies in the data folder: whoever copies that could try every id. Move it"
+            )
+        return self
 
     @field_serializer("source", "publish_postgres", when_used="json-unless-none")
     def _show_source(self, value: str) -> str:
@@ -345,6 +379,9 @@ def shown_source(location: str) -> str:
 
 
 def _fault(fault: ErrorDetails) -> str:
+    if not fault["loc"]:
+        # What contradicts another setting names both by itself.
+        return str(fault["ctx"]["error"])
     name = str(fault["loc"][0])
     # A key that is too short is a key all the same.
     got = "" if name in SECRET else f" (got {fault['input']!r})"

@@ -29,7 +29,7 @@ STATUS_SCHEMA = pl.Schema(
 )
 """The columns of `Status.tables`: a row for each table that has a partition."""
 
-_LISTS = frozenset({Partitioning.REJECTED, Partitioning.STALE_DAY})
+_LISTS = frozenset({Partitioning.REJECTED, Partitioning.STALE_DAY, Partitioning.ERASED_DAY})
 """Kept by what they speak of, not by when: they have no age."""
 
 

@@ -26,7 +26,7 @@ def partition_of(contract: Contract) -> Partition:
     match contract.partitioning:
         case Partitioning.MONTH:
             return MONTH
-        case Partitioning.EVENT_DAY | Partitioning.STALE_DAY:
+        case Partitioning.EVENT_DAY | Partitioning.STALE_DAY | Partitioning.ERASED_DAY:
             return Day.containing(HOUR.start)
         case Partitioning.REJECTED:
             return Rejects("users", HOUR)

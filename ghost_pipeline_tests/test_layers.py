@@ -12,10 +12,8 @@ PACKAGE = Path(ghost_pipeline.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset(
-        {"definitions", "schedules", "jobs", "launcher", "run_records", "cli", "asking", "runs", "demo", "diagnosis"}
-        | {"status"}
-    ),
+    frozenset({"definitions", "schedules", "jobs", "launcher", "run_records", "cli", "asking"})
+    | frozenset({"runs", "erasure", "demo", "diagnosis", "status"}),
     frozenset({"assets", "partitions", "resources"}),
     frozenset({"serving"}),
     frozenset({"sources", "storage", "postgres"}),

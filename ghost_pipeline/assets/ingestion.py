@@ -19,6 +19,7 @@ from ghost_pipeline.sources.source import Source, Window, halves
 from ghost_pipeline.storage.activity_history import activity_lock, forget_activity
 from ghost_pipeline.storage.lake import Lake, Rejects
 from ghost_pipeline.storage.staleness import mark_stale
+from ghost_pipeline.storage.tombstones import NOBODY, Tombstones
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, GHOST_MESSAGES, USER_GHOST_STATS
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY
@@ -38,6 +39,7 @@ from ghost_pipeline.tables.raw import (
     SourceTable,
 )
 from ghost_pipeline.transforms.quarantine import (
+    ERASED,
     REASON,
     good_rows,
     merge_repeated_events,
@@ -45,6 +47,7 @@ from ghost_pipeline.transforms.quarantine import (
     reject_repeats,
     reject_unknown,
     rejected_rows,
+    set_aside_erased,
 )
 from ghost_pipeline.transforms.versions import changed_rows, with_added
 from ghost_pipeline.windows import HOUR, LONGEST_GAP, Hour, hours, without_silence
@@ -87,6 +90,8 @@ class Ingested:
     """Good rows that repeat an event and were merged (G2.3)."""
     changed: int = 0
     """Partitions whose content changed."""
+    erased: int = 0
+    """Rows read in the window, or without a readable time, of people who were erased."""
 
 
 NOTHING = Ingested(rows=0, rejected=0)
@@ -133,31 +138,45 @@ class Reading:
     """`session_id` of every row read, good or not, where the table has one."""
     start: datetime | None
     """From when on the rows were read; None: from the beginning."""
+    erased: int
+    """Rows of people who were erased; they are in neither."""
 
 
-def ingest_versions(source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour) -> Ingested:
+def ingest_versions(
+    source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, erased: Tombstones = NOBODY
+) -> Ingested:
     """Record the changes of a table of users, cohorts or keyboards that the run of `hour` sees (G1.7)."""
     if not _is_there(source, lake, table, contract):
         return NOTHING
     key = table.key[0]
     with reading(source, table, lake):
-        rows = _reject_strangers(_read(source, table), table, lake)
+        rows = _reject_strangers(_read(source, table), table, lake, erased)
         rows = reject_repeats(rows, table.key, ("updated_at",) if _has_update(table) else ())
-        good, rejected = pl.collect_all(
-            [good_rows(rows), rejected_rows(rows, table, pl.lit(None, pl.Datetime("us", "UTC")))]
+        good, rejected, gone = pl.collect_all(
+            [good_rows(rows), rejected_rows(rows, table, pl.lit(None, pl.Datetime("us", "UTC"))), _erased(rows)]
         )
     newest = lake.newest_hour(contract)
     is_newest = newest is None or newest <= hour
-    added = changed_rows(good.lazy(), lake.scan(contract), key, hour.as_of, newest=is_newest).collect().lazy()
+    changes = changed_rows(good.lazy(), lake.scan(contract), key, hour.as_of, newest=is_newest).collect()
+    # A user who was erased is nobody that the lake knows; of the others nobody needs to be looked at.
+    back = erased.hold(key, changes[key]) if contract is USERS else pl.repeat(value=False, n=changes.height, eager=True)
+    added = changes.filter(~back).lazy()
     partition = with_added(lake.scan(contract, [hour]), added, key).collect()
     _mark_stale_versions(lake, contract, added, hour)
     lake.write(REJECTED_ROWS, Rejects(table.name, None), rejected)
     written = lake.write(contract, hour, partition)
-    return Ingested(good.height, rejected.height, changed=int(written.changed))
+    erased_rows = gone.height + int(back.sum())
+    return Ingested(good.height - int(back.sum()), rejected.height, changed=int(written.changed), erased=erased_rows)
 
 
 def ingest_events(
-    source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, again: Rereading
+    source: Source,
+    lake: Lake,
+    table: SourceTable,
+    contract: Contract,
+    hour: Hour,
+    again: Rereading,
+    erased: Tombstones = NOBODY,
 ) -> Ingested:
     """Take in the events of a table that carries its own time, up to the end of `hour`."""
     if not _is_there(source, lake, table, contract):
@@ -166,7 +185,7 @@ def ingest_events(
     placed = pl.col(str(table.time)).alias(_START)
     with reading(source, table, lake):
         read = _read(source, table, Window(start, hour.as_of))
-        rows = _reject_strangers(read, table, lake).with_columns(placed)
+        rows = _reject_strangers(read, table, lake, erased).with_columns(placed)
         # Before the window is cut out: which of two rows is the event does not depend on how far a run looks back.
         rows, merged = _without_repeats(rows, table, hour.as_of)
         start = _reaching_back(source, lake, contract, rows, start, [*table.key, str(table.time)])
@@ -174,11 +193,17 @@ def ingest_events(
     good = found.good.sort(str(table.time), *table.key)
     changed = write_events(lake, contract, hour, start, good, again)
     write_rejects(lake, table, start, hour, found.rejected)
-    return Ingested(good.height, found.rejected.height, merged, changed)
+    return Ingested(good.height, found.rejected.height, merged, changed, found.erased)
 
 
 def read_session_rows(
-    source: Source, lake: Lake, table: SourceTable, contract: Contract, start: datetime | None, hour: Hour
+    source: Source,
+    lake: Lake,
+    table: SourceTable,
+    contract: Contract,
+    start: datetime | None,
+    hour: Hour,
+    erased: Tombstones = NOBODY,
 ) -> Reading:
     """Read the rows of a table whose rows belong to practice sessions that started in [start, end of `hour`).
 
@@ -186,11 +211,19 @@ def read_session_rows(
     """
     window = Window(start, hour.as_of)
     with reading(source, table, lake):
-        sessions = _reject_strangers(_read(source, SOURCE_PRACTICE_SESSIONS, window), SOURCE_PRACTICE_SESSIONS, lake)
-        sessions = good_rows(sessions).select("session_id")
+        read = _read(source, SOURCE_PRACTICE_SESSIONS, window)
+        read = _reject_strangers(read, SOURCE_PRACTICE_SESSIONS, lake, erased)
+        sessions = good_rows(read).select("session_id")
         starts = lake.scan(PRACTICE_SESSIONS).select("session_id", pl.col("start_time").alias(_START)).collect().lazy()
         known = pl.concat([sessions, starts.select("session_id")])
         rows = reject_unknown(_read(source, table, window), "session_id", known, "practice session")
+        if erased is not NOBODY:
+            # Also of sessions that were never taken in, because their typist was erased before.
+            theirs = read.filter(pl.col(REASON) == ERASED).select(
+                pl.col("session_id").unique(), _theirs=pl.lit(value=True)
+            )
+            rows = rows.join(theirs, on="session_id", how="left", maintain_order="left")
+            rows = set_aside_erased(rows, pl.col("_theirs") | erased.condition(["session_id"])).drop("_theirs")
         if table.key:
             rows = reject_repeats(rows, table.key, ())
         # A good session that the lake has not taken in starts at the end of the window or later, and its rows, good or
@@ -203,17 +236,23 @@ def read_session_rows(
 
 
 def ingest_session_rows(
-    source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, again: Rereading
+    source: Source,
+    lake: Lake,
+    table: SourceTable,
+    contract: Contract,
+    hour: Hour,
+    again: Rereading,
+    erased: Tombstones = NOBODY,
 ) -> Ingested:
     """Take in the rows of a table that belong to practice sessions, up to the end of `hour`."""
     if not _is_there(source, lake, table, contract):
         return NOTHING
     start, hour = read_from(lake, contract, hour, again), read_to(lake, contract, hour)
-    found = read_session_rows(source, lake, table, contract, start, hour)
+    found = read_session_rows(source, lake, table, contract, start, hour, erased)
     good = found.good.sort(_START, *table.key)
     changed = write_events(lake, contract, hour, found.start, good, again)
     write_rejects(lake, table, found.start, hour, found.rejected, whole=start is None or not source.reads_windows)
-    return Ingested(good.height, found.rejected.height, changed=changed)
+    return Ingested(good.height, found.rejected.height, changed=changed, erased=found.erased)
 
 
 def read_from(lake: Lake, contract: Contract, hour: Hour, again: Rereading) -> datetime | None:
@@ -448,22 +487,30 @@ def _collect(rows: pl.LazyFrame, table: SourceTable, start: datetime | None, as_
     in_window = placed < pl.lit(as_of, pl.Datetime("us", "UTC"))
     if start is not None:
         in_window &= placed >= pl.lit(start, pl.Datetime("us", "UTC"))
-    good, rejected, sessions = pl.collect_all(
+    here = in_window | placed.is_null()
+    good, rejected, sessions, gone = pl.collect_all(
         [
             good_rows(rows.filter(in_window)),
-            rejected_rows(rows.filter(in_window | placed.is_null(), pl.col(REASON).is_not_null()), table, placed),
+            rejected_rows(rows.filter(here, pl.col(REASON).is_not_null()), table, placed),
             rows.filter(in_window).select(pl.col("session_id").unique())
             if table.of_session
             else pl.LazyFrame(schema={"session_id": pl.String}),
+            _erased(rows.filter(here)),
         ]
     )
-    return Reading(good, rejected, sessions, start)
+    return Reading(good, rejected, sessions, start, gone.height)
 
 
-def _reject_strangers(rows: pl.LazyFrame, table: SourceTable, lake: Lake) -> pl.LazyFrame:
+def _erased(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.filter(pl.col(REASON) == ERASED).select(REASON)
+
+
+def _reject_strangers(rows: pl.LazyFrame, table: SourceTable, lake: Lake, erased: Tombstones) -> pl.LazyFrame:
     if any(column.references == "users" for column in table.columns):
-        return reject_unknown(rows, "user_id", lake.scan(USERS), "user")
-    return rows
+        rows = reject_unknown(rows, "user_id", lake.scan(USERS), "user")
+    if erased is NOBODY:
+        return rows
+    return set_aside_erased(rows, erased.condition([column.name for column in table.columns]))
 
 
 def _mark_stale_versions(lake: Lake, contract: Contract, added: pl.LazyFrame, hour: Hour) -> None:

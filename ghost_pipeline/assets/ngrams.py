@@ -22,6 +22,7 @@ from ghost_pipeline.assets.step import PREVIEW_ROWS, Outcome, Resources, Step, c
 from ghost_pipeline.storage.ngram_cache import NgramCache
 from ghost_pipeline.storage.seen_hours import SeenHours
 from ghost_pipeline.storage.staleness import begin_building, clear_stale, mark_stale
+from ghost_pipeline.storage.tombstones import tombstones
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
 from ghost_pipeline.tables.raw import (
@@ -64,14 +65,15 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
 
     def take_in(resources: Resources, hour: Hour) -> Outcome:
         source, lake, settings = resources.source(), resources.lake, resources.settings
+        erased = tombstones(lake, settings)
         start, last = read_from(lake, contract, hour, Rereading.of(settings)), read_to(lake, contract, hour)
         table, other = SOURCE_TABLES[contract.name], SOURCE_TABLES[_OTHER[contract.name]]
         whole = start is None or not source.reads_windows
-        direct = read_session_rows(source, lake, table, contract, start, last)
+        direct = read_session_rows(source, lake, table, contract, start, last, erased)
         start = direct.start
         kept = lake.scan(contract, lake.hours_between(contract, start, last.as_of))
         require_no_rows(source, table, kept.filter(pl.col("key_index").is_null()))
-        own = [direct.sessions, read_session_rows(source, lake, other, contract, start, last).sessions]
+        own = [direct.sessions, read_session_rows(source, lake, other, contract, start, last, erased).sessions]
         delivered = as_rows(direct.good, contract).sort(pl.all(), nulls_last=True)
         # The rows of a session lie in its hour.
         window = {*lake.hours_between(PRACTICE_SESSIONS, start, last.as_of)}
@@ -96,7 +98,8 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
                     partial(_before_change, resources, contract, placed, hour),
                 )
         write_rejects(lake, table, start, last, direct.rejected, whole=whole)
-        return ingested_outcome(lake, contract, hour, Ingested(rows, direct.rejected.height, changed=changed))
+        taken = Ingested(rows, direct.rejected.height, changed=changed, erased=direct.erased)
+        return ingested_outcome(lake, contract, hour, taken)
 
     return Step.over_hours(contract, (PRACTICE_SESSIONS, SESSION_KEYSTROKES), materialize)
 

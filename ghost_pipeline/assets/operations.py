@@ -3,13 +3,14 @@
 import dagster as dg
 import polars as pl
 
-from ghost_pipeline.assets.step import OWNER, Outcome, Resources, Step, markdown_table
+from ghost_pipeline.assets.step import OWNER, Outcome, Resources, Step, count, markdown_table
 from ghost_pipeline.partitions import chunks
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.locking import beside_others
 from ghost_pipeline.storage.published import publish
 from ghost_pipeline.storage.staleness import stale_hours
 from ghost_pipeline.tables.contract import Layer
+from ghost_pipeline.tables.erasure import ERASED_PEOPLE
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.tables.raw import RAW_CONTRACTS, REJECTED_ROWS
@@ -48,6 +49,14 @@ def list_stale_hours(resources: Resources, hour: Hour) -> Outcome:
     )
 
 
+def count_tombstones(resources: Resources, hour: Hour) -> Outcome:
+    """Count the ids that were erased; `ghost-pipeline erase` has written them."""
+    del hour
+    rows = count(resources.lake.scan(ERASED_PEOPLE))
+    unfinished = count(resources.lake.scan(ERASED_PEOPLE).filter(pl.col("under_way").is_not_null()))
+    return Outcome(rows=rows, findings={"ids_whose_erasure_was_interrupted": unfinished})
+
+
 def _stretches(found: pl.DataFrame) -> pl.DataFrame:
     """Stale hours as consecutive stretches: table, from, to, hours."""
     rows = [
@@ -61,6 +70,7 @@ def _stretches(found: pl.DataFrame) -> pl.DataFrame:
 OPERATIONS_STEPS = (
     Step(REJECTED_ROWS, tuple(RAW_CONTRACTS.values()), summarise_rejected_rows),
     Step(STALE_HOURS, (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARIES), list_stale_hours),
+    Step(ERASED_PEOPLE, tuple(RAW_CONTRACTS.values()), count_tombstones),
 )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ghost_pipeline.assets.ingestion import Ingested, Rereading, ingest_events, ingest_session_rows, ingest_versions
 from ghost_pipeline.assets.step import PREVIEW_ROWS, Outcome, Resources, Step, count
 from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.tombstones import tombstones
 from ghost_pipeline.tables import raw
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.raw import SOURCE_TABLES
@@ -33,13 +34,13 @@ def raw_step(contract: Contract, *upstream: Contract) -> Step:
 
     def take_in(resources: Resources, hour: Hour) -> Outcome:
         source, lake = resources.source(), resources.lake
-        again = Rereading.of(resources.settings)
+        again, erased = Rereading.of(resources.settings), tombstones(lake, resources.settings)
         if table.versioned:
-            taken = ingest_versions(source, lake, table, contract, hour)
+            taken = ingest_versions(source, lake, table, contract, hour, erased)
         elif table.of_session:
-            taken = ingest_session_rows(source, lake, table, contract, hour, again)
+            taken = ingest_session_rows(source, lake, table, contract, hour, again, erased)
         else:
-            taken = ingest_events(source, lake, table, contract, hour, again)
+            taken = ingest_events(source, lake, table, contract, hour, again, erased)
         return ingested_outcome(lake, contract, hour, taken)
 
     return Step.over_hours(contract, upstream, ingest)
@@ -67,6 +68,7 @@ def ingested_outcome(lake: Lake, contract: Contract, hour: Hour, taken: Ingested
             "rows_read_in_window": taken.rows,
             "repeated_events_merged": taken.repeated,
             "partitions_changed": taken.changed,
+            "rows_of_erased_people": taken.erased,
         },
         # What somebody typed, key by key, is nobody's to look at.
         sample=None if contract is raw.SESSION_KEYSTROKES else rows.head(PREVIEW_ROWS).collect(),

@@ -119,6 +119,23 @@ def clear_leftovers(root: Path) -> None:
                     shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
+def clear_staging(root: Path) -> None:
+    """Remove whatever processes have staged below `root`, of this machine or another: nobody is at work in it.
+
+    Raises:
+        LakeError: it cannot be removed.
+
+    """
+    if (root / STAGING).exists():
+        try:
+            shutil.rmtree(root / STAGING)
+        except OSError as error:
+            raise LakeError(
+                f"{root / STAGING}: cannot be removed ({error.strerror or error}). Make {root} writable, then run "
+                f"again",
+            ) from error
+
+
 def _remove(temporary: Path) -> None:
     """Remove a temporary file and the log that DuckDB keeps beside a database."""
     for file in (temporary, temporary.with_name(f"{temporary.name}.wal")):

@@ -2,6 +2,7 @@
 
 from ghost_pipeline.tables.activity import ACTIVITY_CONTRACTS
 from ghost_pipeline.tables.contract import Contract
+from ghost_pipeline.tables.erasure import ERASED_PEOPLE
 from ghost_pipeline.tables.ghost import GHOST_CONTRACTS
 from ghost_pipeline.tables.ngrams import NGRAM_CONTRACTS
 from ghost_pipeline.tables.raw import RAW_CONTRACTS, REJECTED_ROWS
@@ -14,6 +15,7 @@ CONTRACTS: dict[str, Contract] = {
     **GHOST_CONTRACTS,
     **NGRAM_CONTRACTS,
     STALE_HOURS.name: STALE_HOURS,
+    ERASED_PEOPLE.name: ERASED_PEOPLE,
 }
 """Every table of the lake by name, upstream before downstream."""
 

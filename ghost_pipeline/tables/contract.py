@@ -36,6 +36,8 @@ class Partitioning(Enum):
     """Hours to be computed again, by their day (G1.8)."""
     REJECTED = ("source_table", "event_date", "event_hour")
     """Rejected rows by table and, where the row tells it, by the hour of its event."""
+    ERASED_DAY = ("erased_date",)
+    """Tombstones by the day of the erasure."""
 
 
 HOURLY_AGE, MONTHLY_AGE = timedelta(hours=2), timedelta(days=35)
@@ -71,6 +73,8 @@ class Contract:
     """Whether every hour adds rows for good. Such a table is published without the index of a key, which has to fit
     into memory (20 M rows did not), and in the order of the lake unless another one is named (to sort them took 19 s
     instead of 6)."""
+    pseudonymised: bool = False
+    """Whether the rows of a person who is erased stay, under a name that is drawn at random; else they go."""
 
     @property
     def description(self) -> str:

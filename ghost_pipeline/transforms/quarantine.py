@@ -15,6 +15,8 @@ from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 REASON = "_reason"
 ROW = "_row"
+ERASED = "erased"
+"""The reason of a row that is neither taken in nor kept as rejected: it is of a person who was erased."""
 _SEPARATOR = "; "
 _EXACT_IN_FLOAT = 2**53
 _UUID_DIGITS = 32
@@ -70,7 +72,7 @@ def good_rows(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def rejected_rows(rows: pl.LazyFrame, table: SourceTable, hour: pl.Expr) -> pl.LazyFrame:
-    """The rows with a reason, in the shape of `rejected_rows`.
+    """The rows with a reason, but those of people who were erased, in the shape of `rejected_rows`.
 
     Args:
         rows: read rows, with `_reason` and `_row`.
@@ -79,7 +81,7 @@ def rejected_rows(rows: pl.LazyFrame, table: SourceTable, hour: pl.Expr) -> pl.L
 
     """
     return (
-        rows.filter(pl.col(REASON).is_not_null())
+        rows.filter(pl.col(REASON) != ERASED)
         .select(
             source_table=pl.lit(table.name),
             hour=hour.dt.truncate("1h"),
@@ -99,6 +101,20 @@ def reject_unknown(rows: pl.LazyFrame, column: str, known: pl.LazyFrame, what: s
         .with_columns(_with_reason(unknown, f"{column} names no {what}"))
         .drop("_known")
     )
+
+
+def set_aside_erased(rows: pl.LazyFrame, erased: pl.Expr) -> pl.LazyFrame:
+    """Give rows that would be rejected another reason where they are of a person who was erased.
+
+    Whatever is good names somebody who is known, and whoever was erased is not: only few rows have to be looked at.
+
+    Args:
+        rows: read rows, with `_reason`.
+        erased: whether a row is of such a person; null counts as no. It is asked of rejected rows alone.
+
+    """
+    is_theirs = pl.col(REASON).is_not_null() & erased.fill_null(value=False)
+    return rows.with_columns(pl.when(is_theirs).then(pl.lit(ERASED)).otherwise(REASON).alias(REASON))
 
 
 def reject_repeats(rows: pl.LazyFrame, key: tuple[str, ...], order: tuple[str, ...]) -> pl.LazyFrame:
@@ -174,7 +190,7 @@ def _read(column: SourceColumn, dtype: pl.DataType | None) -> _Reading:
 
 def _text(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.Binary:
-        return _uuid(raw.bin.encode("hex"))
+        return uuid_text(raw.bin.encode("hex"))
     if dtype.is_float():
         # Where an id may be missing, many tools hold whole numbers as floats: 3.0 and 3 are the same id.
         number = raw.fill_nan(None)
@@ -185,7 +201,7 @@ def _text(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return raw.cast(pl.String)
 
 
-def _uuid(digits: pl.Expr) -> pl.Expr:
+def uuid_text(digits: pl.Expr) -> pl.Expr:
     """Hexadecimal digits; those of 16 bytes as the text of a UUID."""
     parts = [digits.str.slice(start, length) for start, length in ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))]
     return pl.when(digits.str.len_bytes() == _UUID_DIGITS).then(pl.concat_str(parts, separator="-")).otherwise(digits)

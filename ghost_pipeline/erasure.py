@@ -1,0 +1,184 @@
+"""What `ghost-pipeline erase` does: a person goes from the lake and from what is published, and a report says so.
+
+Nothing that names the person reaches the report, Dagster's records or the name of a file.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TextIO
+
+import polars as pl
+
+from ghost_pipeline.assets.ingestion import GHOST_SNAPSHOTS
+from ghost_pipeline.errors import UnknownUserError
+from ghost_pipeline.runs import republish
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.storage.atomic import clear_staging
+from ghost_pipeline.storage.erasing import Changed, changes, erase_from_lake, ids_in, to_erase, unknown_users
+from ghost_pipeline.storage.json_files import publish_json
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.locking import alone, beside_others
+from ghost_pipeline.storage.staleness import mark_stale
+from ghost_pipeline.storage.tombstones import Tombstones, buried, require_erasure_key
+from ghost_pipeline.tables.erasure import USER
+from ghost_pipeline.tables.ghost import GHOST_BENCHMARKS, USER_GHOST_STATS
+from ghost_pipeline.tables.raw import USERS
+from ghost_pipeline.windows import Month
+
+_STAYS = (
+    "what peers have seen: cohort_ghost_release is never changed (G9.4), and names nobody",
+    "the source: delete the person there, too",
+    "backups and snapshots of the data folder, and whatever was copied out of it: out of reach from here",
+)
+_SHARE = {
+    "nothing": "the person's share in the benchmarks of months, in averages of cohorts and in ranks of past hours",
+    "months": "the person's share in averages of cohorts and in ranks of past hours, until those are built again",
+    "everything": "the person's share in averages of cohorts and in ranks of past hours, until `ghost-pipeline stale` "
+    "lists none",
+}
+"""What stays where so much is computed again (`GHOST_ERASURE_REBUILDS`); it names nobody."""
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """What an erasure has done; names nobody."""
+
+    erased_at: datetime
+    people: int
+    new_tombstones: int
+    """Ids that no source brings back from now on: of the people, their sessions, keyboards and tasks."""
+    tables: tuple[Changed, ...]
+    hours_marked_stale: int
+    months_computed_again: tuple[str, ...]
+    published: bool
+    """Whether the published database was built again since."""
+    stays: tuple[str, ...]
+    file: Path
+    """Where this report lies."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report for a program."""
+        told = asdict(self)
+        del told["file"]
+        return {**told, "erased_at": f"{self.erased_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "report": str(self.file)}
+
+    def says(self) -> list[str]:
+        """The report as lines, without its tables."""
+        again = ", ".join(self.months_computed_again) or "none"
+        return [
+            f"people: {self.people}    new tombstones: {self.new_tombstones}",
+            f"months computed again: {again}    hours marked stale: {self.hours_marked_stale}",
+            *(f"stays: {one}" for one in self.stays),
+            f"report: {self.file}",
+        ]
+
+
+def planned(settings: Settings, users: Sequence[str], *, even_if_unknown: bool = False) -> pl.DataFrame:
+    """The rows that an erasure would change: table, partitions, rows, pseudonymised.
+
+    Raises:
+        SettingsError: no key is set, or not that of the tombstones.
+        UnknownUserError: the lake has nothing of a user.
+
+    """
+    key, lake = require_erasure_key(settings), Lake(settings.lake)
+    with beside_others(lake.beside):
+        _require_known(lake, users, key, even_if_unknown=even_if_unknown)
+        return _table(changes(to_erase(lake, ids_in(lake, users))))
+
+
+def erase(
+    settings: Settings,
+    users: Sequence[str],
+    at: datetime,
+    *,
+    even_if_unknown: bool = False,
+    out: TextIO = sys.stderr,
+) -> Erasure:
+    """Remove people from the lake while no step is at work in it, publish, and compute again what is set.
+
+    Args:
+        settings: which lake, and what is computed again.
+        users: who; all of them together, so that what changes in the figures of a month is not one person's alone.
+        at: when, aware.
+        even_if_unknown: put down tombstones also of those of whom there is nothing.
+        out: where progress is written.
+
+    Raises:
+        SettingsError: no key is set, or not that of the tombstones.
+        UnknownUserError: the lake has nothing of a user; nothing was changed.
+        GhostError: something failed; run again, it goes on.
+
+    """
+    key, lake = require_erasure_key(settings), Lake(settings.lake)
+    with alone(lake.beside):
+        _require_known(lake, users, key, even_if_unknown=even_if_unknown)
+        ids = ids_in(lake, users)
+        months = [] if settings.erasure_rebuilds == "nothing" else _months(lake, ids, key)
+        marked = _mark_stale(lake, ids) if settings.erasure_rebuilds == "everything" else 0
+        tables, new = erase_from_lake(lake, ids, key, at)
+        clear_staging(settings.database.parent)
+    name = Tombstones(key, frozenset()).of(USER, "\0".join(sorted(set(users))))[:12]
+    report = Erasure(
+        erased_at=at,
+        people=len(set(users)),
+        new_tombstones=new,
+        tables=tuple(tables),
+        hours_marked_stale=marked,
+        months_computed_again=(),
+        published=False,
+        stays=(_SHARE[settings.erasure_rebuilds], *_STAYS),
+        file=settings.data / "erasures" / f"{at.astimezone(UTC):%Y-%m-%dT%H%M%SZ}-{name}.json",
+    )
+    # Before what may still fail: the rows are gone.
+    _write(report)
+    republish(settings, months, out=out)
+    report = replace(report, months_computed_again=tuple(month.key for month in months), published=True)
+    _write(report)
+    return report
+
+
+def _require_known(lake: Lake, users: Sequence[str], key: bytes, *, even_if_unknown: bool) -> None:
+    unknown = unknown_users(lake, users, key)
+    if unknown and not even_if_unknown:
+        which = ", ".join(str(users.index(one) + 1) for one in unknown)
+        raise UnknownUserError(
+            f"erase: the lake has nothing of {len(unknown)} of {len(users)} users (the {which}. that was named). Check "
+            f"the id; with --even-if-unknown it is kept out all the same",
+        )
+
+
+def _months(lake: Lake, ids: pl.DataFrame, key: bytes) -> list[Month]:
+    """The months in which the people may have counted as achievers, ascending."""
+    there = lake.months(GHOST_BENCHMARKS)
+    versions = _versions(lake, ids)
+    if buried(lake, key, set(ids[USER]) - set(versions[USER])):
+        # An erasure that was interrupted has left nothing that tells which they are.
+        return there
+    counted = versions.filter(pl.col("final_band_score").is_not_null(), pl.col("diagnostic_score").is_not_null())
+    since = counted["created_at"].min()
+    return [month for month in there if isinstance(since, datetime) and month.as_of > since]
+
+
+def _mark_stale(lake: Lake, ids: pl.DataFrame) -> int:
+    since, newest = _versions(lake, ids)["created_at"].min(), lake.newest_hour(USER_GHOST_STATS)
+    if not isinstance(since, datetime) or newest is None:
+        return 0
+    # An as_of that equals created_at does not see the user.
+    return mark_stale(lake, GHOST_SNAPSHOTS, since - timedelta(microseconds=1), newest.as_of)
+
+
+def _versions(lake: Lake, ids: pl.DataFrame) -> pl.DataFrame:
+    return lake.scan(USERS).filter(pl.col(USER).is_in(ids[USER].unique().implode())).collect()
+
+
+def _table(tables: Sequence[Changed]) -> pl.DataFrame:
+    schema = {"table": pl.String, "partitions": pl.Int64, "rows": pl.Int64, "pseudonymised": pl.Boolean}
+    return pl.DataFrame([asdict(one) for one in tables], schema=schema)
+
+
+def _write(report: Erasure) -> None:
+    publish_json({report.file: report.as_dict()})

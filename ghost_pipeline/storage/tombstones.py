@@ -1,0 +1,189 @@
+"""Tombstones: keyed hashes of the ids of people who were erased, so that no source brings them back.
+
+The key lies outside the data folder. Without it nobody can try ids against the hashes; with another one nobody would
+be recognised, so where there are tombstones no source is read without their key.
+"""
+
+import hmac
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import polars as pl
+
+from ghost_pipeline.errors import LakeError, SettingsError
+from ghost_pipeline.settings import MIN_KEY_LENGTH, Settings
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.tables.erasure import ERASED_PEOPLE, NAMING, USER
+from ghost_pipeline.windows import Day
+
+_NAMES = "GHOST_ERASURE_KEY, or GHOST_ERASURE_KEY_FILE"
+
+
+def erasure_key(settings: Settings) -> bytes | None:
+    """The key as it is set; None where none is.
+
+    Raises:
+        SettingsError: its file cannot be read, or holds too short a key.
+
+    """
+    if settings.erasure_key is not None:
+        return settings.erasure_key.get_secret_value().encode()
+    if settings.erasure_key_file is None:
+        return None
+    try:
+        key = settings.erasure_key_file.read_bytes().strip()
+    except OSError as error:
+        raise SettingsError(
+            f"GHOST_ERASURE_KEY_FILE: {settings.erasure_key_file} cannot be read ({error.strerror or error}). Bring it "
+            f"back, or make it readable",
+        ) from error
+    if len(key) < MIN_KEY_LENGTH:
+        raise SettingsError(
+            f"GHOST_ERASURE_KEY_FILE: {settings.erasure_key_file} holds {len(key)} characters; a key needs "
+            f"{MIN_KEY_LENGTH} or more",
+        )
+    return key
+
+
+def require_erasure_key(settings: Settings) -> bytes:
+    """The key as it is set.
+
+    Raises:
+        SettingsError: none is set, or it cannot be read.
+
+    """
+    key = erasure_key(settings)
+    if key is None:
+        raise SettingsError(
+            f"{_NAMES}: not set, and whoever is erased is remembered by a hash under that key. Set {_NAMES} to "
+            f"{MIN_KEY_LENGTH} or more random characters, and keep them for as long as the lake",
+        )
+    return key
+
+
+@dataclass(frozen=True)
+class Tombstones:
+    """The people who were erased, recognised by their ids."""
+
+    key: bytes
+    hashes: frozenset[str]
+
+    def hold(self, column: str, ids: pl.Series) -> pl.Series:
+        """Whether ids of a column that names people were erased; null for null."""
+        erased = [one for one in ids.drop_nulls().unique() if self.of(column, one) in self.hashes]
+        return ids.is_in(erased)
+
+    def of(self, column: str, one: str) -> str:
+        """The hash of an id."""
+        return hmac.digest(self.key, f"{column}\0{one}".encode(), "sha256").hex()
+
+    def condition(self, columns: Collection[str]) -> pl.Expr:
+        """Whether a row has an id that was erased, in one of the columns that name people."""
+        held = (
+            pl.col(name).map_batches(partial(self.hold, name), return_dtype=pl.Boolean, is_elementwise=True)
+            for name in NAMING
+            if name in columns
+        )
+        return pl.any_horizontal(pl.lit(value=False), *held)
+
+
+NOBODY = Tombstones(b"", frozenset())
+"""Nobody was erased."""
+
+
+def tombstones(lake: Lake, settings: Settings) -> Tombstones:
+    """Whom no source may bring back.
+
+    Raises:
+        SettingsError: somebody was erased, and the key is not set, or another one.
+        LakeError: an erasure was interrupted; until it is finished, nothing may be taken in.
+
+    """
+    known = lake.scan(ERASED_PEOPLE).collect()
+    if known.is_empty():
+        return NOBODY
+    found = _recognised(known, erasure_key(settings))
+    if known["under_way"].is_not_null().any():
+        raise LakeError(
+            f"{ERASED_PEOPLE.name}: an erasure was interrupted, and parts of a person are still in the lake. Run "
+            f"`ghost-pipeline erase` for that person again: it goes on where it was",
+        )
+    return found
+
+
+def bury(lake: Lake, key: bytes, ids: pl.DataFrame, at: datetime) -> int:
+    """Put down tombstones of people before anything is removed; they say that this is under way.
+
+    Args:
+        lake: where to.
+        key: that of the tombstones that are there, if any.
+        ids: user_id, and of each of theirs `column`, what it is an id of, and `id`; all String.
+        at: when, aware.
+
+    Returns:
+        How many of the ids had none.
+
+    Raises:
+        SettingsError: the tombstones that are there have another key.
+        LakeError: they cannot be written.
+
+    """
+    known = lake.scan(ERASED_PEOPLE).collect()
+    there = _recognised(known, key) if known.height else Tombstones(key, frozenset())
+    rows = [(there.of(column, one), there.of(USER, user)) for user, column, one in ids.iter_rows()]
+    wanted = pl.DataFrame(rows, schema={"tombstone": pl.String, "under_way": pl.String}, orient="row")
+    new = wanted.unique("tombstone").join(known, on="tombstone", how="anti")
+    day = Day.containing(at)
+    columns = {"erased_date": pl.lit(day.start.date()), "key_check": pl.lit(_key_check(key))}
+    added = new.with_columns(**columns).select(known.columns)
+    _write(lake, day, pl.concat([lake.scan(ERASED_PEOPLE, [day]).collect(), added]))
+    return new.height
+
+
+def finish(lake: Lake, key: bytes, users: Collection[str]) -> None:
+    """Say of people that all of theirs is gone."""
+    there = Tombstones(key, frozenset())
+    done = pl.col("under_way").is_in([there.of(USER, user) for user in users])
+    for day in lake.days(ERASED_PEOPLE):
+        rows = lake.scan(ERASED_PEOPLE, [day]).collect()
+        if rows.filter(done).height:
+            _write(lake, day, rows.with_columns(under_way=pl.when(~done).then("under_way")))
+
+
+def buried(lake: Lake, key: bytes, users: Collection[str]) -> set[str]:
+    """Those users who have tombstones.
+
+    Raises:
+        SettingsError: the tombstones have another key.
+
+    """
+    known = lake.scan(ERASED_PEOPLE).collect()
+    if known.is_empty():
+        return set()
+    there = _recognised(known, key)
+    return {user for user in users if there.of(USER, user) in there.hashes}
+
+
+def _recognised(known: pl.DataFrame, key: bytes | None) -> Tombstones:
+    if key is None:
+        raise SettingsError(
+            f"{ERASED_PEOPLE.name}: people were erased, and without their key a source would bring them back. Set "
+            f"{_NAMES} to what it was then",
+        )
+    if (known["key_check"] != _key_check(key)).any():
+        raise SettingsError(
+            f"{_NAMES}: not the key under which people were erased ({ERASED_PEOPLE.name}), and with another one a "
+            f"source would bring them back. Set it to what it was then",
+        )
+    return Tombstones(key, frozenset(known["tombstone"]))
+
+
+def _key_check(key: bytes) -> str:
+    return hmac.digest(key, b"", "sha256").hex()
+
+
+def _write(lake: Lake, day: Day, rows: pl.DataFrame) -> None:
+    # In the order of the hashes: nothing tells which of them are of one person.
+    lake.write(ERASED_PEOPLE, day, rows.sort("tombstone"))

@@ -1,0 +1,231 @@
+"""`ghost-pipeline erase`, as a person runs it: nothing of somebody is left, and no source brings them back."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.tables.ghost import COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
+from ghost_pipeline.tables.raw import PRACTICE_SESSIONS, REJECTED_ROWS, USER_PROGRESS, USERS
+from ghost_pipeline_tests.running import COMMAND, environment, published_rows
+from ghost_pipeline_tests.traces import traces
+
+KEY = "a key of thirty-two characters or more"
+USER = "usr-5b1e77aa"
+THEIRS = (USER, "ses-5b1e77aa", "kbd-5b1e77aa", "prg-5b1e77aa", "Grace's keyboard")
+"""What names the person, or begins the ids of what is theirs; it stands nowhere else."""
+
+Row = dict[str, object]
+
+
+def sessions(user: str, name: str, hours: range) -> list[Row]:
+    return [
+        dict[str, object](session_id=f"ses-{name}-{hour:02}", user_id=user, keyboard_id=f"kbd-{name}")
+        | {"start_time": f"2025-03-12T{hour:02}:00:00Z", "end_time": f"2025-03-12T{hour:02}:10:00Z"}
+        for hour in hours
+    ]
+
+
+def keys(session: object, hour: int) -> list[Row]:
+    return [
+        {"session_id": session, "key_index": index, "keystroke_time": f"2025-03-12T{hour:02}:00:0{index}Z"}
+        | {"keystroke_char": char, "expected_char": char, "text_index": index}
+        for index, char in enumerate("then")
+    ]
+
+
+def tasks(user: str, name: str) -> list[Row]:
+    return [
+        {"progress_id": f"prg-{name}-{number}", "user_id": user, "task_type": "reading", "time_spent_minutes": 10}
+        | {"completed_at": f"2025-{at}Z"}
+        for number, at in enumerate(["02-20T08:00", "03-11T08:00", "03-12T09:30", "03-12T10:30"])
+    ]
+
+
+def world() -> dict[str, list[Row]]:
+    """Twelve others and the person, who has also sent rows that are rejected."""
+    others = [f"usr-other-{number:02}" for number in range(12)]
+    scored = {"diagnostic_score": 5.5, "final_band_score": 7.5, "final_band_at": "2025-02-20T00:00Z"}
+    users: list[Row] = [
+        {"user_id": user, "cohort_id": "c1", "created_at": "2025-02-01", **scored} for user in [*others, USER]
+    ]
+    typed = sessions(others[0], "other", range(8, 12)) + sessions(USER, "5b1e77aa", range(7, 12))
+    strokes = [row for session in typed for row in keys(session["session_id"], int(str(session["session_id"])[-2:]))]
+    progress = [row for user in others for row in tasks(user, user[4:])] + tasks(USER, "5b1e77aa")
+    return {
+        "users": [*users, {"user_id": f"{USER}-twin", "created_at": "never", "note": f"twin of {USER}"}],
+        "cohorts": [{"cohort_id": "c1"}],
+        "user_progress": [
+            *progress,
+            {**progress[-1], "progress_id": "prg-5b1e77aa-bad", "task_type": "podcast"},
+        ],
+        "keyboards": [
+            {"keyboard_id": "kbd-other", "user_id": others[0], "keyboard_name": "an other keyboard"},
+            {"keyboard_id": "kbd-5b1e77aa", "user_id": USER, "keyboard_name": "Grace's keyboard"},
+        ],
+        "practice_sessions": typed,
+        "session_keystrokes": [*strokes, {**strokes[-1], "key_index": "9", "keystroke_char": None}],
+    }
+
+
+def write(folder: Path, tables: Mapping[str, list[Row]]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, rows in tables.items():
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.ndjson").write_text(text, encoding="utf-8")
+    return folder
+
+
+def pipeline(folder: Path, *arguments: str, fails: bool = False, **variables: str) -> subprocess.CompletedProcess[str]:
+    given = {"GHOST_ERASURE_KEY": KEY, "GHOST_MIN_SAMPLE": "5", **variables}
+    env = environment(folder / "data", folder / "source", **{name: value for name, value in given.items() if value})
+    done = subprocess.run([str(COMMAND), *arguments], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) == fails, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that has seen an hour, a month, a run that failed, and a backfill."""
+    folder = tmp_path_factory.mktemp("lived")
+    source = write(folder / "source", world())
+    pipeline(folder, "materialize", "--as-of", "2025-03-12T11:00Z")
+    rows = (source / "users.ndjson").read_text(encoding="utf-8")
+    (source / "users.ndjson").write_text(rows + f'{{"user_id": "{USER}', encoding="utf-8")
+    failed = pipeline(folder, "materialize", "--as-of", "2025-03-12T12:00Z", fails=True)
+    assert USER not in failed.stderr
+    # Another error, of the kind whose engine cites what it could not read.
+    shutil.move(source / "users.ndjson", folder / "kept.ndjson")
+    (source / "users.csv").write_text(f'created_at,user_id\n2025-03-01,"{USER}\n', encoding="utf-8")
+    pipeline(folder, "materialize", "--as-of", "2025-03-12T12:00Z", fails=True)
+    (source / "users.csv").unlink()
+    (source / "users.ndjson").write_text(rows, encoding="utf-8")
+    pipeline(folder, "backfill", "--from", "2025-03-12T10:00Z", "--to", "2025-03-12T12:00Z")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def erased(lived: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    """A copy of it after the erasure, and the report."""
+    folder = tmp_path_factory.mktemp("erased") / "it"
+    shutil.copytree(lived, folder)
+    # Left by a killed process of another machine, which nobody would ever clear.
+    staged = folder / "data" / "lake" / ".staging" / "elsewhere@7-0.parquet.tmp"
+    staged.parent.mkdir(exist_ok=True)
+    staged.write_text(USER, encoding="utf-8")
+    done = pipeline(folder, "erase", USER, "--yes", "--json")
+    report: dict[str, object] = json.loads(done.stdout)
+    assert USER not in done.stdout + done.stderr
+    return folder, report
+
+
+def test_dagsters_records_never_named_the_person(lived: Path) -> None:
+    home = lived / "data" / "dagster_home"
+    assert traces(home, THEIRS) == set()
+    assert traces(home, ["user_progress"])
+
+
+def test_the_search_finds_the_person_wherever_there_is_one(lived: Path) -> None:
+    found = traces(lived / "data", THEIRS)
+    tables = {name.split("/")[1] for name in found if name.startswith("lake/")}
+    assert tables >= {
+        "users", "keyboards", "user_progress", "practice_sessions", "session_keystrokes", "session_ngram_speed",
+        "rejected_rows", "user_activity_days", "user_activity_checkpoints", "user_ghost_stats", "ghost_messages",
+        "cohort_release_contributions", "session_ngram_summary", "ngram_speed_summaries",
+        "ngram_speed_summary_history", ".cache",
+    }  # fmt: skip
+    assert "ghost.duckdb" in found
+
+
+def test_nothing_of_the_person_is_left_anywhere(erased: tuple[Path, dict[str, object]]) -> None:
+    folder, _ = erased
+    assert traces(folder / "data", THEIRS) == set()
+
+
+def test_the_others_are_as_they_were(lived: Path, erased: tuple[Path, dict[str, object]]) -> None:
+    before, after = (Lake(folder / "data" / "lake") for folder in (lived, erased[0]))
+    for contract in (USERS, USER_PROGRESS, PRACTICE_SESSIONS, USER_GHOST_STATS):
+        others = before.scan(contract).filter(pl.col("user_id") != USER).collect()
+        assert others.height
+        assert after.scan(contract).collect().equals(others)
+    stayed = before.scan(REJECTED_ROWS).filter(~pl.col("row").str.contains("5b1e77aa")).collect()
+    assert after.scan(REJECTED_ROWS).collect().equals(stayed)
+
+
+def test_what_peers_have_seen_stays_and_can_still_be_compared_with(
+    lived: Path, erased: tuple[Path, dict[str, object]]
+) -> None:
+    ledgers = [published_rows(folder / "data")["cohort_ghost_release"] for folder in (lived, erased[0])]
+    assert ledgers[0] == ledgers[1]
+    before, after = (
+        Lake(folder / "data" / "lake").scan(COHORT_RELEASE_CONTRIBUTIONS).collect() for folder in (lived, erased[0])
+    )
+    assert before.height == after.height
+    assert COHORT_RELEASE_CONTRIBUTIONS.faults(after) == []
+    figures = ["cohort_id", "as_of", "tasks_completed", "practice_time_ms", "current_streak", "days_practiced"]
+    assert before.select(figures).sort(figures).equals(after.select(figures).sort(figures))
+
+
+def test_the_report_counts_what_was_done(lived: Path, erased: tuple[Path, dict[str, object]]) -> None:
+    _, report = erased
+    rows = {one["table"]: one["rows"] for one in report["tables"]}  # type: ignore[attr-defined]
+    there = Lake(lived / "data" / "lake").scan(USER_PROGRESS).filter(pl.col("user_id") == USER).collect().height
+    assert rows["user_progress"] == there == 4
+    assert rows["practice_sessions"] == 5
+    assert rows["rejected_rows"] == 3
+    # A user, a keyboard, five sessions, four tasks.
+    assert report["new_tombstones"] == 11
+    assert report["months_computed_again"] == ["2025-02"]
+    assert report["published"] is True
+    kept = json.loads(Path(str(report["report"])).read_text(encoding="utf-8"))
+    assert kept == report
+
+
+def test_the_month_is_computed_again_without_the_person(lived: Path, erased: tuple[Path, dict[str, object]]) -> None:
+    def sizes(folder: Path) -> set[object]:
+        command = "SELECT DISTINCT sample_size FROM ghost_benchmarks WHERE day_number = 10"
+        return {row["sample_size"] for row in json.loads(pipeline(folder, "query", command, "--json").stdout)}
+
+    assert (sizes(lived), sizes(erased[0])) == ({13}, {12})
+
+
+def test_a_source_that_still_has_the_person_brings_nothing_back(
+    erased: tuple[Path, dict[str, object]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "it"
+    shutil.copytree(erased[0], folder)
+    tables = world()
+    # What came in since, and what stayed when the source forgot whose it was.
+    tables["practice_sessions"] += sessions(USER, "5b1e77aa-new", range(12, 13))
+    tables["session_keystrokes"] += keys("ses-5b1e77aa-new-12", 12)
+    tables["user_progress"].append({**tasks(USER, "5b1e77aa-new")[0], "completed_at": "2025-03-12T12:30Z"})
+    tables["user_progress"] += [
+        {**tasks(USER, "5b1e77aa")[3], "user_id": None},
+        {**tasks(USER, "5b1e77aa")[3], "user_id": None, "progress_id": "prg-5b1e77aa-nobody"},
+    ]
+    tables["practice_sessions"] = [row for row in tables["practice_sessions"] if row["session_id"] != "ses-5b1e77aa-09"]
+    write(folder / "source", tables)
+    told = pipeline(folder, "materialize", "--as-of", "2025-03-12T13:00Z")
+    assert "5b1e77aa" not in told.stderr
+    found = traces(folder / "data", ["5b1e77aa"])
+    # Only what nothing but an id tells that was never taken in, and what somebody else's row says.
+    assert {name.split("/")[1] for name in found} <= {"rejected_rows"}
+    rows = Lake(folder / "data" / "lake").scan(REJECTED_ROWS).collect()["row"]
+    left = [json.loads(row) for row in rows if "5b1e77aa" in row]
+    assert {row.get("progress_id") or row["user_id"] for row in left} == {"prg-5b1e77aa-nobody", f"{USER}-twin"}
+
+
+def test_it_asks_first_and_shows_what_goes(lived: Path) -> None:
+    env = environment(lived / "data", None, GHOST_ERASURE_KEY=KEY)
+    done = subprocess.run(
+        [str(COMMAND), "erase", USER], env=env, input="n\n", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert ["user_progress", "4", "4", "False"] in [line.split() for line in done.stderr.splitlines()]
+    assert "These rows go for good. Erase? [y/N]" in done.stderr
+    assert Lake(lived / "data" / "lake").scan(USERS).filter(pl.col("user_id") == USER).collect().height == 1
