@@ -13,6 +13,7 @@ from ghost_pipeline.assets.step import Outcome, Resources
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage import locking
+from ghost_pipeline.storage.erasing import erase_from_lake, ids_in
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
 from ghost_pipeline.transforms.cohort_ghost_release import ReleaseRules
@@ -267,3 +268,20 @@ def test_one_who_ages_out_is_one_change(resources: Resources) -> None:
         resources.lake.write(USER_GHOST_STATS, hour(number), stats.collect())
         release(resources, number)
     assert [seen(resources, number) for number in range(2)] == [(True, None, 0), (True, None, 0)]
+
+
+def test_whoever_was_erased_still_counts_as_having_left(resources: Resources) -> None:
+    """Two releases that differ by one person give that person away, erased or not (G9.3)."""
+    run(resources, 0)
+    lake = resources.lake
+    erase_from_lake(lake, ids_in(lake, ["u00"]), b"key", FIRST.as_of)
+    run(resources, 1, members=PEOPLE[1:])
+    assert seen(resources, 1) == (True, None, 0)
+    names = lake.scan(COHORT_RELEASE_CONTRIBUTIONS).collect()["user_id"]
+    assert names.len() == 12
+    assert "u00" not in names
+    # Had the row gone with them, nobody would seem to have left, and what is released would be the other eleven.
+    gone = ~pl.col("user_id").str.starts_with("u")
+    lake.rewrite(COHORT_RELEASE_CONTRIBUTIONS, [hour(0)], lambda rows: rows.filter(~gone))
+    run(resources, 2, members=PEOPLE[1:])
+    assert seen(resources, 2) == (True, None, 2)
