@@ -21,6 +21,7 @@ from ghost_pipeline.storage.lake import Lake, Rejects
 from ghost_pipeline.storage.staleness import mark_stale
 from ghost_pipeline.storage.tombstones import NOBODY, Tombstones
 from ghost_pipeline.tables.contract import Contract
+from ghost_pipeline.tables.erasure import NAMING, USER
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, GHOST_MESSAGES, USER_GHOST_STATS
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY
 from ghost_pipeline.tables.raw import (
@@ -157,16 +158,12 @@ def ingest_versions(
         )
     newest = lake.newest_hour(contract)
     is_newest = newest is None or newest <= hour
-    changes = changed_rows(good.lazy(), lake.scan(contract), key, hour.as_of, newest=is_newest).collect()
-    # A user who was erased is nobody that the lake knows; of the others nobody needs to be looked at.
-    back = erased.hold(key, changes[key]) if contract is USERS else pl.repeat(value=False, n=changes.height, eager=True)
-    added = changes.filter(~back).lazy()
+    added = changed_rows(good.lazy(), lake.scan(contract), key, hour.as_of, newest=is_newest).collect().lazy()
     partition = with_added(lake.scan(contract, [hour]), added, key).collect()
     _mark_stale_versions(lake, contract, added, hour)
     lake.write(REJECTED_ROWS, Rejects(table.name, None), rejected)
     written = lake.write(contract, hour, partition)
-    erased_rows = gone.height + int(back.sum())
-    return Ingested(good.height - int(back.sum()), rejected.height, changed=int(written.changed), erased=erased_rows)
+    return Ingested(good.height, rejected.height, changed=int(written.changed), erased=gone.height)
 
 
 def ingest_events(
@@ -219,11 +216,9 @@ def read_session_rows(
         rows = reject_unknown(_read(source, table, window), "session_id", known, "practice session")
         if erased is not NOBODY:
             # Also of sessions that were never taken in, because their typist was erased before.
-            theirs = read.filter(pl.col(REASON) == ERASED).select(
-                pl.col("session_id").unique(), _theirs=pl.lit(value=True)
-            )
-            rows = rows.join(theirs, on="session_id", how="left", maintain_order="left")
-            rows = set_aside_erased(rows, pl.col("_theirs") | erased.condition(["session_id"])).drop("_theirs")
+            theirs = read.filter(pl.col(REASON) == ERASED).select(pl.col("session_id").drop_nulls().unique()).collect()
+            rows = set_aside_erased(rows, pl.col(REASON).is_not_null() & pl.col("session_id").is_in(theirs.to_series()))
+            rows = _set_aside_erased(rows, known, ["session_id"], erased)
         if table.key:
             rows = reject_repeats(rows, table.key, ())
         # A good session that the lake has not taken in starts at the end of the window or later, and its rows, good or
@@ -506,11 +501,25 @@ def _erased(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _reject_strangers(rows: pl.LazyFrame, table: SourceTable, lake: Lake, erased: Tombstones) -> pl.LazyFrame:
+    """Reject rows of users whom the lake does not know, but for those of people who were erased."""
+    known = lake.scan(USERS).select("user_id")
     if any(column.references == "users" for column in table.columns):
-        rows = reject_unknown(rows, "user_id", lake.scan(USERS), "user")
-    if erased is NOBODY:
+        rows = reject_unknown(rows, "user_id", known, "user")
+    return _set_aside_erased(rows, known, [column.name for column in table.columns if column.name in NAMING], erased)
+
+
+def _set_aside_erased(rows: pl.LazyFrame, known: pl.LazyFrame, columns: list[str], erased: Tombstones) -> pl.LazyFrame:
+    """Set aside rows of people who were erased: of somebody not `known`, with an id in `columns` that has a tombstone.
+
+    Whoever was erased is nobody that the lake knows: the few ids of others are read first, and looked at one by one.
+    """
+    if erased is NOBODY or not columns:
         return rows
-    return set_aside_erased(rows, erased.condition([column.name for column in table.columns]))
+    (owner,) = known.collect_schema().names()
+    strangers = rows.select(columns).join(known, on=owner, how="anti").unique().collect()
+    theirs = pl.any_horizontal(pl.col(name).is_in(erased.among(name, strangers[name])) for name in columns)
+    # What somebody else has taken over from them, a keyboard, is somebody else's. A user's own row is nobody else's.
+    return set_aside_erased(rows, theirs if columns == [USER] else pl.col(REASON).is_not_null() & theirs)
 
 
 def _mark_stale_versions(lake: Lake, contract: Contract, added: pl.LazyFrame, hour: Hour) -> None:

@@ -8,14 +8,13 @@ import hmac
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 import polars as pl
 
 from ghost_pipeline.errors import LakeError, SettingsError
 from ghost_pipeline.settings import MIN_KEY_LENGTH, Settings
 from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.tables.erasure import ERASED_PEOPLE, NAMING, USER
+from ghost_pipeline.tables.erasure import ERASED_PEOPLE, USER
 from ghost_pipeline.windows import Day
 
 _NAMES = "GHOST_ERASURE_KEY, or GHOST_ERASURE_KEY_FILE"
@@ -70,23 +69,14 @@ class Tombstones:
     key: bytes
     hashes: frozenset[str]
 
-    def hold(self, column: str, ids: pl.Series) -> pl.Series:
-        """Whether ids of a column that names people were erased; null for null."""
+    def among(self, column: str, ids: pl.Series) -> pl.Series:
+        """Those ids of a column that names people who were erased; sorted, each once."""
         erased = [one for one in ids.drop_nulls().unique() if self.of(column, one) in self.hashes]
-        return ids.is_in(erased)
+        return pl.Series(column, erased, pl.String).sort()
 
     def of(self, column: str, one: str) -> str:
         """The hash of an id."""
         return hmac.digest(self.key, f"{column}\0{one}".encode(), "sha256").hex()
-
-    def condition(self, columns: Collection[str]) -> pl.Expr:
-        """Whether a row has an id that was erased, in one of the columns that name people."""
-        held = (
-            pl.col(name).map_batches(partial(self.hold, name), return_dtype=pl.Boolean, is_elementwise=True)
-            for name in NAMING
-            if name in columns
-        )
-        return pl.any_horizontal(pl.lit(value=False), *held)
 
 
 NOBODY = Tombstones(b"", frozenset())

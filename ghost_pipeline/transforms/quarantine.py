@@ -104,17 +104,8 @@ def reject_unknown(rows: pl.LazyFrame, column: str, known: pl.LazyFrame, what: s
 
 
 def set_aside_erased(rows: pl.LazyFrame, erased: pl.Expr) -> pl.LazyFrame:
-    """Give rows that would be rejected another reason where they are of a person who was erased.
-
-    Whatever is good names somebody who is known, and whoever was erased is not: only few rows have to be looked at.
-
-    Args:
-        rows: read rows, with `_reason`.
-        erased: whether a row is of such a person; null counts as no. It is asked of rejected rows alone.
-
-    """
-    is_theirs = pl.col(REASON).is_not_null() & erased.fill_null(value=False)
-    return rows.with_columns(pl.when(is_theirs).then(pl.lit(ERASED)).otherwise(REASON).alias(REASON))
+    """Give rows of people who were erased that reason, in place of any other; where `erased` is null, they are not."""
+    return rows.with_columns(pl.when(erased).then(pl.lit(ERASED)).otherwise(REASON).alias(REASON))
 
 
 def reject_repeats(rows: pl.LazyFrame, key: tuple[str, ...], order: tuple[str, ...]) -> pl.LazyFrame:
