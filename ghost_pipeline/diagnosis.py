@@ -19,6 +19,7 @@ from ghost_pipeline.storage.atomic import replacing
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.published_postgres import tables_there
 from ghost_pipeline.storage.querying import query
+from ghost_pipeline.storage.tombstones import NOBODY, tombstones
 from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.tables.contract import Partitioning
 from ghost_pipeline.tables.raw import SOURCE_TABLES, SourceTable
@@ -65,6 +66,7 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     yield from _source(settings)
     yield from _storage(settings)
     yield from _lake(settings)
+    yield from _erased(settings)
     yield from _published(settings)
     yield from _postgres(settings)
 
@@ -200,6 +202,18 @@ def _lake(settings: Settings) -> Iterator[Finding]:
                 f"lake.{contract.name}",
                 f"the hour {complete:%Y-%m-%d-%H:%M} is missing. Materialize the newest hour again: it fills gaps",
             )
+
+
+def _erased(settings: Settings) -> Iterator[Finding]:
+    """Whether those who were erased are kept out; nothing where nobody was."""
+    try:
+        known = tombstones(Lake(settings.lake), settings)
+    except GhostError as error:
+        yield Finding(Verdict.WRONG, "erased people", str(error))
+        return
+    if known is not NOBODY:
+        ids = len(known.hashes)
+        yield Finding(Verdict.OK, "erased people", f"{ids:,} ids are kept out, and their key is the one that is set")
 
 
 def _published(settings: Settings) -> Iterator[Finding]:

@@ -274,12 +274,12 @@ def republish(settings: Settings, months: Sequence[Month] = (), *, out: TextIO =
     prepare_dagster_home(settings)
     defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
     with dg.DagsterInstance.get() as instance:
-        _run(defs, instance, HOURLY, newest.key, [PUBLISHED_DATABASE])
+        _run(defs, instance, HOURLY, newest.key, publications(settings))
         for month in months:
             out.write(f"month {month.key}\n")
             _run(defs, instance, MONTHLY, month.key, _unpublished(selection({Half.GHOST}, monthly=True)))
         if months:
-            _run(defs, instance, HOURLY, newest.key, [PUBLISHED_DATABASE])
+            _run(defs, instance, HOURLY, newest.key, publications(settings))
 
 
 def materialize_hours(settings: Settings, ends: Sequence[datetime], half: Half, *, out: TextIO = sys.stderr) -> None:

@@ -1,21 +1,30 @@
 """`ghost-pipeline erase`, as a person runs it: nothing of somebody is left, and no source brings them back."""
 
+import io
 import json
 import shutil
 import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from ghost_pipeline import erasure
+from ghost_pipeline.diagnosis import Verdict, diagnose
+from ghost_pipeline.errors import PublishError, SettingsError, UnknownUserError
+from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.staleness import stale_hours
 from ghost_pipeline.tables.ghost import COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
 from ghost_pipeline.tables.raw import PRACTICE_SESSIONS, REJECTED_ROWS, USER_PROGRESS, USERS
-from ghost_pipeline_tests.running import COMMAND, environment, published_rows
+from ghost_pipeline.windows import Month
+from ghost_pipeline_tests.running import COMMAND, environment, lake_digest, published_rows
 from ghost_pipeline_tests.traces import traces
 
 KEY = "a key of thirty-two characters or more"
+NOW = datetime(2025, 3, 20, 9, 30, tzinfo=UTC)
 USER = "usr-5b1e77aa"
 THEIRS = (USER, "ses-5b1e77aa", "kbd-5b1e77aa", "prg-5b1e77aa", "Grace's keyboard")
 """What names the person, or begins the ids of what is theirs; it stands nowhere else."""
@@ -229,3 +238,95 @@ def test_it_asks_first_and_shows_what_goes(lived: Path) -> None:
     assert ["user_progress", "4", "4", "False"] in [line.split() for line in done.stderr.splitlines()]
     assert "These rows go for good. Erase? [y/N]" in done.stderr
     assert Lake(lived / "data" / "lake").scan(USERS).filter(pl.col("user_id") == USER).collect().height == 1
+
+
+@pytest.fixture
+def copied(lived: Path, tmp_path: Path) -> Settings:
+    shutil.copytree(lived / "data", tmp_path / "data")
+    return Settings.load(data=tmp_path / "data", erasure_key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("rebuilds", "months", "stale"),
+    [("nothing", [], False), ("months", ["2025-02"], False), ("everything", ["2025-02"], True)],
+)
+def test_what_is_computed_again_is_set(
+    rebuilds: str,
+    months: list[str],
+    copied: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    stale: bool,
+) -> None:
+    asked: list[Month] = []
+    monkeypatch.setattr(erasure, "republish", lambda _, wanted, **__: asked.extend(wanted))
+    settings = copied.model_copy(update={"erasure_rebuilds": rebuilds})
+    report = erasure.erase(settings, [USER], NOW, out=io.StringIO())
+    assert [month.key for month in asked] == list(report.months_computed_again) == months
+    marked = stale_hours(Lake(settings.lake))
+    assert (marked.height > 0, report.hours_marked_stale) == (stale, marked.height)
+    assert "until" in report.stays[0] or rebuilds == "nothing"
+
+
+def test_whoever_reached_no_band_is_in_no_month(copied: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "republish", lambda *_, **__: None)
+    lake = Lake(copied.lake)
+    for hour in lake.hours(USERS):
+        score = pl.when(pl.col("user_id") != USER).then("final_band_score").alias("final_band_score")
+        lake.rewrite(USERS, [hour], lambda rows, score=score: rows.with_columns(score))  # type: ignore[misc]
+    assert erasure.erase(copied, [USER], NOW, out=io.StringIO()).months_computed_again == ()
+
+
+def test_somebody_unknown_is_not_erased_unless_asked_for(copied: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "republish", lambda *_, **__: None)
+    before = lake_digest(copied.data)
+    for call in (erasure.planned, lambda settings, users: erasure.erase(settings, users, NOW)):
+        with pytest.raises(UnknownUserError, match=r"nothing of 1 of 2 users \(the 2\. that was named\)") as raised:
+            call(copied, [USER, "usr-to-come"])
+        assert "usr-" not in str(raised.value)
+    assert lake_digest(copied.data) == before
+    report = erasure.erase(copied, ["usr-to-come"], NOW, even_if_unknown=True)
+    assert (report.tables, report.new_tombstones, report.months_computed_again) == ((), 1, ())
+
+
+def test_what_a_failed_publication_leaves_is_told_and_made_up_for(
+    copied: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise PublishError("no space")
+
+    monkeypatch.setattr(erasure, "republish", refuses)
+    with pytest.raises(PublishError, match="no space"):
+        erasure.erase(copied, [USER], NOW)
+    (file,) = (copied.data / "erasures").glob("*.json")
+    assert json.loads(file.read_text(encoding="utf-8"))["published"] is False
+    asked: list[Month] = []
+    monkeypatch.setattr(erasure, "republish", lambda _, wanted, **__: asked.extend(wanted))
+    again = erasure.erase(copied, [USER], NOW)
+    assert (again.tables, again.published) == ((), True)
+    # Nothing tells any more since when they had been there.
+    assert [month.key for month in asked] == ["2025-02"]
+
+
+def test_the_doctor_says_whether_the_key_is_there(copied: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def says(settings: Settings) -> list[tuple[Verdict, str]]:
+        return [(one.verdict, one.says) for one in diagnose(settings) if one.about == "erased people"]
+
+    monkeypatch.setattr(erasure, "republish", lambda *_, **__: None)
+    assert says(copied) == []
+    erasure.erase(copied, [USER], NOW)
+    assert says(copied) == [(Verdict.OK, "11 ids are kept out, and their key is the one that is set")]
+    ((verdict, told),) = says(copied.model_copy(update={"erasure_key": None}))
+    assert verdict is Verdict.WRONG
+    assert "Set GHOST_ERASURE_KEY" in told
+
+
+def test_it_needs_a_key(copied: Settings) -> None:
+    with pytest.raises(SettingsError, match="GHOST_ERASURE_KEY, or GHOST_ERASURE_KEY_FILE: not set"):
+        erasure.erase(copied.model_copy(update={"erasure_key": None}), [USER], NOW)
+
+
+def test_a_lake_without_an_hour_has_nothing_to_publish(tmp_path: Path) -> None:
+    settings = Settings.load(data=tmp_path / "data", erasure_key=KEY)
+    report = erasure.erase(settings, [USER], NOW, even_if_unknown=True)
+    assert (report.new_tombstones, settings.database.exists()) == (1, False)

@@ -115,7 +115,7 @@ PERSON = uuid.UUID("5b1e77aa-0000-4000-8000-000000000001")
         ("no JSON at all", False),
     ],
 )
-def test_a_short_id_counts_where_it_is_an_id(row: object, theirs: bool) -> None:  # noqa: FBT001 - a figure of the table
+def test_a_short_id_counts_where_it_is_an_id(row: object, *, theirs: bool) -> None:
     assert is_theirs("user_progress", row, ids(user_id="42")) is theirs
 
 
