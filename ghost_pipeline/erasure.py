@@ -114,7 +114,9 @@ def erase(
 
     """
     key, lake = require_erasure_key(settings), Lake(settings.lake)
+    out.write("waiting for the steps that are at work\n")
     with alone(lake.beside):
+        out.write("erasing\n")
         _require_known(lake, users, key, even_if_unknown=even_if_unknown)
         ids = ids_in(lake, users)
         months = [] if settings.erasure_rebuilds == "nothing" else _months(lake, ids, key)
