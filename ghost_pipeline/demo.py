@@ -39,11 +39,11 @@ def run_demo(settings: Settings, *, progress: TextIO = sys.stderr) -> None:
         GhostError: something failed, or the data folder holds the lake of another source.
 
     """
-    source = settings.data / "source"
+    source = settings.local / "source"
     if not Lake(settings.lake).is_empty and not source.exists():
         raise LakeError(
             f"{settings.data}: holds the lake of another source, which the demo would mix with its own. Set GHOST_DATA "
-            f"to an empty folder",
+            f"to an empty place",
         )
     started = time.monotonic()
     progress.write(f"generating a source of some thousand learners and typists in {source}\n")

@@ -15,8 +15,9 @@ from ghost_pipeline.errors import GhostError
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import Look, Source, halves
-from ghost_pipeline.storage.atomic import replacing
 from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.opening import open_files
+from ghost_pipeline.storage.published_file import PublishedFile
 from ghost_pipeline.storage.published_postgres import tables_there
 from ghost_pipeline.storage.querying import query
 from ghost_pipeline.storage.tombstones import NOBODY, tombstones
@@ -29,6 +30,8 @@ LOW_SPACE = 1 << 30
 REASONS_SHOWN = 3
 ROWS_SHOWN = 2
 LONGEST_VALUE = 40
+PROBE = ".doctor"
+"""A file that is written, read and removed."""
 HIDDEN = PERSONAL_COLUMNS | {"keystroke_char", "expected_char"}
 """Columns of whose values only the type is shown: what names a person, and what somebody typed, key by key."""
 
@@ -157,21 +160,32 @@ def _value(value: object) -> str:
 
 def _storage(settings: Settings) -> Iterator[Finding]:
     try:
-        with replacing(settings.data) as replacements:
-            probe = settings.data / ".doctor"
-            replacements.add(probe).write_bytes(b"")
-        probe.unlink()
+        files = open_files(settings.place)
+        with files.replacing([PROBE]) as staging:
+            staging.put(PROBE, PROBE.encode())
+        (copy,) = files.fresh([PROBE])
+        as_written = copy.read_bytes() == PROBE.encode()
+        files.remove(PROBE)
     except GhostError as error:
         yield Finding(Verdict.WRONG, "storage", str(error))
         return
-    free = shutil.disk_usage(settings.data).free
+    if not as_written:
+        yield Finding(Verdict.WRONG, "storage", f"{settings.data} does not give back what was written. Look at it")
+        return
+    free = shutil.disk_usage(settings.local).free
     verdict = Verdict.OK if free >= LOW_SPACE else Verdict.LOOK
-    yield Finding(verdict, "storage", f"{settings.data} is writable, {free / (1 << 30):.1f} GiB free")
+    beside = "" if settings.data == settings.local else f" in {settings.local}"
+    yield Finding(verdict, "storage", f"{settings.data} is writable, {free / (1 << 30):.1f} GiB free{beside}")
 
 
 def _lake(settings: Settings) -> Iterator[Finding]:
     lake = Lake(settings.lake)
-    if lake.is_empty:
+    try:
+        is_empty = lake.is_empty
+    except GhostError as error:
+        yield Finding(Verdict.WRONG, "lake", str(error))
+        return
+    if is_empty:
         yield Finding(
             Verdict.LOOK,
             "lake",
@@ -217,7 +231,12 @@ def _erased(settings: Settings) -> Iterator[Finding]:
 
 
 def _published(settings: Settings) -> Iterator[Finding]:
-    if not settings.database.exists():
+    try:
+        published = PublishedFile(settings.database).fetched()
+    except GhostError as error:
+        yield Finding(Verdict.WRONG, "published", str(error))
+        return
+    if published is None:
         yield Finding(Verdict.LOOK, "published", f"{settings.database} is not there yet; every run publishes it")
         return
     try:

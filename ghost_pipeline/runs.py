@@ -95,8 +95,8 @@ def prepare_dagster_home(settings: Settings) -> Path:
             config.write_text(DAGSTER_YAML, encoding="utf-8")
     except OSError as error:
         raise LakeError(
-            f"{home}: Dagster's records cannot be written ({error.strerror or error}). Set GHOST_DATA, or "
-            f"DAGSTER_HOME, to a folder that can be written, then run again",
+            f"{home}: Dagster's records cannot be written ({error.strerror or error}). Set GHOST_DATA, "
+            f"GHOST_WORK or DAGSTER_HOME to a folder that can be written, then run again",
         ) from error
     os.environ["DAGSTER_HOME"] = str(home)
     return home
@@ -112,7 +112,7 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
         # `dg dev`, which it recommends, brings some twenty further packages for the same processes.
         "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",
     }
-    generated = settings.data / "source"
+    generated = settings.local / "source"
     if settings.source is None and generated.is_dir():
         environment["GHOST_SOURCE"] = str(generated.absolute())
     return environment
@@ -217,12 +217,13 @@ def _to_build(settings: Settings, lake: Lake, window: Sequence[Hour], selected: 
     first = first_hour_kept(Resources(settings, lake, until=window[-1]), window)
     released = lake.newest_hour(COHORT_GHOST_RELEASE)
     stale = _stale(lake)
+    there = {one: set(lake.written(one, window)) for one in (*wanted, *of_newest)}
 
     def is_due(hour: Hour) -> bool:
         tables = [*wanted, *(of_newest if hour >= first else ())]
         # The ledger takes newer hours only: one that a killed run has not come to is still to be added.
         lacks_release = bool(of_newest) and hour >= first and (released is None or hour > released)
-        return lacks_release or any(not lake.exists(one, hour) or (one.name, hour) in stale for one in tables)
+        return lacks_release or any(hour not in there[one] or (one.name, hour) in stale for one in tables)
 
     return [hour for hour in window if is_due(hour)]
 
@@ -232,8 +233,9 @@ def _to_tell(settings: Settings, lake: Lake, window: Sequence[Hour], built: Sequ
     if not settings.export_messages:
         return []
     stale = _stale(lake)
-    there = [hour for hour in window if lake.exists(USER_GHOST_STATS, hour)]
-    lacking = {one for one in there if not lake.exists(GHOST_MESSAGES, one) or (GHOST_MESSAGES.name, one) in stale}
+    told = set(lake.written(GHOST_MESSAGES, window))
+    there = lake.written(USER_GHOST_STATS, window)
+    lacking = {one for one in there if one not in told or (GHOST_MESSAGES.name, one) in stale}
     return sorted(lacking | set(built))
 
 

@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ghost_pipeline.errors import SettingsError
+from ghost_pipeline.locations import SCHEME, Location, Mirrored, ObjectAddress
 
 MAX_SCORE = Decimal(9)
 MAX_NGRAM_SIZE = 20
@@ -49,6 +50,14 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
+def _placed(value: object) -> object:
+    if not isinstance(value, str) or not ("://" in value or value.startswith("s3:")):
+        return value
+    if not value.startswith(SCHEME):
+        raise ValueError("is neither a folder nor an address such as s3://bucket/prefix")
+    return ObjectAddress.parse(value)
+
+
 CommaSeparated = BeforeValidator(_split)
 Score = TypeVar("Score", Decimal, int)
 
@@ -68,9 +77,15 @@ class Settings(BaseSettings):
         default=None,
         description="YAML file that says which tables, columns or queries of the source are the canonical ones",
     )
-    data: Path = Field(
+    data: Annotated[Path | ObjectAddress, BeforeValidator(_placed)] = Field(
         default=Path("data"),
-        description="Folder of everything that is written: the lake, ghost.duckdb, Dagster's records",
+        description="Folder of everything that is written: the lake, ghost.duckdb, Dagster's records; or "
+        "s3://bucket/prefix for the lake and what is published, with credentials and endpoint in AWS_* variables",
+    )
+    work: Path | None = Field(
+        default=None,
+        description="Local folder of what cannot lie in a bucket: Dagster's records, locks, caches, copies of objects, "
+        "the demo's source; by default GHOST_DATA where that is a folder, else data/s3/bucket/prefix",
     )
     publish_postgres: str | None = Field(
         default=None,
@@ -341,25 +356,41 @@ class Settings(BaseSettings):
     def _show_source(self, value: str) -> str:
         return shown_source(value)
 
-    @property
-    def lake(self) -> Path:
-        """Root folder of the lake."""
-        return self.data / "lake"
+    @field_serializer("data", when_used="json")
+    def _show_data(self, value: Path | ObjectAddress) -> str:
+        return str(value)
 
     @property
-    def database(self) -> Path:
+    def local(self) -> Path:
+        """Folder of this machine for what cannot lie in a bucket."""
+        if self.work is not None:
+            return self.work
+        return self.data if isinstance(self.data, Path) else Path("data", "s3", self.data.bucket, self.data.key)
+
+    @property
+    def place(self) -> Location:
+        """Where the lake and what is published lie."""
+        return self.data if isinstance(self.data, Path) else Mirrored(self.data, self.local)
+
+    @property
+    def lake(self) -> Location:
+        """Root of the lake."""
+        return self.place / "lake"
+
+    @property
+    def database(self) -> Location:
         """The published DuckDB file."""
-        return self.data / "ghost.duckdb"
+        return self.place / "ghost.duckdb"
 
     @property
-    def benchmark_dictionary(self) -> Path:
+    def benchmark_dictionary(self) -> Location:
         """The published nested form of the benchmarks (G5.4)."""
-        return self.data / "ghost_benchmarks.json"
+        return self.place / "ghost_benchmarks.json"
 
     @property
     def dagster_home(self) -> Path:
         """Dagster's run and event records, unless `DAGSTER_HOME` names another folder."""
-        return self.data / "dagster_home"
+        return self.local / "dagster_home"
 
 
 def shown_source(location: str) -> str:
@@ -383,8 +414,8 @@ def _fault(fault: ErrorDetails) -> str:
         # What contradicts another setting names both by itself.
         return str(fault["ctx"]["error"])
     name = str(fault["loc"][0])
-    # A key that is too short is a key all the same.
-    got = "" if name in SECRET else f" (got {fault['input']!r})"
+    # A key that is too short is a key all the same, and an address may have one before its host.
+    got = "" if name in SECRET or "@" in str(fault["input"]) else f" (got {fault['input']!r})"
     return f"GHOST_{name.upper()}: {fault['msg']}{got}"
 
 

@@ -29,36 +29,36 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def test_the_example_response_comes_out(published: Settings) -> None:
-    done = run(["ghost", "me", "--json"], published.data)
+    done = run(["ghost", "me", "--json"], published.local)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip() == json.dumps(EXAMPLE, separators=(",", ":"))
 
 
 def test_the_response_as_of_an_hour_can_be_extended(published: Settings) -> None:
-    done = run(["ghost", "me", "--as-of", "2025-03-12T12:00Z", "--extended"], published.data)
+    done = run(["ghost", "me", "--as-of", "2025-03-12T12:00Z", "--extended"], published.local)
     answer = json.loads(done.stdout)
     assert {name: answer[name] for name in EXAMPLE} == EXAMPLE
     assert (answer["as_of"], answer["suppressed"]) == ("2025-03-12T12:00:00Z", False)
 
 
 def test_messages_are_sentences_on_lines_of_their_own(published: Settings) -> None:
-    done = run(["messages", "me", "--context", "daily_dashboard"], published.data)
+    done = run(["messages", "me", "--context", "daily_dashboard"], published.local)
     assert done.stdout == "Users who scored 7.5+ had completed 15 tasks by Day 12. You're at 8.\n"
 
 
 def test_a_context_with_nothing_true_says_so_on_stderr(published: Settings) -> None:
-    done = run(["messages", "me", "--context", "streak_at_risk"], published.data)
+    done = run(["messages", "me", "--context", "streak_at_risk"], published.local)
     assert (done.returncode, done.stdout) == (0, "")
     assert "Nothing that is true can be said" in done.stderr
     assert (
-        json.loads(run(["messages", "me", "--context", "streak_at_risk", "--json"], published.data).stdout)["messages"]
+        json.loads(run(["messages", "me", "--context", "streak_at_risk", "--json"], published.local).stdout)["messages"]
         == []
     )
 
 
 def test_a_percentile_is_a_number(published: Settings) -> None:
-    assert run(["percentile", "me", "tasks_completed"], published.data).stdout == "35\n"
-    assert run(["percentile", "me", "tasks_completed", "--base", "global"], published.data).stdout == "11\n"
+    assert run(["percentile", "me", "tasks_completed"], published.local).stdout == "35\n"
+    assert run(["percentile", "me", "tasks_completed", "--base", "global"], published.local).stdout == "11\n"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_percentile_is_a_number(published: Settings) -> None:
     ids=str,
 )
 def test_what_cannot_be_answered_is_one_line(arguments: list[str], says: str, published: Settings) -> None:
-    done = run(arguments, published.data)
+    done = run(arguments, published.local)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("ghost-pipeline: ")
@@ -89,13 +89,13 @@ def test_what_cannot_be_answered_is_one_line(arguments: list[str], says: str, pu
     ids=str,
 )
 def test_bad_usage_is_exit_code_2(arguments: list[str], published: Settings) -> None:
-    assert run(arguments, published.data).returncode == 2
+    assert run(arguments, published.local).returncode == 2
 
 
 def test_a_heat_map_is_coloured_and_says_the_category_in_words(published: Settings) -> None:
     done = subprocess.run(
         [str(COMMAND), "heatmap", "me", "k1", "--target-speed-ms", "170"],
-        env=environment(published.data, FORCE_COLOR="1"),
+        env=environment(published.local, FORCE_COLOR="1"),
         capture_output=True,
         text=True,
         check=True,
@@ -116,20 +116,20 @@ def test_the_lists_are_those_of_the_reader(published: Settings) -> None:
         (["trend", "me", "k1", "he"], reader.ngram_trend("me", "k1", "he")),
         (["trend", "me", "k1", "-n", "2"], reader.biggest_changes("me", "k1", 2)),
     ):
-        rows = json.loads(run([*arguments, "--json"], published.data).stdout)
+        rows = json.loads(run([*arguments, "--json"], published.local).stdout)
         assert [row["ngram_text"] for row in rows] == expected["ngram_text"].to_list() != []
-        assert expected["ngram_text"][0] in run(arguments, published.data).stdout
+        assert expected["ngram_text"][0] in run(arguments, published.local).stdout
 
 
 def test_an_unknown_keyboard_has_no_rows(published: Settings) -> None:
-    assert run(["slowest", "me", "k9", "--json"], published.data).stdout == "[]\n"
-    done = run(["heatmap", "nobody", "k1"], published.data)
+    assert run(["slowest", "me", "k9", "--json"], published.local).stdout == "[]\n"
+    done = run(["heatmap", "nobody", "k1"], published.local)
     assert (done.returncode, done.stdout) == (0, "")
     assert "No rows" in done.stderr
 
 
 def test_the_server_without_a_key_stays_on_loopback(published: Settings) -> None:
-    done = run(["serve", "--host", "0.0.0.0"], published.data)  # noqa: S104 - refused
+    done = run(["serve", "--host", "0.0.0.0"], published.local)  # noqa: S104 - refused
     assert done.returncode == 2
     assert "needs GHOST_TOKEN_KEY" in done.stderr
 
@@ -139,7 +139,7 @@ def test_the_server_answers_until_it_is_told_to_stop(published: Settings, tmp_pa
     with log.open("w") as stderr:
         server = subprocess.Popen(
             [str(COMMAND), "serve", "--port", "0"],
-            env=environment(published.data, GHOST_TOKEN_KEY=KEY),
+            env=environment(published.local, GHOST_TOKEN_KEY=KEY),
             stderr=stderr,
         )
     try:
@@ -151,7 +151,7 @@ def test_the_server_answers_until_it_is_told_to_stop(published: Settings, tmp_pa
         with httpx.Client(base_url=f"http://127.0.0.1:{found[1]}", timeout=30) as client:
             assert client.get("/cohort/me/ghost-data").status_code == 401
             assert client.get("/cohort/me/ghost-data", headers=bearer("me", key=KEY)).json() == EXAMPLE
-        second = run(["serve", "--port", found[1]], published.data)
+        second = run(["serve", "--port", found[1]], published.local)
         assert second.returncode == 1
         assert f"serve: cannot listen on 127.0.0.1:{found[1]}" in second.stderr
     finally:

@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"sources", "storage", "postgres"}),
     frozenset({"transforms"}),
     frozenset({"tables"}),
-    frozenset({"settings", "errors", "windows"}),
+    frozenset({"settings", "errors", "locations", "windows"}),
 )
 """From top to bottom; a module may import its own layer and those below."""
 

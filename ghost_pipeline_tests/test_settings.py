@@ -1,5 +1,6 @@
 """Every setting: its default, what it refuses, and that the message names its variable."""
 
+import json
 import os
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,6 +10,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from ghost_pipeline.errors import SettingsError
+from ghost_pipeline.locations import Mirrored
 from ghost_pipeline.settings import Settings
 
 WRONG = (
@@ -128,7 +130,7 @@ def test_a_wrong_value_is_refused_by_its_variable(variable: str, value: str, mon
 
 
 def test_every_setting_with_a_limit_is_tried() -> None:
-    any_text = {"source", "source_mapping", "data"}
+    any_text = {"source", "source_mapping", "data", "work"}
     tried = {variable.removeprefix("GHOST_").lower() for variable, _ in WRONG}
     assert set(Settings.model_fields) - any_text == tried
 
@@ -221,10 +223,61 @@ def test_every_setting_says_what_it_does() -> None:
 
 def test_every_setting_survives_its_own_text(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings.load(
-        source="somewhere", source_mapping="mapping.yaml", publish_postgres="postgresql:///app", token_key="k" * 32
+        source="somewhere",
+        source_mapping="mapping.yaml",
+        publish_postgres="postgresql:///app",
+        work="work",
+        token_key="k" * 32,
     )
     for name, value in settings:
         text = ",".join(str(one) for one in value) if isinstance(value, tuple) else str(value)
         text = value.get_secret_value() if isinstance(value, SecretStr) else text
         monkeypatch.setenv(f"GHOST_{name.upper()}", text)
     assert Settings.load() == settings
+
+
+@pytest.mark.parametrize("address", ["s3://bucket", "s3://bucket/a", "s3://my.bucket-1/a/b=c"])
+def test_data_in_a_bucket_lies_below_its_address_and_the_rest_in_a_local_folder(address: str) -> None:
+    settings = Settings.load(data=address)
+    assert [str(one) for one in (settings.lake, settings.database, settings.benchmark_dictionary)] == [
+        f"{address}/lake",
+        f"{address}/ghost.duckdb",
+        f"{address}/ghost_benchmarks.json",
+    ]
+    below = Path("data", address.replace("s3://", "s3/"))
+    assert (settings.local, settings.dagster_home) == (below, below / "dagster_home")
+    assert isinstance(settings.lake, Mirrored)
+    assert settings.lake.copy == below / "lake"
+    assert json.loads(settings.model_dump_json())["data"] == address
+    # A copy with other values is made from a dump.
+    assert Settings.load(**settings.model_dump()) == settings
+
+
+def test_a_slash_at_the_end_of_an_address_says_nothing() -> None:
+    assert Settings.load(data="s3://bucket/a/") == Settings.load(data="s3://bucket/a")
+
+
+def test_the_work_folder_may_be_another_one() -> None:
+    in_bucket, in_folder = (Settings.load(data=data, work="/work") for data in ("s3://bucket/a", "folder"))
+    assert (in_bucket.local, in_folder.local) == (Path("/work"), Path("/work"))
+    assert isinstance(in_bucket.lake, Mirrored)
+    assert in_bucket.lake.copy == Path("/work/lake")
+    assert in_folder.lake == Path("folder/lake")
+    assert in_folder.dagster_home == Path("/work/dagster_home")
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["s3://", "s3:/bucket/a", "s3://b", "s3://Bucket/a", "s3://bucket//a", "s3://bucket/a/../b", "gs://bucket/a"],
+)
+def test_an_address_that_is_none_is_refused(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GHOST_DATA", data)
+    with pytest.raises(SettingsError, match=r"^settings: GHOST_DATA: .* s3://bucket/prefix \(got "):
+        Settings.load()
+
+
+def test_an_address_with_a_key_is_refused_without_a_word_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GHOST_DATA", "s3://key:s3cr3t@bucket/a")
+    with pytest.raises(SettingsError, match=r"^settings: GHOST_DATA: ") as caught:
+        Settings.load()
+    assert "s3cr3t" not in str(caught.value)

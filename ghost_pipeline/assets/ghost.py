@@ -57,7 +57,8 @@ def materialize_cohort_ghost_data(resources: Resources, hours: Sequence[Hour]) -
         for table, start in stale_hours(lake).select("table", "hour").rows()
         if table == USER_GHOST_STATS.name
     }
-    there = {hour for hour in hours if hour >= first and hour not in stale and lake.exists(USER_GHOST_STATS, hour)}
+    kept = [hour for hour in hours if hour >= first and hour not in stale]
+    there = set(lake.written(USER_GHOST_STATS, kept))
     figures = _figures(lake, [hour for hour in hours if hour not in there])
     for hour in hours:
         stats = lake.scan(USER_GHOST_STATS, [hour]) if hour in there else next(figures).lazy()

@@ -97,11 +97,8 @@ def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules) ->
 def _compared(lake: Lake, ledger: pl.DataFrame, since: datetime) -> list[Hour]:
     """The hours whose contributions a release is compared with: those from `since` on, and each cohort's last one."""
     last = set(ledger["last_release_as_of"])
-    return [
-        hour
-        for hour in lake.hours(COHORT_RELEASE_CONTRIBUTIONS)
-        if (hour.as_of >= since or hour.as_of in last) and lake.exists(COHORT_GHOST_RELEASE, hour)
-    ]
+    kept = lake.hours(COHORT_RELEASE_CONTRIBUTIONS)
+    return lake.written(COHORT_GHOST_RELEASE, [hour for hour in kept if hour.as_of >= since or hour.as_of in last])
 
 
 RELEASE_STEPS = (

@@ -54,7 +54,7 @@ class Inputs:
         as_of, limits = database.as_of(USER_GHOST_STATS), FigureLimits.of(settings)
         if as_of is None:
             raise NothingPublishedError(
-                f"{database.path}, {USER_GHOST_STATS.name}: no hour has been published. Run `ghost-pipeline "
+                f"{database.location}, {USER_GHOST_STATS.name}: no hour has been published. Run `ghost-pipeline "
                 f"materialize --as-of ...` with a source that has users",
             )
 

@@ -43,7 +43,7 @@ def activity_lock(lake: Lake) -> AbstractContextManager[None]:
 def forget_activity(lake: Lake, changed: Sequence[Hour]) -> None:
     """Forget what follows from the events of some hours that are about to be replaced. The lock is held."""
     first = Month.containing(min(changed).start)
-    for day in {Day.containing(hour.start) for hour in changed}:
+    for day in lake.written(USER_ACTIVITY_DAYS, {Day.containing(hour.start) for hour in changed}):
         lake.remove(USER_ACTIVITY_DAYS, day)
     # The newest first: a checkpoint is only made from the one before it.
     for month in reversed(lake.months(USER_ACTIVITY_CHECKPOINTS)):
@@ -108,7 +108,7 @@ class ActivityHistory:
             LakeError: hours of events are missing; names them.
 
         """
-        self._sum_up(day)
+        self._sum_up([day])
         return self._lake.scan(USER_ACTIVITY_DAYS, [day]).collect()
 
     def _at(self, end: datetime) -> tuple[ActivityState, npt.NDArray[np.int64]]:
@@ -198,8 +198,7 @@ class ActivityHistory:
         """The days of [start, end) as activity, and the entities whose days were summed up in another zone."""
         days = [Day(hour.start) for hour in hours(start, end) if hour.hour == 0]
         days = [day for day in days if self._begin and day.as_of > self._begin]
-        for day in days:
-            self._sum_up(day)
+        self._sum_up(days)
         rows = self._lake.scan(USER_ACTIVITY_DAYS, days).join(self._users, on="user_id", suffix="_own")
         found = rows.with_columns(
             hour=pl.col("event_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
@@ -212,9 +211,13 @@ class ActivityHistory:
         again = self._entities.filter(pl.col("entity").is_in(others.implode()))
         return of_journeys(found).select("hour", *ACTIVITY_SCHEMA.names()), again
 
-    def _sum_up(self, day: Day) -> None:
-        if self._lake.exists(USER_ACTIVITY_DAYS, day):
-            return
+    def _sum_up(self, days: Sequence[Day]) -> None:
+        there = set(self._lake.written(USER_ACTIVITY_DAYS, days))
+        for day in days:
+            if day not in there:
+                self._write_day(day)
+
+    def _write_day(self, day: Day) -> None:
         users = self._entities.filter(pl.col("user_id").is_first_distinct()).lazy()
         events = self._lake.scan_hours(USER_PROGRESS, day.start, day.as_of).collect().lazy()
         rows = activity_days(event_activity(events, users)).with_columns(event_date=pl.lit(day.start.date())).collect()

@@ -3,7 +3,7 @@
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -21,12 +21,15 @@ one by one and 2 s together)."""
 class Replacements:
     """Files that are written aside and become visible together, in the order in which they were added."""
 
-    def __init__(self, root: Path, *, flush: bool = True) -> None:
+    def __init__(
+        self, root: Path, *, flush: bool = True, before: Callable[[Path, Path], None] = lambda _staged, _target: None
+    ) -> None:
         """Stage below `root`, which has to lie on the file system of every target.
 
         Without `flush` a power cut may leave an empty file under a good name: for what says itself that it is whole.
+        `before` is called for each file right before it is renamed, with its path then and after.
         """
-        self._staging, self._flush = root / STAGING, flush
+        self._staging, self._flush, self._before = root / STAGING, flush, before
         self._staged: list[tuple[Path, Path]] = []
 
     def add(self, target: Path) -> Path:
@@ -52,6 +55,7 @@ class Replacements:
                     os.fsync(file.fileno())
         for temporary, target in self._staged:
             target.parent.mkdir(parents=True, exist_ok=True)
+            self._before(temporary, target)
             temporary.replace(target)
         self._staged = []
 
@@ -63,18 +67,21 @@ class Replacements:
 
 
 @contextmanager
-def replacing(root: Path, *, flush: bool = True) -> Iterator[Replacements]:
+def replacing(
+    root: Path, *, flush: bool = True, before: Callable[[Path, Path], None] = lambda _staged, _target: None
+) -> Iterator[Replacements]:
     """Commit the replacements at the end of the block, or discard them where it raises.
 
     Args:
         root: see `Replacements`.
         flush: see `Replacements`.
+        before: see `Replacements`.
 
     Raises:
         LakeError: a file cannot be written (no space, read-only); the targets not yet renamed are as they were.
 
     """
-    replacements = Replacements(root, flush=flush)
+    replacements = Replacements(root, flush=flush, before=before)
     try:
         yield replacements
         replacements.commit()

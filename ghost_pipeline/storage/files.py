@@ -69,6 +69,14 @@ class Files(Protocol):
         """Those of some files that are there, as they can be read now; at `folder / name`, in the given order."""
         ...
 
+    def at_hand(self, names: Sequence[str]) -> list[Path]:
+        """Those of some files that can be read without fetching them."""
+        ...
+
+    def fresh(self, names: Sequence[str]) -> list[Path]:
+        """What `located` gives, fetched anew: a copy may be damaged."""
+        ...
+
     def replacing(self, names: Sequence[str]) -> AbstractContextManager[Staging]:
         """Replace some files at the end of the block, or none where it raises.
 
@@ -134,6 +142,14 @@ class LocalFiles:
     def located(self, names: Sequence[str]) -> list[Path]:
         """See `Files`."""
         return [Path(path) for name in names if os.path.exists(path := f"{self.folder}/{name}")]  # noqa: PTH110 - speed
+
+    def at_hand(self, names: Sequence[str]) -> list[Path]:
+        """See `Files`."""
+        return self.located(names)
+
+    def fresh(self, names: Sequence[str]) -> list[Path]:
+        """See `Files`."""
+        return self.located(names)
 
     @contextmanager
     def replacing(self, names: Sequence[str]) -> Iterator[Staging]:

@@ -1,13 +1,13 @@
 """Published JSON files, replaced whole."""
 
 import json
-from pathlib import Path
 from typing import Any
 
-from ghost_pipeline.storage.atomic import replacing
+from ghost_pipeline.locations import Location
+from ghost_pipeline.storage.opening import open_files
 
 
-def publish_json(files: dict[Path, Any]) -> None:
+def publish_json(files: dict[Location, Any]) -> None:
     """Write several files that belong together; a reader of each sees the one before or the one after.
 
     Raises:
@@ -15,7 +15,7 @@ def publish_json(files: dict[Path, Any]) -> None:
 
     """
     first = next(iter(files))
-    with replacing(first.parent) as replacements:
+    with open_files(first.parent).replacing([]) as staging:
         for path, content in files.items():
             text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-            replacements.add(path).write_text(text, encoding="utf-8")
+            staging.add(path.name).write_text(text, encoding="utf-8")

@@ -1,6 +1,6 @@
 """The lake: one folder per table, hive-style partitions, one Parquet file per partition and shard.
 
-Parquet is the truth. A partition is replaced as a whole by a rename, so concurrent runs on different
+Parquet is the truth. A partition is replaced as a whole, by a rename or by one PUT, so concurrent runs on different
 partitions never wait for one another and a reader never sees half a partition. Files hold every column
 of the contract, so a single file is readable without its path.
 """
@@ -18,8 +18,10 @@ import polars as pl
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from ghost_pipeline.errors import LakeError
+from ghost_pipeline.locations import Location
 from ghost_pipeline.storage.atomic import clear_leftovers
-from ghost_pipeline.storage.files import SHARD_FILE, LocalFiles
+from ghost_pipeline.storage.files import SHARD_FILE
+from ghost_pipeline.storage.opening import open_files
 from ghost_pipeline.tables.contract import Contract, Partitioning
 from ghost_pipeline.windows import HOUR, Day, Hour, Month, hours, without_silence
 
@@ -68,16 +70,16 @@ class Written:
 
 
 class Lake:
-    """The lake below one local folder."""
+    """The lake below one folder, or below an address in a bucket."""
 
-    def __init__(self, root: Path) -> None:
-        """Open the lake at `root`; nothing is created before the first write."""
-        self._files = LocalFiles(root)
-        clear_leftovers(root)
+    def __init__(self, location: Location) -> None:
+        """Open the lake at a location; nothing is created before the first write."""
+        self._files = open_files(location)
+        clear_leftovers(self.root)
 
     @property
     def root(self) -> Path:
-        """The folder of the lake."""
+        """The folder of the lake; of one in a bucket, that of the copies of its objects."""
         return self._files.folder
 
     @property
@@ -91,7 +93,7 @@ class Lake:
         return not self._files
 
     def path(self, contract: Contract, partition: Partition) -> Path:
-        """The file of a partition."""
+        """The file of a partition; of a lake in a bucket, where its copy lies when it has been read or written."""
         return self.root / _name(contract, partition)
 
     def write(
@@ -257,7 +259,8 @@ class Lake:
 
     def hours_between(self, contract: Contract, start: datetime | None, end: datetime) -> list[Hour]:
         """The hours of [start, end) that have been written; from the first one where there is no start."""
-        return [hour for hour in self.hours(contract) if hour.as_of <= end and (start is None or hour.start >= start)]
+        there = self.hours(contract) if start is None else self.hours_since(contract, start)
+        return [hour for hour in there if hour.as_of <= end and (start is None or hour.start >= start)]
 
     def scan_hours(self, contract: Contract, start: datetime, end: datetime) -> pl.LazyFrame:
         """The rows of the hours of [start, end) of an event table, found without listing its other hours.
@@ -401,9 +404,12 @@ class Lake:
         missing = _missing(written, written[-1].as_of)
         return missing[0].start if missing else written[-1].as_of
 
-    def damaged(self, contract: Contract) -> list[Path]:
-        """The files of a table that are no Parquet files, as far as their footers tell."""
-        return [path for path in self.files(contract) if not _sound(path)]
+    def damaged(self, contract: Contract) -> list[str]:
+        """The files of a table that are no Parquet files, by their footers; of a bucket, those read here."""
+        keys = contract.partitioning.value
+        names = [_named(contract.name, keys, values) for values in sorted(self._values(contract))]
+        suspects = [path.relative_to(self.root).as_posix() for path in self._files.at_hand(names) if not _sound(path)]
+        return [f"{self._files}/{name}" for name in suspects if not all(map(_sound, self._files.fresh([name])))]
 
     def require_sound(self, contracts: Iterable[Contract], error: Exception | None = None) -> None:
         """Make sure that no file of some tables is damaged.
@@ -413,9 +419,9 @@ class Lake:
 
         """
         for contract in contracts:
-            for path in self.damaged(contract)[:1]:
+            for file in self.damaged(contract)[:1]:
                 raise LakeError(
-                    f"{contract.name}: {path} is damaged. Delete it and run again: what is missing is read from the "
+                    f"{contract.name}: {file} is damaged. Delete it and run again: what is missing is read from the "
                     f"source or computed anew",
                 ) from error
 

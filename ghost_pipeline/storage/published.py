@@ -1,4 +1,4 @@
-"""The published database: built beside and renamed, so that nobody ever waits for it or sees it half.
+"""The published database: built beside and put in place whole, so that nobody ever waits for it or sees it half.
 
 A DuckDB file has one writer, and while one process writes, no other can read. So the pipeline never works
 in the published file: it builds a new one from the lake and replaces the old one. Who has the old file
@@ -12,10 +12,12 @@ from pathlib import Path
 import duckdb
 
 from ghost_pipeline.errors import PublishError, without_values
-from ghost_pipeline.storage.atomic import clear_leftovers, replacing
+from ghost_pipeline.locations import Location
+from ghost_pipeline.storage.atomic import clear_leftovers
 from ghost_pipeline.storage.duckdb_paths import exact, literal
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.locking import one_at_a_time
+from ghost_pipeline.storage.opening import open_files
 from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.tables.contract import Contract, Partitioning, duckdb_ddl, duckdb_indexes
 from ghost_pipeline.tables.published import TABLE_INFO
@@ -36,7 +38,7 @@ class PublishedTable:
     inputs_hash: str
 
 
-def publish(lake: Lake, database: Path) -> list[PublishedTable]:
+def publish(lake: Lake, database: Location) -> list[PublishedTable]:
     """Build the published database from the lake and put it in place of the one before.
 
     Current state comes from the newest partition of each table, monthly tables with all their months.
@@ -46,11 +48,12 @@ def publish(lake: Lake, database: Path) -> list[PublishedTable]:
         LakeError: it cannot be written, or another run publishes for too long; the one before stays.
 
     """
-    with one_at_a_time(database.parent, database.name):
-        clear_leftovers(database.parent)
+    files = open_files(database.parent)
+    with one_at_a_time(files.folder, database.name):
+        clear_leftovers(files.folder)
         try:
-            with replacing(database.parent) as replacements:
-                return _build(lake, replacements.add(database))
+            with files.replacing([]) as staging:
+                return _build(lake, staging.add(database.name))
         except duckdb.Error as error:
             # Without its cause: DuckDB cites the key that stands twice, and Dagster keeps causes, too.
             raise PublishError(

@@ -9,8 +9,10 @@ from typing import Self
 import duckdb
 import polars as pl
 
-from ghost_pipeline.errors import NothingPublishedError, PublishError
+from ghost_pipeline.errors import LakeError, NothingPublishedError, PublishError
+from ghost_pipeline.locations import Location
 from ghost_pipeline.storage.duckdb_paths import literal
+from ghost_pipeline.storage.published_file import PublishedFile
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.published import TABLE_INFO
 
@@ -23,17 +25,18 @@ Signature = tuple[int, int, int]
 class PublishedDatabase:
     """The published tables as they were when it was opened.
 
-    A publication replaces the file by a rename. Who has it open keeps reading the old one, so that all answers from
-    one instance belong together; `is_current` tells when it is time to open the new one. Safe to use from threads.
+    A publication replaces the file, or its copy on this machine, by a rename. Who has it open keeps reading the old
+    one, so that all answers from one instance belong together; `is_current` tells when it is time to open the new one.
+    Safe to use from threads.
     """
 
-    def __init__(self, path: Path, signature: Signature, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, file: PublishedFile, signature: Signature, connection: duckdb.DuckDBPyConnection) -> None:
         """Keep what `open` has opened."""
-        self.path, self.signature = path, signature
-        self._connection = connection
+        self.location, self.signature = file.location, signature
+        self._file, self._connection = file, connection
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, location: Location) -> Self:
         """Open the file read-only; it keeps nobody from publishing.
 
         Raises:
@@ -41,12 +44,17 @@ class PublishedDatabase:
             PublishError: it cannot be read.
 
         """
+        file = PublishedFile(location)
         while True:
-            signature = _signature(path)
-            if signature is None:
+            try:
+                path = file.fetched()
+            except LakeError as error:
+                raise PublishError(str(error)) from error
+            signature = _signature(path) if path else None
+            if path is None or signature is None:
                 raise NothingPublishedError(
-                    f"{path}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and run "
-                    f"`ghost-pipeline materialize --as-of ...`",
+                    f"{location}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and "
+                    f"run `ghost-pipeline materialize --as-of ...`",
                 )
             # A database of its own in memory: DuckDB would give a second connection to the same path the old file.
             connection = duckdb.connect()
@@ -56,17 +64,18 @@ class PublishedDatabase:
             except duckdb.Error as error:
                 connection.close()
                 raise PublishError(
-                    f"{path}: cannot be read ({str(error).splitlines()[0]}). Run `ghost-pipeline materialize` "
+                    f"{location}: cannot be read ({str(error).splitlines()[0]}). Run `ghost-pipeline materialize` "
                     f"again: it builds the file anew",
                 ) from error
             if _signature(path) == signature:
-                return cls(path, signature, connection)
+                return cls(file, signature, connection)
             connection.close()
 
     @property
     def is_current(self) -> bool:
-        """Whether the file at the path is still the one that was opened; a missing one changes nothing."""
-        return _signature(self.path) in (self.signature, None)
+        """Whether the file is still the one that was opened; a missing one changes nothing."""
+        self._file.follow()
+        return _signature(self._file.path) in (self.signature, None)
 
     def rows(self, contract: Contract, **key: str | Sequence[str]) -> pl.DataFrame:
         """The rows of a published table, all or those whose columns have the given values, or one of several.
@@ -84,8 +93,8 @@ class PublishedDatabase:
                 frame: pl.DataFrame = cursor.sql(statement, params=list(key.values())).pl()
         except duckdb.Error as error:
             raise PublishError(
-                f"{self.path}, {contract.name}: cannot be read ({str(error).splitlines()[0]}). Publish again with this "
-                f"version of ghost-pipeline",
+                f"{self.location}, {contract.name}: cannot be read ({str(error).splitlines()[0]}). Publish again "
+                f"with this version of ghost-pipeline",
             ) from error
         return frame.cast(pl.Schema(contract.polars_schema))
 
@@ -104,7 +113,7 @@ class PublishedDatabase:
                     yield pl.DataFrame(batch).cast(pl.Schema(contract.polars_schema))
         except duckdb.Error as error:
             raise PublishError(
-                f"{self.path}, {contract.name}: cannot be read ({str(error).splitlines()[0]}). Publish again with this "
+                f"{self.location}, {contract.name}: cannot be read ({str(error).splitlines()[0]}). Publish again with this "
                 f"version of ghost-pipeline",
             ) from error
 

@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import duckdb
 import polars as pl
 from duckdb import StatementType
 
 from ghost_pipeline.errors import PublishError
+from ghost_pipeline.locations import Location
 from ghost_pipeline.storage.duckdb_paths import exact, literal
 from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.published_file import PublishedFile
 from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.tables.contract import duckdb_type
 
@@ -19,7 +20,7 @@ _READING = {StatementType.SELECT, StatementType.MULTI}
 _NOT_SHOWN = re.compile(r"\b(INTERVAL|BLOB|BIT)\b")
 
 
-def query(sql: str, database: Path, lake: Lake) -> pl.DataFrame:
+def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
     """Run one statement over the published tables and a view `lake.<table>` for every table of the lake.
 
     The published database is attached read-only, so a query never keeps a run from publishing; and only a statement
@@ -30,7 +31,8 @@ def query(sql: str, database: Path, lake: Lake) -> pl.DataFrame:
             no type for.
 
     """
-    if not database.exists() and lake.is_empty:
+    published = PublishedFile(database).fetched()
+    if published is None and lake.is_empty:
         raise PublishError(
             f"{database}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and run "
             f"`ghost-pipeline materialize --as-of ...`",
@@ -42,8 +44,8 @@ def query(sql: str, database: Path, lake: Lake) -> pl.DataFrame:
             connection.execute("ATTACH ':memory:' AS lake")
             for statement in _lake_views(lake, sql):
                 connection.execute(statement)
-            if database.exists():
-                connection.execute(f"ATTACH {literal(str(database))} AS published (READ_ONLY)")
+            if published is not None:
+                connection.execute(f"ATTACH {literal(str(published))} AS published (READ_ONLY)")
                 connection.execute("USE published")
             _require_reading(sql, connection)
             relation = connection.sql(sql)

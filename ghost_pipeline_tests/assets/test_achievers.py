@@ -41,10 +41,10 @@ def with_settings(resources: Resources, **changes: object) -> Resources:
 
 def test_one_part_and_sixteen_parts_give_the_same_bytes(resources: Resources) -> None:
     run(resources)
-    data = resources.settings.data
-    once = lake_digest(data), resources.settings.benchmark_dictionary.read_bytes()
+    data = resources.settings.local
+    once = lake_digest(data), (resources.settings.local / "ghost_benchmarks.json").read_bytes()
     run(with_settings(resources, shards=16))
-    assert (lake_digest(data), resources.settings.benchmark_dictionary.read_bytes()) == once
+    assert (lake_digest(data), (resources.settings.local / "ghost_benchmarks.json").read_bytes()) == once
 
 
 def test_streak_shares_of_the_demo_world(resources: Resources) -> None:
@@ -62,7 +62,7 @@ def test_streak_shares_of_the_demo_world(resources: Resources) -> None:
 
 def test_the_dictionary_fulfils_its_schema(resources: Resources) -> None:
     run(resources)
-    dictionary = resources.settings.benchmark_dictionary
+    dictionary = resources.settings.local / "ghost_benchmarks.json"
     schema = json.loads(dictionary.with_suffix(".schema.json").read_text(encoding="utf-8"))
     nested = json.loads(dictionary.read_text(encoding="utf-8"))
     Draft202012Validator.check_schema(schema)
@@ -73,7 +73,7 @@ def test_the_dictionary_fulfils_its_schema(resources: Resources) -> None:
 
 def test_the_schema_refuses_a_figure_that_is_no_number(resources: Resources) -> None:
     run(resources)
-    dictionary = resources.settings.benchmark_dictionary
+    dictionary = resources.settings.local / "ghost_benchmarks.json"
     nested = json.loads(dictionary.read_text(encoding="utf-8"))
     nested["band_7.5_achievers"]["starting_skill_6.0"]["day_1"]["mock_tests"] = "none"
     schema = json.loads(dictionary.with_suffix(".schema.json").read_text(encoding="utf-8"))
@@ -84,9 +84,9 @@ def test_an_older_month_does_not_replace_the_dictionary_of_a_newer_one(resources
     settings = resources.settings.model_copy(update={"data": tmp_path, "min_sample": 1})
     ours = Resources(settings, resources.lake)
     run(ours, MARCH)
-    newest = settings.benchmark_dictionary.read_bytes()
+    newest = (settings.local / "ghost_benchmarks.json").read_bytes()
     run(ours, FEBRUARY)
-    assert settings.benchmark_dictionary.read_bytes() == newest
+    assert (settings.local / "ghost_benchmarks.json").read_bytes() == newest
     resources.lake.remove(GHOST_BENCHMARKS, MARCH)
 
 
@@ -155,9 +155,9 @@ def test_ties_are_broken_alike_in_one_part_and_in_sixteen(tmp_path: Path) -> Non
     run(one)
     fastest = one.lake.scan(GHOST_FASTEST_IMPROVERS).collect()
     assert [float(value) for value in fastest["minutes_per_day"]] == [2.3]
-    once = lake_digest(settings.data)
+    once = lake_digest(settings.local)
     run(with_settings(one, shards=16))
-    assert lake_digest(settings.data) == once
+    assert lake_digest(settings.local) == once
 
 
 def test_a_month_that_has_not_been_taken_in_is_an_error(tmp_path: Path) -> None:

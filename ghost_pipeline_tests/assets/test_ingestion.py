@@ -230,12 +230,12 @@ def test_a_source_that_lost_more_of_an_hour_than_is_likely_stops_the_run(source:
     for number in range(4):
         source.event(f"e{number}", "2025-03-12T11:00:00Z")
     source.run(NOON)
-    before = lake_digest(source.resources.settings.data)
+    before = lake_digest(source.resources.settings.local)
     del source.events[2]
     told = r"user_progress, partition 2025-03-12-11:00: 1 of 4 rows .* more than GHOST_MAX_REMOVED_PERCENT \(20\)"
     with pytest.raises(SourceError, match=told):
         source.run("2025-03-12-12:00")
-    assert {name: lake_digest(source.resources.settings.data)[name] for name in before} == before
+    assert {name: lake_digest(source.resources.settings.local)[name] for name in before} == before
 
 
 def test_deletions_that_are_accepted_go_through(source: Source) -> None:
@@ -490,9 +490,9 @@ def test_running_an_hour_again_changes_no_byte(source: Source) -> None:
     source.event("one", "2025-03-12T09:10:00Z")
     source.event("bad", "2025-03-12T09:10:00Z", task_type="podcast")
     source.run(NOON)
-    before = lake_digest(source.resources.settings.data)
+    before = lake_digest(source.resources.settings.local)
     source.run(NOON)
-    assert lake_digest(source.resources.settings.data) == before
+    assert lake_digest(source.resources.settings.local) == before
 
 
 def test_the_order_of_the_source_changes_no_byte(tmp_path: Path) -> None:

@@ -35,14 +35,14 @@ def demo_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         step.body(resources, HOUR)  # type: ignore[arg-type]
     for step in ACHIEVER_STEPS:
         step.body(resources, FEBRUARY)  # type: ignore[arg-type]
-    return settings.lake
+    return settings.local / "lake"
 
 
 @pytest.fixture
 def resources(demo_world: Path, tmp_path: Path) -> Resources:
     """A copy of what the export reads."""
     settings = Settings.load(data=tmp_path)
-    shutil.copytree(demo_world, settings.lake, ignore=shutil.ignore_patterns("user_progress"))
+    shutil.copytree(demo_world, settings.local / "lake", ignore=shutil.ignore_patterns("user_progress"))
     return Resources(settings, Lake(settings.lake))
 
 

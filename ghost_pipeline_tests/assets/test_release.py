@@ -98,10 +98,10 @@ def test_contributions_are_kept_of_released_cohorts_only(resources: Resources) -
 def test_a_second_run_of_an_hour_changes_no_byte(resources: Resources) -> None:
     run(resources, 0)
     run(resources, 1, busy=5)
-    before = lake_digest(resources.settings.data)
+    before = lake_digest(resources.settings.local)
     take_in(resources, 1, busy=12)
     again = release(resources, 1)
-    after = lake_digest(resources.settings.data)
+    after = lake_digest(resources.settings.local)
     assert {path for path in after if after[path] != before[path]} == {
         str(resources.lake.path(USER_GHOST_STATS, hour(1)).relative_to(resources.lake.root))
     }
@@ -141,12 +141,12 @@ def test_suppressed_at_once_and_back_only_with_enough_changes(resources: Resourc
 def test_a_run_that_died_before_the_ledger_is_made_good_by_the_next_run_of_the_hour(resources: Resources) -> None:
     run(resources, 0)
     run(resources, 1, busy=5)
-    undisturbed = lake_digest(resources.settings.data)
+    undisturbed = lake_digest(resources.settings.local)
     resources.lake.remove(COHORT_GHOST_RELEASE, hour(1))
     left = resources.lake.scan(COHORT_RELEASE_CONTRIBUTIONS, [hour(1)]).with_columns(pl.col("tasks_completed") + 9)
     resources.lake.write(COHORT_RELEASE_CONTRIBUTIONS, hour(1), left.collect())
     release(resources, 1)
-    assert lake_digest(resources.settings.data) == undisturbed
+    assert lake_digest(resources.settings.local) == undisturbed
 
 
 def test_what_a_run_left_that_died_before_the_ledger_counts_for_nothing_in_a_later_hour(resources: Resources) -> None:

@@ -113,9 +113,9 @@ def test_running_an_hour_again_changes_no_byte(typist: Typist) -> None:
     typist.session("s2", "2025-03-12T08:00:00Z")
     typist.key("nobody's", 0, "a")
     typist.run(NOON)
-    before = lake_digest(typist.resources.settings.data)
+    before = lake_digest(typist.resources.settings.local)
     typist.run(NOON)
-    assert lake_digest(typist.resources.settings.data) == before
+    assert lake_digest(typist.resources.settings.local) == before
 
 
 def test_the_order_of_the_source_changes_no_byte(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ class World:
     def op_benchmark_dictionary(self, month: str) -> Any:  # noqa: ANN401 - nested as the specification has it
         """The nested form."""
         self._of_month(GHOST_BENCHMARKS, month, {})
-        return json.loads(self.resources.settings.benchmark_dictionary.read_text(encoding="utf-8"))
+        return json.loads((self.resources.settings.local / "ghost_benchmarks.json").read_text(encoding="utf-8"))
 
     def op_streak_shares(self, month: str, where: Row) -> list[Row]:
         """Rows of the streak shares."""

@@ -14,7 +14,7 @@ def test_the_query_prints_what_the_readme_shows(demo: Settings) -> None:
     block = r"^```\n\$ (\.venv/bin/ghost-pipeline query .*?)\n(day_number.*?)```"
     (shown,) = re.findall(block, README, re.MULTILINE | re.DOTALL)
     arguments = shlex.split(shown[0])[1:]
-    done = run(arguments, demo.data)
+    done = run(arguments, demo.local)
     assert done.stdout == shown[1]
 
 

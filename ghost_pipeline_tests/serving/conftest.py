@@ -36,5 +36,5 @@ def api(published: Settings) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def guarded(published: Settings) -> Iterator[httpx.Client]:
     """A server that asks for one."""
-    with served(settings(published.data, token_key=KEY)) as client:
+    with served(settings(published.local, token_key=KEY)) as client:
         yield client

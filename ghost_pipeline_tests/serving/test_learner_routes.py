@@ -239,9 +239,9 @@ def test_a_damaged_publication_leaves_the_answers_before(tmp_path: Path) -> None
     of = settings(tmp_path / "data", make_source(tmp_path / "source", typists=False))
     materialize(of, AS_OF)
     with served(of) as client:
-        damaged = of.database.with_name("damaged")
+        damaged = of.local / "damaged"
         damaged.write_bytes(b"not a database")
-        damaged.replace(of.database)
+        damaged.replace(of.local / "ghost.duckdb")
         for path in (
             "/cohort/me/ghost-data",
             "/users/me/messages?context=weekly_report",
@@ -256,7 +256,7 @@ def test_a_damaged_publication_leaves_the_answers_before(tmp_path: Path) -> None
 
 def test_what_cannot_be_read_from_the_start_names_no_path(tmp_path: Path) -> None:
     of = settings(tmp_path)
-    of.database.write_bytes(b"not a database")
+    (of.local / "ghost.duckdb").write_bytes(b"not a database")
     with served(of) as client:
         answer = client.get("/users/me/percentile?metric=streak")
     assert answer.status_code == 500

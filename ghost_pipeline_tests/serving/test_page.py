@@ -76,7 +76,7 @@ def origin(world: Settings) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def guarded_origin(world: Settings) -> Iterator[str]:
     """A server that asks for a token."""
-    with served(settings(world.data, token_key=KEY)) as client:
+    with served(settings(world.local, token_key=KEY)) as client:
         yield address(client)
 
 
