@@ -25,7 +25,7 @@ from obstore.store import S3Store
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.locations import Mirrored
 from ghost_pipeline.storage.atomic import Replacements, replacing
-from ghost_pipeline.storage.files import SHARD_FILE, Staging, Token, holds
+from ghost_pipeline.storage.files import SHARD_FILE, LocalFiles, Staging, Token, holds
 
 RETRIES, RETRY_SECONDS = 3, 10
 CONNECT_TIMEOUT, TIMEOUT = "5 seconds", "10 minutes"
@@ -121,8 +121,8 @@ class ObjectFiles:
 
     def fresh(self, names: Sequence[str]) -> list[Path]:
         """See `Files`."""
-        for path in self.at_hand(names):
-            path.unlink(missing_ok=True)
+        for name in names:
+            LocalFiles(self.folder).remove(name)
         return self.located(names)
 
     @contextmanager
@@ -137,7 +137,7 @@ class ObjectFiles:
         was_there = self._token(name) is not None
         if was_there:
             self._asked(name, "removed", lambda: obstore.delete(self._store, name))
-        (self.folder / name).unlink(missing_ok=True)
+        LocalFiles(self.folder).remove(name)
         return was_there
 
     def remove_folder(self, parent: str) -> None:

@@ -92,10 +92,7 @@ class PublishedDatabase:
             with self._connection.cursor() as cursor:
                 frame: pl.DataFrame = cursor.sql(statement, params=list(key.values())).pl()
         except duckdb.Error as error:
-            raise PublishError(
-                f"{self.location}, {contract.name}: cannot be read ({str(error).splitlines()[0]}). Publish again "
-                f"with this version of ghost-pipeline",
-            ) from error
+            raise self._unreadable(contract, error) from error
         return frame.cast(pl.Schema(contract.polars_schema))
 
     def batches(self, contract: Contract) -> Iterator[pl.DataFrame]:
@@ -112,10 +109,7 @@ class PublishedDatabase:
                 for batch in reader:
                     yield pl.DataFrame(batch).cast(pl.Schema(contract.polars_schema))
         except duckdb.Error as error:
-            raise PublishError(
-                f"{self.location}, {contract.name}: cannot be read ({str(error).splitlines()[0]}). Publish again with this "
-                f"version of ghost-pipeline",
-            ) from error
+            raise self._unreadable(contract, error) from error
 
     def table_info(self) -> pl.DataFrame:
         """How fresh each published table is; the columns of `table_info`."""
@@ -125,6 +119,12 @@ class PublishedDatabase:
         """The as_of of a published table; None while it is empty."""
         info = self.rows(TABLE_INFO, table=contract.name)
         return info["as_of"].item() if info.height else None
+
+    def _unreadable(self, contract: Contract, error: duckdb.Error) -> PublishError:
+        return PublishError(
+            f"{self.location}, {contract.name}: cannot be read ({str(error).splitlines()[0]}). Publish again with this "
+            f"version of ghost-pipeline"
+        )
 
 
 def _equals(value: str | Sequence[str]) -> str:
