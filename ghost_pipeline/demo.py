@@ -43,7 +43,7 @@ def run_demo(settings: Settings, *, progress: TextIO = sys.stderr) -> None:
     if not Lake(settings.lake).is_empty and not source.exists():
         raise LakeError(
             f"{settings.data}: holds the lake of another source, which the demo would mix with its own. Set GHOST_DATA "
-            f"to an empty place",
+            f"to an empty folder",
         )
     started = time.monotonic()
     progress.write(f"generating a source of some thousand learners and typists in {source}\n")
