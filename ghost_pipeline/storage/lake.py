@@ -351,10 +351,12 @@ class Lake:
         """
         ordered = list(partitions)
         for first in range(0, len(ordered), REWRITTEN_TOGETHER):
-            names = {one: _name(contract, one) for one in ordered[first : first + REWRITTEN_TOGETHER]}
-            with self._files.replacing([*names.values()]) as staging:
-                for one, name in names.items():
-                    staging.put(name, _content(contract, change(self.scan(contract, [one]).collect())))
+            some = ordered[first : first + REWRITTEN_TOGETHER]
+            names, files = [_name(contract, one) for one in some], self.files(contract, some)
+            with self._files.replacing(names) as staging:
+                for name, file in zip(names, files, strict=True):
+                    rows = pl.scan_parquet(file, hive_partitioning=False, glob=False).collect()
+                    staging.put(name, _content(contract, change(rows)))
 
     def scan_until(self, contract: Contract, as_of: datetime) -> pl.LazyFrame:
         """Every row of an hourly event table that happened before `as_of`, for a plan that uses it once.
