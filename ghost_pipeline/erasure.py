@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, TextIO
 
 import polars as pl
 
 from ghost_pipeline.assets.ingestion import GHOST_SNAPSHOTS
 from ghost_pipeline.errors import UnknownUserError
+from ghost_pipeline.locations import Location
 from ghost_pipeline.runs import republish
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.atomic import clear_staging
@@ -21,6 +21,7 @@ from ghost_pipeline.storage.erasing import Changed, changes, erase_from_lake, id
 from ghost_pipeline.storage.json_files import publish_json
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.locking import alone, beside_others
+from ghost_pipeline.storage.opening import open_files
 from ghost_pipeline.storage.staleness import mark_stale
 from ghost_pipeline.storage.tombstones import Tombstones, buried, require_erasure_key
 from ghost_pipeline.tables.erasure import USER
@@ -56,7 +57,7 @@ class Erasure:
     published: bool
     """Whether the published database was built again since."""
     stays: tuple[str, ...]
-    file: Path
+    file: Location
     """Where this report lies."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def erase(
         months = [] if settings.erasure_rebuilds == "nothing" else _months(lake, ids, key)
         marked = _mark_stale(lake, ids) if settings.erasure_rebuilds == "everything" else 0
         tables, new = erase_from_lake(lake, ids, key, at)
-        clear_staging(settings.database.parent)
+        clear_staging(open_files(settings.database.parent).folder)
     name = Tombstones(key, frozenset()).of(USER, "\0".join(sorted(set(users))))[:12]
     report = Erasure(
         erased_at=at,
@@ -133,7 +134,7 @@ def erase(
         months_computed_again=(),
         published=False,
         stays=(_SHARE[settings.erasure_rebuilds], *_STAYS),
-        file=settings.data / "erasures" / f"{at.astimezone(UTC):%Y-%m-%dT%H%M%SZ}-{name}.json",
+        file=settings.place / "erasures" / f"{at.astimezone(UTC):%Y-%m-%dT%H%M%SZ}-{name}.json",
     )
     # Before what may still fail: the rows are gone.
     _write(report)

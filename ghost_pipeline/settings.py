@@ -346,7 +346,8 @@ class Settings(BaseSettings):
             return self
         if self.erasure_key is not None:
             raise ValueError("GHOST_ERASURE_KEY and GHOST_ERASURE_KEY_FILE are both set; the key has one place")
-        if self.erasure_key_file.resolve().is_relative_to(self.data.resolve()):
+        folders = [self.local, *([self.data] if isinstance(self.data, Path) else [])]
+        if any(self.erasure_key_file.resolve().is_relative_to(folder.resolve()) for folder in folders):
             raise ValueError(
                 "GHOST_ERASURE_KEY_FILE lies in the data folder: whoever copies that could try every id. Move it"
             )

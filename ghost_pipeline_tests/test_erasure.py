@@ -279,12 +279,12 @@ def test_whoever_reached_no_band_is_in_no_month(copied: Settings, monkeypatch: p
 
 def test_somebody_unknown_is_not_erased_unless_asked_for(copied: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasure, "republish", lambda *_, **__: None)
-    before = lake_digest(copied.data)
+    before = lake_digest(copied.local)
     for call in (erasure.planned, lambda settings, users: erasure.erase(settings, users, NOW)):
         with pytest.raises(UnknownUserError, match=r"nothing of 1 of 2 users \(the 2\. that was named\)") as raised:
             call(copied, [USER, "usr-to-come"])
         assert "usr-" not in str(raised.value)
-    assert lake_digest(copied.data) == before
+    assert lake_digest(copied.local) == before
     report = erasure.erase(copied, ["usr-to-come"], NOW, even_if_unknown=True)
     assert (report.tables, report.new_tombstones, report.months_computed_again) == ((), 1, ())
 
@@ -298,7 +298,7 @@ def test_what_a_failed_publication_leaves_is_told_and_made_up_for(
     monkeypatch.setattr(erasure, "republish", refuses)
     with pytest.raises(PublishError, match="no space"):
         erasure.erase(copied, [USER], NOW)
-    (file,) = (copied.data / "erasures").glob("*.json")
+    (file,) = (copied.local / "erasures").glob("*.json")
     assert json.loads(file.read_text(encoding="utf-8"))["published"] is False
     asked: list[Month] = []
     monkeypatch.setattr(erasure, "republish", lambda _, wanted, **__: asked.extend(wanted))
@@ -329,4 +329,4 @@ def test_it_needs_a_key(copied: Settings) -> None:
 def test_a_lake_without_an_hour_has_nothing_to_publish(tmp_path: Path) -> None:
     settings = Settings.load(data=tmp_path / "data", erasure_key=KEY)
     report = erasure.erase(settings, [USER], NOW, even_if_unknown=True)
-    assert (report.new_tombstones, settings.database.exists()) == (1, False)
+    assert (report.new_tombstones, (tmp_path / "data" / "ghost.duckdb").exists()) == (1, False)

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import polars as pl
 import pytest
 
 from ghost_pipeline_tests.objects.s3_server import BUCKET, S3Server
 from ghost_pipeline_tests.running import COMMAND, environment, lake_digest, published_rows, run
 from ghost_pipeline_tests.serving.worlds import make_source
+from ghost_pipeline_tests.traces import traces
 
 AS_OF = "2025-03-12T12:00Z"
 SEED = 20250312
@@ -192,3 +194,28 @@ def test_killed_while_it_sends_and_run_again_sends_what_is_missing(
     assert some <= len(half) + 1 < len(whole)
     # What was under way may have arrived or not.
     assert len(sent_twice) <= 1
+
+
+def test_whoever_is_erased_is_in_no_object_and_in_no_copy(bucket: Bucket, tmp_path: Path) -> None:
+    person = "person-of-the-bucket"
+    source = make_source(tmp_path / "source", typists=False)
+    for name in ("users", "user_progress"):
+        rows = pl.read_parquet(source / f"{name}.parquet")
+        rows.with_columns(pl.col("user_id").replace("a01", person)).write_parquet(source / f"{name}.parquet")
+    erased = Bucket(bucket.server, "erased", tmp_path / "data" / "work", source)
+
+    def places() -> set[str]:
+        for name, content in bucket.server.objects("erased").items():
+            file = tmp_path / "data" / "objects" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        return {name.partition("/")[0] for name in traces(tmp_path / "data", [person])}
+
+    erased.answer("materialize", "--as-of", AS_OF)
+    assert places() == {"objects", "work"}
+    key = {"GHOST_ERASURE_KEY": "a key of a test, and of nothing else", "GHOST_ERASURE_REBUILDS": "nothing"}
+    report = json.loads(erased.answer("erase", person, "--yes", "--json", **key))
+    assert places() == set()
+    assert report["published"]
+    assert report["report"].startswith(f"s3://{BUCKET}/erased/erasures/")
+    assert report["report"].removeprefix(f"s3://{BUCKET}/erased/") in bucket.server.objects("erased")
