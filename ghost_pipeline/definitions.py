@@ -10,16 +10,23 @@ from ghost_pipeline.assets.activity import ACTIVITY_STEPS
 from ghost_pipeline.assets.ghost import GHOST_STEPS
 from ghost_pipeline.assets.messages import MESSAGE_STEPS
 from ghost_pipeline.assets.ngrams import NGRAM_STEPS
-from ghost_pipeline.assets.operations import OPERATIONS_STEPS, publications, published_database
+from ghost_pipeline.assets.operations import (
+    OPERATIONS_STEPS,
+    RETENTION,
+    publications,
+    published_database,
+    retention,
+)
 from ghost_pipeline.assets.published_postgres import published_postgres
 from ghost_pipeline.assets.raw import RAW_STEPS
 from ghost_pipeline.assets.release import RELEASE_STEPS
-from ghost_pipeline.jobs import build_jobs
+from ghost_pipeline.jobs import build_jobs, hourly_tables
 from ghost_pipeline.partitions import Partitions
 from ghost_pipeline.resources import build_resources
 from ghost_pipeline.run_records import build_pruning, build_pruning_schedule
 from ghost_pipeline.schedules import build_schedules
 from ghost_pipeline.settings import Settings
+from ghost_pipeline.tables.retention import require_removable
 
 # Both are part of every release since 1.5 and locked here; Dagster still calls their parameters beta.
 for _parameter in ("backfill_policy", "include_sources"):
@@ -39,7 +46,13 @@ STEPS = (
 
 
 def build_defs(settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
-    """The definitions for given settings; `loggers` replace Dagster's own."""
+    """The definitions for given settings; `loggers` replace Dagster's own.
+
+    Raises:
+        SettingsError: a setting names what the tables have not.
+
+    """
+    require_removable(settings.retention)
     partitions = Partitions.from_settings(settings)
     published = [step.contract.name for step in STEPS if step.contract.published]
     jobs = build_jobs(STEPS, publications(settings))
@@ -47,7 +60,8 @@ def build_defs(settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | 
     return dg.Definitions(
         assets=[
             *(step.asset(partitions, settings.hours_per_run) for step in STEPS),
-            published_database(published),
+            retention(hourly_tables(STEPS), partitions, settings.hours_per_run),
+            published_database([*published, RETENTION]),
             *([published_postgres()] if settings.publish_postgres else []),
         ],
         jobs=[*jobs.values(), pruning],

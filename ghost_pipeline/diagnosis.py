@@ -24,6 +24,7 @@ from ghost_pipeline.storage.tombstones import NOBODY, tombstones
 from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.tables.contract import Partitioning
 from ghost_pipeline.tables.raw import SOURCE_TABLES, SourceTable
+from ghost_pipeline.tables.retention import require_removable
 from ghost_pipeline.transforms.quarantine import REASON, ROW, read_rows
 
 LOW_SPACE = 1 << 30
@@ -64,8 +65,13 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             Verdict.LOOK, "settings", f"{', '.join(unknown)}: no such setting. Mistyped, or for another tool?"
         )
+    try:
+        require_removable(settings.retention)
+    except GhostError as error:
+        yield Finding(Verdict.WRONG, "settings", str(error))
     else:
-        yield Finding(Verdict.OK, "settings", "all valid; `ghost-pipeline settings` lists them")
+        if not unknown:
+            yield Finding(Verdict.OK, "settings", "all valid; `ghost-pipeline settings` lists them")
     yield from _source(settings)
     yield from _storage(settings)
     yield from _lake(settings)

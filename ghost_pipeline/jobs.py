@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from ghost_pipeline.assets.operations import RETENTION
 from ghost_pipeline.assets.step import Step
 from ghost_pipeline.tables.contract import Partitioning
 
@@ -18,16 +19,21 @@ WHOLE = {"dagster/retry_strategy": "ALL_STEPS"}
 """A run that crashed is run again from its first step: what it reads of the source is of one snapshot."""
 
 
+def hourly_tables(steps: tuple[Step, ...]) -> list[str]:
+    """The tables that the hourly job materializes."""
+    return [step.contract.name for step in steps if step.contract.partitioning is not Partitioning.MONTH]
+
+
 def build_jobs(steps: tuple[Step, ...], publications: Sequence[str]) -> dict[str, "UnresolvedAssetJobDefinition"]:
     """The hourly and the monthly job, each ending with the assets that publish."""
     monthly = [step.contract.name for step in steps if step.contract.partitioning is Partitioning.MONTH]
-    hourly = [step.contract.name for step in steps if step.contract.name not in monthly]
     return {
         HOURLY: dg.define_asset_job(
             HOURLY,
-            selection=[*hourly, *publications],
+            selection=[*hourly_tables(steps), RETENTION, *publications],
             tags=WHOLE,
-            description="One hour: takes in the source, computes every hourly table, publishes.",
+            description="One hour: takes in the source, computes every hourly table, removes what is no longer kept, "
+            "publishes.",
         ),
         MONTHLY: dg.define_asset_job(
             MONTHLY,

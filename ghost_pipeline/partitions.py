@@ -12,6 +12,8 @@ RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_p
 """Tags by which Dagster runs a range of partitions in one run."""
 UNTIL = "ghost_pipeline/until"
 """Tag of a run that is one of several: the last hour of them all."""
+SINCE = "ghost_pipeline/since"
+"""Tag of a run of an hour that reads the source for hours before it, too: the first of them."""
 
 
 @dataclass(frozen=True)

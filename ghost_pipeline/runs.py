@@ -14,15 +14,15 @@ from typing import TextIO
 
 import dagster as dg
 
-from ghost_pipeline.assets.ghost import first_hour_kept
 from ghost_pipeline.assets.ingestion import NGRAM_SNAPSHOTS
-from ghost_pipeline.assets.operations import PUBLISHED_DATABASE, publications
+from ghost_pipeline.assets.kept_hours import hours_kept
+from ghost_pipeline.assets.operations import PUBLISHED_DATABASE, RETENTION, publications
 from ghost_pipeline.assets.step import Resources
 from ghost_pipeline.definitions import STEPS, build_defs
 from ghost_pipeline.errors import LakeError, UnknownTimeError
 from ghost_pipeline.jobs import HOURLY, MONTHLY
 from ghost_pipeline.launcher import PROCESS, this_process
-from ghost_pipeline.partitions import Partitions, chunks, range_tags
+from ghost_pipeline.partitions import SINCE, Partitions, chunks, range_tags
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import halves, require_half
@@ -45,6 +45,8 @@ SECONDS_OF_SILENCE = 3.0
 """After so long, a run over many hours says where it is."""
 _OF_HOUR = re.compile(r"(\S+) (\S+): (\d+) rows")
 """What a step says of each hour of many."""
+AT_THE_END = (RETENTION, PUBLISHED_DATABASE)
+"""What looks over all tables."""
 DAGSTER_YAML = """\
 # Written once by ghost-pipeline; yours to change. deploy/dagster.yaml is the one for a server.
 telemetry:
@@ -139,14 +141,15 @@ def materialize(settings: Settings, as_of: datetime, chosen: Half | None = None,
     defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
     with dg.DagsterInstance.get() as instance:
         out.write(f"hour {hour.key}\n")
-        of_hour = [name for name in _published(settings, selected, monthly=False) if name != GHOST_MESSAGES.name]
+        at_the_end = [GHOST_MESSAGES.name, RETENTION] if Half.GHOST in selected else []
+        of_hour = [name for name in _published(settings, selected, monthly=False) if name not in at_the_end]
         _run(defs, instance, HOURLY, hour.key, of_hour)
         if Half.GHOST in selected:
             out.write(f"month {month.key}\n")
             _run(defs, instance, MONTHLY, month.key, _published(settings, selected, monthly=True))
             # They show figures of the month, which needs what the hour has taken in.
             out.write(f"hour {hour.key}\n")
-            _run(defs, instance, HOURLY, hour.key, [GHOST_MESSAGES.name])
+            _run(defs, instance, HOURLY, hour.key, at_the_end)
 
 
 def backfill(
@@ -183,7 +186,7 @@ def backfill(
     selected = _selected(settings, chosen)
     prepare_dagster_home(settings)
     progress = {PROGRESS: _progress_logger(out)}
-    of_hour = [name for name in selection(selected, monthly=False) if name != PUBLISHED_DATABASE]
+    of_hour = [name for name in selection(selected, monthly=False) if name not in AT_THE_END]
     taking_in = [name for name in of_hour if name in SOURCE_TABLES]
     building = [name for name in of_hour if name not in SOURCE_TABLES and name != GHOST_MESSAGES.name]
     lake = Lake(settings.lake)
@@ -192,7 +195,7 @@ def backfill(
         # As far as the range reaches, in one go: the source has one state, and it is read once.
         longer = len(window) - 1 + settings.lookback_hours
         reading = build_defs(settings.model_copy(update={"lookback_hours": longer}), loggers=progress)
-        _run(reading, instance, HOURLY, last.key, taking_in)
+        _run(reading, instance, HOURLY, last.key, taking_in, {SINCE: first.key})
         defs = build_defs(settings, loggers=progress)
         due = window if everything else _to_build(settings, lake, window, selected)
         out.write(f"{len(due)} of {len(window)} hours to build\n")
@@ -206,24 +209,24 @@ def backfill(
             for chunk in chunks(_to_tell(settings, lake, window, due), settings.hours_per_run):
                 out.write(f"hours {chunk[0].key} to {chunk[-1].key}\n")
                 _run(defs, instance, HOURLY, None, [GHOST_MESSAGES.name], range_tags(chunk, last))
-        _run(defs, instance, HOURLY, last.key, publications(settings))
+        _run(defs, instance, HOURLY, last.key, [RETENTION, *publications(settings)])
 
 
 def _to_build(settings: Settings, lake: Lake, window: Sequence[Hour], selected: set[Half]) -> list[Hour]:
     """The hours of which a table is missing or stale that is written hour by hour; messages come after the months."""
-    snapshots = {Half.GHOST: (COHORT_GHOST_DATA,), Half.NGRAMS: NGRAM_SNAPSHOTS}
-    wanted = [table for half in selected for table in snapshots[half]]
-    of_newest = [USER_GHOST_STATS] if Half.GHOST in selected else []
-    first = first_hour_kept(Resources(settings, lake, until=window[-1]), window)
+    snapshots = {Half.GHOST: (COHORT_GHOST_DATA, USER_GHOST_STATS), Half.NGRAMS: NGRAM_SNAPSHOTS}
+    of_range = Resources(settings, lake, until=window[-1])
+    kept = {one: set(hours_kept(of_range, one, window)) for half in selected for one in snapshots[half]}
     released = lake.newest_hour(COHORT_GHOST_RELEASE)
     stale = _stale(lake)
-    there = {one: set(lake.written(one, window)) for one in (*wanted, *of_newest)}
+    there = {one: set(lake.written(one, window)) for one in kept}
 
     def is_due(hour: Hour) -> bool:
-        tables = [*wanted, *(of_newest if hour >= first else ())]
         # The ledger takes newer hours only: one that a killed run has not come to is still to be added.
-        lacks_release = bool(of_newest) and hour >= first and (released is None or hour > released)
-        return lacks_release or any(hour not in there[one] or (one.name, hour) in stale for one in tables)
+        lacks_release = hour in kept.get(USER_GHOST_STATS, ()) and (released is None or hour > released)
+        return lacks_release or any(
+            hour in hours and (hour not in there[one] or (one.name, hour) in stale) for one, hours in kept.items()
+        )
 
     return [hour for hour in window if is_due(hour)]
 
@@ -233,10 +236,13 @@ def _to_tell(settings: Settings, lake: Lake, window: Sequence[Hour], built: Sequ
     if not settings.export_messages:
         return []
     stale = _stale(lake)
-    told = set(lake.written(GHOST_MESSAGES, window))
-    there = lake.written(USER_GHOST_STATS, window)
-    lacking = {one for one in there if one not in told or (GHOST_MESSAGES.name, one) in stale}
-    return sorted(lacking | set(built))
+    kept = hours_kept(Resources(settings, lake, until=window[-1]), GHOST_MESSAGES, window)
+    told = set(lake.written(GHOST_MESSAGES, kept))
+    return [
+        hour
+        for hour in lake.written(USER_GHOST_STATS, kept)
+        if hour in built or hour not in told or (GHOST_MESSAGES.name, hour) in stale
+    ]
 
 
 def _stale(lake: Lake) -> set[tuple[str, Hour]]:
@@ -295,7 +301,7 @@ def materialize_hours(settings: Settings, ends: Sequence[datetime], half: Half, 
     settings = _reaching(settings, min(hour.start for hour in hours))
     prepare_dagster_home(settings)
     defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
-    tables = [name for name in selection({half}, monthly=False) if name != PUBLISHED_DATABASE]
+    tables = [name for name in selection({half}, monthly=False) if name not in AT_THE_END]
     with dg.DagsterInstance.get() as instance:
         for hour in hours:
             _require_closed(settings, hour)
@@ -340,7 +346,7 @@ def selection(chosen: set[Half], *, monthly: bool) -> list[str]:
         )
         if wanted and (contract.partitioning is Partitioning.MONTH) == monthly:
             names.append(contract.name)
-    return [*names, PUBLISHED_DATABASE]
+    return [*names, PUBLISHED_DATABASE] if monthly else [*names, *AT_THE_END]
 
 
 def _run(

@@ -21,14 +21,15 @@ from ghost_pipeline.partitions import RANGE_END, RANGE_START, chunks, range_tags
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA
-from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
+from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARY_HISTORY
+from ghost_pipeline.tables.retention import Chosen, gone_until
 from ghost_pipeline.windows import Hour, Month, hours
 
 MINUTE_OF_HOUR = 5
 HOUR_OF_DAY, MINUTE_OF_MONTH_RUN = 0, 30
 MONTH_LAG = timedelta(days=1)
-SNAPSHOTS = (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARIES)
-"""The table of each half that says whether an hour has been built."""
+SNAPSHOTS = (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARY_HISTORY)
+"""The table of each half that says whether an hour has been built: by default, one whose hours are kept."""
 LONGEST_CATCH_UP = timedelta(days=31)
 """Hours that were missed longer ago are built by a backfill."""
 LONGEST_RUN = timedelta(hours=6)
@@ -57,7 +58,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         closed = Hour.containing(context.scheduled_execution_time)
         under_way = _under_way(context.instance, context.scheduled_execution_time)
-        due = list(due_hours(resources.lake, Hour.ending_at(closed.start), under_way))
+        due = list(due_hours(resources.lake, Hour.ending_at(closed.start), under_way, settings.retention))
         if not due:
             yield dg.SkipReason(f"hour {Hour.ending_at(closed.start).key} has been requested already")
         for chunk in chunks(due, settings.hours_per_run):
@@ -97,11 +98,11 @@ def is_built(lake: Lake, month: Month) -> bool:
     return all(lake.exists(step.contract, month) for step in ACHIEVER_STEPS)
 
 
-def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = ()) -> Iterator[Hour]:
+def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = (), chosen: Chosen | None = None) -> Iterator[Hour]:
     """The hours up to the one just closed that a half lacks since it was first built, at most those of a month.
 
-    What a run is about to build is not asked for again. Where nothing has been built yet, the hour just closed alone:
-    it takes in all of the source.
+    What a run is about to build is not asked for again, and what `chosen` (`GHOST_RETENTION`) would not keep is not
+    lacking. Where nothing has been built yet, the hour just closed alone: it takes in all of the source.
     """
     since, asked = closed.as_of - LONGEST_CATCH_UP, set(under_way)
     if not any(lake.newest_hour(snapshot) for snapshot in SNAPSHOTS):
@@ -109,9 +110,10 @@ def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = ()) -> Itera
     lacking: set[Hour] = set()
     for snapshot in SNAPSHOTS:
         if newest := lake.newest_hour(snapshot):
+            kept_since = max(since, gone_until(snapshot, chosen or {}, closed.as_of) or since)
             there = set(lake.hours_since(snapshot, since))
             begin = min(there, default=newest).start
-            lacking |= {hour for hour in hours(max(begin, since), closed.as_of) if hour not in there}
+            lacking |= {hour for hour in hours(max(begin, kept_since), closed.as_of) if hour not in there}
     return iter(sorted(lacking - asked))
 
 

@@ -5,7 +5,7 @@ which one. `ghost-pipeline settings` prints this class.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -44,6 +44,8 @@ MALFORMED_POSTGRES_ADDRESS = (
     "percent-encoded: @ is %40, / is %2F, % is %25"
 )
 MAX_LOOKBACK_HOURS = 10 * 366 * 24
+_LENGTH = re.compile(r"(\w+)\s*=\s*(?:([1-9]\d{0,5})([hd])|forever)")
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 def _split(value: object) -> object:
@@ -56,6 +58,24 @@ def _placed(value: object) -> object:
     if not value.startswith(SCHEME):
         raise ValueError("is neither a folder nor an address such as s3://bucket/prefix")
     return ObjectAddress.parse(value)
+
+
+def _lengths(value: object) -> object:
+    """A text such as `user_ghost_stats=168h,rejected_rows=90d,ghost_messages=forever` as a mapping."""
+    if not isinstance(value, str):
+        return value
+    found: dict[str, timedelta | None] = {}
+    for part in value.split(","):
+        parts = _LENGTH.fullmatch(part.strip())
+        if parts is None:
+            raise ValueError(
+                f"{part.strip()!r} is not a table and how long, such as user_ghost_stats=168h, =7d, =forever"
+            )
+        table, number, unit = parts.groups()
+        if table in found:
+            raise ValueError(f"{table} stands twice")
+        found[table] = None if unit is None else int(number) * _UNITS[unit]
+    return found
 
 
 CommaSeparated = BeforeValidator(_split)
@@ -126,10 +146,27 @@ class Settings(BaseSettings):
         le=744,
         description="Hours that a backfill runs in one process, each computed from the one before it",
     )
-    keep_user_hours: int = Field(
-        default=168,
+    retention: Annotated[dict[str, timedelta | None], NoDecode, BeforeValidator(_lengths)] = Field(
+        default_factory=dict,
+        description="How long partitions are kept, counted from the newest one of their table, where that differs from "
+        "docs/tables.md: user_ghost_stats=14d,rejected_rows=90d,ghost_messages=48h,ngram_speed_summaries=forever",
+    )
+    volume_fall_percent: int = Field(
+        default=40,
         ge=1,
-        description="Of how many of the newest hours per-user rows are written where a range of hours is built",
+        le=100,
+        description="Rows of 24 hours that are fewer than expected by more than this make the check `volume` warn",
+    )
+    volume_rise_percent: int = Field(
+        default=80,
+        ge=1,
+        description="Rows of 24 hours that are more than expected by more than this make the check `volume` warn",
+    )
+    period_move_percent: int = Field(
+        default=30,
+        ge=1,
+        description="A figure that moves by more than this from a day, a week or a month before makes the check "
+        "`period_over_period` warn",
     )
     keep_run_days: int = Field(
         default=90,
@@ -361,6 +398,10 @@ class Settings(BaseSettings):
     def _show_data(self, value: Path | ObjectAddress) -> str:
         return str(value)
 
+    @field_serializer("retention", when_used="json")
+    def _show_retention(self, value: dict[str, timedelta | None]) -> str:
+        return ",".join(f"{table}={shown_length(kept)}" for table, kept in value.items())
+
     @property
     def local(self) -> Path:
         """Folder of this machine for what cannot lie in a bucket."""
@@ -408,6 +449,14 @@ def shown_source(location: str) -> str:
     user, password, hosts, database, parameters = parts.groups()
     credentials = "" if user is None else f"{user}{':***' if password else ''}@"
     return f"{scheme}://{credentials}{hosts}/{database or ''}{'?…' if parameters else ''}"
+
+
+def shown_length(kept: timedelta | None) -> str:
+    """A length of time as it is written in a setting: `36h`, `90d`, `forever`."""
+    if kept is None:
+        return "forever"
+    hours = kept // _UNITS["h"]
+    return f"{hours}h" if hours % 24 else f"{hours // 24}d"
 
 
 def _fault(fault: ErrorDetails) -> str:

@@ -112,7 +112,7 @@ def test_a_killed_backfill_goes_on_where_it_was(tmp_path: Path) -> None:
     data, undisturbed = tmp_path / "data", tmp_path / "undisturbed"
     lake = Lake(data / "lake")
     command = [str(COMMAND), "backfill", "--from", "2025-03-12T00:00Z", "--to", "2025-03-12T12:00Z"]
-    variables = {"GHOST_HOURS_PER_RUN": "2", "GHOST_KEEP_USER_HOURS": "3"}
+    variables = {"GHOST_HOURS_PER_RUN": "2", "GHOST_RETENTION": "user_ghost_stats=3h"}
     process = subprocess.Popen(command, env=environment(data, DEMO_WORLD, **variables), stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(lake.hours(COHORT_GHOST_DATA)) < 5 and time.monotonic() < deadline:
@@ -135,7 +135,7 @@ def test_a_killed_backfill_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_of_a_long_range_per_user_rows_are_written_of_the_newest_hours(tmp_path: Path) -> None:
     command = [str(COMMAND), "backfill", "--from", "2025-03-12T00:00Z", "--to", "2025-03-12T12:00Z"]
-    variables = {"GHOST_HOURS_PER_RUN": "5", "GHOST_KEEP_USER_HOURS": "3"}
+    variables = {"GHOST_HOURS_PER_RUN": "5", "GHOST_RETENTION": "user_ghost_stats=3h"}
     subprocess.run(command, env=environment(tmp_path, DEMO_WORLD, **variables), capture_output=True, check=True)
     lake = Lake(tmp_path / "lake")
     assert [hour.hour for hour in lake.hours(USER_GHOST_STATS)] == [9, 10, 11]

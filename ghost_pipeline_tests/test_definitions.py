@@ -62,7 +62,7 @@ def hour(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dg.ExecuteInPr
 
 def test_every_table_of_the_lake_is_an_asset() -> None:
     keys = {key.to_user_string() for key in build_defs(Settings.load()).resolve_all_asset_keys()}
-    assert keys == {*CONTRACTS, "published_database"}
+    assert keys == {*CONTRACTS, "published_database", "retention"}
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.contract.name)
@@ -164,7 +164,7 @@ def test_a_run_tells_its_rows_and_passes_its_checks(hour: tuple[Path, dg.Execute
     (cohorts,) = result.asset_materializations_for_node("cohort_ghost_data")
     assert cohorts.metadata["dagster/partition_row_count"].value == 2
     checks = result.get_asset_check_evaluations()
-    assert {one.check_name for one in checks} == {"structure", "coverage"}
+    assert {one.check_name for one in checks} == {"structure", "coverage", "volume", "period_over_period"}
     assert all(one.passed for one in checks)
 
 

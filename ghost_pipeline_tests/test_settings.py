@@ -23,7 +23,18 @@ WRONG = (
     ("GHOST_ACCEPT_DELETIONS", "perhaps"),
     ("GHOST_HOURS_PER_RUN", "0"),
     ("GHOST_HOURS_PER_RUN", "745"),
-    ("GHOST_KEEP_USER_HOURS", "0"),
+    ("GHOST_RETENTION", "168h"),
+    ("GHOST_RETENTION", "user_ghost_stats"),
+    ("GHOST_RETENTION", "user_ghost_stats=0h"),
+    ("GHOST_RETENTION", "user_ghost_stats=7"),
+    ("GHOST_RETENTION", "user_ghost_stats=1.5d"),
+    ("GHOST_RETENTION", "user_ghost_stats=7d;ghost_messages=7d"),
+    ("GHOST_RETENTION", "user_ghost_stats=7d,user_ghost_stats=8d"),
+    ("GHOST_RETENTION", "user_ghost_stats=7d,"),
+    ("GHOST_VOLUME_FALL_PERCENT", "0"),
+    ("GHOST_VOLUME_FALL_PERCENT", "101"),
+    ("GHOST_VOLUME_RISE_PERCENT", "0"),
+    ("GHOST_PERIOD_MOVE_PERCENT", "0"),
     ("GHOST_LOOKBACK_HOURS", "0"),
     ("GHOST_LOOKBACK_HOURS", "-1"),
     ("GHOST_LOOKBACK_HOURS", "1.5"),
@@ -222,14 +233,20 @@ def test_every_setting_says_what_it_does() -> None:
 
 
 def test_every_setting_survives_its_own_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = "user_ghost_stats=36h,rejected_rows=90d,ghost_messages=forever"
     settings = Settings.load(
         source="somewhere",
         source_mapping="mapping.yaml",
         publish_postgres="postgresql:///app",
         work="work",
         token_key="k" * 32,
+        retention=kept,
     )
+    assert json.loads(settings.model_dump_json())["retention"] == kept
     for name, value in settings:
+        if name == "retention":
+            monkeypatch.setenv("GHOST_RETENTION", kept)
+            continue
         text = ",".join(str(one) for one in value) if isinstance(value, tuple) else str(value)
         text = value.get_secret_value() if isinstance(value, SecretStr) else text
         monkeypatch.setenv(f"GHOST_{name.upper()}", text)

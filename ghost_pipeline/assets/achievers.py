@@ -10,6 +10,8 @@ import dagster as dg
 import polars as pl
 
 from ghost_pipeline.assets.benchmark_charts import as_markdown_image, benchmark_curves
+from ghost_pipeline.assets.checks import Check
+from ghost_pipeline.assets.period_over_period import period_over_period
 from ghost_pipeline.assets.step import Outcome, Resources, Step, markdown_table
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.storage.json_files import publish_json
@@ -29,11 +31,16 @@ from ghost_pipeline.transforms.benchmark_moves import CELL_NAMES, benchmark_move
 from ghost_pipeline.transforms.ghost_benchmarks import benchmark_means, finish_benchmarks
 from ghost_pipeline.transforms.ghost_fastest_improvers import finish_fastest_improvers, improvers
 from ghost_pipeline.transforms.ghost_streak_shares import finish_streak_shares, merge_streak_counts, streak_counts
+from ghost_pipeline.transforms.period_figures import sample_figures
 from ghost_pipeline.transforms.shards import compact, numbered, shard
 from ghost_pipeline.transforms.versions import users_at
 from ghost_pipeline.windows import HOUR, Month
 
-STABLE = "stable"
+STABLE = Check(
+    "stable",
+    "Warns where a figure moved by more than 2 and by more than GHOST_BENCHMARK_MOVE_PERCENT from the month before, "
+    "where a cell is gone, and where the month before is missing.",
+)
 
 
 def materialize_ghost_benchmarks(resources: Resources, month: Month) -> Outcome:
@@ -77,7 +84,7 @@ def materialize_ghost_benchmarks(resources: Resources, month: Month) -> Outcome:
             "samples": markdown_table(samples),
             **{f"curves_{name}": _curves(resources, benchmarks, name, month) for name in (INTERVAL, AT_LEAST)},
         },
-        warnings={STABLE: _moves(resources, month, benchmarks)},
+        warnings={STABLE.name: _moves(resources, month, benchmarks)},
         sample=benchmarks,
     )
 
@@ -164,11 +171,18 @@ ACHIEVER_STEPS = (
         GHOST_BENCHMARKS,
         (USERS, USER_PROGRESS),
         materialize_ghost_benchmarks,
-        checks={
-            STABLE: "Warns where a figure moved by more than 2 and by more than GHOST_BENCHMARK_MOVE_PERCENT from the "
-            "month before, where a cell is gone, and where the month before is missing."
-        },
+        checks=(STABLE,),
     ),
-    Step(GHOST_STREAK_SHARES, (USERS, USER_PROGRESS), materialize_ghost_streak_shares),
-    Step(GHOST_FASTEST_IMPROVERS, (USERS, USER_PROGRESS), materialize_ghost_fastest_improvers),
+    Step(
+        GHOST_STREAK_SHARES,
+        (USERS, USER_PROGRESS),
+        materialize_ghost_streak_shares,
+        comparing=(period_over_period(GHOST_STREAK_SHARES, sample_figures),),
+    ),
+    Step(
+        GHOST_FASTEST_IMPROVERS,
+        (USERS, USER_PROGRESS),
+        materialize_ghost_fastest_improvers,
+        comparing=(period_over_period(GHOST_FASTEST_IMPROVERS, sample_figures),),
+    ),
 )

@@ -1,10 +1,12 @@
 """Assets of what users did, summed up by day and by month; an hour that needs a sum makes it where it is missing."""
 
+from ghost_pipeline.assets.period_over_period import period_over_period
 from ghost_pipeline.assets.step import Outcome, Resources, Step
 from ghost_pipeline.storage.activity_history import ActivityHistory, activity_lock
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables.activity import USER_ACTIVITY_CHECKPOINTS, USER_ACTIVITY_DAYS
 from ghost_pipeline.tables.raw import USER_PROGRESS, USERS
+from ghost_pipeline.transforms.period_figures import row_count
 from ghost_pipeline.transforms.user_calendars import UserCalendars
 from ghost_pipeline.windows import Day, Hour, Month
 
@@ -36,5 +38,6 @@ ACTIVITY_STEPS = (
         (USERS, USER_PROGRESS),
         materialize_user_activity_checkpoints,
         continues_itself=True,
+        comparing=(period_over_period(USER_ACTIVITY_CHECKPOINTS, row_count),),
     ),
 )

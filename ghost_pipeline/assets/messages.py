@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from ghost_pipeline.assets.ghost import left_out
+from ghost_pipeline.assets.kept_hours import hours_kept, left_out, not_written
+from ghost_pipeline.assets.period_over_period import period_over_period
 from ghost_pipeline.assets.step import Outcome, Resources, Step, markdown_table
 from ghost_pipeline.storage.staleness import begin_building, clear_stale
 from ghost_pipeline.tables.contract import Contract
@@ -18,6 +19,7 @@ from ghost_pipeline.tables.ghost import (
 )
 from ghost_pipeline.transforms.ghost_figures import FigureLimits, ghost_figures, serving_month
 from ghost_pipeline.transforms.ghost_messages import ghost_messages
+from ghost_pipeline.transforms.period_figures import row_count
 from ghost_pipeline.windows import Hour
 
 USERS_AT_ONCE = 100_000
@@ -29,12 +31,16 @@ def materialize_ghost_messages(resources: Resources, hour: Hour) -> Outcome:
     if not resources.settings.export_messages:
         return Outcome(rows=0, metadata={"export": "switched off by GHOST_EXPORT_MESSAGES; nothing was written"})
     lake = resources.lake
-    if outcome := left_out(resources, hour):
-        lake.remove(GHOST_MESSAGES, hour)
-        clear_stale(lake, GHOST_MESSAGES, [hour])
-        return outcome
+    if not hours_kept(resources, GHOST_MESSAGES, [hour]) or left_out(resources, hour):
+        return not_written(resources, GHOST_MESSAGES, hour)
     begin_building(lake, GHOST_MESSAGES, [hour])
-    written = lake.write_parts(GHOST_MESSAGES, hour, _parts(resources, hour))
+    try:
+        written = lake.write_parts(GHOST_MESSAGES, hour, _parts(resources, hour))
+    except FileNotFoundError:
+        # The run of a newer hour may have removed the users' figures meanwhile.
+        if left_out(resources, hour):
+            return not_written(resources, GHOST_MESSAGES, hour)
+        raise
     clear_stale(lake, GHOST_MESSAGES, [hour])
     messages = lake.scan(GHOST_MESSAGES, [hour])
     shown = messages.group_by("context", "type").agg(messages=pl.len()).sort("context", "type")
@@ -68,5 +74,6 @@ MESSAGE_STEPS = (
         GHOST_MESSAGES,
         (USER_GHOST_STATS, COHORT_GHOST_RELEASE, GHOST_BENCHMARKS, GHOST_STREAK_SHARES, GHOST_FASTEST_IMPROVERS),
         materialize_ghost_messages,
+        comparing=(period_over_period(GHOST_MESSAGES, row_count),),
     ),
 )

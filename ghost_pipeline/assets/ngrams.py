@@ -1,6 +1,8 @@
 """Assets of the n-gram half: measurements and mistakes of every session, and the summaries."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
@@ -17,11 +19,15 @@ from ghost_pipeline.assets.ingestion import (
     require_rows_stay,
     write_rejects,
 )
-from ghost_pipeline.assets.raw import ingested_outcome, reaching, read_with
+from ghost_pipeline.assets.kept_hours import hours_kept, not_written
+from ghost_pipeline.assets.period_over_period import period_over_period
+from ghost_pipeline.assets.raw import REJECTED, ingested_outcome, reaching, read_with
 from ghost_pipeline.assets.step import PREVIEW_ROWS, Outcome, Resources, Step, count
-from ghost_pipeline.storage.ngram_cache import NgramCache
+from ghost_pipeline.assets.volume import VOLUME_OF_EVENTS
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.ngram_cache import KeptState, NgramCache
 from ghost_pipeline.storage.seen_hours import SeenHours
-from ghost_pipeline.storage.staleness import begin_building, clear_stale, mark_stale
+from ghost_pipeline.storage.staleness import begin_building, clear_stale, mark_stale, stale_hours_of
 from ghost_pipeline.storage.tombstones import tombstones
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
@@ -36,6 +42,7 @@ from ghost_pipeline.tables.raw import (
 from ghost_pipeline.transforms.ngram_extraction import error_ngrams, speed_ngrams, whole_sessions
 from ghost_pipeline.transforms.ngram_speed_refresh import PAIR, PAIR_INPUT_SCHEMA, measured, pair_inputs, with_carried
 from ghost_pipeline.transforms.ngram_speed_summaries import SummaryLimits, ngram_speed_summaries
+from ghost_pipeline.transforms.period_figures import row_count
 from ghost_pipeline.transforms.session_ngram_summary import session_ngram_summary
 from ghost_pipeline.transforms.session_ngrams import START, as_rows, by_session, sessions_without
 from ghost_pipeline.transforms.unknown_keyboards import unknown_keyboards
@@ -101,7 +108,9 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
         taken = Ingested(rows, direct.rejected.height, changed=changed, erased=direct.erased)
         return ingested_outcome(lake, contract, hour, taken)
 
-    return Step.over_hours(contract, (PRACTICE_SESSIONS, SESSION_KEYSTROKES), materialize)
+    return Step.over_hours(
+        contract, (PRACTICE_SESSIONS, SESSION_KEYSTROKES), materialize, comparing=(VOLUME_OF_EVENTS,), counts=REJECTED
+    )
 
 
 def _before_change(
@@ -114,8 +123,20 @@ def _before_change(
         mark_stale(resources.lake, NGRAM_SNAPSHOTS, min(changed).start, hour.as_of)
 
 
-def materialize_ngram_speed_summaries(resources: Resources, hour: Hour) -> Outcome:
-    """Every typist's speed on every n-gram at the end of the hour (N2, N3), computed where something changed (N3.3)."""
+@dataclass(frozen=True)
+class _Summarised:
+    """The summaries of an hour."""
+
+    state: KeptState
+    new: pl.DataFrame
+    """Rows that were computed; the others are those of another hour."""
+    pairs: int
+    """(user, keyboard) pairs that were computed."""
+    unknown_keyboards: int
+
+
+def _summarised(resources: Resources, hour: Hour, cache: NgramCache) -> _Summarised:
+    """Every typist's speed on every n-gram, computed where something changed (N3.3)."""
     lake, settings = resources.lake, resources.settings
     limits = SummaryLimits(
         decay_factor=settings.decay_factor,
@@ -123,42 +144,73 @@ def materialize_ngram_speed_summaries(resources: Resources, hour: Hour) -> Outco
         max_sessions=settings.max_sessions,
         default_target_ms=settings.default_target_ms,
     )
-    begin_building(lake, NGRAM_SPEED_SUMMARIES, [hour])
-    with NgramCache(lake, hour) as cache:
-        keyboards = keyboards_at(lake.scan(KEYBOARDS), hour.as_of).collect().lazy()
-        sessions = cache.sessions()
-        inputs = pair_inputs(sessions.lazy(), keyboards, limits).collect()
-        before = cache.before
-        same = inputs.join(before.inputs, on=PAIR_INPUT_SCHEMA.names(), how="semi")
-        if (inputs.height - same.height) * FEW <= inputs.height:
-            touched = sessions.join(same, on=PAIR, how="anti")
-            measurements = measured(cache.measurements(touched, settings.max_sessions)).lazy()
-        else:
-            same = same.clear()
-            touched, measurements = sessions, lake.scan_until(SESSION_NGRAM_SPEED, hour.as_of)
-        new = ngram_speed_summaries(touched.lazy(), measurements, keyboards, hour.as_of, **limits).collect()
-        summaries = with_carried(new, before.summaries, same, hour.as_of)
-        lake.write(NGRAM_SPEED_SUMMARIES, hour, summaries, new=new)
-        cache.keep_inputs(inputs)
-        cache.forget(before.inputs.join(inputs, on=PAIR, how="anti"))
-    clear_stale(lake, NGRAM_SPEED_SUMMARIES, [hour])
-    return Outcome(
-        rows=summaries.height,
-        findings={"keyboards_unknown_to_the_source": count(unknown_keyboards(sessions.lazy(), keyboards))},
-        metadata={"pairs_summarised": touched.select(PAIR).n_unique()},
-        sample=summaries,
+    keyboards = keyboards_at(lake.scan(KEYBOARDS), hour.as_of).collect().lazy()
+    sessions = cache.sessions()
+    inputs = pair_inputs(sessions.lazy(), keyboards, limits).collect()
+    before = cache.before
+    same = inputs.join(before.inputs, on=PAIR_INPUT_SCHEMA.names(), how="semi")
+    if (inputs.height - same.height) * FEW <= inputs.height:
+        touched = sessions.join(same, on=PAIR, how="anti")
+        measurements = measured(cache.measurements(touched, settings.max_sessions)).lazy()
+    else:
+        same = same.clear()
+        touched, measurements = sessions, lake.scan_until(SESSION_NGRAM_SPEED, hour.as_of)
+    new = ngram_speed_summaries(touched.lazy(), measurements, keyboards, hour.as_of, **limits).collect()
+    return _Summarised(
+        KeptState(with_carried(new, before.summaries, same, hour.as_of), inputs),
+        new,
+        pairs=touched.select(PAIR).n_unique(),
+        unknown_keyboards=count(unknown_keyboards(sessions.lazy(), keyboards)),
     )
 
 
-def materialize_ngram_speed_summary_history(resources: Resources, hour: Hour) -> Outcome:
-    """The summaries that differ from an hour before (N3.5)."""
+def materialize_ngram_speed_summaries(resources: Resources, hour: Hour) -> Outcome:
+    """Every typist's speed on every n-gram at the end of the hour (N2, N3)."""
     lake = resources.lake
-    # Both states are functions of the raw tables, and so is when a row last changed: the state before need not exist.
-    begin_building(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
-    changed = lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).filter(pl.col("last_updated") == pl.col("as_of")).collect()
-    lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
-    clear_stale(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
-    return Outcome(rows=changed.height, sample=changed)
+    if not hours_kept(resources, NGRAM_SPEED_SUMMARIES, [hour]):
+        return not_written(resources, NGRAM_SPEED_SUMMARIES, hour)
+    begin_building(lake, NGRAM_SPEED_SUMMARIES, [hour])
+    with NgramCache(lake, hour) as cache:
+        found = _summarised(resources, hour, cache)
+        lake.write(NGRAM_SPEED_SUMMARIES, hour, found.state.summaries, new=found.new)
+        cache.keep_inputs(found.state.inputs)
+        cache.forget(cache.before.inputs.join(found.state.inputs, on=PAIR, how="anti"))
+    clear_stale(lake, NGRAM_SPEED_SUMMARIES, [hour])
+    return Outcome(
+        rows=found.state.summaries.height,
+        findings={"keyboards_unknown_to_the_source": found.unknown_keyboards},
+        metadata={"pairs_summarised": found.pairs},
+        sample=found.state.summaries,
+    )
+
+
+def materialize_ngram_speed_summary_history(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
+    """The summaries that differ from an hour before (N3.5)."""
+    lake, kept = resources.lake, hours_kept(resources, NGRAM_SPEED_SUMMARY_HISTORY, hours)
+    yield from (not_written(resources, NGRAM_SPEED_SUMMARY_HISTORY, hour) for hour in hours if hour not in kept)
+    carried: KeptState | None = None
+    for hour in kept:
+        begin_building(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
+        summaries = _written_summaries(lake, hour)
+        if summaries is None:
+            with NgramCache(lake, hour, carried) as cache:
+                carried = _summarised(resources, hour, cache).state
+            summaries = carried.summaries
+        # The state is a function of the raw tables, and so is when a row last changed: that before need not exist.
+        changed = summaries.filter(pl.col("last_updated") == pl.col("as_of"))
+        lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
+        clear_stale(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
+        yield Outcome(rows=changed.height, sample=changed)
+
+
+def _written_summaries(lake: Lake, hour: Hour) -> pl.DataFrame | None:
+    """The summaries of an hour where they are written and right."""
+    if not lake.exists(NGRAM_SPEED_SUMMARIES, hour) or hour in stale_hours_of(lake, NGRAM_SPEED_SUMMARIES):
+        return None
+    # The run of a newer hour may remove them meanwhile.
+    with suppress(FileNotFoundError):
+        return lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).collect()
+    return None
 
 
 def materialize_session_ngram_summary(resources: Resources, hour: Hour) -> Outcome:
@@ -192,6 +244,8 @@ NGRAM_STEPS = (
         NGRAM_SPEED_SUMMARIES,
         (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, KEYBOARDS),
         materialize_ngram_speed_summaries,
+        comparing=(period_over_period(NGRAM_SPEED_SUMMARIES, row_count),),
+        counts="sessions on keyboards that the source does not know",
     ),
-    Step(NGRAM_SPEED_SUMMARY_HISTORY, (NGRAM_SPEED_SUMMARIES,), materialize_ngram_speed_summary_history),
+    Step.over_hours(NGRAM_SPEED_SUMMARY_HISTORY, (NGRAM_SPEED_SUMMARIES,), materialize_ngram_speed_summary_history),
 )

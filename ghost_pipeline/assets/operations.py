@@ -1,13 +1,14 @@
-"""Assets that look over the others: what was rejected, and the published database."""
+"""Assets that look over the others: what was rejected, what is stale, what is removed, and the published database."""
 
 import dagster as dg
 import polars as pl
 
-from ghost_pipeline.assets.step import OWNER, Outcome, Resources, Step, count, markdown_table
-from ghost_pipeline.partitions import chunks
-from ghost_pipeline.settings import Settings
+from ghost_pipeline.assets.step import HOURS_POOL, OWNER, Outcome, Resources, Step, count, markdown_table
+from ghost_pipeline.partitions import Partitions, chunks
+from ghost_pipeline.settings import Settings, shown_length
 from ghost_pipeline.storage.locking import beside_others
 from ghost_pipeline.storage.published import publish
+from ghost_pipeline.storage.retention import newest_snapshot, remove_expired
 from ghost_pipeline.storage.staleness import stale_hours
 from ghost_pipeline.tables.contract import Layer
 from ghost_pipeline.tables.erasure import ERASED_PEOPLE
@@ -20,6 +21,7 @@ from ghost_pipeline.windows import Hour
 
 PUBLISHED_DATABASE = "published_database"
 PUBLISHED_POSTGRES = "published_postgres"
+RETENTION = "retention"
 
 
 def publications(settings: Settings) -> list[str]:
@@ -68,10 +70,53 @@ def _stretches(found: pl.DataFrame) -> pl.DataFrame:
 
 
 OPERATIONS_STEPS = (
-    Step(REJECTED_ROWS, tuple(RAW_CONTRACTS.values()), summarise_rejected_rows),
-    Step(STALE_HOURS, (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARIES), list_stale_hours),
+    Step(
+        REJECTED_ROWS,
+        tuple(RAW_CONTRACTS.values()),
+        summarise_rejected_rows,
+        counts="the rejected rows of the lake by table and reason",
+    ),
+    Step(
+        STALE_HOURS,
+        (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARIES),
+        list_stale_hours,
+        counts="hours to be built again, by table",
+    ),
     Step(ERASED_PEOPLE, tuple(RAW_CONTRACTS.values()), count_tombstones),
 )
+
+
+def retention(upstream: list[str], partitions: Partitions, hours_per_run: int) -> dg.AssetsDefinition:
+    """The asset that removes what is no longer kept; `upstream` are the tables of an hour, which it comes after."""
+
+    @dg.asset(
+        name=RETENTION,
+        description="Removes the partitions that their table no longer keeps (`GHOST_RETENTION`), counted from its "
+        "newest one. Only the run of the newest hour removes: an old hour that was asked for stays until then.",
+        group_name=Layer.OPERATIONS.value,
+        kinds={"parquet"},
+        owners=[OWNER],
+        deps=upstream,
+        partitions_def=partitions.hourly,
+        pool=HOURS_POOL,
+        backfill_policy=dg.BackfillPolicy.multi_run(hours_per_run),
+    )
+    def removal(
+        context: dg.AssetExecutionContext, resources: dg.ResourceParam[Resources]
+    ) -> dg.MaterializeResult[None]:
+        last, newest = Hour.from_key(max(context.partition_keys)), newest_snapshot(resources.lake)
+        if newest and last < newest:
+            return dg.MaterializeResult(metadata={"left": f"{newest.key} is newer, and its run removes"})
+        chosen = resources.settings.retention
+        with beside_others(resources.lake.beside):
+            found = remove_expired(resources.lake, chosen, resources.settings.database)
+        rows = [(one.table, shown_length(one.kept_for), one.ended_by, one.partitions) for one in found]
+        table = pl.DataFrame(rows, schema=["table", "kept for", "removed up to", "partitions"], orient="row")
+        return dg.MaterializeResult(
+            metadata={"partitions_removed": sum(one.partitions for one in found), "tables": markdown_table(table)}
+        )
+
+    return removal
 
 
 def published_database(upstream: list[str]) -> dg.AssetsDefinition:

@@ -7,8 +7,9 @@ from datetime import datetime
 import dagster as dg
 import polars as pl
 
+from ghost_pipeline.assets.checks import COVERAGE
 from ghost_pipeline.assets.operations import PUBLISHED_DATABASE, PUBLISHED_POSTGRES
-from ghost_pipeline.assets.step import COVERAGE, OWNER, Resources, markdown_table
+from ghost_pipeline.assets.step import OWNER, Resources, markdown_table
 from ghost_pipeline.errors import SettingsError
 from ghost_pipeline.serving.inputs import Inputs
 from ghost_pipeline.settings import Settings, shown_source
@@ -93,7 +94,7 @@ def published_postgres() -> dg.AssetsDefinition:
         deps=[PUBLISHED_DATABASE],
         check_specs=[
             dg.AssetCheckSpec(
-                COVERAGE,
+                COVERAGE.name,
                 asset=PUBLISHED_POSTGRES,
                 description="Warns where rows were left out because PostgreSQL cannot hold a NUL in an id.",
             )
@@ -104,7 +105,7 @@ def published_postgres() -> dg.AssetsDefinition:
         rows = pl.DataFrame([asdict(one) for one in replaced], schema_overrides={"as_of": pl.Datetime("us", "UTC")})
         left_out = {one.table: one.not_storable for one in replaced}
         yield dg.AssetCheckResult(
-            check_name=COVERAGE,
+            check_name=COVERAGE.name,
             passed=not any(left_out.values()),
             severity=dg.AssetCheckSeverity.WARN,
             metadata=left_out,

@@ -5,12 +5,15 @@ from dataclasses import replace
 
 from ghost_pipeline.assets.ingestion import Ingested, Rereading, ingest_events, ingest_session_rows, ingest_versions
 from ghost_pipeline.assets.step import PREVIEW_ROWS, Outcome, Resources, Step, count
+from ghost_pipeline.assets.volume import VOLUME_OF_EVENTS
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.tombstones import tombstones
 from ghost_pipeline.tables import raw
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.raw import SOURCE_TABLES
 from ghost_pipeline.windows import HOUR, Hour
+
+REJECTED = "rejected rows of the window that was read"
 
 
 def raw_step(contract: Contract, *upstream: Contract) -> Step:
@@ -43,7 +46,8 @@ def raw_step(contract: Contract, *upstream: Contract) -> Step:
             taken = ingest_events(source, lake, table, contract, hour, again, erased)
         return ingested_outcome(lake, contract, hour, taken)
 
-    return Step.over_hours(contract, upstream, ingest)
+    comparing = () if table.versioned else (VOLUME_OF_EVENTS,)
+    return Step.over_hours(contract, upstream, ingest, comparing=comparing, counts=REJECTED)
 
 
 def read_with(resources: Resources, contract: Contract, hour: Hour, other: Hour) -> Outcome:

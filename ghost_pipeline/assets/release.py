@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from ghost_pipeline.assets.ghost import left_out
+from ghost_pipeline.assets.kept_hours import left_out
+from ghost_pipeline.assets.period_over_period import period_over_period
 from ghost_pipeline.assets.step import Outcome, Resources, Step
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.settings import Settings
@@ -21,6 +22,7 @@ from ghost_pipeline.transforms.cohort_ghost_release import (
     member_contributions,
     released_contributions,
 )
+from ghost_pipeline.transforms.period_figures import release_figures
 from ghost_pipeline.windows import Hour
 
 
@@ -102,6 +104,12 @@ def _compared(lake: Lake, ledger: pl.DataFrame, since: datetime) -> list[Hour]:
 
 
 RELEASE_STEPS = (
-    Step(COHORT_GHOST_RELEASE, (USER_GHOST_STATS,), materialize_cohort_ghost_release),
+    Step(
+        COHORT_GHOST_RELEASE,
+        (USER_GHOST_STATS,),
+        materialize_cohort_ghost_release,
+        comparing=(period_over_period(COHORT_GHOST_RELEASE, release_figures),),
+        counts="cohorts whose last release nobody can compare with",
+    ),
     Step(COHORT_RELEASE_CONTRIBUTIONS, (COHORT_GHOST_RELEASE,), count_cohort_release_contributions),
 )

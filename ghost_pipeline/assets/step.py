@@ -11,15 +11,16 @@ from dataclasses import dataclass, field, replace
 import dagster as dg
 import polars as pl
 
+from ghost_pipeline.assets.checks import COVERAGE, STRUCTURE, Check, Comparing, spec
 from ghost_pipeline.errors import ContractError, without_values
-from ghost_pipeline.partitions import UNTIL, Partitions
+from ghost_pipeline.partitions import SINCE, UNTIL, Partitions
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import Source
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.locking import beside_others
 from ghost_pipeline.tables.contract import Contract, Partitioning
-from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline.windows import Hour, Month, hours
 
 OWNER = "team:data-platform"
 PREVIEW_ROWS = 5
@@ -29,9 +30,6 @@ PERSONAL_COLUMNS = frozenset(
     {"user_id", "session_id", "progress_id", "keyboard_id", "keyboard_name", "summary_id", "row", "timezone"}
 )
 """Left out of previews: what names a person, or could, must not end up in Dagster's records."""
-
-STRUCTURE = "structure"
-COVERAGE = "coverage"
 
 HOURS_POOL, MONTHS_POOL = "hours", "months"
 """Pools of the hourly and the monthly tables. `dagster.yaml` lets one run of each go at a time, whoever launched it:
@@ -49,7 +47,7 @@ class Resources:
     settings: Settings
     lake: Lake
     until: Hour | None = None
-    """Of runs that follow one another, the last hour of them all."""
+    """Of hours that are run together, and of runs that follow one another, the last hour of them all."""
     opened: list[Source] = field(default_factory=list, compare=False)
     """The source, once a step has asked for it; a copy of this shares it."""
 
@@ -97,8 +95,12 @@ class Step:
     """Where it is cheaper to compute hours together, ascending: an outcome for each; takes the place of `body`."""
     continues_itself: bool = False
     """Whether a partition follows from the one before it."""
-    checks: Mapping[str, str] = field(default_factory=dict)
-    """Further checks of this table by name, each with what it says; they warn and never block."""
+    checks: tuple[Check, ...] = ()
+    """Further checks of this table whose warnings the outcomes hold; they never block."""
+    comparing: tuple[Comparing, ...] = ()
+    """Further checks that compare what was written with what was before; they never block."""
+    counts: str = ""
+    """What `coverage` counts in this table; empty where there is nothing that could not fit."""
     kinds: frozenset[str] = frozenset({"polars", "parquet"})
 
     @classmethod
@@ -107,6 +109,9 @@ class Step:
         contract: Contract,
         upstream: tuple[Contract, ...],
         over: Callable[[Resources, Sequence[Hour]], Iterable[Outcome]],
+        *,
+        comparing: tuple[Comparing, ...] = (),
+        counts: str = "",
     ) -> "Step":
         """The step of a table whose hours are computed together."""
 
@@ -114,7 +119,13 @@ class Step:
             (outcome,) = over(resources, [hour])
             return outcome
 
-        return cls(contract, upstream, body, over)
+        return cls(contract, upstream, body, over, comparing=comparing, counts=counts)
+
+    @property
+    def every_check(self) -> tuple[Check, ...]:
+        """All checks of the table: those that every one has, and its own."""
+        coverage = replace(COVERAGE, says=f"{COVERAGE.says} Counted here: {self.counts or 'nothing'}.")
+        return (STRUCTURE, coverage, *self.checks, *(one.check for one in self.comparing))
 
     def asset(self, partitions: Partitions, hours_per_run: int) -> dg.AssetsDefinition:
         """The Dagster asset of this table.
@@ -145,29 +156,13 @@ class Step:
                 "dagster/column_schema": column_schema(contract),
                 "dagster/relation_identifier": contract.name,
             },
-            check_specs=[
-                dg.AssetCheckSpec(
-                    STRUCTURE,
-                    asset=contract.name,
-                    blocking=True,
-                    description="Columns, types, keys, nulls and ranges are those of the contract. A partition that "
-                    "fails is not written: the last good one stays, and nothing downstream runs.",
-                ),
-                dg.AssetCheckSpec(
-                    COVERAGE,
-                    asset=contract.name,
-                    description="Warns where rows were rejected or something in the source does not fit together.",
-                ),
-                *(
-                    dg.AssetCheckSpec(name, asset=contract.name, description=description)
-                    for name, description in self.checks.items()
-                ),
-            ],
+            check_specs=[spec(check, contract) for check in self.every_check],
         )
         def table(context: dg.AssetExecutionContext, resources: dg.ResourceParam[Resources]) -> Iterator[object]:
             try:
                 keys = sorted(context.partition_keys)
-                if until := context.run.tags.get(UNTIL):
+                until = context.run.tags.get(UNTIL) or (keys[-1] if len(keys) > 1 else None)
+                if until and not monthly:
                     resources = replace(resources, until=Hour.from_key(until))
                 outcomes = {}
                 with beside_others(resources.lake.beside):
@@ -182,7 +177,7 @@ class Step:
                             context.log.info("%s %s: %d rows", contract.name, key, outcome.rows)
             except ContractError as error:
                 yield dg.AssetCheckResult(
-                    check_name=STRUCTURE, passed=False, metadata={"fault": dg.MetadataValue.text(str(error))}
+                    check_name=STRUCTURE.name, passed=False, metadata={"fault": dg.MetadataValue.text(str(error))}
                 )
                 raise
             except pl.exceptions.PolarsError as error:
@@ -196,10 +191,20 @@ class Step:
                 context.add_asset_metadata(_metadata(outcome), partition_key=key)
             yield _structure(outcomes)
             yield _coverage(outcomes)
-            yield from (_warned(name, outcomes) for name in self.checks)
+            yield from (_warned(check.name, outcomes) for check in self.checks)
+            looked_at = _windows(keys, context.run.tags.get(SINCE), monthly=monthly)
+            for one in self.comparing:
+                yield one.result(resources.lake, resources.settings, contract, looked_at)
             yield dg.MaterializeResult()
 
         return table
+
+
+def _windows(keys: Sequence[str], since: str | None, *, monthly: bool) -> Sequence[Hour | Month]:
+    """The partitions that a run has taken in: its own, or all from `since` on."""
+    if monthly:
+        return [Month.from_key(key) for key in keys]
+    return list(hours(Hour.from_key(since or keys[0]).start, Hour.from_key(keys[-1]).as_of))
 
 
 def _dependency(upstream: Contract, *, of_hour: bool) -> dg.AssetDep:
@@ -256,7 +261,7 @@ def _cell(value: object) -> str:
 
 def _structure(outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
-        check_name=STRUCTURE,
+        check_name=STRUCTURE.name,
         passed=True,
         metadata={"partitions": _names(outcomes), "rows": sum(outcome.rows for outcome in outcomes.values())},
     )
@@ -269,7 +274,7 @@ def _coverage(outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
         for name, number in outcome.findings.items():
             findings[name] = max(number, findings.get(name, 0))
     return dg.AssetCheckResult(
-        check_name=COVERAGE,
+        check_name=COVERAGE.name,
         passed=not any(findings.values()),
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"partitions": _names(outcomes), **findings},

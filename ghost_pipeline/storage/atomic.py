@@ -11,6 +11,7 @@ from pathlib import Path
 from ghost_pipeline.errors import LakeError
 
 STAGING = ".staging"
+RENAMES_TRIED = 10
 _numbers = count()
 
 _FEW = 8
@@ -54,9 +55,8 @@ class Replacements:
                 with temporary.open("rb") as file:
                     os.fsync(file.fileno())
         for temporary, target in self._staged:
-            target.parent.mkdir(parents=True, exist_ok=True)
             self._before(temporary, target)
-            temporary.replace(target)
+            _rename(temporary, target)
         self._staged = []
 
     def discard(self) -> None:
@@ -141,6 +141,19 @@ def clear_staging(root: Path) -> None:
                 f"{root / STAGING}: cannot be removed ({error.strerror or error}). Make {root} writable, then run "
                 f"again",
             ) from error
+
+
+def _rename(temporary: Path, target: Path) -> None:
+    for attempt in count(1):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.replace(target)
+        except FileNotFoundError:
+            # Between the two, another process may have removed the folder: it was empty.
+            if attempt == RENAMES_TRIED or not temporary.exists():
+                raise
+        else:
+            return
 
 
 def _remove(temporary: Path) -> None:

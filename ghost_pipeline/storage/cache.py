@@ -57,6 +57,10 @@ class Cache:
         """Forget a frame."""
         self._path(name).unlink(missing_ok=True)
 
+    def names(self, folder: str) -> list[str]:
+        """The names of the frames that are kept in a folder of the table's."""
+        return [f"{folder}/{path.stem}" for path in (self._folder / folder).glob("*.arrow")]
+
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.arrow"
 

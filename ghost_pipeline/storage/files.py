@@ -169,6 +169,9 @@ class LocalFiles:
                 f"{self.folder / name}: cannot be removed ({error.strerror or error}). Make {self.folder} writable, "
                 f"then run again",
             ) from error
+        # Not to be looked through for ever: a year of hours has 9,000 folders.
+        with suppress(OSError):
+            (self.folder / name).parent.rmdir()
         return True
 
     def remove_folder(self, parent: str) -> None:

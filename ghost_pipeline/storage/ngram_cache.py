@@ -7,7 +7,9 @@ them, measurements the digests of their sessions.
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from typing import Self
 
@@ -31,17 +33,26 @@ from ghost_pipeline.transforms.ngram_speed_refresh import (
 from ghost_pipeline.windows import HOUR, Hour
 
 _SESSION_SCHEMA = pl.Schema({**MARK_SCHEMA, **DIGESTED_SESSION_SCHEMA})
+_INPUTS = "inputs"
 _INPUT_SCHEMA = pl.Schema({**PAIR_INPUT_SCHEMA, "state": pl.String()})
 
 
 @dataclass(frozen=True)
 class KeptState:
-    """Summaries that are in the lake."""
+    """Summaries, and what they follow from."""
 
     summaries: pl.DataFrame
     """Rows of `ngram_speed_summaries`."""
     inputs: pl.DataFrame
     """What they follow from, as `pair_inputs` has it."""
+
+
+def forget_inputs(lake: Lake, until: datetime) -> None:
+    """Forget the inputs of hours that had ended by `until`, whose summaries are no longer kept."""
+    cache, first = Cache(lake.beside, NGRAM_SPEED_SUMMARIES.name), _inputs_of(Hour(until))
+    for name in cache.names(_INPUTS):
+        if name < first:
+            cache.remove(name)
 
 
 class NgramCache:
@@ -50,12 +61,19 @@ class NgramCache:
     What is carried over is read, and what is kept is written, beside the work: together they take as long as that.
     """
 
-    def __init__(self, lake: Lake, hour: Hour) -> None:
-        """Open the cache in a lake; nothing is created before the first write."""
+    def __init__(self, lake: Lake, hour: Hour, before: KeptState | None = None) -> None:
+        """Open the cache in a lake; nothing is created before the first write.
+
+        Args:
+            lake: the lake.
+            hour: the hour of the run.
+            before: summaries that are not in the lake, to carry over from; without, those that are.
+
+        """
         self._lake, self._hour = lake, hour
         self._cache = Cache(lake.beside, NGRAM_SPEED_SUMMARIES.name)
         self._beside = ThreadPoolExecutor(max_workers=1)
-        self._before = self._beside.submit(self._state)
+        self._before = self._beside.submit(lambda: before or self._state())
         self._writes: list[Future[None]] = []
 
     def __enter__(self) -> Self:
@@ -138,13 +156,18 @@ class NgramCache:
 
     def _state(self) -> KeptState:
         for one in (self._hour, Hour(self._hour.start - HOUR), self._lake.newest_hour(NGRAM_SPEED_SUMMARIES)):
-            if one is None:
-                continue
-            inputs = self._cache.read(_inputs_of(one), _INPUT_SCHEMA)
-            if inputs.height and (inputs["state"] == self._fingerprint(one)).all():
-                summaries = self._lake.scan(NGRAM_SPEED_SUMMARIES, [one]).collect()
-                return KeptState(summaries, inputs.select(PAIR_INPUT_SCHEMA.names()))
+            # The run of a newer hour may remove it while it is read: then it is not there.
+            with suppress(FileNotFoundError):
+                if one and (found := self._state_of(one)):
+                    return found
         return KeptState(NGRAM_SPEED_SUMMARIES.empty(), PAIR_INPUT_SCHEMA.to_frame())
+
+    def _state_of(self, hour: Hour) -> KeptState | None:
+        inputs = self._cache.read(_inputs_of(hour), _INPUT_SCHEMA)
+        if inputs.is_empty() or not (inputs["state"] == self._fingerprint(hour)).all():
+            return None
+        summaries = self._lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).collect()
+        return KeptState(summaries, inputs.select(PAIR_INPUT_SCHEMA.names()))
 
     def _digested(self, marks: pl.DataFrame) -> pl.DataFrame:
         """Read the sessions of some hours. An hour without any has a row, too: it has been read."""
@@ -164,7 +187,7 @@ def _months(marks: pl.DataFrame) -> dict[str, pl.Expr]:
 
 
 def _inputs_of(hour: Hour) -> str:
-    return f"inputs/{hour.start:%Y-%m-%dT%H}"
+    return f"{_INPUTS}/{hour.start:%Y-%m-%dT%H}"
 
 
 def _measurements_of(user_id: str, keyboard_id: str) -> str:

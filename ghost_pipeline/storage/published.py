@@ -5,6 +5,7 @@ in the published file: it builds a new one from the lake and replaces the old on
 open keeps reading it.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +39,11 @@ class PublishedTable:
     inputs_hash: str
 
 
+def publication_lock(database: Location) -> AbstractContextManager[None]:
+    """Held by whoever publishes, and by whoever removes partitions that a publication reads."""
+    return one_at_a_time(open_files(database.parent).folder, database.name)
+
+
 def publish(lake: Lake, database: Location) -> list[PublishedTable]:
     """Build the published database from the lake and put it in place of the one before.
 
@@ -49,7 +55,7 @@ def publish(lake: Lake, database: Location) -> list[PublishedTable]:
 
     """
     files = open_files(database.parent)
-    with one_at_a_time(files.folder, database.name):
+    with publication_lock(database):
         clear_leftovers(files.folder)
         try:
             with files.replacing([]) as staging:

@@ -1,7 +1,9 @@
 """SQL over the published database and the lake, for people and for tests."""
 
 import re
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -17,6 +19,8 @@ from ghost_pipeline.tables.contract import duckdb_type
 
 _READING = {StatementType.SELECT, StatementType.MULTI}
 """Kinds of statement that write nothing. A PIVOT is a MULTI; an EXPLAIN ANALYZE would run whatever it explains."""
+QUERIES_TRIED, FIRST_PAUSE = 6, 0.01
+"""Together 0.6 s: to remove a year of hours for the first time takes about as long."""
 _NOT_SHOWN = re.compile(r"\b(INTERVAL|BLOB|BIT)\b")
 
 
@@ -37,23 +41,33 @@ def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
             f"{database}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and run "
             f"`ghost-pipeline materialize --as-of ...`",
         )
-    try:
-        with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            # A catalog of its own, so that `lake.<table>` names a view whatever the default catalog is.
-            connection.execute("ATTACH ':memory:' AS lake")
-            for statement in _lake_views(lake, sql):
-                connection.execute(statement)
-            if published is not None:
-                connection.execute(f"ATTACH {literal(str(published))} AS published (READ_ONLY)")
-                connection.execute("USE published")
-            _require_reading(sql, connection)
-            relation = connection.sql(sql)
-            _require_shown(relation)
-            frame: pl.DataFrame = relation.pl()
-            return frame
-    except duckdb.Error as error:
-        raise PublishError(f"query: {' '.join(str(error).split())}") from error
+    attempt = 1
+    while True:
+        try:
+            return _answer(sql, published, lake)
+        except duckdb.Error as error:
+            # A run may have removed a partition after its files were listed.
+            if "No such file" not in str(error) or attempt == QUERIES_TRIED:
+                raise PublishError(f"query: {' '.join(str(error).split())}") from error
+        time.sleep(FIRST_PAUSE * 2**attempt)
+        attempt += 1
+
+
+def _answer(sql: str, published: Path | None, lake: Lake) -> pl.DataFrame:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        # A catalog of its own, so that `lake.<table>` names a view whatever the default catalog is.
+        connection.execute("ATTACH ':memory:' AS lake")
+        for statement in _lake_views(lake, sql):
+            connection.execute(statement)
+        if published is not None:
+            connection.execute(f"ATTACH {literal(str(published))} AS published (READ_ONLY)")
+            connection.execute("USE published")
+        _require_reading(sql, connection)
+        relation = connection.sql(sql)
+        _require_shown(relation)
+        frame: pl.DataFrame = relation.pl()
+        return frame
 
 
 def _require_reading(sql: str, connection: duckdb.DuckDBPyConnection) -> None:

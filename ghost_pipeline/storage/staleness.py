@@ -69,10 +69,28 @@ def clear_stale(lake: Lake, table: Contract, hours: Iterable[Hour]) -> None:
                 _write(lake, day, pl.concat([rest, stays]))
 
 
+def forget_stale(lake: Lake, table: Contract, until: datetime) -> None:
+    """Take off every hour of a table that had ended by `until`: what is no longer kept is not built again."""
+    if not any(day.start < until for day in lake.days(STALE_HOURS)):
+        return
+    with _ledger(lake):
+        for day in lake.days(STALE_HOURS):
+            known = _rows(lake, day)
+            gone = (pl.col("table") == table.name) & (pl.col("hour") < pl.lit(until, _INSTANT))
+            rest = known.remove(gone)
+            if rest.height < known.height:
+                _write(lake, day, rest)
+
+
 def stale_hours(lake: Lake) -> pl.DataFrame:
     """The hours that have to be built again: table, hour, changed_from, noticed_at; sorted by the first two."""
     changed = lake.scan(STALE_HOURS).filter(pl.col("changed_from").is_not_null())
     return changed.select(*_KEY, "changed_from", "noticed_at").sort(_KEY).collect()
+
+
+def stale_hours_of(lake: Lake, table: Contract) -> set[Hour]:
+    """Those of one table."""
+    return {Hour.containing(start) for name, start in stale_hours(lake).select(_KEY).rows() if name == table.name}
 
 
 @contextmanager

@@ -43,6 +43,11 @@ class Partitioning(Enum):
 HOURLY_AGE, MONTHLY_AGE = timedelta(hours=2), timedelta(days=35)
 """An hour is published within the next one, and two missed ones are worth a look; a month within four days."""
 
+USER_SNAPSHOTS_KEPT = timedelta(days=7)
+"""Every hour holds every user again, and whoever asks wants the newest one."""
+TWO_MONTHS = timedelta(days=62)
+"""The month before the newest one serves until that may (G5.5), and hours add up the days since its end."""
+
 
 class Layer(Enum):
     """Where a table stands between the source and the people who read it; also its asset group."""
@@ -75,6 +80,8 @@ class Contract:
     instead of 6)."""
     pseudonymised: bool = False
     """Whether the rows of a person who is erased stay, under a name that is drawn at random; else they go."""
+    irreplaceable: str = ""
+    """Why its partitions stay whatever is set, where that does not follow from how it is partitioned."""
 
     @property
     def description(self) -> str:
@@ -91,6 +98,33 @@ class Contract:
                 return HOURLY_AGE + timedelta(days=1)
             case _:
                 return HOURLY_AGE
+
+    @property
+    def stays_because(self) -> str:
+        """Why no setting may have its partitions removed; empty where one may."""
+        match self.partitioning:
+            case Partitioning.EVENT_HOUR:
+                return "hours of events have no gap, and a missing one counts as lost"
+            case Partitioning.SEEN_HOUR:
+                return "the source no longer has what it holds"
+            case Partitioning.ERASED_DAY:
+                return "who has been erased must not come back"
+            case Partitioning.STALE_DAY:
+                return "building an hour again takes it off"
+            case _:
+                return self.irreplaceable
+
+    @property
+    def kept_for(self) -> timedelta | None:
+        """How long a partition stays after its time where nothing else is set; None: for ever."""
+        of_users = self.partitioning is Partitioning.SNAPSHOT_HOUR and "user_id" in self.schema.columns()
+        return USER_SNAPSHOTS_KEPT if of_users and not self.stays_because else None
+
+    @property
+    def kept_at_least(self) -> timedelta:
+        """What a setting may shorten that to: later partitions need the earlier ones for so long."""
+        longer = self.partitioning in {Partitioning.MONTH, Partitioning.EVENT_DAY}
+        return TWO_MONTHS if longer else timedelta(hours=1)
 
     @property
     def primary_key(self) -> list[str]:

@@ -108,7 +108,8 @@ def _tables_page() -> Iterator[str]:
     yield GENERATED
     yield ""
     yield "Types are those of DuckDB. **Key** columns identify a row. *Published* tables are in `ghost.duckdb`; all but"
-    yield "`table_info` are in the lake, and `ghost-pipeline query` reads them as `lake.<table>`."
+    yield "`table_info` are in the lake, and `ghost-pipeline query` reads them as `lake.<table>`. How long partitions"
+    yield "are kept is counted from the newest one of the table; [`GHOST_RETENTION`](operations.md#retention) sets it."
     for contract in (*CONTRACTS.values(), TABLE_INFO):
         yield from _table(contract)
     yield ""
@@ -121,7 +122,7 @@ def _table(contract: Contract) -> Iterator[str]:
     yield contract.description
     yield ""
     where = "" if contract is TABLE_INFO else f" Folders: `{'=…/'.join(contract.partitioning.value)}=…`."
-    yield f"One row: {contract.grain}.{where}{' *Published.*' if contract.published else ''}"
+    yield f"One row: {contract.grain}.{where}{_kept(contract)}{' *Published.*' if contract.published else ''}"
     yield ""
     yield "| column | type | null | |"
     yield "|---|---|---|---|"
@@ -129,6 +130,15 @@ def _table(contract: Contract) -> Iterator[str]:
         shown = f"**{name}**" if name in contract.primary_key else name
         null = "yes" if column.nullable else ""
         yield f"| {shown} | {duckdb_type(column.dtype)} | {null} | {column.description} |"
+
+
+def _kept(contract: Contract) -> str:
+    if contract is TABLE_INFO:
+        return ""
+    if contract.stays_because:
+        return f" Not removed by retention: {contract.stays_because}."
+    length = "for ever" if contract.kept_for is None else f"for {contract.kept_for.days} days"
+    return f" Kept {length}, unless set."
 
 
 def _source_page() -> Iterator[str]:

@@ -67,7 +67,7 @@ class Practice:
         resources, hour = Resources(Settings.load(data=self.folder, **self.limits), self.lake), self.hour(number)
         materialize_session_ngram_summary(resources, hour)
         outcome = materialize_ngram_speed_summaries(resources, hour)
-        materialize_ngram_speed_summary_history(resources, hour)
+        list(materialize_ngram_speed_summary_history(resources, [hour]))
         return outcome
 
     def write(self) -> None:

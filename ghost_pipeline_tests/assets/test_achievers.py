@@ -101,13 +101,13 @@ def test_a_figure_that_moved_too_far_is_named(resources: Resources) -> None:
     run(resources)
     february = resources.lake.scan(GHOST_BENCHMARKS, [FEBRUARY]).collect()
     same = materialize_ghost_benchmarks(resources, MARCH)
-    assert same.warnings[STABLE] == []
+    assert same.warnings[STABLE.name] == []
     day_12 = (pl.col("day_number") == 12) & (pl.col("success_percentile") == 25) & (pl.col("population") == "interval")
     moved = february.with_columns(
         pl.when(day_12).then(pl.lit(30, pl.Int32)).otherwise("avg_tasks_completed").alias("avg_tasks_completed")
     )
     resources.lake.write(GHOST_BENCHMARKS, FEBRUARY, moved)
-    assert materialize_ghost_benchmarks(resources, MARCH).warnings[STABLE] == [
+    assert materialize_ghost_benchmarks(resources, MARCH).warnings[STABLE.name] == [
         "avg_tasks_completed of interval 7.5 from 6.0, day 12, top 25 %: 30 in 2025-02, 15 now"
     ]
     resources.lake.remove(GHOST_BENCHMARKS, MARCH)

@@ -10,6 +10,7 @@ from ghost_pipeline.tables.documentation import GENERATED, source_page, tables_p
 from ghost_pipeline.tables.raw import Half
 from ghost_pipeline.tables.specified_documentation import postgres_tables_page
 from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS
+from ghost_pipeline_tests.docs.data_quality import data_quality_page
 from ghost_pipeline_tests.docs.messages import messages_page
 from ghost_pipeline_tests.docs.opening_messages import opening_messages_page
 from ghost_pipeline_tests.serving.worlds import materialize
@@ -63,6 +64,7 @@ PAGES = {
     "postgres_tables.md": postgres_tables_page,
     "bad_input.md": bad_input_page,
     "messages.md": messages_page,
+    "data_quality.md": data_quality_page,
 }
 
 

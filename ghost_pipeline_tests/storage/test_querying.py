@@ -1,6 +1,7 @@
 """SQL over what was published and over the lake: every table is there, and nothing can be written."""
 
-from datetime import datetime
+import threading
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.published import publish
 from ghost_pipeline.storage.querying import query
 from ghost_pipeline.tables import CONTRACTS, Contract
+from ghost_pipeline.tables.activity import USER_ACTIVITY_DAYS
+from ghost_pipeline.windows import DAY, Day
 from ghost_pipeline_tests.samples import HOUR, partition_of, sample
 
 STATS = CONTRACTS["user_ghost_stats"]
@@ -79,6 +82,19 @@ def test_a_table_of_the_lake_is_found_however_it_is_written(table: str, tmp_path
 def test_asking_before_the_first_run_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(PublishError, match=r"ghost\.duckdb: nothing has been published yet\. Run `ghost-pipeline"):
         ask("SELECT 1", tmp_path)
+
+
+def test_partitions_may_be_removed_while_they_are_read(tmp_path: Path) -> None:
+    lake, first = Lake(tmp_path / "lake"), datetime(2025, 1, 1, tzinfo=UTC)
+    days = [Day(first + number * DAY) for number in range(400)]
+    for day in days:
+        lake.write(USER_ACTIVITY_DAYS, day, USER_ACTIVITY_DAYS.empty())
+    removing = threading.Thread(target=lambda: [lake.remove(USER_ACTIVITY_DAYS, day) for day in days[:-1]])
+    removing.start()
+    while removing.is_alive():
+        assert ask("SELECT count(*) FROM lake.user_activity_days", tmp_path) == [(0,)]
+    removing.join()
+    assert len(lake.days(USER_ACTIVITY_DAYS)) == 1
 
 
 def test_times_are_utc(data: Path) -> None:

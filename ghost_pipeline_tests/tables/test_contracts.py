@@ -1,5 +1,7 @@
 """What derives from a contract: schema, database table with comments, Dagster's columns, and what breaks it."""
 
+from datetime import timedelta
+
 import dataframely as dy
 import duckdb
 import polars as pl
@@ -51,6 +53,23 @@ def test_every_table_and_column_says_what_it_is(contract: Contract) -> None:
     assert contract.description
     assert contract.grain
     assert [name for name, text in contract.column_descriptions.items() if not text.strip()] == []
+
+
+@every_contract
+def test_what_every_hour_holds_of_every_user_is_kept_for_a_week(contract: Contract) -> None:
+    of_users = contract.partitioning is Partitioning.SNAPSHOT_HOUR and "user_id" in contract.polars_schema
+    replaceable = contract.name != "cohort_release_contributions"
+    assert contract.kept_for == (timedelta(days=7) if of_users and replaceable else None)
+
+
+def test_what_cannot_be_had_again_stays() -> None:
+    stays = {contract.name for contract in CONTRACTS.values() if contract.stays_because}
+    derived = {
+        *("user_activity_days", "user_activity_checkpoints", "user_ghost_stats", "cohort_ghost_data"),
+        *("ghost_messages", "ghost_benchmarks", "ghost_streak_shares", "ghost_fastest_improvers"),
+        *("ngram_speed_summaries", "ngram_speed_summary_history", "rejected_rows"),
+    }
+    assert stays == set(CONTRACTS) - derived
 
 
 @every_contract

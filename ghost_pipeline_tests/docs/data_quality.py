@@ -1,0 +1,92 @@
+"""The page `docs/data_quality.md`: what of every table stops a run and what warns."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from ghost_pipeline.assets.achievers import STABLE
+from ghost_pipeline.assets.checks import COVERAGE, HOURS_APART, PERIOD_OVER_PERIOD, STRUCTURE, VOLUME
+from ghost_pipeline.assets.step import Step
+from ghost_pipeline.definitions import STEPS
+from ghost_pipeline.tables.contract import Partitioning
+from ghost_pipeline.tables.documentation import GENERATED
+from ghost_pipeline.tables.ghost import COHORT_GHOST_RELEASE
+from ghost_pipeline.tables.raw import RAW_CONTRACTS, SOURCE_TABLES
+from ghost_pipeline.transforms.comparisons import CHANCE
+from ghost_pipeline.transforms.period_figures import FEW_MEMBERS
+
+_BLOCKS = f"""\
+## What blocks
+
+A step that fails writes nothing: the partition that was there stays, no table downstream is computed, `retention` and
+`published_database` do not run, so apps go on with what was published. The run has failed, and one line says table,
+partition, culprit and remedy. The next run that succeeds repairs all of it.
+
+- **The source cannot be read**: a server refuses, a table or a column is missing, a file is damaged, or a table is gone
+  that the lake has rows of.
+- **Too much is gone**: more than `GHOST_MAX_REMOVED_PERCENT` of an hour's rows.
+- **Hours are missing** that a figure is computed from.
+- **`{STRUCTURE.name}`**: {STRUCTURE.says}
+
+A single row that breaks a rule never blocks: it goes to `rejected_rows` with its reason, and `{COVERAGE.name}` warns
+([what bad input gets](bad_input.md))."""
+
+
+_LIMITS = f"""\
+What chance alone may do is no finding: a count that is off by at most {CHANCE} times its square root passes, and
+averages of fewer than {FEW_MEMBERS} people are not compared. Of a run over a range of hours, the last one and every
+{HOURS_APART}th before it is looked at. The limits are settings (`ghost-pipeline settings`).
+
+## Table by table
+
+Every table has `{STRUCTURE.name}`, which blocks, and `{COVERAGE.name}`, which warns. *Fresh*: how old the newest
+partition may be by the wall clock, for Dagster and `ghost-pipeline status`. *Kept*: how long partitions are
+([retention](operations.md#retention)); what is *fixed* cannot be set ([why](tables.md)).
+"""
+
+
+def data_quality_page() -> str:
+    """What of every table stops a run and what warns."""
+    return "\n".join(_page())
+
+
+def _page() -> Iterator[str]:
+    yield "# Data quality"
+    yield ""
+    yield GENERATED.replace("the contracts; change those", "the steps and their checks; change those")
+    yield ""
+    yield _BLOCKS
+    yield ""
+    yield "## What warns"
+    yield ""
+    yield "A warning stands on the asset's page in Dagster, with what was found and what was expected; the run goes on."
+    yield ""
+    yield "| check | |"
+    yield "|---|---|"
+    for check in (COVERAGE, VOLUME, PERIOD_OVER_PERIOD, STABLE):
+        yield f"| `{check.name}` | {check.says} |"
+    yield ""
+    yield _LIMITS
+    yield f"| table | blocks, besides `{STRUCTURE.name}` | `{COVERAGE.name}` counts | warns as well | fresh | kept |"
+    yield "|---|---|---|---|---|---|"
+    for step in STEPS:
+        yield _row(step)
+    yield ""
+
+
+def _row(step: Step) -> str:
+    contract, age = step.contract, step.contract.max_age
+    own = [f"`{check.name}`" for check in step.checks]
+    own += [f"`{one.check.name}` ({', '.join(one.figures)})" for one in step.comparing]
+    fresh = f"{age.days} d" if age >= timedelta(days=2) else f"{age // timedelta(hours=1)} h"
+    kept = "fixed" if contract.stays_because else f"{contract.kept_for.days} d" if contract.kept_for else "for ever"
+    return f"| `{contract.name}` | {_blocks(step)} | {step.counts} | {', '.join(own)} | {fresh} | {kept} |"
+
+
+def _blocks(step: Step) -> str:
+    name = step.contract.name
+    if name in SOURCE_TABLES:
+        return "the source" if SOURCE_TABLES[name].versioned else "the source, too much is gone"
+    if step.contract is COHORT_GHOST_RELEASE:
+        return "`user_ghost_stats` of the hour is missing"
+    reads_events = any(one.partitioning is Partitioning.EVENT_HOUR for one in step.upstream)
+    return "hours are missing" if reads_events and set(step.upstream) != set(RAW_CONTRACTS.values()) else ""
