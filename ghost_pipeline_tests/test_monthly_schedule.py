@@ -39,13 +39,13 @@ def records(folder: Path) -> dg.DagsterInstance:
 def asked(lake: Lake, day: int, instance: dg.DagsterInstance) -> list[str | None]:
     """The months that are asked for at 00:30 of a day of March."""
     defs = build_defs(Settings.load(data=lake.root.parent)).get_repository_def()
-    context = dg.build_schedule_context(
+    with dg.build_schedule_context(
         instance=instance,
         scheduled_execution_time=datetime(2025, 3, day, 0, 30, tzinfo=UTC),
         resources={"resources": Resources(Settings.load(), lake)},
         repository_def=defs,
-    )
-    requests = defs.get_schedule_def("monthly_schedule").evaluate_tick(context).run_requests or []
+    ) as context:
+        requests = defs.get_schedule_def("monthly_schedule").evaluate_tick(context).run_requests or []
     return [request.partition_key for request in requests]
 
 

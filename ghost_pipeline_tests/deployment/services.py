@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
 INSTALLED = "/opt/ghost-pipeline"
 """Where the units expect the checkout."""
-PATIENCE = 90.0
+PATIENCE = 180.0
 
 Found = TypeVar("Found")
 
