@@ -43,8 +43,15 @@ def test_the_environment_holds_every_variable_that_a_file_names() -> None:
     assert named - shipped_environment().keys() == set()
 
 
-def test_the_environment_is_a_valid_one() -> None:
-    names = {name for name in shipped_environment() if name.startswith("GHOST_")}
+def test_the_environment_is_one_that_systemd_compose_and_a_shell_read_alike() -> None:
+    lines = (DEPLOY / "environment").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not re.fullmatch(r"(# .*|#?[A-Z_]+='[^']*')?", line)] == []
+
+
+def test_the_settings_of_the_environment_exist() -> None:
+    lines = (DEPLOY / "environment").read_text(encoding="utf-8")
+    names = set(re.findall(r"^#?(GHOST_\w+)=", lines, re.MULTILINE))
+    assert {"GHOST_SOURCE", "GHOST_ERASURE_KEY"} <= names
     assert names <= {f"GHOST_{name.upper()}" for name in Settings.model_fields}
 
 
