@@ -116,8 +116,6 @@ def erase(users: tuple[str, ...], *, even_if_unknown: bool, yes: bool, as_json: 
 
     What goes is shown first, and asked for: it cannot be undone. Killed and started again, it goes on where it was.
     """
-    import polars as pl
-
     from ghost_pipeline import erasure
     from ghost_pipeline.serving.freshness import wall_clock
     from ghost_pipeline.terminal import as_table
@@ -130,7 +128,7 @@ def erase(users: tuple[str, ...], *, even_if_unknown: bool, yes: bool, as_json: 
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
         return
-    click.echo(as_table(pl.DataFrame([*report.tables])) if report.tables else "No rows were left.")
+    click.echo(as_table(erasure.as_frame(report.tables)))
     for line in report.says():
         click.echo(line)
 

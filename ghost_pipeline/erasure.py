@@ -88,7 +88,7 @@ def planned(settings: Settings, users: Sequence[str], *, even_if_unknown: bool =
     key, lake = require_erasure_key(settings), Lake(settings.lake)
     with beside_others(lake.beside):
         _require_known(lake, users, key, even_if_unknown=even_if_unknown)
-        return _table(changes(to_erase(lake, ids_in(lake, users))))
+        return as_frame(changes(to_erase(lake, ids_in(lake, users))))
 
 
 def erase(
@@ -178,7 +178,8 @@ def _versions(lake: Lake, ids: pl.DataFrame) -> pl.DataFrame:
     return lake.scan(USERS).filter(pl.col(USER).is_in(ids[USER].unique().implode())).collect()
 
 
-def _table(tables: Sequence[Changed]) -> pl.DataFrame:
+def as_frame(tables: Sequence[Changed]) -> pl.DataFrame:
+    """What has changed or will: table, partitions, rows, pseudonymised."""
     schema = {"table": pl.String, "partitions": pl.Int64, "rows": pl.Int64, "pseudonymised": pl.Boolean}
     return pl.DataFrame([asdict(one) for one in tables], schema=schema)
 

@@ -382,11 +382,11 @@ class Settings(BaseSettings):
         if self.erasure_key_file is None:
             return self
         if self.erasure_key is not None:
-            raise ValueError("GHOST_ERASURE_KEY and GHOST_ERASURE_KEY_FILE are both set; the key has one place")
+            raise ValueError("GHOST_ERASURE_KEY_FILE: set beside GHOST_ERASURE_KEY; the key has one place")
         folders = [self.local, *([self.data] if isinstance(self.data, Path) else [])]
         if any(self.erasure_key_file.resolve().is_relative_to(folder.resolve()) for folder in folders):
             raise ValueError(
-                "GHOST_ERASURE_KEY_FILE lies in the data folder: whoever copies that could try every id. Move it"
+                "GHOST_ERASURE_KEY_FILE: lies in the data folder, and whoever copies that could try every id. Move it"
             )
         return self
 

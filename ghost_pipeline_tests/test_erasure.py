@@ -20,7 +20,7 @@ from ghost_pipeline.storage.staleness import stale_hours
 from ghost_pipeline.tables.ghost import COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
 from ghost_pipeline.tables.raw import PRACTICE_SESSIONS, REJECTED_ROWS, USER_PROGRESS, USERS
 from ghost_pipeline.windows import Month
-from ghost_pipeline_tests.running import COMMAND, environment, lake_digest, published_rows
+from ghost_pipeline_tests.running import COMMAND, environment, lake_digest, published_rows, run
 from ghost_pipeline_tests.traces import traces
 
 KEY = "a key of thirty-two characters or more"
@@ -90,10 +90,8 @@ def write(folder: Path, tables: Mapping[str, list[Row]]) -> Path:
     return folder
 
 
-def pipeline(folder: Path, *arguments: str, fails: bool = False, **variables: str) -> subprocess.CompletedProcess[str]:
-    given = {"GHOST_ERASURE_KEY": KEY, "GHOST_MIN_SAMPLE": "5", **variables}
-    env = environment(folder / "data", folder / "source", **{name: value for name, value in given.items() if value})
-    done = subprocess.run([str(COMMAND), *arguments], env=env, capture_output=True, text=True, check=False)
+def pipeline(folder: Path, *arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
+    done = run(arguments, folder / "data", folder / "source", GHOST_ERASURE_KEY=KEY, GHOST_MIN_SAMPLE="5")
     assert (done.returncode != 0) == fails, done.stderr
     return done
 

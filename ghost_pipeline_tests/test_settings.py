@@ -84,6 +84,9 @@ WRONG = (
     ("GHOST_DEFAULT_TARGET_BAND", "7.25"),
     ("GHOST_EXPORT_MESSAGES", "perhaps"),
     ("GHOST_TOKEN_KEY", "short"),
+    ("GHOST_ERASURE_KEY", "short"),
+    ("GHOST_ERASURE_KEY_FILE", "data/key"),
+    ("GHOST_ERASURE_REBUILDS", "all"),
     ("GHOST_DECAY_FACTOR", "0"),
     ("GHOST_DECAY_FACTOR", "1.1"),
     ("GHOST_DECAY_FACTOR", "nan"),
@@ -235,18 +238,16 @@ def test_every_setting_says_what_it_does() -> None:
 
 def test_every_setting_survives_its_own_text(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = "user_ghost_stats=36h,rejected_rows=90d,ghost_messages=forever"
-    settings = Settings.load(
-        source="somewhere",
-        source_mapping="mapping.yaml",
-        publish_postgres="postgresql:///app",
-        work="work",
-        token_key="k" * 32,
-        retention=kept,
-    )
+    texts = {"source": "somewhere", "source_mapping": "mapping.yaml", "publish_postgres": "postgresql:///app"}
+    settings = Settings.load(**texts, work="work", token_key="k" * 32, erasure_key="e" * 32, retention=kept)
     assert json.loads(settings.model_dump_json())["retention"] == kept
+    # The key has one place: its file is the one setting that stays unset.
+    assert [name for name, value in settings if value is None] == ["erasure_key_file"]
     for name, value in settings:
         if name == "retention":
             monkeypatch.setenv("GHOST_RETENTION", kept)
+            continue
+        if value is None:
             continue
         text = ",".join(str(one) for one in value) if isinstance(value, tuple) else str(value)
         text = value.get_secret_value() if isinstance(value, SecretStr) else text
