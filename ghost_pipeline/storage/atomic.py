@@ -94,6 +94,24 @@ def replacing(
         replacements.discard()
 
 
+def remove_file(root: Path, file: Path) -> bool:
+    """Remove a file below `root`; returns whether it was there.
+
+    Raises:
+        LakeError: it cannot be removed.
+
+    """
+    try:
+        file.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise LakeError(
+            f"{file}: cannot be removed ({error.strerror or error}). Make {root} writable, then run again",
+        ) from error
+    return True
+
+
 def remove_folder(root: Path, folder: Path) -> None:
     """Remove a folder below `root` at once: a reader sees all of its files or none.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ghost_pipeline.storage.atomic import remove_folder, replacing
+from ghost_pipeline.storage.atomic import remove_file, remove_folder, replacing
 
 CACHE = ".cache"
 _SEAL = sha256().digest_size
@@ -54,8 +54,13 @@ class Cache:
                     file.write(content)
 
     def remove(self, name: str) -> None:
-        """Forget a frame."""
-        self._path(name).unlink(missing_ok=True)
+        """Forget a frame.
+
+        Raises:
+            LakeError: it cannot be removed.
+
+        """
+        remove_file(self._lake, self._path(name))
 
     def names(self, folder: str) -> list[str]:
         """The names of the frames that are kept in a folder of the table's."""

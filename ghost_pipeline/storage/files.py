@@ -9,8 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from ghost_pipeline.errors import LakeError
-from ghost_pipeline.storage.atomic import Replacements, remove_folder, replacing
+from ghost_pipeline.storage.atomic import Replacements, remove_file, remove_folder, replacing
 
 SHARD_FILE = "shard-0.parquet"
 """The one file of a partition."""
@@ -160,19 +159,12 @@ class LocalFiles:
 
     def remove(self, name: str) -> bool:
         """See `Files`."""
-        try:
-            (self.folder / name).unlink()
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise LakeError(
-                f"{self.folder / name}: cannot be removed ({error.strerror or error}). Make {self.folder} writable, "
-                f"then run again",
-            ) from error
-        # Not to be looked through for ever: a year of hours has 9,000 folders.
-        with suppress(OSError):
-            (self.folder / name).parent.rmdir()
-        return True
+        removed = remove_file(self.folder, self.folder / name)
+        if removed:
+            # Not to be looked through for ever: a year of hours has 9,000 folders.
+            with suppress(OSError):
+                (self.folder / name).parent.rmdir()
+        return removed
 
     def remove_folder(self, parent: str) -> None:
         """See `Files`: at once, so that a reader sees all of its files or none."""

@@ -321,7 +321,9 @@ class Lake:
         paths = self.files(contract, partitions)
         if not paths:
             return contract.empty().lazy()
-        return pl.scan_parquet(paths, hive_partitioning=False, glob=False)
+        # With the schema, or polars would open the first file twice: once for its footer, and once more for its rows,
+        # which may be those of another file by then.
+        return pl.scan_parquet(paths, schema=contract.polars_schema, hive_partitioning=False, glob=False)
 
     def partitions_where(self, contract: Contract, condition: pl.Expr) -> dict[Partition, int]:
         """The partitions of a table with rows that fulfil a condition, each with their number; ascending.
