@@ -26,6 +26,7 @@ from ghost_pipeline.partitions import SINCE, Partitions, chunks, range_tags
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import halves, require_half
+from ghost_pipeline.storage.atomic import replacing
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.staleness import stale_hours
 from ghost_pipeline.tables import CONTRACTS
@@ -94,7 +95,9 @@ def prepare_dagster_home(settings: Settings) -> Path:
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not config.exists():
-            config.write_text(DAGSTER_YAML, encoding="utf-8")
+            # Whole or not at all: half of it would be taken for somebody's own.
+            with replacing(home) as replacements:
+                replacements.add(config).write_text(DAGSTER_YAML, encoding="utf-8")
     except OSError as error:
         raise LakeError(
             f"{home}: Dagster's records cannot be written ({error.strerror or error}). Set GHOST_DATA, "

@@ -10,6 +10,7 @@ import polars as pl
 
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.replaced import read_again
 from ghost_pipeline.storage.staleness import stale_hours
 from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.tables.contract import Contract, Partitioning
@@ -74,7 +75,7 @@ def status(settings: Settings, now: datetime) -> Status:
     lake = Lake(settings.lake)
     rows = [_row(lake, contract, now) for contract in CONTRACTS.values() if contract.partitioning not in _LISTS]
     tables = pl.DataFrame([row for row in rows if row], schema=STATUS_SCHEMA, orient="row")
-    rejected = int(lake.scan(REJECTED_ROWS).select(pl.len()).collect().item())
+    rejected = read_again(lambda: int(lake.scan(REJECTED_ROWS).select(pl.len()).collect().item()))
     return Status(tables, rejected, stale_hours(lake).height, _last_failed_run(settings))
 
 

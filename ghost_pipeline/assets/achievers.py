@@ -4,7 +4,7 @@ Each is computed from what merges over users (counts of values, streaks, improve
 number of parts with the same result.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import dagster as dg
 import polars as pl
@@ -15,7 +15,10 @@ from ghost_pipeline.assets.period_over_period import period_over_period
 from ghost_pipeline.assets.step import Outcome, Resources, Step, markdown_table
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.storage.json_files import publish_json
+from ghost_pipeline.storage.locking import one_at_a_time
+from ghost_pipeline.storage.replaced import ReplacedError, read_again
 from ghost_pipeline.tables.benchmark_dictionary import json_schema
+from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ghost import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
 from ghost_pipeline.tables.raw import USER_PROGRESS, USERS
 from ghost_pipeline.transforms.achievers import achievers
@@ -41,6 +44,7 @@ STABLE = Check(
     "Warns where a figure moved by more than 2 and by more than GHOST_BENCHMARK_MOVE_PERCENT from the month before, "
     "where a cell is gone, and where the month before is missing.",
 )
+MonthlyBody = Callable[[Resources, Month], Outcome]
 
 
 def materialize_ghost_benchmarks(resources: Resources, month: Month) -> Outcome:
@@ -63,11 +67,12 @@ def materialize_ghost_benchmarks(resources: Resources, month: Month) -> Outcome:
         percentiles=settings.success_percentiles,
         min_sample=settings.min_sample,
     ).collect()
+    means = benchmark_means(counts, bands=bands, starts=starts, min_sample=settings.min_sample)
+    dictionary = settings.benchmark_dictionary
     lake.write(GHOST_BENCHMARKS, month, benchmarks)
     if month == lake.months(GHOST_BENCHMARKS)[-1]:
-        means = benchmark_means(counts, bands=bands, starts=starts, min_sample=settings.min_sample)
-        dictionary = settings.benchmark_dictionary
-        publish_json({dictionary: benchmark_dictionary(means), dictionary.with_suffix(".schema.json"): json_schema()})
+        schema = dictionary.with_suffix(".schema.json")
+        publish_json({dictionary: benchmark_dictionary(means), schema: json_schema()})
     samples = cell_samples(
         counts,
         bands=bands,
@@ -125,7 +130,14 @@ def materialize_ghost_fastest_improvers(resources: Resources, month: Month) -> O
 
 
 def _shards(resources: Resources, month: Month) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
-    """The achievers of each part of the users as they were at the end of the month, with their events."""
+    """The achievers of each part of the users as they were at the end of the month, with their events.
+
+    Raises:
+        LakeError: the month has not been taken in.
+        ReplacedError: some of its events have changed since the first part was read, or one has moved to an hour that
+            had been read before.
+
+    """
     lake, count = resources.lake, resources.settings.shards
     complete = lake.complete_until(USER_PROGRESS)
     if complete is None or complete < month.as_of:
@@ -134,9 +146,22 @@ def _shards(resources: Resources, month: Month) -> Iterator[tuple[pl.LazyFrame, 
             f"{month.as_of:%Y-%m-%dT%H:%MZ}. Materialize an hour that ends then or later first",
         )
     users = numbered(achievers(users_at(lake.scan(USERS), month.as_of), month.as_of))
+    marks = lake.marks((USER_PROGRESS,), month.as_of)
     progress = lake.scan_until(USER_PROGRESS, month.as_of)
     for number in range(count):
         yield compact(shard(users, number, count), progress)
+    if not lake.marks((USER_PROGRESS,), month.as_of).equals(marks):
+        raise ReplacedError(f"{USER_PROGRESS.name}, month {month.key}: replaced while it was read")
+
+
+def _alone(table: Contract, body: MonthlyBody) -> MonthlyBody:
+    """A step that no other run takes between its reading and its writing: the later one has read what is newer."""
+
+    def one_run(resources: Resources, month: Month) -> Outcome:
+        with one_at_a_time(resources.lake.beside, table.name):
+            return read_again(lambda: body(resources, month))
+
+    return one_run
 
 
 def _curves(resources: Resources, benchmarks: pl.DataFrame, population: str, month: Month) -> dg.MarkdownMetadataValue:
@@ -170,19 +195,19 @@ ACHIEVER_STEPS = (
     Step(
         GHOST_BENCHMARKS,
         (USERS, USER_PROGRESS),
-        materialize_ghost_benchmarks,
+        _alone(GHOST_BENCHMARKS, materialize_ghost_benchmarks),
         checks=(STABLE,),
     ),
     Step(
         GHOST_STREAK_SHARES,
         (USERS, USER_PROGRESS),
-        materialize_ghost_streak_shares,
+        _alone(GHOST_STREAK_SHARES, materialize_ghost_streak_shares),
         comparing=(period_over_period(GHOST_STREAK_SHARES, sample_figures),),
     ),
     Step(
         GHOST_FASTEST_IMPROVERS,
         (USERS, USER_PROGRESS),
-        materialize_ghost_fastest_improvers,
+        _alone(GHOST_FASTEST_IMPROVERS, materialize_ghost_fastest_improvers),
         comparing=(period_over_period(GHOST_FASTEST_IMPROVERS, sample_figures),),
     ),
 )

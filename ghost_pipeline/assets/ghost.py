@@ -13,7 +13,7 @@ from ghost_pipeline.assets.period_over_period import period_over_period
 from ghost_pipeline.assets.step import Outcome, Resources, Step, count
 from ghost_pipeline.storage.activity_history import ActivityHistory, activity_lock
 from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.storage.staleness import begin_building, clear_stale, stale_hours_of
+from ghost_pipeline.storage.staleness import building, clear_stale, stale_hours_of
 from ghost_pipeline.tables.activity import USER_ACTIVITY_CHECKPOINTS, USER_ACTIVITY_DAYS
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.tables.raw import COHORTS, USER_PROGRESS, USERS
@@ -29,40 +29,40 @@ from ghost_pipeline.windows import Hour
 def materialize_user_ghost_stats(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
     """Every user's figures at the end of each hour (G2, G4)."""
     lake, kept = resources.lake, hours_kept(resources, USER_GHOST_STATS, hours)
-    yield from (not_written(resources, USER_GHOST_STATS, hour) for hour in hours if hour not in kept)
-    begin_building(lake, USER_GHOST_STATS, kept)
-    for hour, figures in zip(kept, _figures(lake, kept), strict=True):
-        skills = resources.settings.starting_skills
-        stats = completed_user_ghost_stats(figures.lazy(), hour.as_of, starting_skills=skills).collect()
-        lake.write(USER_GHOST_STATS, hour, stats)
-        clear_stale(lake, USER_GHOST_STATS, [hour])
-        yield Outcome(
-            rows=stats.height,
-            findings={
-                "events_before_their_journey": int(figures["events_before_journey"].sum()),
-                "users_with_unknown_timezone": count(unknown_timezones(figures.lazy())),
-            },
-        )
+    with building(lake, USER_GHOST_STATS, kept):
+        yield from (not_written(resources, USER_GHOST_STATS, hour) for hour in hours if hour not in kept)
+        for hour, figures in zip(kept, _figures(lake, kept), strict=True):
+            skills = resources.settings.starting_skills
+            stats = completed_user_ghost_stats(figures.lazy(), hour.as_of, starting_skills=skills).collect()
+            lake.write(USER_GHOST_STATS, hour, stats)
+            clear_stale(lake, USER_GHOST_STATS, [hour])
+            yield Outcome(
+                rows=stats.height,
+                findings={
+                    "events_before_their_journey": int(figures["events_before_journey"].sum()),
+                    "users_with_unknown_timezone": count(unknown_timezones(figures.lazy())),
+                },
+            )
 
 
 def materialize_cohort_ghost_data(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
     """Every cohort's figures at the end of each hour (G3)."""
     lake, kept = resources.lake, hours_kept(resources, COHORT_GHOST_DATA, hours)
-    yield from (not_written(resources, COHORT_GHOST_DATA, hour) for hour in hours if hour not in kept)
-    begin_building(lake, COHORT_GHOST_DATA, kept)
-    usable = set(hours_kept(resources, USER_GHOST_STATS, hours)) - stale_hours_of(lake, USER_GHOST_STATS)
-    there = set(lake.written(USER_GHOST_STATS, [hour for hour in kept if hour in usable]))
-    figures = _figures(lake, [hour for hour in kept if hour not in there])
-    for hour in kept:
-        try:
-            stats = lake.scan(USER_GHOST_STATS, [hour]) if hour in there else next(figures).lazy()
-            snapshot, unknown = _snapshot(lake, stats, hour)
-        except FileNotFoundError:
-            # The run of a newer hour has removed it meanwhile.
-            snapshot, unknown = _snapshot(lake, next(_figures(lake, [hour])).lazy(), hour)
-        lake.write(COHORT_GHOST_DATA, hour, snapshot)
-        clear_stale(lake, COHORT_GHOST_DATA, [hour])
-        yield Outcome(rows=snapshot.height, findings={"cohorts_unknown_to_the_source": unknown})
+    with building(lake, COHORT_GHOST_DATA, kept):
+        yield from (not_written(resources, COHORT_GHOST_DATA, hour) for hour in hours if hour not in kept)
+        usable = set(hours_kept(resources, USER_GHOST_STATS, hours)) - stale_hours_of(lake, USER_GHOST_STATS)
+        there = set(lake.written(USER_GHOST_STATS, [hour for hour in kept if hour in usable]))
+        figures = _figures(lake, [hour for hour in kept if hour not in there])
+        for hour in kept:
+            try:
+                stats = lake.scan(USER_GHOST_STATS, [hour]) if hour in there else next(figures).lazy()
+                snapshot, unknown = _snapshot(lake, stats, hour)
+            except FileNotFoundError:
+                # The run of a newer hour has removed it meanwhile.
+                snapshot, unknown = _snapshot(lake, next(_figures(lake, [hour])).lazy(), hour)
+            lake.write(COHORT_GHOST_DATA, hour, snapshot)
+            clear_stale(lake, COHORT_GHOST_DATA, [hour])
+            yield Outcome(rows=snapshot.height, findings={"cohorts_unknown_to_the_source": unknown})
 
 
 def _snapshot(lake: Lake, stats: pl.LazyFrame, hour: Hour) -> tuple[pl.DataFrame, int]:

@@ -7,7 +7,7 @@ missing file is a missing hour, but for silences of more than a month.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +18,7 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.source import Source, Window, halves
 from ghost_pipeline.storage.activity_history import activity_lock, forget_activity
 from ghost_pipeline.storage.lake import Lake, Rejects
+from ghost_pipeline.storage.locking import one_at_a_time
 from ghost_pipeline.storage.staleness import mark_stale
 from ghost_pipeline.storage.tombstones import NOBODY, Tombstones
 from ghost_pipeline.tables.contract import Contract
@@ -304,17 +305,22 @@ def write_events(
         # A late row may make two shorter stretches of a silence.
         window |= set(hours(earlier[-1].as_of, min(window).start))
 
-    def before(changed: list[Hour]) -> None:
-        require_rows_stay(lake, contract, [one for one in changed if one in there], rows, again.max_removed_percent)
-        if begin < hour.as_of - again.lookback:
-            # First, so that a kill between the two leaves the late rows still to be taken in.
-            for derived in _DERIVED.get(contract.name, ()):
-                lake.invalidate(derived, Hour.containing(begin))
-        mark_stale(lake, SNAPSHOTS.get(contract.name, ()), min(changed).start, hour.as_of)
-        if contract is USER_PROGRESS:
-            forget_activity(lake, changed)
+    with ExitStack() as locks:
 
-    with activity_lock(lake) if contract is USER_PROGRESS else nullcontext():
+        def before(changed: list[Hour]) -> None:
+            require_rows_stay(lake, contract, [one for one in changed if one in there], rows, again.max_removed_percent)
+            if begin < hour.as_of - again.lookback:
+                # First, so that a kill between the two leaves the late rows still to be taken in. Held until they are:
+                # another run would else fill the gap with what follows from the rows before.
+                for derived in _DERIVED.get(contract.name, ()):
+                    locks.enter_context(one_at_a_time(lake.beside, derived.name))
+                    lake.invalidate(derived, Hour.containing(begin))
+            mark_stale(lake, SNAPSHOTS.get(contract.name, ()), min(changed).start, hour.as_of)
+            if contract is USER_PROGRESS:
+                forget_activity(lake, changed)
+
+        if contract is USER_PROGRESS:
+            locks.enter_context(activity_lock(lake))
         return lake.write_hours(contract, window, rows.drop(_START), placed, before)
 
 

@@ -7,7 +7,7 @@ import polars as pl
 from ghost_pipeline.assets.kept_hours import hours_kept, left_out, not_written
 from ghost_pipeline.assets.period_over_period import period_over_period
 from ghost_pipeline.assets.step import Outcome, Resources, Step, markdown_table
-from ghost_pipeline.storage.staleness import begin_building, clear_stale
+from ghost_pipeline.storage.staleness import building, clear_stale
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ghost import (
     COHORT_GHOST_RELEASE,
@@ -31,17 +31,17 @@ def materialize_ghost_messages(resources: Resources, hour: Hour) -> Outcome:
     if not resources.settings.export_messages:
         return Outcome(rows=0, metadata={"export": "switched off by GHOST_EXPORT_MESSAGES; nothing was written"})
     lake = resources.lake
-    if not hours_kept(resources, GHOST_MESSAGES, [hour]) or left_out(resources, hour):
-        return not_written(resources, GHOST_MESSAGES, hour)
-    begin_building(lake, GHOST_MESSAGES, [hour])
-    try:
-        written = lake.write_parts(GHOST_MESSAGES, hour, _parts(resources, hour))
-    except FileNotFoundError:
-        # The run of a newer hour may have removed the users' figures meanwhile.
-        if left_out(resources, hour):
+    with building(lake, GHOST_MESSAGES, [hour]):
+        if not hours_kept(resources, GHOST_MESSAGES, [hour]) or left_out(resources, hour):
             return not_written(resources, GHOST_MESSAGES, hour)
-        raise
-    clear_stale(lake, GHOST_MESSAGES, [hour])
+        try:
+            written = lake.write_parts(GHOST_MESSAGES, hour, _parts(resources, hour))
+        except FileNotFoundError:
+            # The run of a newer hour may have removed the users' figures meanwhile.
+            if left_out(resources, hour):
+                return not_written(resources, GHOST_MESSAGES, hour)
+            raise
+        clear_stale(lake, GHOST_MESSAGES, [hour])
     messages = lake.scan(GHOST_MESSAGES, [hour])
     shown = messages.group_by("context", "type").agg(messages=pl.len()).sort("context", "type")
     return Outcome(

@@ -25,9 +25,10 @@ from ghost_pipeline.assets.raw import REJECTED, ingested_outcome, reaching, read
 from ghost_pipeline.assets.step import PREVIEW_ROWS, Outcome, Resources, Step, count
 from ghost_pipeline.assets.volume import VOLUME_OF_EVENTS
 from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.locking import one_at_a_time
 from ghost_pipeline.storage.ngram_cache import KeptState, NgramCache
 from ghost_pipeline.storage.seen_hours import SeenHours
-from ghost_pipeline.storage.staleness import begin_building, clear_stale, mark_stale, stale_hours_of
+from ghost_pipeline.storage.staleness import building, clear_stale, mark_stale, stale_hours_of
 from ghost_pipeline.storage.tombstones import tombstones
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
@@ -65,7 +66,8 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
 
     def materialize(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
         *earlier, last = hours
-        taken = take_in(reaching(resources, hours), last)
+        with resources.taking_in(contract):
+            taken = take_in(reaching(resources, hours), last)
         for hour in earlier:
             yield read_with(resources, contract, hour, last)
         yield taken
@@ -169,13 +171,12 @@ def materialize_ngram_speed_summaries(resources: Resources, hour: Hour) -> Outco
     lake = resources.lake
     if not hours_kept(resources, NGRAM_SPEED_SUMMARIES, [hour]):
         return not_written(resources, NGRAM_SPEED_SUMMARIES, hour)
-    begin_building(lake, NGRAM_SPEED_SUMMARIES, [hour])
-    with NgramCache(lake, hour) as cache:
+    with building(lake, NGRAM_SPEED_SUMMARIES, [hour]), NgramCache(lake, hour) as cache:
         found = _summarised(resources, hour, cache)
         lake.write(NGRAM_SPEED_SUMMARIES, hour, found.state.summaries, new=found.new)
         cache.keep_inputs(found.state.inputs)
         cache.forget(cache.before.inputs.join(found.state.inputs, on=PAIR, how="anti"))
-    clear_stale(lake, NGRAM_SPEED_SUMMARIES, [hour])
+        clear_stale(lake, NGRAM_SPEED_SUMMARIES, [hour])
     return Outcome(
         rows=found.state.summaries.height,
         findings={"keyboards_unknown_to_the_source": found.unknown_keyboards},
@@ -190,16 +191,16 @@ def materialize_ngram_speed_summary_history(resources: Resources, hours: Sequenc
     yield from (not_written(resources, NGRAM_SPEED_SUMMARY_HISTORY, hour) for hour in hours if hour not in kept)
     carried: KeptState | None = None
     for hour in kept:
-        begin_building(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
-        summaries = _written_summaries(lake, hour)
-        if summaries is None:
-            with NgramCache(lake, hour, carried) as cache:
-                carried = _summarised(resources, hour, cache).state
-            summaries = carried.summaries
-        # The state is a function of the raw tables, and so is when a row last changed: that before need not exist.
-        changed = summaries.filter(pl.col("last_updated") == pl.col("as_of"))
-        lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
-        clear_stale(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
+        with building(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour]):
+            summaries = _written_summaries(lake, hour)
+            if summaries is None:
+                with NgramCache(lake, hour, carried) as cache:
+                    carried = _summarised(resources, hour, cache).state
+                summaries = carried.summaries
+            # The state is a function of the raw tables, and so is when a row last changed: that before need not exist.
+            changed = summaries.filter(pl.col("last_updated") == pl.col("as_of"))
+            lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
+            clear_stale(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
         yield Outcome(rows=changed.height, sample=changed)
 
 
@@ -217,13 +218,15 @@ def materialize_session_ngram_summary(resources: Resources, hour: Hour) -> Outco
     """What sessions say about their n-grams (N3.6), for the hours in which something changed."""
     lake = resources.lake
     inputs = (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS)
-    seen = SeenHours(lake, SESSION_NGRAM_SUMMARY, inputs, hour)
     rows, changed = 0, 0
-    for part in lake.in_parts(SESSION_NGRAM_SPEED, seen.changed):
-        found = session_ngram_summary(*(lake.scan(table, part) for table in inputs)).collect()
-        rows += found.height
-        changed += lake.write_hours(SESSION_NGRAM_SUMMARY, part, found, found["start_time"].dt.truncate("1h"))
-    seen.keep()
+    # What another run has written meanwhile, from older files, would count as seen.
+    with one_at_a_time(lake.beside, SESSION_NGRAM_SUMMARY.name):
+        seen = SeenHours(lake, SESSION_NGRAM_SUMMARY, inputs, hour)
+        for part in lake.in_parts(SESSION_NGRAM_SPEED, seen.changed):
+            found = session_ngram_summary(*(lake.scan(table, part) for table in inputs)).collect()
+            rows += found.height
+            changed += lake.write_hours(SESSION_NGRAM_SUMMARY, part, found, found["start_time"].dt.truncate("1h"))
+        seen.keep()
     written = lake.scan(SESSION_NGRAM_SUMMARY, [hour])
     return Outcome(
         rows=count(written),

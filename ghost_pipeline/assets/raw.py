@@ -22,18 +22,19 @@ def raw_step(contract: Contract, *upstream: Contract) -> Step:
 
     def ingest(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
         """Read the source once for all hours: it has one state, and that is the state now."""
-        if table.versioned:
-            # What runs one by one would do: the first hour sees what is new, the others find nothing more.
-            yield take_in(resources, hours[0])
-            for hour in hours[1:]:
-                resources.lake.write(contract, hour, resources.lake.scan(contract, [hour]).collect())
-                yield read_with(resources, contract, hour, hours[0])
-            return
-        *earlier, last = hours
-        taken = take_in(reaching(resources, hours), last)
-        for hour in earlier:
-            yield read_with(resources, contract, hour, last)
-        yield taken
+        with resources.taking_in(contract):
+            if table.versioned:
+                # What runs one by one would do: the first hour sees what is new, the others find nothing more.
+                yield take_in(resources, hours[0])
+                for hour in hours[1:]:
+                    resources.lake.write(contract, hour, resources.lake.scan(contract, [hour]).collect())
+                    yield read_with(resources, contract, hour, hours[0])
+                return
+            *earlier, last = hours
+            taken = take_in(reaching(resources, hours), last)
+            for hour in earlier:
+                yield read_with(resources, contract, hour, last)
+            yield taken
 
     def take_in(resources: Resources, hour: Hour) -> Outcome:
         source, lake = resources.source(), resources.lake

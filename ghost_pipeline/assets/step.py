@@ -6,7 +6,10 @@ partitions of a run, the `structure` and `coverage` checks, row counts and a pre
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from logging import Logger
 
 import dagster as dg
 import polars as pl
@@ -18,8 +21,11 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import Source
 from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.storage.locking import beside_others
+from ghost_pipeline.storage.locking import beside_others, one_at_a_time
+from ghost_pipeline.storage.readings import begin_reading, last_reading
+from ghost_pipeline.storage.replaced import read_again
 from ghost_pipeline.tables.contract import Contract, Partitioning
+from ghost_pipeline.tables.raw import SOURCE_TABLES
 from ghost_pipeline.windows import Hour, Month, hours
 
 OWNER = "team:data-platform"
@@ -50,6 +56,8 @@ class Resources:
     """Of hours that are run together, and of runs that follow one another, the last hour of them all."""
     opened: list[Source] = field(default_factory=list, compare=False)
     """The source, once a step has asked for it; a copy of this shares it."""
+    readings: dict[str, str | None] = field(default_factory=dict, compare=False)
+    """The last reading of each table that is not newer than the source as it was opened."""
 
     def source(self) -> Source:
         """The source of `GHOST_SOURCE`; all steps of a run share it, and with it a database's snapshot.
@@ -59,8 +67,28 @@ class Resources:
 
         """
         if not self.opened:
+            self.readings.update({name: last_reading(self.lake.beside, name) for name in SOURCE_TABLES})
             self.opened.append(open_source(self.settings.source, self.settings.source_mapping))
         return self.opened[0]
+
+    @contextmanager
+    def taking_in(self, table: Contract) -> Iterator[None]:
+        """Let one run at a time read a table of the source, compare it with the lake and write it.
+
+        The source of the block is not older than what the lake has of the table: where another run has read it
+        meanwhile, a database is read in a new snapshot.
+
+        Raises:
+            LakeError: another run takes it in for too long.
+            SourceError: the source cannot be opened anew.
+
+        """
+        with one_at_a_time(self.lake.beside, table.name):
+            if self.opened and self.readings[table.name] != last_reading(self.lake.beside, table.name):
+                self.close()
+            self.source()
+            self.readings[table.name] = begin_reading(self.lake.beside, table.name)
+            yield
 
     def close(self) -> None:
         """Close the source, where it was opened."""
@@ -136,7 +164,6 @@ class Step:
 
         """
         contract, monthly = self.contract, self.contract.partitioning is Partitioning.MONTH
-        window = Month if monthly else Hour
 
         @dg.asset(
             name=contract.name,
@@ -164,17 +191,9 @@ class Step:
                 until = context.run.tags.get(UNTIL) or (keys[-1] if len(keys) > 1 else None)
                 if until and not monthly:
                     resources = replace(resources, until=Hour.from_key(until))
-                outcomes = {}
+                # Steps give the same partitions however often they run.
                 with beside_others(resources.lake.beside):
-                    if self.over:
-                        found = self.over(resources, [Hour.from_key(key) for key in keys])
-                    else:
-                        # The union over the two windows has no common constructor for a type checker.
-                        found = (self.body(resources, window.from_key(key)) for key in keys)  # type: ignore[arg-type]
-                    for key, outcome in zip(keys, found, strict=True):
-                        outcomes[key] = outcome
-                        if len(keys) > 1:
-                            context.log.info("%s %s: %d rows", contract.name, key, outcome.rows)
+                    outcomes = read_again(partial(self._outcomes, context.log, resources, keys))
             except ContractError as error:
                 yield dg.AssetCheckResult(
                     check_name=STRUCTURE.name, passed=False, metadata={"fault": dg.MetadataValue.text(str(error))}
@@ -198,6 +217,20 @@ class Step:
             yield dg.MaterializeResult()
 
         return table
+
+    def _outcomes(self, log: Logger, resources: Resources, keys: Sequence[str]) -> dict[str, Outcome]:
+        if self.over:
+            found = self.over(resources, [Hour.from_key(key) for key in keys])
+        else:
+            window = Month if self.contract.partitioning is Partitioning.MONTH else Hour
+            # The union over the two windows has no common constructor for a type checker.
+            found = (self.body(resources, window.from_key(key)) for key in keys)  # type: ignore[arg-type]
+        outcomes = {}
+        for key, outcome in zip(keys, found, strict=True):
+            outcomes[key] = outcome
+            if len(keys) > 1:
+                log.info("%s %s: %d rows", self.contract.name, key, outcome.rows)
+        return outcomes
 
 
 def _windows(keys: Sequence[str], since: str | None, *, monthly: bool) -> Sequence[Hour | Month]:

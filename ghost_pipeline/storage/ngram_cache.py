@@ -167,6 +167,9 @@ class NgramCache:
         if inputs.is_empty() or not (inputs["state"] == self._fingerprint(hour)).all():
             return None
         summaries = self._lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).collect()
+        # Another run may have built that hour anew while it was read.
+        if not (inputs["state"] == self._fingerprint(hour)).all():
+            return None
         return KeptState(summaries, inputs.select(PAIR_INPUT_SCHEMA.names()))
 
     def _digested(self, marks: pl.DataFrame) -> pl.DataFrame:

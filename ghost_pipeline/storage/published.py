@@ -16,6 +16,7 @@ from ghost_pipeline.errors import PublishError, without_values
 from ghost_pipeline.locations import Location
 from ghost_pipeline.storage.atomic import clear_leftovers
 from ghost_pipeline.storage.duckdb_paths import exact, literal
+from ghost_pipeline.storage.duckdb_reading import ATTEMPTS, state_of
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.locking import one_at_a_time
 from ghost_pipeline.storage.opening import open_files
@@ -88,19 +89,41 @@ def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake, contract: Contract)
     relation = f"published.{contract.name}"
     for statement in duckdb_ddl(contract, relation):
         connection.execute(statement)
-    files, as_of = _inputs(lake, contract)
-    if files:
-        names = ", ".join(f'"{name}"' for name in contract.polars_schema)
-        sorted_by = contract.sorted_by or (() if contract.grows else contract.primary_key)
-        order = f" ORDER BY {', '.join(sorted_by)}" if sorted_by else ""
-        connection.execute(
-            f"INSERT INTO {relation} SELECT {names} FROM read_parquet(?, hive_partitioning = false){order}",  # noqa: S608
-            [[exact(file) for file in files]],
+    for _ in range(ATTEMPTS):
+        files, as_of = _inputs(lake, contract)
+        before = state_of(files)
+        try:
+            _insert(connection, contract, relation, files)
+            inputs_hash = lake.fingerprint(files)
+        except (duckdb.Error, FileNotFoundError):
+            if state_of(files) == before:
+                raise
+        else:
+            # Rows and hash of the same files: a client takes the rows of a hash that it knows for known.
+            if state_of(files) == before:
+                break
+        connection.execute(f"TRUNCATE {relation}")
+    else:
+        raise PublishError(
+            f"{contract.name}: other runs have replaced it {ATTEMPTS} times while it was read. Publish again when they "
+            f"are done",
         )
     for statement in duckdb_indexes(contract, relation):
         connection.execute(statement)
     rows = connection.sql(f"SELECT count(*) FROM {relation}").pl().item()  # noqa: S608
-    return PublishedTable(contract.name, as_of, int(rows), lake.fingerprint(files))
+    return PublishedTable(contract.name, as_of, int(rows), inputs_hash)
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, contract: Contract, relation: str, files: list[Path]) -> None:
+    if not files:
+        return
+    names = ", ".join(f'"{name}"' for name in contract.polars_schema)
+    sorted_by = contract.sorted_by or (() if contract.grows else contract.primary_key)
+    order = f" ORDER BY {', '.join(sorted_by)}" if sorted_by else ""
+    connection.execute(
+        f"INSERT INTO {relation} SELECT {names} FROM read_parquet(?, hive_partitioning = false){order}",  # noqa: S608
+        [[exact(file) for file in files]],
+    )
 
 
 def _inputs(lake: Lake, contract: Contract) -> tuple[list[Path], datetime | None]:

@@ -12,6 +12,7 @@ from duckdb import StatementType
 from ghost_pipeline.errors import PublishError
 from ghost_pipeline.locations import Location
 from ghost_pipeline.storage.duckdb_paths import exact, literal
+from ghost_pipeline.storage.duckdb_reading import may_be_torn
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.published_file import PublishedFile
 from ghost_pipeline.tables import CONTRACTS
@@ -46,8 +47,8 @@ def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
         try:
             return _answer(sql, published, lake)
         except duckdb.Error as error:
-            # A run may have removed a partition after its files were listed.
-            if "No such file" not in str(error) or attempt == QUERIES_TRIED:
+            # A run may have removed or replaced a partition after its files were listed.
+            if attempt == QUERIES_TRIED or not may_be_torn(error):
                 raise PublishError(f"query: {' '.join(str(error).split())}") from error
         time.sleep(FIRST_PAUSE * 2**attempt)
         attempt += 1

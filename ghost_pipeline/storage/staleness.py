@@ -12,6 +12,7 @@ import polars as pl
 
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.locking import one_at_a_time
+from ghost_pipeline.storage.replaced import read_again
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.staleness import STALE_HOURS
 from ghost_pipeline.windows import Day, Hour
@@ -45,8 +46,23 @@ def mark_stale(lake: Lake, tables: Iterable[Contract], changed_from: datetime, n
     return marked
 
 
-def begin_building(lake: Lake, table: Contract, hours: Iterable[Hour]) -> None:
-    """Put down hours of a table that are about to be built from what the lake has now."""
+@contextmanager
+def building(lake: Lake, table: Contract, hours: Iterable[Hour]) -> Iterator[None]:
+    """Put down hours of a table that are about to be built from what the lake has now, one run at a time.
+
+    Another run of the same hours, had it read before something changed and written after this one, would leave hours
+    that are stale and not put down.
+
+    Raises:
+        LakeError: another run builds the table for too long.
+
+    """
+    with one_at_a_time(lake.beside, table.name):
+        _begin(lake, table, hours)
+        yield
+
+
+def _begin(lake: Lake, table: Contract, hours: Iterable[Hour]) -> None:
     with _ledger(lake):
         for day, rows in _by_day(table, sorted(hours)):
             known = _rows(lake, day)
@@ -84,8 +100,12 @@ def forget_stale(lake: Lake, table: Contract, until: datetime) -> None:
 
 def stale_hours(lake: Lake) -> pl.DataFrame:
     """The hours that have to be built again: table, hour, changed_from, noticed_at; sorted by the first two."""
-    changed = lake.scan(STALE_HOURS).filter(pl.col("changed_from").is_not_null())
-    return changed.select(*_KEY, "changed_from", "noticed_at").sort(_KEY).collect()
+
+    def read() -> pl.DataFrame:
+        changed = lake.scan(STALE_HOURS).filter(pl.col("changed_from").is_not_null())
+        return changed.select(*_KEY, "changed_from", "noticed_at").sort(_KEY).collect()
+
+    return read_again(read)
 
 
 def stale_hours_of(lake: Lake, table: Contract) -> set[Hour]:
