@@ -35,12 +35,15 @@ def materialize_cohort_ghost_release(resources: Resources, hour: Hour) -> Outcom
         # Nobody reads a release that old.
         if outcome := left_out(resources, hour):
             return outcome
+        rules = release_rules(resources.settings)
         if newest and hour <= newest:
+            # Whoever added the entry may have been killed before this.
+            _forget(lake, _needed(lake, newest, rules))
             return Outcome(
                 rows=lake.rows(COHORT_GHOST_RELEASE, hour),
                 metadata={"ledger": f"left as it is: {newest.key} is in it, and only newer hours are added"},
             )
-        return _append(lake, newest, hour, release_rules(resources.settings))
+        return _append(lake, newest, hour, rules)
 
 
 def count_cohort_release_contributions(resources: Resources, hour: Hour) -> Outcome:
@@ -77,10 +80,8 @@ def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules) ->
     contributions = released_contributions(members, release.lazy(), hour.as_of).collect()
     lake.write(COHORT_RELEASE_CONTRIBUTIONS, hour, contributions)
     lake.write(COHORT_GHOST_RELEASE, hour, release)
-    # They name persons: what no later hour will compare with goes.
-    needed = _compared(lake, release, hour.next().as_of - rules.compared)
-    for old in set(lake.hours(COHORT_RELEASE_CONTRIBUTIONS)) - set(needed):
-        lake.remove(COHORT_RELEASE_CONTRIBUTIONS, old)
+    needed = _needed(lake, hour, rules)
+    _forget(lake, needed)
     anew, released = release["released_as_of"] == hour.as_of, release["released"]
     ends = {one.as_of for one in needed}
     lost = sum(last is not None and last not in ends for last in release["last_release_as_of"])
@@ -94,6 +95,18 @@ def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules) ->
         },
         sample=release,
     )
+
+
+def _needed(lake: Lake, newest: Hour, rules: ReleaseRules) -> list[Hour]:
+    """The hours whose contributions the hour after the newest one will be compared with, or a later one."""
+    ledger = lake.scan(COHORT_GHOST_RELEASE, [newest]).collect()
+    return _compared(lake, ledger, newest.next().as_of - rules.compared)
+
+
+def _forget(lake: Lake, needed: list[Hour]) -> None:
+    """Remove contributions of all other hours: they name persons."""
+    for old in set(lake.hours(COHORT_RELEASE_CONTRIBUTIONS)) - set(needed):
+        lake.remove(COHORT_RELEASE_CONTRIBUTIONS, old)
 
 
 def _compared(lake: Lake, ledger: pl.DataFrame, since: datetime) -> list[Hour]:

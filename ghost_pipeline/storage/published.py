@@ -136,4 +136,7 @@ def _inputs(lake: Lake, contract: Contract) -> tuple[list[Path], datetime | None
             return lake.files(contract, months), (months[-1].as_of if months else None)
         case _:
             newest = lake.newest_hour(contract)
+            if newest and contract.partitioning is Partitioning.EVENT_HOUR:
+                # Another run may have made room for what came late, and not be done yet; or have been killed.
+                lake.scan_until(contract, newest.as_of)
             return lake.files(contract), (newest.as_of if newest else None)

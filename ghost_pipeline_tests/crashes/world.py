@@ -1,0 +1,143 @@
+"""A source of a few learners and typists that changes between runs, and the steps of an hour over it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ghost_pipeline.assets.step import Resources, Step
+from ghost_pipeline.definitions import STEPS
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.published import publish
+from ghost_pipeline.tables.raw import SOURCE_TABLES
+from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline_tests.running import published_rows
+
+Row = dict[str, Any]
+DAY = "2025-03-12"
+_STEPS = {step.contract.name: step for step in STEPS}
+LEARNERS = 12
+
+
+@dataclass(frozen=True)
+class World:
+    """A folder with a source and what is made of it."""
+
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        """What runs write."""
+        return self.folder / "data"
+
+    def resources(self, **values: object) -> Resources:
+        """Settings and lake as a new process has them."""
+        settings = Settings.load(source=str(self.folder / "source"), data=self.data, **values)
+        return Resources(settings, Lake(settings.lake))
+
+    def write(self, **tables: Sequence[Row]) -> None:
+        """Write tables of the source in place of those before."""
+        folder = self.folder / "source"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in tables.items():
+            columns = dict.fromkeys(column.name for column in SOURCE_TABLES[name].columns)
+            text = "".join(json.dumps({**columns, **row}) + "\n" for row in rows)
+            (folder / f"{name}.ndjson").write_text(text, encoding="utf-8")
+
+    def run(self, hour: str, *tables: str, **values: object) -> None:
+        """Run the steps of some tables for an hour, in their order."""
+        resources = self.resources(**values)
+        for name in tables:
+            _STEPS[name].body(resources, Hour.from_key(hour))  # type: ignore[arg-type]
+
+    def run_range(self, hours: Sequence[Hour], *tables: str, **values: object) -> None:
+        """Run steps for hours that are computed together."""
+        resources = self.resources(**values)
+        for name in tables:
+            step: Step = _STEPS[name]
+            if step.over:
+                for _ in step.over(resources, hours):
+                    pass
+            else:
+                for hour in hours:
+                    step.body(resources, hour)  # type: ignore[arg-type]
+
+    def run_month(self, month: str, *tables: str, **values: object) -> None:
+        """Run the steps of some tables for a month."""
+        resources = self.resources(**values)
+        for name in tables:
+            _STEPS[name].body(resources, Month.from_key(month))  # type: ignore[arg-type]
+
+    def publish(self) -> None:
+        """Build the published database."""
+        resources = self.resources()
+        publish(resources.lake, resources.settings.database)
+
+    def state(self) -> dict[str, str]:
+        """Every file that counts, by its path, with the hash of its bytes; the published database is not among them."""
+        files = [*self.data.glob("lake/[!.]*/**/*.parquet"), *self.data.glob("*.json")]
+        return {
+            str(file.relative_to(self.data)): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)
+        }
+
+    def published(self) -> dict[str, list[tuple[object, ...]]] | None:
+        """Every row of every published table; None before the first publication."""
+        return published_rows(self.data) if (self.data / "ghost.duckdb").exists() else None
+
+    def leftovers(self) -> list[str]:
+        """Files that are of use to nobody."""
+        # Those beside the lake are removed by the next publication.
+        folder = self.data if (self.data / "ghost.duckdb").exists() else self.data / "lake"
+        return [str(file) for file in folder.rglob("*.tmp*")]
+
+
+Act = Callable[[World], None]
+
+
+def users(number: int = LEARNERS, **changes: Row) -> list[Row]:
+    """Learners; of some, by id, other values."""
+    rows = [
+        {
+            "user_id": f"u{n:02}",
+            "cohort_id": "c1",
+            "created_at": "2025-01-01T00:00:00Z",
+            "target_band": 7.5,
+            "timezone": "UTC",
+            "diagnostic_score": 6.0,
+            "final_band_score": 7.5,
+        }
+        for n in range(number)
+    ]
+    return [{**row, **changes.get(str(row["user_id"]), {})} for row in rows]
+
+
+def event(name: str, user: int, at: str, **values: object) -> Row:
+    """A completed task on the day that all of this is about, or at a whole instant."""
+    instant = at if "T" in at else f"{DAY}T{at}:00Z"
+    row = {"progress_id": name, "user_id": f"u{user:02}", "task_type": "reading", "completed_at": instant}
+    return {**row, "time_spent_minutes": 10, **values}
+
+
+def session(name: str, at: str, typist: int = 0) -> Row:
+    """A practice session of a typist."""
+    instant = f"{DAY}T{at}:00Z"
+    ids = {"session_id": name, "user_id": f"u{typist:02}", "keyboard_id": f"k{typist}"}
+    return {**ids, "start_time": instant, "end_time": instant}
+
+
+def keystrokes(name: str, text: str, step: int = 1) -> list[Row]:
+    """What was typed in a session, all of it right, a key every so many seconds."""
+    return [
+        {
+            "session_id": name,
+            "key_index": index,
+            "keystroke_time": f"2025-03-12T00:00:{index * step:02}Z",
+            "keystroke_char": char,
+            "expected_char": char,
+            "text_index": index,
+        }
+        for index, char in enumerate(text)
+    ]
