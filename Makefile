@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export GHOST_DATA ?= data
+SOAK_MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench docs lock ui clean
+.PHONY: help run test soak check format bench docs lock ui clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +17,9 @@ run: $(READY)  ## Set up, generate a realistic source, materialize its newest ho
 
 test: $(READY)  ## Set up and run every test
 	@$(BIN)/pytest -n 2 --dist worksteal
+
+soak: $(READY)  ## Let runs meet with faults, kills and one another for SOAK_MINUTES (30)
+	@SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m ghost_pipeline_tests.crashes
 
 check: $(READY)  ## Lint, formatting, types, lock file, code location
 	@$(BIN)/ruff check .

@@ -2,17 +2,19 @@
 
 import os
 import re
+import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime
 from logging import Handler, Logger, LogRecord
 from pathlib import Path
 from typing import TextIO
 
 import dagster as dg
+from sqlalchemy.exc import DBAPIError
 
 from ghost_pipeline.assets.ingestion import NGRAM_SNAPSHOTS
 from ghost_pipeline.assets.kept_hours import hours_kept
@@ -107,6 +109,25 @@ def prepare_dagster_home(settings: Settings) -> Path:
     return home
 
 
+@contextmanager
+def _records() -> Iterator[dg.DagsterInstance]:
+    """Dagster's records, of `DAGSTER_HOME`.
+
+    Raises:
+        LakeError: they cannot be read or written.
+
+    """
+    try:
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+    except (sqlite3.Error, DBAPIError) as error:
+        says = str(getattr(error, "orig", error)).partition("\n")[0]
+        raise LakeError(
+            f"{os.environ['DAGSTER_HOME']}: Dagster's records cannot be written ({says}); what was there before stays. "
+            f"Free some space there, or make it writable, then run again",
+        ) from error
+
+
 def dagster_environment(settings: Settings) -> dict[str, str]:
     """The environment in which Dagster's own commands work on this data folder.
 
@@ -142,7 +163,7 @@ def materialize(settings: Settings, as_of: datetime, chosen: Half | None = None,
     selected = _selected(settings, chosen)
     prepare_dagster_home(settings)
     defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
-    with dg.DagsterInstance.get() as instance:
+    with _records() as instance:
         out.write(f"hour {hour.key}\n")
         at_the_end = [GHOST_MESSAGES.name, RETENTION] if Half.GHOST in selected else []
         of_hour = [name for name in _published(settings, selected, monthly=False) if name not in at_the_end]
@@ -193,7 +214,7 @@ def backfill(
     taking_in = [name for name in of_hour if name in SOURCE_TABLES]
     building = [name for name in of_hour if name not in SOURCE_TABLES and name != GHOST_MESSAGES.name]
     lake = Lake(settings.lake)
-    with dg.DagsterInstance.get() as instance:
+    with _records() as instance:
         out.write(f"source {first.key} to {last.key}\n")
         # As far as the range reaches, in one go: the source has one state, and it is read once.
         longer = len(window) - 1 + settings.lookback_hours
@@ -305,7 +326,7 @@ def materialize_hours(settings: Settings, ends: Sequence[datetime], half: Half, 
     prepare_dagster_home(settings)
     defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
     tables = [name for name in selection({half}, monthly=False) if name not in AT_THE_END]
-    with dg.DagsterInstance.get() as instance:
+    with _records() as instance:
         for hour in hours:
             _require_closed(settings, hour)
             out.write(f"hour {hour.key}\n")

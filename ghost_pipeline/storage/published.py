@@ -64,8 +64,8 @@ def publish(lake: Lake, database: Location) -> list[PublishedTable]:
         except duckdb.Error as error:
             # Without its cause: DuckDB cites the key that stands twice, and Dagster keeps causes, too.
             raise PublishError(
-                f"{database}: cannot be built ({without_values(error)}); the published database before it "
-                f"stays. Run again; if it fails again, run `ghost-pipeline doctor`",
+                f"{database}: cannot be built ({without_values(error)}); the published database before it stays. "
+                f"Free some space if there is none, and run again; if it fails again, run `ghost-pipeline doctor`",
             ) from None
 
 
@@ -81,6 +81,8 @@ def _build(lake: Lake, target: Path) -> list[PublishedTable]:
             f"INSERT INTO published.{TABLE_INFO.name} VALUES (?, ?, ?, ?)",  # noqa: S608 - our own names
             [(one.table, one.as_of, one.rows, one.inputs_hash) for one in info],
         )
+        # By itself: what goes wrong while a database is detached is not told.
+        connection.execute("CHECKPOINT published")
         connection.execute("DETACH published")
     return info
 

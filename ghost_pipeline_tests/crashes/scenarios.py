@@ -15,10 +15,10 @@ SUMMARIES = ("session_ngram_summary", "ngram_speed_summaries", "ngram_speed_summ
 MONTHLY = ("ghost_benchmarks", "ghost_streak_shares", "ghost_fastest_improvers")
 SMALL: dict[str, object] = {"min_sample": 1, "bands": "7.5", "starting_skills": "6.0", "benchmark_days": 3}
 NINE, TEN, ELEVEN, NOON = (f"2025-03-12-{hour:02}:00" for hour in (9, 10, 11, 12))
-_WORK = [event(f"e{n}", n, f"{8 + n % 3:02}:{n:02}") for n in range(LEARNERS)]
-_SESSIONS = [session("s0", "09:10"), session("s1", "10:10", 1)]
-_KEYS = [*keystrokes("s0", "the cat"), *keystrokes("s1", "a then", 2)]
-_KEYBOARDS = [{"keyboard_id": f"k{n}", "user_id": f"u{n:02}", "target_ms_per_keystroke": 700} for n in range(2)]
+WORK = [event(f"e{n}", n, f"{8 + n % 3:02}:{n:02}") for n in range(LEARNERS)]
+SESSIONS = [session("s0", "09:10"), session("s1", "10:10", 1)]
+KEYS = [*keystrokes("s0", "the cat"), *keystrokes("s1", "a then", 2)]
+KEYBOARDS = [{"keyboard_id": f"k{n}", "user_id": f"u{n:02}", "target_ms_per_keystroke": 700} for n in range(2)]
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Scenario:
 
 
 def _first(world: World) -> None:
-    world.write(users=users(), cohorts=[{"cohort_id": "c1", "name": "spring"}], user_progress=_WORK)
+    world.write(users=users(), cohorts=[{"cohort_id": "c1", "name": "spring"}], user_progress=WORK)
 
 
 def _second(world: World) -> None:
     _first(world)
     world.run(ELEVEN, *TAKING_IN, *FIGURES)
     late, moved = event("late", 1, "09:30"), event("e1", 1, "10:59")
-    changed = [{**one, "time_spent_minutes": 30} if one["progress_id"] == "e2" else one for one in _WORK]
+    changed = [{**one, "time_spent_minutes": 30} if one["progress_id"] == "e2" else one for one in WORK]
     kept = [one for one in changed if one["progress_id"] not in {"e0", "e1"}]
     world.write(
         users=users(LEARNERS + 1, u03={"timezone": "Asia/Tokyo"}, u04={"target_band": 8.0}),
@@ -80,7 +80,7 @@ def _released(world: World) -> None:
     _first(world)
     world.run(TEN, *TAKING_IN, "user_ghost_stats", "cohort_ghost_release", release_compared_hours=1)
     more = [event(f"more{n}", n, "11:05") for n in range(6)]
-    world.write(user_progress=[*_WORK, *more])
+    world.write(user_progress=[*WORK, *more])
     world.run(ELEVEN, *TAKING_IN, "user_ghost_stats", "cohort_ghost_release", release_compared_hours=1)
     world.run(NOON, *TAKING_IN, "user_ghost_stats")
 
@@ -116,11 +116,11 @@ def _publish(world: World) -> None:
 
 
 def _typing(world: World) -> None:
-    world.write(users=users(2), keyboards=_KEYBOARDS, practice_sessions=_SESSIONS, session_keystrokes=_KEYS)
+    world.write(users=users(2), keyboards=KEYBOARDS, practice_sessions=SESSIONS, session_keystrokes=KEYS)
     world.run(TEN, *TYPED, *SUMMARIES)
     world.write(
-        practice_sessions=[*_SESSIONS, session("s2", "11:20")],
-        session_keystrokes=[*_KEYS, *keystrokes("s2", "other")],
+        practice_sessions=[*SESSIONS, session("s2", "11:20")],
+        session_keystrokes=[*KEYS, *keystrokes("s2", "other")],
     )
 
 
@@ -141,8 +141,8 @@ def _late_typing(world: World) -> None:
     _typed(world)
     _summarise(world)
     world.write(
-        practice_sessions=[*_SESSIONS, session("s2", "11:20"), session("s3", "09:40", 1)],
-        session_keystrokes=[*_KEYS, *keystrokes("s2", "other"), *keystrokes("s3", "too late")],
+        practice_sessions=[*SESSIONS, session("s2", "11:20"), session("s3", "09:40", 1)],
+        session_keystrokes=[*KEYS, *keystrokes("s2", "other"), *keystrokes("s3", "too late")],
     )
 
 
