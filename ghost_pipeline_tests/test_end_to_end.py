@@ -1,27 +1,19 @@
 """From a source to published tables through the installed command and Dagster, in folders of its own."""
 
 import json
-import random
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from ghost_pipeline_tests.running import (
-    COMMAND,
     DEMO_WORLD,
     SHARED_DATA,
-    environment,
     lake_digest,
     published_rows,
     run,
 )
 
 AS_OF = "2025-03-12T12:00Z"
-KILLS = 5
-SEED = 20250312
 
 
 @pytest.fixture(scope="module")
@@ -75,25 +67,6 @@ def test_a_second_run_changes_no_byte_of_the_lake(demo_world: Path) -> None:
 def test_another_folder_gives_the_same_bytes(demo_world: Path, tmp_path: Path) -> None:
     assert run(["materialize", "--as-of", AS_OF], tmp_path, DEMO_WORLD).returncode == 0
     assert lake_digest(tmp_path) == lake_digest(demo_world)
-
-
-def test_killed_at_any_moment_and_run_again_gives_the_undisturbed_result(demo_world: Path, tmp_path: Path) -> None:
-    chance = random.Random(SEED)
-    for _ in range(KILLS):
-        process = subprocess.Popen(
-            [str(COMMAND), "materialize", "--as-of", AS_OF],
-            env=environment(tmp_path, DEMO_WORLD),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(2 + 5 * chance.random())
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    done = run(["materialize", "--as-of", AS_OF], tmp_path, DEMO_WORLD)
-    assert done.returncode == 0, done.stderr
-    assert lake_digest(tmp_path) == lake_digest(demo_world)
-    assert published_rows(tmp_path) == published_rows(demo_world)
-    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_a_failing_source_leaves_what_was_published(demo_world: Path, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """The lake: one folder per table, hive-style partitions, one Parquet file per partition and shard.
 
-Parquet is the truth. A partition is replaced as a whole, by a rename or by one PUT, so concurrent runs on different
-partitions never wait for one another and a reader never sees half a partition. Files hold every column
-of the contract, so a single file is readable without its path.
+Parquet is the truth. A partition is replaced as a whole, by a rename or by one PUT, so a reader never waits and never
+sees half a partition; runs at once keep out of each other's way by `locking`. Files hold every column of the contract,
+so a single file is readable without its path.
 """
 
 import hashlib

@@ -3,7 +3,9 @@
 One process at a time, where what one writes depends on what the one before it has written; and one alone in the whole
 lake, where nothing may be written that was read before.
 
-Locks are taken in this order: the lake's, then that of a table. Nobody takes the lake's twice.
+Locks are taken in this order, so that nobody waits for somebody who waits for them: the lake's; that of a table; those
+of what is extracted from it; that of the sums of activity; that of the ledger of stale hours. Nobody takes the lake's
+twice.
 """
 
 import sqlite3
