@@ -305,7 +305,7 @@ def republish(settings: Settings, months: Sequence[Month] = (), *, out: TextIO =
     settings = _reaching(settings, min(newest.start, *(month.start for month in months), newest.start))
     prepare_dagster_home(settings)
     defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
-    with dg.DagsterInstance.get() as instance:
+    with _records() as instance:
         _run(defs, instance, HOURLY, newest.key, publications(settings))
         for month in months:
             out.write(f"month {month.key}\n")

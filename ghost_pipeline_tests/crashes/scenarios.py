@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ghost_pipeline.storage.retention import remove_expired
 from ghost_pipeline.tables.raw import SESSION_NGRAM_SPEED
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.crashes.world import LEARNERS, World, event, keystrokes, session, users
@@ -28,6 +29,8 @@ class Scenario:
     name: str
     before: Callable[[World], None]
     act: Callable[[World], None]
+    tries: int = 5
+    """How often the suite puts each fault in its way: less often where a try takes a second."""
 
     def prepare(self, folder: Path) -> World:
         """The world in a folder as it is before the run."""
@@ -71,9 +74,22 @@ def _range(world: World) -> None:
     world.run(NINE, "user_ghost_stats")
 
 
+def _range_and_stale(world: World) -> None:
+    _stale(world)
+    world.run_range([Hour.from_key(key) for key in (NINE, TEN, ELEVEN, NOON)], *FIGURES)
+    world.write(user_progress=[*WORK, event("later", 2, "09:59")])
+    world.run(NOON, *TAKING_IN, max_removed_percent=100)
+
+
 def _run_range(world: World) -> None:
     hours = [Hour.from_key(key) for key in (NINE, TEN, ELEVEN, NOON)]
-    world.run_range(hours, *FIGURES, keep_user_hours=2)
+    world.run_range(hours, *FIGURES, retention="user_ghost_stats=2h")
+
+
+def _expire(world: World) -> None:
+    chosen = "user_ghost_stats=1h,cohort_ghost_data=1h,user_progress=2h"
+    resources = world.resources(retention=chosen)
+    remove_expired(resources.lake, resources.settings.retention, resources.settings.database)
 
 
 def _released(world: World) -> None:
@@ -167,11 +183,12 @@ SCENARIOS = (
     Scenario("late, changed, moved and deleted events", _second, _take_in_second),
     Scenario("a stale hour is built again", _stale, _rebuild),
     Scenario("a range of hours", _range, _run_range),
+    Scenario("what is no longer kept", _range_and_stale, _expire),
     Scenario("a release", _released, _release),
-    Scenario("a month", _month, _run_month),
-    Scenario("a publication", _published, _publish),
-    Scenario("an hour of typing", _typing, _type),
+    Scenario("a month", _month, _run_month, tries=3),
+    Scenario("a publication", _published, _publish, tries=3),
+    Scenario("an hour of typing", _typing, _type, tries=3),
     Scenario("summaries of typing", _typed, _summarise),
-    Scenario("typing that came late", _late_typing, _type_late),
+    Scenario("typing that came late", _late_typing, _type_late, tries=3),
     Scenario("an hour made void", _lost, _invalidate),
 )

@@ -13,7 +13,7 @@ from ghost_pipeline.storage.cache import Cache
 from ghost_pipeline.storage.lake import Lake, Rejects
 from ghost_pipeline.storage.ngram_cache import NgramCache
 from ghost_pipeline.storage.retention import newest_snapshot, remove_expired
-from ghost_pipeline.storage.staleness import begin_building, mark_stale, stale_hours
+from ghost_pipeline.storage.staleness import building, mark_stale, stale_hours
 from ghost_pipeline.tables.activity import USER_ACTIVITY_CHECKPOINTS, USER_ACTIVITY_DAYS
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS, GHOST_MESSAGES, USER_GHOST_STATS
@@ -106,7 +106,8 @@ def test_what_is_removed_is_no_longer_stale(lake: Lake) -> None:
     for table in (USER_GHOST_STATS, COHORT_GHOST_DATA):
         build(lake, table, hours(NOON - 30 * HOUR, NOON))
     mark_stale(lake, [USER_GHOST_STATS, COHORT_GHOST_DATA], NOON - 28 * HOUR, NOON)
-    begin_building(lake, USER_GHOST_STATS, [Hour(NOON - 27 * HOUR)])
+    with building(lake, USER_GHOST_STATS, [Hour(NOON - 27 * HOUR)]):
+        pass
     removed(lake, "user_ghost_stats=24h")
     left = stale_hours(lake).group_by("table").agg(pl.col("hour").min(), rows=pl.len()).sort("table").rows()
     assert left == [("cohort_ghost_data", NOON - 28 * HOUR, 28), ("user_ghost_stats", NOON - 24 * HOUR, 24)]
