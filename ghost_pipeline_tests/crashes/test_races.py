@@ -182,7 +182,7 @@ def test_a_question_that_read_a_file_by_another_ones_footer_is_asked_again(
 
     def torn(*arguments: Any) -> pl.DataFrame:  # noqa: ANN401 - handed on
         asked.append(arguments)
-        if len(asked) < ATTEMPTS:
+        if len(asked) < querying.QUERIES_TRIED:
             raise duckdb.Error("TProtocolException: Invalid data")
         return answer(*arguments)
 
@@ -190,7 +190,7 @@ def test_a_question_that_read_a_file_by_another_ones_footer_is_asked_again(
     assert query("SELECT 1 AS one", database, lake).rows() == [(1,)]
     with pytest.raises(PublishError, match="two"):
         query("SELECT two", database, lake)
-    assert len(asked) == ATTEMPTS + 1
+    assert len(asked) == querying.QUERIES_TRIED + 1
 
 
 def test_reading_begins_again_where_a_partition_has_gone() -> None:

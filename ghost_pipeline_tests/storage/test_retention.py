@@ -148,7 +148,7 @@ def test_what_cannot_be_removed_is_named(lake: Lake, monkeypatch: pytest.MonkeyP
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "unlink", read_only)
-    with pytest.raises(LakeError, match=r"user_ghost_stats, partition 2025-03-11-06:00: .* cannot be removed \(Perm"):
+    with pytest.raises(LakeError, match=r"user_ghost_stats/snapshot_date=2025-03-11/.* cannot be removed \(Perm"):
         removed(lake, "user_ghost_stats=24h")
 
 
