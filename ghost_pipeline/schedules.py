@@ -22,6 +22,7 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA
 from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARY_HISTORY
+from ghost_pipeline.tables.raw import USER_PROGRESS
 from ghost_pipeline.tables.retention import Chosen, gone_until
 from ghost_pipeline.windows import Hour, Month, hours
 
@@ -83,8 +84,10 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         under_way = context.instance.get_runs(
             dg.RunsFilter(job_name=MONTHLY, statuses=UNFINISHED, tags={"dagster/partition": month.key})
         )
-        if resources.lake.newest_hour(COHORT_GHOST_DATA) is None:
-            yield dg.SkipReason("no hour has been built yet")
+        taken_in = resources.lake.complete_until(USER_PROGRESS)
+        if taken_in is None or taken_in < month.as_of:
+            # A source of n-grams alone never has any; else the hours come first, and the next night asks again.
+            yield dg.SkipReason(f"{USER_PROGRESS.name} has not been taken in up to the end of month {month.key}")
         elif under_way or is_built(resources.lake, month):
             yield dg.SkipReason(f"month {month.key} has been built or requested already")
         else:
@@ -119,8 +122,10 @@ def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = (), chosen: 
 
 def _under_way(instance: dg.DagsterInstance, now: datetime) -> Iterator[Hour]:
     """The hours of every hourly run that has not ended; one that began long ago was killed with its machine."""
-    recent = dg.RunsFilter(job_name=HOURLY, statuses=UNFINISHED, updated_after=now - LONGEST_RUN)
-    for run in instance.get_runs(recent):
+    waiting = dg.RunsFilter(job_name=HOURLY, statuses=[dg.DagsterRunStatus.QUEUED])
+    begun = [status for status in UNFINISHED if status is not dg.DagsterRunStatus.QUEUED]
+    recent = dg.RunsFilter(job_name=HOURLY, statuses=begun, updated_after=now - LONGEST_RUN)
+    for run in (*instance.get_runs(waiting), *instance.get_runs(recent)):
         first = run.tags.get(RANGE_START) or run.tags.get("dagster/partition")
         last = run.tags.get(RANGE_END) or run.tags.get("dagster/partition")
         if first and last:

@@ -13,6 +13,7 @@ from ghost_pipeline.jobs import MONTHLY
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS
+from ghost_pipeline.tables.raw import USER_PROGRESS
 from ghost_pipeline.windows import Hour, Month
 
 FEBRUARY = Month.from_key("2025-02")
@@ -20,9 +21,9 @@ FEBRUARY = Month.from_key("2025-02")
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    """A lake in which an hour has been built, and no month but January."""
+    """A lake that has been taken in up to the end of February, with no month but January."""
     lake = Lake(tmp_path / "lake")
-    lake.write(COHORT_GHOST_DATA, Hour.from_key("2025-02-28-23:00"), COHORT_GHOST_DATA.empty())
+    lake.write(USER_PROGRESS, Hour.from_key("2025-02-28-23:00"), USER_PROGRESS.empty())
     build(lake, FEBRUARY.previous())
     return lake
 
@@ -70,6 +71,12 @@ def test_a_month_that_is_being_built_is_not_asked_for_twice(lake: Lake, tmp_path
         assert asked(lake, 3, instance) == []
 
 
-def test_nothing_is_asked_for_where_no_hour_has_been_built(tmp_path: Path) -> None:
+@pytest.mark.parametrize("taken_in", [None, "2025-02-28-22:00"], ids=["never", "an hour too few"])
+def test_nothing_is_asked_for_where_the_month_has_not_been_taken_in(tmp_path: Path, taken_in: str | None) -> None:
+    lake = Lake(tmp_path / "lake")
+    # Of a source of n-grams alone there are cohorts' hours all the same, without a row.
+    lake.write(COHORT_GHOST_DATA, Hour.from_key("2025-02-28-23:00"), COHORT_GHOST_DATA.empty())
+    if taken_in:
+        lake.write(USER_PROGRESS, Hour.from_key(taken_in), USER_PROGRESS.empty())
     with records(tmp_path) as instance:
-        assert asked(Lake(tmp_path / "lake"), 2, instance) == []
+        assert asked(lake, 2, instance) == []
