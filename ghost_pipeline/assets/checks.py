@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import dagster as dg
 import polars as pl
 
+from ghost_pipeline.errors import GhostError
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables.contract import Contract
@@ -66,12 +67,13 @@ class Comparing:
         looked_at = partitions[::-1][::HOURS_APART][::-1]
         try:
             return self._told({one.key: self.look(lake, settings, contract, one) for one in looked_at})
-        except pl.exceptions.PolarsError:
+        # It never blocks: what it looks at may be damaged, out of reach, or removed by the run of a newer hour.
+        except (pl.exceptions.PolarsError, OSError, GhostError):
             return dg.AssetCheckResult(
                 check_name=self.check.name,
                 passed=False,
                 severity=dg.AssetCheckSeverity.WARN,
-                description="an older partition cannot be read; `ghost-pipeline doctor` names the file",
+                description="an older partition cannot be read; `ghost-pipeline doctor` names a damaged file",
             )
 
     def _told(self, found: Mapping[str, Sequence[Comparison]]) -> dg.AssetCheckResult:

@@ -15,7 +15,7 @@ from ghost_pipeline.windows import DAY, Hour, Month, hours
 
 def _look(lake: Lake, settings: Settings, contract: Contract, hour: Hour | Month) -> list[Comparison]:
     # An hour without events has a file; where one is missing, nothing is known of its day.
-    there = set(lake.hours_since(contract, hour.as_of - (FARTHEST + 1) * DAY))
+    there = set(lake.written(contract, hours(hour.as_of - (FARTHEST + 1) * DAY, hour.as_of)))
 
     def day(before: int) -> list[Hour]:
         return _day(hour.as_of - before * DAY)

@@ -7,14 +7,16 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from ghost_pipeline.assets.checks import Comparing
+from ghost_pipeline.assets.checks import VOLUME, Comparing
 from ghost_pipeline.assets.period_over_period import period_over_period
 from ghost_pipeline.assets.volume import VOLUME_OF_EVENTS
+from ghost_pipeline.errors import LakeError
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.tables.contract import Contract
 from ghost_pipeline.tables.ghost import GHOST_STREAK_SHARES, USER_GHOST_STATS
 from ghost_pipeline.tables.raw import USER_PROGRESS
+from ghost_pipeline.transforms.comparisons import Comparison
 from ghost_pipeline.transforms.period_figures import row_count
 from ghost_pipeline.windows import DAY, HOUR, Hour, Month, hours
 from ghost_pipeline_tests.samples import sample
@@ -46,6 +48,17 @@ def look(
 def test_what_was_found_is_plotted(lake: Lake) -> None:
     events(lake, 29)
     assert look(lake, VOLUME_OF_EVENTS, USER_PROGRESS).metadata["rows of 24 hours"].value == 96
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError("gone"), LakeError("out of reach"), pl.exceptions.ComputeError("?")]
+)
+def test_what_cannot_be_looked_at_warns_and_never_stops_a_step(lake: Lake, error: Exception) -> None:
+    def raises(*_: object) -> list[Comparison]:
+        raise error
+
+    result = look(lake, Comparing(VOLUME, (), raises), USER_PROGRESS)
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
 
 
 def table(result: dg.AssetCheckResult) -> list[str]:
@@ -115,7 +128,7 @@ def test_a_damaged_file_of_older_days_warns_and_blocks_nothing(lake: Lake) -> No
     lake.path(USER_PROGRESS, Hour(NOON - 7 * DAY - HOUR)).write_bytes(b"PAR1 and no more")
     result = look(lake, VOLUME_OF_EVENTS, USER_PROGRESS)
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert result.description == "an older partition cannot be read; `ghost-pipeline doctor` names the file"
+    assert result.description == "an older partition cannot be read; `ghost-pipeline doctor` names a damaged file"
 
 
 # --- period over period ---
