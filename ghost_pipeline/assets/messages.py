@@ -32,14 +32,16 @@ def materialize_ghost_messages(resources: Resources, hour: Hour) -> Outcome:
         return Outcome(rows=0, metadata={"export": "switched off by GHOST_EXPORT_MESSAGES; nothing was written"})
     lake = resources.lake
     with building(lake, GHOST_MESSAGES, [hour]):
-        if not hours_kept(resources, GHOST_MESSAGES, [hour]) or left_out(resources, hour):
+        if not hours_kept(resources, GHOST_MESSAGES, [hour]):
             return not_written(resources, GHOST_MESSAGES, hour)
+        if outcome := _as_it_was(resources, hour):
+            return outcome
         try:
             written = lake.write_parts(GHOST_MESSAGES, hour, _parts(resources, hour))
         except FileNotFoundError:
             # The run of a newer hour may have removed the users' figures meanwhile.
-            if left_out(resources, hour):
-                return not_written(resources, GHOST_MESSAGES, hour)
+            if outcome := _as_it_was(resources, hour):
+                return outcome
             raise
         clear_stale(lake, GHOST_MESSAGES, [hour])
     messages = lake.scan(GHOST_MESSAGES, [hour])
@@ -48,6 +50,14 @@ def materialize_ghost_messages(resources: Resources, hour: Hour) -> Outcome:
         rows=written.rows,
         metadata={"shown": markdown_table(shown.collect())},
     )
+
+
+def _as_it_was(resources: Resources, hour: Hour) -> Outcome | None:
+    """What is said of an hour whose users' figures are gone: messages that are kept for longer stay, as they were."""
+    outcome = left_out(resources, hour)
+    if outcome:
+        clear_stale(resources.lake, GHOST_MESSAGES, [hour])
+    return outcome
 
 
 def _parts(resources: Resources, hour: Hour) -> Iterator[pl.DataFrame]:

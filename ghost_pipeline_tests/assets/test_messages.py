@@ -17,6 +17,7 @@ from ghost_pipeline.assets.step import Outcome, Resources
 from ghost_pipeline.errors import ContractError
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
+from ghost_pipeline.storage.staleness import mark_stale, stale_hours
 from ghost_pipeline.tables.ghost import COHORT_GHOST_RELEASE, GHOST_BENCHMARKS, GHOST_MESSAGES, USER_GHOST_STATS
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.running import DEMO_WORLD
@@ -53,6 +54,18 @@ def rows(resources: Resources, **where: str) -> pl.DataFrame:
 
 def file(resources: Resources) -> bytes:
     return resources.lake.path(GHOST_MESSAGES, HOUR).read_bytes()
+
+
+def test_messages_that_are_kept_longer_than_figures_stay_as_they_were(resources: Resources) -> None:
+    lake = resources.lake
+    materialize_ghost_messages(resources, HOUR)
+    before = file(resources)
+    lake.write(USER_GHOST_STATS, HOUR.next(), USER_GHOST_STATS.empty())
+    lake.remove(USER_GHOST_STATS, HOUR)
+    mark_stale(lake, [GHOST_MESSAGES], HOUR.start, HOUR.as_of)
+    assert "not_written" in materialize_ghost_messages(resources, HOUR).metadata
+    assert file(resources) == before
+    assert stale_hours(lake).height == 0
 
 
 def test_the_messages_of_the_user_of_the_example(resources: Resources) -> None:
