@@ -58,9 +58,10 @@ class WatchedRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: "DagsterRun") -> CheckRunHealthResult:
         """Whether the process of a run that has started lives; `FAILED` where it surely does not."""
-        if process := run.tags.get(PROCESS):
-            return _of_command(process)
         client: DagsterGrpcClient | None = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
+        # A run that is launched anew from one of a command has its tags, too.
+        if client is None and (process := run.tags.get(PROCESS)):
+            return _of_command(process)
         if client is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "launched by nobody who could be asked")
         try:

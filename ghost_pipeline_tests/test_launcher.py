@@ -82,6 +82,14 @@ def test_behind_a_socket_file_that_refuses_there_is_no_code_server(
     assert health(instance, tags) is WorkerStatus.FAILED
 
 
+def test_a_run_launched_anew_from_one_of_a_command_is_asked_of_its_code_server(instance: dg.DagsterInstance) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    copied = {PROCESS: f"{this_process().rpartition(':')[0]}:{ended.pid}"}
+    starting = {GRPC_INFO: json.dumps({"host": "127.0.0.1", "port": free_port()})}
+    assert health(instance, {**copied, **starting}) is WorkerStatus.RUNNING
+
+
 def test_a_run_of_a_command_lives_as_long_as_its_process(instance: dg.DagsterInstance) -> None:
     machine, _, number = this_process().rpartition(":")
     assert int(number) == os.getpid()
