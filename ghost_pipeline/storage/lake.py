@@ -367,8 +367,10 @@ class Lake:
             LakeError: hours are missing between the first one and `as_of`; names them.
 
         """
-        written = self.hours_between(contract, None, as_of)
-        _require_gapless(contract, written, as_of)
+        there = self.hours(contract)
+        written = [hour for hour in there if hour.as_of <= as_of]
+        if written and len(written) != (as_of - there[0].start) // HOUR:
+            _require_gapless_until(contract, there, as_of)
         return self.scan(contract, written)
 
     def marks(self, contracts: Iterable[Contract], as_of: datetime) -> pl.DataFrame:
@@ -390,11 +392,12 @@ class Lake:
         """
         marks = pl.LazyFrame(schema=MARK_SCHEMA)
         for contract in contracts:
-            written = self._stats(contract).filter(pl.col("hour") < as_of)
+            every = self._stats(contract)
+            written = every.filter(pl.col("hour") < as_of)
             first = written["hour"].min()
             if isinstance(first, datetime) and written.height != (as_of - first) // HOUR:
                 # Hour by hour only now: of most tables, the number of their hours says that none is missing.
-                _require_gapless(contract, [Hour.containing(one) for one in written["hour"].sort()], as_of)
+                _require_gapless_until(contract, [Hour.containing(one) for one in every["hour"].sort()], as_of)
             marks = marks.join(written.lazy(), on="hour", how="full", coalesce=True).select(
                 "hour", mark=pl.struct(pl.all()).hash()
             )
@@ -545,6 +548,11 @@ def _sound(path: Path) -> bool:
     except (pl.exceptions.PolarsError, OSError):
         return False
     return True
+
+
+def _require_gapless_until(contract: Contract, there: list[Hour], as_of: datetime) -> None:
+    """Make sure that no hour before `as_of` is missing: that some are silence may be told by those after it."""
+    _require_gapless(contract, there, max(as_of, there[-1].as_of), hours(there[0].start, as_of))
 
 
 def _require_gapless(

@@ -380,6 +380,16 @@ def test_hours_that_are_missing_at_the_end_are_named(lake: Lake) -> None:
         lake.scan_until(USER_PROGRESS, hour(4).as_of)
 
 
+def test_silence_that_lasts_beyond_the_instant_is_no_gap(lake: Lake) -> None:
+    write(lake, -800, 0)
+    assert lake.scan_until(USER_PROGRESS, hour(-300).as_of).collect().height == 1
+    assert lake.marks((USER_PROGRESS,), hour(-300).as_of).height == 1
+    lake.remove(USER_PROGRESS, hour(0))
+    write(lake, -100)
+    with pytest.raises(LakeError, match="hours before"):
+        lake.scan_until(USER_PROGRESS, hour(-300).as_of)
+
+
 def test_a_gap_after_the_instant_does_not_matter(lake: Lake) -> None:
     write(lake, 0, 1, 3)
     assert lake.scan_until(USER_PROGRESS, hour(1).as_of).collect().height == 2
