@@ -17,6 +17,7 @@ from ghost_pipeline.errors import SourceError, without_values
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.source import Source, Window, halves
 from ghost_pipeline.storage.activity_history import activity_lock, forget_activity
+from ghost_pipeline.storage.files import SHARD_FILE
 from ghost_pipeline.storage.lake import Lake, Rejects
 from ghost_pipeline.storage.locking import one_at_a_time
 from ghost_pipeline.storage.staleness import mark_stale
@@ -406,6 +407,14 @@ def reading(source: Source, table: SourceTable, lake: Lake) -> Iterator[None]:
     """
     try:
         yield
+    except FileNotFoundError as error:
+        # One of the lake has been removed by another run; the step then looks again.
+        if SHARD_FILE in str(error):
+            raise
+        raise SourceError(
+            f"{source.name}: table {table.name} has lost a file while it was read. Let exports put files in place by a "
+            f"rename, and run again",
+        ) from None
     except pl.exceptions.PolarsError as error:
         lake.require_sound(RAW_CONTRACTS.values())
         # Nor as its cause: Dagster keeps that, too.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from errno import ENOENT
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -188,7 +189,8 @@ class ObjectFiles:
         try:
             found = self._asked(name, "read", lambda: obstore.get(self._store, name))
         except FileNotFoundError as error:
-            raise LakeError(f"{self}/{name}: has been removed while it was to be read. Run again") from error
+            # As of a file of this machine: whoever reads looks again.
+            raise FileNotFoundError(ENOENT, "removed while it was to be read", f"{self}/{name}") from error
         chunks = iter(found.stream())
         with path.open("wb") as file:
             while (chunk := self._asked(name, "read", lambda: next(chunks, None))) is not None:

@@ -46,9 +46,9 @@ def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
     while True:
         try:
             return _answer(sql, published, lake)
-        except duckdb.Error as error:
+        except (duckdb.Error, FileNotFoundError) as error:
             # A run may have removed or replaced a partition after its files were listed.
-            if attempt == QUERIES_TRIED or not may_be_torn(error):
+            if attempt == QUERIES_TRIED or not (isinstance(error, FileNotFoundError) or may_be_torn(error)):
                 raise PublishError(f"query: {' '.join(str(error).split())}") from error
         time.sleep(FIRST_PAUSE * 2**attempt)
         attempt += 1

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ghost_pipeline.assets.ghost import materialize_cohort_ghost_data, materialize_user_ghost_stats
+from ghost_pipeline.assets.ingestion import reading
 from ghost_pipeline.assets.raw import RAW_STEPS
 from ghost_pipeline.assets.step import Outcome, Resources
 from ghost_pipeline.errors import LakeError, SourceError
@@ -547,3 +548,18 @@ def test_a_half_that_is_gone_from_the_source_is_an_error_and_keeps_its_rows(sour
     with pytest.raises(SourceError, match="the lake has rows of it"):
         step.body(source.resources, Hour.from_key("2025-03-12-12:00"))  # type: ignore[arg-type]
     assert source.taken_in() == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"), [("source/users.parquet", SourceError), ("lake/users/shard-0.parquet", FileNotFoundError)]
+)
+def test_a_file_of_the_source_that_vanishes_is_told_and_one_of_the_lake_is_looked_for_again(
+    tmp_path: Path, file: str, expected: type[Exception]
+) -> None:
+    (tmp_path / file).parent.mkdir(parents=True)
+    pl.DataFrame({"user_id": ["u1"]}).write_parquet(tmp_path / file)
+    scanned = pl.scan_parquet(tmp_path / file)
+    (tmp_path / file).unlink()
+    source = FileSource(tmp_path)
+    with pytest.raises(expected), reading(source, SOURCE_TABLES["users"], Lake(tmp_path / "lake")):
+        scanned.collect()

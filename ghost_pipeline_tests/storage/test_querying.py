@@ -47,6 +47,22 @@ def test_a_table_of_the_lake_has_the_columns_and_types_of_its_contract(contract:
     assert found.schema == contract.polars_schema
 
 
+def test_a_file_that_is_removed_while_it_is_looked_for_is_looked_for_again(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [FileNotFoundError("removed while it was to be read")] * 2
+    files = Lake.files
+
+    def gone(lake: Lake, contract: Contract) -> list[Path]:
+        if left:
+            raise left.pop()
+        return files(lake, contract)
+
+    monkeypatch.setattr(Lake, "files", gone)
+    assert ask("SELECT count(*) FROM lake.users", data) == [(7,)]
+    assert left == []
+
+
 def test_published_tables_need_no_prefix(data: Path) -> None:
     published = [contract for contract in CONTRACTS.values() if contract.published]
     assert ask("SELECT count(*) FROM table_info", data) == [(len(published),)]
