@@ -107,24 +107,28 @@ def stale(*, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("users", metavar="USER...", nargs=-1, required=True, type=Text())
+@click.argument("users", metavar="[USER]...", nargs=-1, type=Text())
+@click.option("--again", is_flag=True, help="Instead of USERs all who were erased and are there again.")
 @click.option("--even-if-unknown", is_flag=True, help="Also keep out of the lake whom it has never had.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @click.option("--json", "as_json", is_flag=True, help="The report as a JSON object.")
-def erase(users: tuple[str, ...], *, even_if_unknown: bool, yes: bool, as_json: bool) -> None:
+def erase(users: tuple[str, ...], *, again: bool, even_if_unknown: bool, yes: bool, as_json: bool) -> None:
     """Remove people from the lake and what is published, and keep the source from bringing them back.
 
     What goes is shown first, and asked for: it cannot be undone. Killed and started again, it goes on where it was.
     """
+    if again == bool(users):
+        raise click.UsageError("Name who is to be erased, or give --again: one of the two.")
     from ghost_pipeline import erasure
     from ghost_pipeline.serving.freshness import wall_clock
     from ghost_pipeline.terminal import as_table
 
     settings = Settings.load()
+    named = None if again else users
     if not yes:
-        click.echo(as_table(erasure.planned(settings, users, even_if_unknown=even_if_unknown)), err=True)
+        click.echo(as_table(erasure.planned(settings, named, even_if_unknown=even_if_unknown)), err=True)
         click.confirm("These rows go for good. Erase?", abort=True, err=True)
-    report = erasure.erase(settings, users, wall_clock(), even_if_unknown=even_if_unknown)
+    report = erasure.erase(settings, named, wall_clock(), even_if_unknown=even_if_unknown)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
         return

@@ -17,7 +17,15 @@ from ghost_pipeline.locations import Location
 from ghost_pipeline.runs import republish
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.atomic import clear_staging
-from ghost_pipeline.storage.erasing import Changed, changes, erase_from_lake, ids_in, to_erase, unknown_users
+from ghost_pipeline.storage.erasing import (
+    Changed,
+    changes,
+    erase_from_lake,
+    erased_ids_in,
+    ids_in,
+    to_erase,
+    unknown_users,
+)
 from ghost_pipeline.storage.json_files import publish_json
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.locking import alone, beside_others
@@ -77,7 +85,7 @@ class Erasure:
         ]
 
 
-def planned(settings: Settings, users: Sequence[str], *, even_if_unknown: bool = False) -> pl.DataFrame:
+def planned(settings: Settings, users: Sequence[str] | None, *, even_if_unknown: bool = False) -> pl.DataFrame:
     """The rows that an erasure would change: table, partitions, rows, pseudonymised.
 
     Raises:
@@ -87,13 +95,12 @@ def planned(settings: Settings, users: Sequence[str], *, even_if_unknown: bool =
     """
     key, lake = require_erasure_key(settings), Lake(settings.lake)
     with beside_others(lake.beside):
-        _require_known(lake, users, key, even_if_unknown=even_if_unknown)
-        return as_frame(changes(to_erase(lake, ids_in(lake, users))))
+        return as_frame(changes(to_erase(lake, _ids(lake, users, key, even_if_unknown=even_if_unknown))))
 
 
 def erase(
     settings: Settings,
-    users: Sequence[str],
+    users: Sequence[str] | None,
     at: datetime,
     *,
     even_if_unknown: bool = False,
@@ -104,6 +111,7 @@ def erase(
     Args:
         settings: which lake, and what is computed again.
         users: who; all of them together, so that what changes in the figures of a month is not one person's alone.
+            None: everybody of whom there is something and who was erased before.
         at: when, aware.
         even_if_unknown: put down tombstones also of those of whom there is nothing.
         out: where progress is written.
@@ -118,16 +126,16 @@ def erase(
     out.write("waiting for the steps that are at work\n")
     with alone(lake.beside):
         out.write("erasing\n")
-        _require_known(lake, users, key, even_if_unknown=even_if_unknown)
-        ids = ids_in(lake, users)
+        ids = _ids(lake, users, key, even_if_unknown=even_if_unknown)
+        people = ids[USER].drop_nulls().unique().sort()
         months = [] if settings.erasure_rebuilds == "nothing" else _months(lake, ids, key)
         marked = _mark_stale(lake, ids) if settings.erasure_rebuilds == "everything" else 0
-        tables, new = erase_from_lake(lake, ids, key, at)
+        tables, new = erase_from_lake(lake, ids, key, at, everybody=users is None)
         clear_staging(open_files(settings.database.parent).folder)
-    name = Tombstones(key, frozenset()).of(USER, "\0".join(sorted(set(users))))[:12]
+    name = Tombstones(key, frozenset()).of(USER, "\0".join(people))[:12]
     report = Erasure(
         erased_at=at,
-        people=len(set(users)),
+        people=len(people),
         new_tombstones=new,
         tables=tuple(tables),
         hours_marked_stale=marked,
@@ -144,6 +152,13 @@ def erase(
     return report
 
 
+def _ids(lake: Lake, users: Sequence[str] | None, key: bytes, *, even_if_unknown: bool) -> pl.DataFrame:
+    if users is None:
+        return erased_ids_in(lake, key)
+    _require_known(lake, users, key, even_if_unknown=even_if_unknown)
+    return ids_in(lake, users)
+
+
 def _require_known(lake: Lake, users: Sequence[str], key: bytes, *, even_if_unknown: bool) -> None:
     unknown = unknown_users(lake, users, key)
     if unknown and not even_if_unknown:
@@ -158,7 +173,7 @@ def _months(lake: Lake, ids: pl.DataFrame, key: bytes) -> list[Month]:
     """The months in which the people may have counted as achievers, ascending."""
     there = lake.months(GHOST_BENCHMARKS)
     versions = _versions(lake, ids)
-    if buried(lake, key, set(ids[USER]) - set(versions[USER])):
+    if buried(lake, key, set(ids[USER].drop_nulls()) - set(versions[USER])):
         # An erasure that was interrupted has left nothing that tells which they are.
         return there
     counted = versions.filter(pl.col("final_band_score").is_not_null(), pl.col("diagnostic_score").is_not_null())
@@ -175,7 +190,7 @@ def _mark_stale(lake: Lake, ids: pl.DataFrame) -> int:
 
 
 def _versions(lake: Lake, ids: pl.DataFrame) -> pl.DataFrame:
-    return lake.scan(USERS).filter(pl.col(USER).is_in(ids[USER].unique().implode())).collect()
+    return lake.scan(USERS).filter(pl.col(USER).is_in(ids[USER].drop_nulls().unique().implode())).collect()
 
 
 def as_frame(tables: Sequence[Changed]) -> pl.DataFrame:

@@ -319,6 +319,28 @@ def test_the_doctor_says_whether_the_key_is_there(copied: Settings, monkeypatch:
     assert "Set GHOST_ERASURE_KEY" in told
 
 
+def test_a_restored_lake_is_found_wrong_and_rid_of_them_again(
+    lived: Path, erased: tuple[Path, dict[str, object]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "it"
+    shutil.copytree(erased[0], folder)
+    shutil.copytree(lived / "data" / "lake", folder / "data" / "lake", dirs_exist_ok=True)
+    told = pipeline(folder, "doctor", "--json", fails=True).stdout
+    (wrong,) = [one for one in json.loads(told) if one["about"] == "erased people"]
+    assert wrong["verdict"] == "wrong"
+    assert "users: has 1 people who were erased" in wrong["says"]
+    report = json.loads(pipeline(folder, "erase", "--again", "--yes", "--json").stdout)
+    assert {one["table"]: one["rows"] for one in report["tables"]}["user_progress"] == 4
+    assert (report["people"], report["new_tombstones"]) == (1, 0)
+    assert traces(folder / "data", THEIRS) == set()
+    pipeline(folder, "doctor")
+
+
+def test_who_is_meant_is_named_or_found_and_not_both(tmp_path: Path) -> None:
+    for arguments in (["erase"], ["erase", USER, "--again"]):
+        assert run(arguments, tmp_path / "data").returncode == 2
+
+
 def test_it_needs_a_key(copied: Settings) -> None:
     with pytest.raises(SettingsError, match="GHOST_ERASURE_KEY, or GHOST_ERASURE_KEY_FILE: not set"):
         erasure.erase(copied.model_copy(update={"erasure_key": None}), [USER], NOW)

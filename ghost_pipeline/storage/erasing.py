@@ -14,10 +14,10 @@ import polars as pl
 from ghost_pipeline.storage.atomic import clear_staging
 from ghost_pipeline.storage.cache import clear_cache
 from ghost_pipeline.storage.lake import Lake, Partition
-from ghost_pipeline.storage.tombstones import buried, bury, finish
+from ghost_pipeline.storage.tombstones import buried, bury, finish, put_down
 from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.tables.contract import Contract
-from ghost_pipeline.tables.erasure import USER
+from ghost_pipeline.tables.erasure import NAMING, USER, owner_column
 from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA
 from ghost_pipeline.tables.raw import RAW_CONTRACTS, REJECTED_ROWS, USERS
 from ghost_pipeline.transforms.erasure import IDS_SCHEMA, ids_of, is_of, of_one_member, under_other_names
@@ -51,6 +51,31 @@ def ids_in(lake: Lake, users: Sequence[str]) -> pl.DataFrame:
     """The users and the ids that are theirs alone, of whatever the lake has of them: `IDS_SCHEMA`, sorted."""
     tables = {name: lake.scan(one) for name, one in RAW_CONTRACTS.items() if USER in one.polars_schema}
     return ids_of(tables, pl.Series(USER, users, pl.String)).sort(IDS_SCHEMA.names()).collect()
+
+
+def erased_ids_in(lake: Lake, key: bytes) -> pl.DataFrame:
+    """What the lake has of people who were erased, recognised by tombstones: `IDS_SCHEMA`, sorted.
+
+    A session of theirs that no table says is somebody's has no `user_id`.
+
+    Raises:
+        SettingsError: the tombstones have another key.
+
+    """
+    erased = put_down(lake, key)
+    told = lake.scan(REJECTED_ROWS).select(pl.col("row").str.json_path_match(f"$.{USER}").str.strip_chars())
+    users = [told, *(lake.scan(one).select(USER) for one in CONTRACTS.values() if USER in one.polars_schema)]
+    there = pl.concat([one.select(pl.nth(0).alias(USER)) for one in users]).unique().collect().to_series()
+    ids = ids_in(lake, erased.among(USER, there).to_list())
+    for column, table in list(NAMING.items())[1:]:
+        owned = [lake.scan(one).select(column) for one in CONTRACTS.values() if owner_column(one) == column]
+        if owned:
+            # What somebody else has taken over from them is somebody else's.
+            known = lake.scan(RAW_CONTRACTS[table.name]).select(column)
+            strangers = pl.concat(owned).unique().join(known, on=column, how="anti").collect()[column]
+            found = erased.among(column, strangers).to_frame("id")
+            ids = ids.vstack(found.select(pl.lit(None, pl.String).alias(USER), pl.lit(column).alias("column"), "id"))
+    return ids.sort(IDS_SCHEMA.names())
 
 
 def unknown_users(lake: Lake, users: Sequence[str], key: bytes) -> list[str]:
@@ -93,14 +118,17 @@ def changes(found: dict[Contract, Found]) -> list[Changed]:
     ]
 
 
-def erase_from_lake(lake: Lake, ids: pl.DataFrame, key: bytes, at: datetime) -> tuple[list[Changed], int]:
+def erase_from_lake(
+    lake: Lake, ids: pl.DataFrame, key: bytes, at: datetime, *, everybody: bool = False
+) -> tuple[list[Changed], int]:
     """Remove people from the lake. The caller has it alone (`locking.alone`).
 
     Args:
         lake: where from.
-        ids: of `ids_in`, found since the caller has the lake.
+        ids: of `ids_in` or `erased_ids_in`, found since the caller has the lake.
         key: of the tombstones.
         at: when, aware.
+        everybody: whether `ids` are of all who have tombstones: then no erasure is under way any more.
 
     Returns:
         What has changed in which table, and how many ids have new tombstones.
@@ -116,7 +144,7 @@ def erase_from_lake(lake: Lake, ids: pl.DataFrame, key: bytes, at: datetime) -> 
         lake.rewrite(contract, of_table.partitions, _change(contract, ids, of_table.condition))
     clear_cache(lake.beside)
     clear_staging(lake.beside)
-    finish(lake, key, ids[USER].unique())
+    finish(lake, key, None if everybody else ids[USER].drop_nulls().unique())
     return changes(found), new
 
 
@@ -131,5 +159,5 @@ def _change(contract: Contract, ids: pl.DataFrame, condition: pl.Expr) -> Callab
 
 
 def _of_one_member(lake: Lake, ids: pl.DataFrame) -> pl.Expr:
-    users = lake.scan(USERS).filter(pl.col(USER).is_in(ids[USER].unique().implode()))
+    users = lake.scan(USERS).filter(pl.col(USER).is_in(ids[USER].drop_nulls().unique().implode()))
     return of_one_member(users.select(pl.col("cohort_id").drop_nulls().unique()).collect().to_series())

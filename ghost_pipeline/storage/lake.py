@@ -403,6 +403,10 @@ class Lake:
             )
         return marks.sort("hour").collect()
 
+    def marks_of(self, contract: Contract) -> pl.DataFrame:
+        """The `marks` of one hourly table, whether hours are missing or not; in no order."""
+        return self._stats(contract).select("hour", mark=pl.struct(pl.all()).hash())
+
     def complete_until(self, contract: Contract) -> datetime | None:
         """The end of the hours of an event table that are there without a gap; None for an empty table."""
         written = self.hours(contract)

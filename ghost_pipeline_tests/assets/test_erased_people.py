@@ -1,6 +1,7 @@
 """People who were erased and a source that still has them: nothing of theirs is taken in, set aside or computed."""
 
 import json
+import shutil
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -22,10 +23,10 @@ from ghost_pipeline.partitions import Partitions
 from ghost_pipeline.runs import selection
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage import locking
-from ghost_pipeline.storage.erasing import erase_from_lake, ids_in
+from ghost_pipeline.storage.erasing import erase_from_lake, erased_ids_in, ids_in
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.locking import alone
-from ghost_pipeline.storage.tombstones import bury
+from ghost_pipeline.storage.tombstones import Tombstones, bury, tombstones
 from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.tables.erasure import ERASED_PEOPLE
 from ghost_pipeline.tables.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS
@@ -228,6 +229,44 @@ def test_no_source_is_read_while_somebody_is_half_erased(tmp_path: Path) -> None
     counts = next(one for one in STEPS if one.contract is ERASED_PEOPLE)
     outcome = counts.body(Resources(world.settings, world.lake), hour(1))  # type: ignore[arg-type]
     assert outcome.findings == {"ids_whose_erasure_was_interrupted": 2}
+
+
+def test_whoever_a_backup_brings_back_stops_every_run_until_erased_again(tmp_path: Path) -> None:
+    world = World(tmp_path, learners())
+    world.run(hour(0))
+    users = world.lake.root / "users"
+    shutil.copytree(users, tmp_path / "backup")
+    world.erase(PERSON)
+    world.run(hour(1))
+    shutil.copytree(tmp_path / "backup", users, dirs_exist_ok=True)
+    with pytest.raises(
+        LakeError, match=r"users: has 1 people who were erased.*`ghost-pipeline erase --again`"
+    ) as raised:
+        world.run(hour(2))
+    assert "5b1e77aa" not in str(raised.value)
+    erase_from_lake(world.lake, erased_ids_in(world.lake, KEY.encode()), KEY.encode(), NOON, everybody=True)
+    world.run(hour(2))
+    assert traces(tmp_path / "data", ["5b1e77aa"]) == set()
+
+
+def test_users_who_were_looked_at_once_are_not_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, learners())
+    world.run(hour(0))
+    world.erase(PERSON)
+    world.run(hour(1))
+    looked: list[str] = []
+    among = Tombstones.among
+
+    def listening(self: Tombstones, column: str, ids: pl.Series) -> pl.Series:
+        looked.extend(ids.drop_nulls())
+        return among(self, column, ids)
+
+    monkeypatch.setattr(Tombstones, "among", listening)
+    tombstones(world.lake, world.settings)
+    assert looked == []
+    world.tables["users"].append(learner("usr-new"))
+    world.run(hour(2))
+    assert set(looked) == {PERSON, "prg-5b1e77aa-1", "usr-new"}
 
 
 def rows_of(lake: Lake) -> dict[str, pl.DataFrame]:

@@ -1,6 +1,7 @@
 """Erasing from the lake: every table, nothing else, and on again where it was interrupted."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from ghost_pipeline.storage.atomic import STAGING
 from ghost_pipeline.storage.cache import Cache
-from ghost_pipeline.storage.erasing import erase_from_lake, ids_in, unknown_users
+from ghost_pipeline.storage.erasing import erase_from_lake, erased_ids_in, ids_in, unknown_users
 from ghost_pipeline.storage.lake import Lake, Rejects
 from ghost_pipeline.tables import CONTRACTS, Contract
 from ghost_pipeline.tables.contract import Partitioning
@@ -197,6 +198,46 @@ def test_a_session_whose_keystrokes_alone_are_there_goes_by_its_tombstone(lake: 
     erase(lake)
     assert erase(lake) == {}
     assert lake.rows(SESSION_KEYSTROKES, NOON) > 0
+
+
+def test_what_a_backup_brings_back_goes_without_the_ids(lake: Lake, tmp_path: Path) -> None:
+    erase(lake)
+    filled(tmp_path / "backup")
+    shutil.copytree(tmp_path / "backup", lake.root, dirs_exist_ok=True)
+    erase_from_lake(lake, erased_ids_in(lake, KEY), KEY, AT, everybody=True)
+    assert traces(lake.root, NAMES.values()) == set()
+
+
+def test_keystrokes_alone_that_a_backup_brings_back_go_by_their_session(lake: Lake) -> None:
+    before = lake.scan(SESSION_KEYSTROKES).collect()
+    erase(lake)
+    after = lake.scan(SESSION_KEYSTROKES).collect()
+    lake.write(SESSION_KEYSTROKES, NOON, before)
+    changed, _ = erase_from_lake(lake, erased_ids_in(lake, KEY), KEY, AT, everybody=True)
+    assert [one.table for one in changed] == ["session_keystrokes"]
+    assert lake.scan(SESSION_KEYSTROKES).collect().equals(after)
+
+
+def test_erasing_again_that_is_interrupted_is_under_way(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erase(lake)
+    filled(tmp_path / "backup")
+    shutil.copytree(tmp_path / "backup", lake.root, dirs_exist_ok=True)
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ghost_pipeline.storage.erasing.clear_cache", dies)
+        with pytest.raises(KeyboardInterrupt):
+            erase_from_lake(lake, erased_ids_in(lake, KEY), KEY, AT, everybody=True)
+    under_way = lake.scan(ERASED_PEOPLE).filter(pl.col("under_way").is_not_null())
+    assert under_way.collect().height
+    # By now nothing tells any more who it was.
+    assert erased_ids_in(lake, KEY).is_empty()
+    erase_from_lake(lake, erased_ids_in(lake, KEY), KEY, AT, everybody=True)
+    assert lake.scan(ERASED_PEOPLE).filter(pl.col("under_way").is_not_null()).collect().is_empty()
 
 
 def test_who_was_never_there_is_unknown(lake: Lake) -> None:
