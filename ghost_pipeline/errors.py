@@ -7,14 +7,19 @@ defect of this project and keeps its traceback.
 
 import re
 
-_CITED = re.compile(r"""`[^`]*`|"[^"]*"|(?<!\w)'[^']*'|\[[^\]]*\]|(?:[`"\[]|(?<!\w)').*""")
-"""What an engine cites of rows: in quotes or brackets, which may be closed on a later line."""
+_OF_TYPES = re.compile(r"conversion from `[^`]*` to `[^`]*` failed in column '[^']*' for \d+ out of \d+ values: ")
+"""What polars says of a column and its types before it cites values."""
+_TYPE = re.compile(r"`[^`]*`|'[^']*'")
+_CITED = re.compile(r"""(?:[`"\[]|(?<!\w)').*""")
+"""What an engine cites of rows, from the first quote or bracket on: nothing tells where it ends, for a value may hold
+any of them."""
 
 
 def without_values(error: Exception) -> str:
-    """The first line of what an engine says, without anything that it cites: values of rows may name a person."""
+    """The first line of what an engine says, up to the first value that it cites: that may name a person."""
     first_line = (str(error).splitlines() or [type(error).__name__])[0]
-    return _CITED.sub("…", first_line).strip().rstrip(".")
+    told = found[0] if (found := _OF_TYPES.match(first_line)) else ""
+    return (_TYPE.sub("…", told) + _CITED.sub("…", first_line[len(told) :])).strip().rstrip(".")
 
 
 class GhostError(Exception):

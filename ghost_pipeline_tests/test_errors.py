@@ -13,9 +13,9 @@ from ghost_pipeline.tables.raw import SOURCE_USERS
 ID = "usr-7f3a"
 
 
-def polars_says() -> Exception:
+def polars_says(value: str = ID) -> Exception:
     with pytest.raises(pl.exceptions.PolarsError) as raised:
-        pl.Series("user_id", [ID]).cast(pl.Int64)
+        pl.Series("user_id", [value]).cast(pl.Int64)
     return raised.value
 
 
@@ -35,7 +35,17 @@ def duckdb_says(sql: str) -> Exception:
             duckdb_says("INSERT INTO t VALUES ('usr-7f3a'), ('usr-7f3a')"),
             "Constraint Error: PRIMARY KEY or UNIQUE constraint violation: duplicate key …",
         ),
-        (duckdb_says("SELECT 'usr-7f3a'::INTEGER"), "Conversion Error: Could not convert string … to INT32"),
+        (
+            polars_says("x]usr-7f3a"),
+            "conversion from … to … failed in column … for 1 out of 1 values: …",
+        ),
+        (
+            duckdb_says("INSERT INTO t VALUES ('a\"usr-7f3a'), ('a\"usr-7f3a')"),
+            "Constraint Error: PRIMARY KEY or UNIQUE constraint violation: duplicate key …",
+        ),
+        (duckdb_says("SELECT 'O''Brien usr-7f3a'::INTEGER"), "Conversion Error: Could not convert string …"),
+        (ValueError("no `a` usr-7f3a` there"), "no …"),
+        (duckdb_says("SELECT 'usr-7f3a'::INTEGER"), "Conversion Error: Could not convert string …"),
         (ValueError(f"field `{ID}\nwent on"), "field …"),
         (ValueError("it doesn't end."), "it doesn't end"),
         (ValueError(), "ValueError"),
