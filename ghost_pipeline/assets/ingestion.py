@@ -219,7 +219,9 @@ def read_session_rows(
         if erased is not NOBODY:
             # Also of sessions that were never taken in, because their typist was erased before.
             theirs = read.filter(pl.col(REASON) == ERASED).select(pl.col("session_id").drop_nulls().unique()).collect()
-            rows = set_aside_erased(rows, pl.col(REASON).is_not_null() & pl.col("session_id").is_in(theirs.to_series()))
+            rows = set_aside_erased(
+                rows, pl.col(REASON).is_not_null() & pl.col("session_id").is_in(theirs.to_series().implode())
+            )
             rows = _set_aside_erased(rows, known, ["session_id"], erased)
         if table.key:
             rows = reject_repeats(rows, table.key, ())
@@ -532,7 +534,8 @@ def _set_aside_erased(rows: pl.LazyFrame, known: pl.LazyFrame, columns: list[str
         return rows
     (owner,) = known.collect_schema().names()
     strangers = rows.select(columns).join(known, on=owner, how="anti").unique().collect()
-    theirs = pl.any_horizontal(pl.col(name).is_in(erased.among(name, strangers[name])) for name in columns)
+    found = {name: erased.among(name, strangers[name]).implode() for name in columns}
+    theirs = pl.any_horizontal(pl.col(name).is_in(ids) for name, ids in found.items())
     # What somebody else has taken over from them, a keyboard, is somebody else's. A user's own row is nobody else's.
     return set_aside_erased(rows, theirs if columns == [USER] else pl.col(REASON).is_not_null() & theirs)
 
