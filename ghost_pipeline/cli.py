@@ -115,8 +115,10 @@ def stale(*, as_json: bool) -> None:
 def erase(users: tuple[str, ...], *, again: bool, even_if_unknown: bool, yes: bool, as_json: bool) -> None:
     """Remove people from the lake and what is published, and keep the source from bringing them back.
 
+    A USER of - stands for the lines of standard input: ids that are arguments stay in the shell's history and in logs.
     What goes is shown first, and asked for: it cannot be undone. Killed and started again, it goes on where it was.
     """
+    users = tuple(one for given in users for one in (_lines_of_input(yes=yes) if given == "-" else [given]))
     if again == bool(users):
         raise click.UsageError("Name who is to be erased, or give --again: one of the two.")
     from ghost_pipeline import erasure
@@ -135,6 +137,16 @@ def erase(users: tuple[str, ...], *, again: bool, even_if_unknown: bool, yes: bo
     click.echo(as_table(erasure.as_frame(report.tables)))
     for line in report.says():
         click.echo(line)
+
+
+def _lines_of_input(*, yes: bool) -> list[str]:
+    """What is read from standard input, without empty lines; it can answer no question afterwards but at a terminal."""
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("Standard input that is no terminal cannot be asked: with -, give --yes, too.")
+    try:
+        return [one for line in sys.stdin.buffer.read().decode().splitlines() if (one := line.strip())]
+    except UnicodeDecodeError:
+        raise click.UsageError("Standard input is not UTF-8.") from None
 
 
 @main.command("status")

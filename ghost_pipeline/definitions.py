@@ -45,8 +45,10 @@ STEPS = (
 """Every table of the lake that has an asset."""
 
 
-def build_defs(settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
-    """The definitions for given settings; `loggers` replace Dagster's own.
+def build_defs(
+    settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | None = None, *, over_gaps: bool = False
+) -> dg.Definitions:
+    """The definitions for given settings; `loggers` replace Dagster's own, `over_gaps` is of `Resources`.
 
     Raises:
         SettingsError: a setting names what the tables have not.
@@ -66,7 +68,7 @@ def build_defs(settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | 
         ],
         jobs=[*jobs.values(), pruning],
         schedules=[*build_schedules(settings), build_pruning_schedule(pruning)],
-        resources=build_resources(settings),
+        resources=build_resources(settings, over_gaps=over_gaps),
         # A process per step costs 6 s and more for what takes a fraction of that here.
         executor=dg.in_process_executor,
         loggers=loggers,

@@ -30,6 +30,7 @@ from ghost_pipeline.storage.json_files import publish_json
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.locking import alone, beside_others
 from ghost_pipeline.storage.opening import open_files
+from ghost_pipeline.storage.published import with_gaps
 from ghost_pipeline.storage.staleness import mark_stale
 from ghost_pipeline.storage.tombstones import Tombstones, buried, require_erasure_key
 from ghost_pipeline.tables.erasure import USER
@@ -50,6 +51,8 @@ _SHARE = {
 }
 """What stays where so much is computed again (`GHOST_ERASURE_REBUILDS`); it names nobody."""
 
+_GAPS = "hours that an interrupted run has left out, also of what is published, until the next run fills them in"
+
 
 @dataclass(frozen=True)
 class Erasure:
@@ -62,6 +65,8 @@ class Erasure:
     tables: tuple[Changed, ...]
     hours_marked_stale: int
     months_computed_again: tuple[str, ...]
+    under_way: bool
+    """Whether rows may still be there: `tables` says then what is to go."""
     published: bool
     """Whether the published database was built again since."""
     stays: tuple[str, ...]
@@ -130,21 +135,31 @@ def erase(
         people = ids[USER].drop_nulls().unique().sort()
         months = [] if settings.erasure_rebuilds == "nothing" else _months(lake, ids, key)
         marked = _mark_stale(lake, ids) if settings.erasure_rebuilds == "everything" else 0
-        tables, new = erase_from_lake(lake, ids, key, at, everybody=users is None)
+        name = Tombstones(key, frozenset()).of(USER, "\0".join(people))[:12]
+        gaps = [f"{_GAPS}: {', '.join(found)}"] if (found := with_gaps(lake)) else []
+        report = Erasure(
+            erased_at=at,
+            people=len(people),
+            new_tombstones=0,
+            tables=(),
+            hours_marked_stale=marked,
+            months_computed_again=(),
+            under_way=True,
+            published=False,
+            stays=(_SHARE[settings.erasure_rebuilds], *_STAYS, *gaps),
+            file=settings.place / "erasures" / f"{at.astimezone(UTC):%Y-%m-%dT%H%M%SZ}-{name}.json",
+        )
+
+        def begins(tables: list[Changed], new: int) -> None:
+            nonlocal report
+            report = replace(report, tables=tuple(tables), new_tombstones=new)
+            # What goes is known now: a kill leaves the second run less to find.
+            _write(report)
+
+        erase_from_lake(lake, ids, key, at, everybody=users is None, begins=begins)
         clear_staging(open_files(settings.database.parent).folder)
-    name = Tombstones(key, frozenset()).of(USER, "\0".join(people))[:12]
-    report = Erasure(
-        erased_at=at,
-        people=len(people),
-        new_tombstones=new,
-        tables=tuple(tables),
-        hours_marked_stale=marked,
-        months_computed_again=(),
-        published=False,
-        stays=(_SHARE[settings.erasure_rebuilds], *_STAYS),
-        file=settings.place / "erasures" / f"{at.astimezone(UTC):%Y-%m-%dT%H%M%SZ}-{name}.json",
-    )
     # Before what may still fail: the rows are gone.
+    report = replace(report, under_way=False)
     _write(report)
     republish(settings, months, out=out)
     report = replace(report, months_computed_again=tuple(month.key for month in months), published=True)

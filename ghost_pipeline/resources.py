@@ -9,12 +9,12 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 
 
-def build_resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
+def build_resources(settings: Settings, *, over_gaps: bool = False) -> dict[str, dg.ResourceDefinition]:
     """The resources of a code location, by the name under which assets ask for them; each run has its own."""
 
     @dg.resource(description="Settings, lake and source")
     def resources() -> Iterator[Resources]:
-        of_run = Resources(settings, Lake(settings.lake))
+        of_run = Resources(settings, Lake(settings.lake), over_gaps=over_gaps)
         try:
             yield of_run
         finally:

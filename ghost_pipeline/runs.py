@@ -290,7 +290,7 @@ def _unpublished(names: Sequence[str]) -> list[str]:
 
 
 def republish(settings: Settings, months: Sequence[Month] = (), *, out: TextIO = sys.stderr) -> None:
-    """Publish the lake as it is; then compute months again and publish those.
+    """Publish the lake as it is, over gaps of its event tables; then compute months again and publish those.
 
     Raises:
         GhostError: what went wrong, in one line; what was published before it stays.
@@ -304,7 +304,7 @@ def republish(settings: Settings, months: Sequence[Month] = (), *, out: TextIO =
         return
     settings = _reaching(settings, min(newest.start, *(month.start for month in months), newest.start))
     prepare_dagster_home(settings)
-    defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
+    defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)}, over_gaps=True)
     with _records() as instance:
         _run(defs, instance, HOURLY, newest.key, publications(settings))
         for month in months:

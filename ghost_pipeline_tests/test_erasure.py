@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -17,8 +17,9 @@ from ghost_pipeline.errors import PublishError, SettingsError, UnknownUserError
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.storage.lake import Lake
 from ghost_pipeline.storage.staleness import stale_hours
+from ghost_pipeline.tables import Contract
 from ghost_pipeline.tables.ghost import COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
-from ghost_pipeline.tables.raw import PRACTICE_SESSIONS, REJECTED_ROWS, USER_PROGRESS, USERS
+from ghost_pipeline.tables.raw import PRACTICE_SESSIONS, REJECTED_ROWS, SESSION_NGRAM_ERRORS, USER_PROGRESS, USERS
 from ghost_pipeline.windows import Month
 from ghost_pipeline_tests.running import COMMAND, environment, lake_digest, published_rows, run
 from ghost_pipeline_tests.traces import traces
@@ -90,8 +91,11 @@ def write(folder: Path, tables: Mapping[str, list[Row]]) -> Path:
     return folder
 
 
-def pipeline(folder: Path, *arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
-    done = run(arguments, folder / "data", folder / "source", GHOST_ERASURE_KEY=KEY, GHOST_MIN_SAMPLE="5")
+def pipeline(
+    folder: Path, *arguments: str, fails: bool = False, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    env = environment(folder / "data", folder / "source", GHOST_ERASURE_KEY=KEY, GHOST_MIN_SAMPLE="5")
+    done = subprocess.run([str(COMMAND), *arguments], env=env, input=stdin, capture_output=True, text=True, check=False)
     assert (done.returncode != 0) == fails, done.stderr
     return done
 
@@ -304,6 +308,55 @@ def test_what_a_failed_publication_leaves_is_told_and_made_up_for(
     assert (again.tables, again.published) == ((), True)
     # Nothing tells any more since when they had been there.
     assert [month.key for month in asked] == ["2025-02"]
+
+
+def test_one_that_is_killed_has_said_what_was_to_go(copied: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "republish", lambda *_, **__: None)
+    rewrite, done = Lake.rewrite, list[str]()
+
+    def dies(self: Lake, contract: Contract, *rest: object) -> None:
+        if contract is USER_PROGRESS:
+            raise KeyboardInterrupt
+        done.append(contract.name)
+        rewrite(self, contract, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Lake, "rewrite", dies)
+        with pytest.raises(KeyboardInterrupt):
+            erasure.erase(copied, [USER], NOW)
+    (file,) = (copied.local / "erasures").glob("*.json")
+    told = json.loads(file.read_text(encoding="utf-8"))
+    assert (told["under_way"], told["published"], told["new_tombstones"]) == (True, False, 11)
+    assert {one["table"] for one in told["tables"]} >= {*done, "user_progress", "users"}
+    assert "practice_sessions" in done
+    again = erasure.erase(copied, [USER], NOW + timedelta(hours=1))
+    assert (again.under_way, again.published) == (False, True)
+    assert "practice_sessions" not in {one.table for one in again.tables}
+
+
+def test_a_gap_keeps_nobody_in_what_is_published(lived: Path, tmp_path: Path) -> None:
+    shutil.copytree(lived, tmp_path / "it")
+    lake = Lake(tmp_path / "it" / "data" / "lake")
+    # As a run leaves it that is killed before it has computed anew what follows from late rows.
+    lake.invalidate(SESSION_NGRAM_ERRORS, lake.hours(SESSION_NGRAM_ERRORS)[2])
+    told = pipeline(tmp_path / "it", "erase", "-", "--yes", stdin=f"{USER}\n\n").stdout
+    assert "stays: hours that an interrupted run has left out" in told
+    assert "fills them in: session_ngram_errors" in told
+    assert traces(tmp_path / "it" / "data", THEIRS) == set()
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "says"), [(b"usr\n", [], "give --yes"), (b"usr-\xff", ["--yes"], "not UTF-8")]
+)
+def test_ids_that_cannot_be_read_or_asked_for_are_not_told(
+    given: bytes, options: list[str], says: str, tmp_path: Path
+) -> None:
+    env = environment(tmp_path / "data", None, GHOST_ERASURE_KEY=KEY)
+    command = [str(COMMAND), "erase", "-", *options]
+    done = subprocess.run(command, env=env, input=given, capture_output=True, check=False)
+    assert b"usr" not in done.stderr
+    assert done.returncode == 2
+    assert says in done.stderr.decode()
 
 
 def test_the_doctor_says_whether_the_key_is_there(copied: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,7 @@ def published_database(upstream: list[str]) -> dg.AssetsDefinition:
     )
     def database(resources: dg.ResourceParam[Resources]) -> dg.MaterializeResult[None]:
         with beside_others(resources.lake.beside):
-            tables = publish(resources.lake, resources.settings.database)
+            tables = publish(resources.lake, resources.settings.database, over_gaps=resources.over_gaps)
         lines = ["| table | as_of | rows |", "|---|---|---|"]
         lines += [f"| {one.table} | {one.as_of or ''} | {one.rows} |" for one in tables]
         return dg.MaterializeResult(

@@ -54,6 +54,8 @@ class Resources:
     lake: Lake
     until: Hour | None = None
     """Of hours that are run together, and of runs that follow one another, the last hour of them all."""
+    over_gaps: bool = False
+    """Whether the publication takes event tables of which hours are missing as they are: an erasure's does."""
     opened: list[Source] = field(default_factory=list, compare=False)
     """The source, once a step has asked for it; a copy of this shares it."""
     readings: dict[str, str | None] = field(default_factory=dict, compare=False)

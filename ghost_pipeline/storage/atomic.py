@@ -40,7 +40,7 @@ class Replacements:
         `.tmp_x.parquet` would be read by polars and DuckDB alike.
         """
         self._staging.mkdir(parents=True, exist_ok=True)
-        temporary = self._staging / f"{_owner()}-{next(_numbers)}{target.suffix}.tmp"
+        temporary = self._staging / _name(target.suffix)
         # A restarted container has the host name, the process ids and the numbers of the one before it.
         _remove(temporary)
         self._staged.append((temporary, target))
@@ -119,7 +119,7 @@ def remove_folder(root: Path, folder: Path) -> None:
         LakeError: it cannot be removed.
 
     """
-    doomed = root / STAGING / f"{_owner()}-{next(_numbers)}.folder.tmp"
+    doomed = root / STAGING / _name(".folder")
     try:
         doomed.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(doomed)
@@ -128,6 +128,16 @@ def remove_folder(root: Path, folder: Path) -> None:
         raise LakeError(
             f"{folder}: cannot be removed ({error.strerror or error}). Make {root} writable, then run again",
         ) from error
+
+
+def staged_folder(root: Path) -> Path:
+    """The path of a folder for a while, for whoever needs one to make; what a kill leaves of it goes like any leftover.
+
+    The staging folder is there where it can be: a process that may only read, or of a root that is not there, goes on.
+    """
+    with suppress(OSError):
+        (root / STAGING).mkdir(exist_ok=True)
+    return root / STAGING / _name(".folder")
 
 
 def clear_leftovers(root: Path) -> None:
@@ -180,8 +190,9 @@ def _remove(temporary: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _owner() -> str:
-    return f"{socket.gethostname()}@{os.getpid()}"
+def _name(suffix: str) -> str:
+    """A name that nobody else uses, and that tells whose it is."""
+    return f"{socket.gethostname()}@{os.getpid()}-{next(_numbers)}{suffix}.tmp"
 
 
 def _alive(process: int) -> bool:

@@ -119,7 +119,13 @@ def changes(found: dict[Contract, Found]) -> list[Changed]:
 
 
 def erase_from_lake(
-    lake: Lake, ids: pl.DataFrame, key: bytes, at: datetime, *, everybody: bool = False
+    lake: Lake,
+    ids: pl.DataFrame,
+    key: bytes,
+    at: datetime,
+    *,
+    everybody: bool = False,
+    begins: Callable[[list[Changed], int], None] = lambda _changed, _new: None,
 ) -> tuple[list[Changed], int]:
     """Remove people from the lake. The caller has it alone (`locking.alone`).
 
@@ -129,6 +135,7 @@ def erase_from_lake(
         key: of the tombstones.
         at: when, aware.
         everybody: whether `ids` are of all who have tombstones: then no erasure is under way any more.
+        begins: told what is returned when the tombstones are there, and before anything goes.
 
     Returns:
         What has changed in which table, and how many ids have new tombstones.
@@ -140,8 +147,10 @@ def erase_from_lake(
     """
     found = to_erase(lake, ids)
     new = bury(lake, key, ids, at)
+    begins(changes(found), new)
     for contract, of_table in found.items():
         lake.rewrite(contract, of_table.partitions, _change(contract, ids, of_table.condition))
+    lake.forget_copies(CONTRACTS.values())
     clear_cache(lake.beside)
     clear_staging(lake.beside)
     finish(lake, key, None if everybody else ids[USER].drop_nulls().unique())

@@ -106,6 +106,15 @@ class Files(Protocol):
         """
         ...
 
+    def forget_copies(self, parent: str) -> None:
+        """Remove copies below a folder that are none of the files that are there now.
+
+        Raises:
+            LakeError: one cannot be removed.
+
+        """
+        ...
+
 
 class LocalFiles:
     """Files of a folder of this machine, replaced by renames."""
@@ -169,6 +178,9 @@ class LocalFiles:
     def remove_folder(self, parent: str) -> None:
         """See `Files`: at once, so that a reader sees all of its files or none."""
         remove_folder(self.folder, self.folder / parent)
+
+    def forget_copies(self, parent: str) -> None:
+        """See `Files`: there are none."""
 
 
 class _LocalStaging:

@@ -214,6 +214,16 @@ class Lake:
         else:
             self._files.remove_folder(contract.name)
 
+    def forget_copies(self, contracts: Iterable[Contract]) -> None:
+        """Of a lake in a bucket, remove the copies on this machine of what is no longer there, or not as it was.
+
+        Raises:
+            LakeError: one cannot be removed.
+
+        """
+        for contract in contracts:
+            self._files.forget_copies(contract.name)
+
     def exists(self, contract: Contract, partition: Partition) -> bool:
         """Whether a partition has been written, empty or not."""
         return bool(self.written(contract, [partition]))

@@ -134,20 +134,28 @@ class ObjectFiles:
             yield _ObjectStaging(self, tokens, replacements)
 
     def remove(self, name: str) -> bool:
-        """See `Files`."""
+        """See `Files`: the copy first, for nothing tells of one whose object is gone."""
+        LocalFiles(self.folder).remove(name)
         was_there = self._token(name) is not None
         if was_there:
             self._asked(name, "removed", lambda: obstore.delete(self._store, name))
-        LocalFiles(self.folder).remove(name)
         return was_there
 
     def remove_folder(self, parent: str) -> None:
         """See `Files`: those that sort last go first, so that what a kill leaves is a beginning without a gap."""
+        shutil.rmtree(self.folder / parent, ignore_errors=True)
         names = sorted((name for name, _ in self._listed(parent)), reverse=True)
         for first in range(0, len(names), REMOVED_AT_ONCE):
             some = names[first : first + REMOVED_AT_ONCE]
             self._asked(parent, "removed", lambda some=some: obstore.delete(self._store, some))  # type: ignore[misc]
-        shutil.rmtree(self.folder / parent, ignore_errors=True)
+
+    def forget_copies(self, parent: str) -> None:
+        """See `Files`: a kill, another machine or a life cycle may have left one whose object is gone."""
+        there = dict(self._listed(parent))
+        for copy in list((self.folder / parent).rglob("*")):
+            name = copy.relative_to(self.folder).as_posix()
+            if copy.is_file() and not (name in there and self._is_current(name, there[name])):
+                LocalFiles(self.folder).remove(name)
 
     def has(self, name: str, token: Token | None, content: bytes) -> bool:
         """Whether an object, of which `tokens` told the token, has these bytes."""

@@ -15,6 +15,7 @@ import duckdb
 from ghost_pipeline.errors import PublishError, without_values
 from ghost_pipeline.locations import Location
 from ghost_pipeline.storage.atomic import clear_leftovers
+from ghost_pipeline.storage.duckdb_connecting import connect
 from ghost_pipeline.storage.duckdb_paths import exact, literal
 from ghost_pipeline.storage.duckdb_reading import ATTEMPTS, state_of
 from ghost_pipeline.storage.lake import Lake
@@ -45,10 +46,23 @@ def publication_lock(database: Location) -> AbstractContextManager[None]:
     return one_at_a_time(open_files(database.parent).folder, database.name)
 
 
-def publish(lake: Lake, database: Location) -> list[PublishedTable]:
+def with_gaps(lake: Lake) -> list[str]:
+    """The published event tables of which hours are missing: only `publish` over gaps publishes them."""
+    tables = (one for one in CONTRACTS.values() if one.published and one.partitioning is Partitioning.EVENT_HOUR)
+    newest = ((one, lake.newest_hour(one)) for one in tables)
+    return [one.name for one, hour in newest if hour and lake.complete_until(one) != hour.as_of]
+
+
+def publish(lake: Lake, database: Location, *, over_gaps: bool = False) -> list[PublishedTable]:
     """Build the published database from the lake and put it in place of the one before.
 
     Current state comes from the newest partition of each table, monthly tables with all their months.
+
+    Args:
+        lake: where from.
+        database: the file.
+        over_gaps: publish what there is of an event table of which hours are missing: for an erasure, which cannot wait
+            until a run has filled them in.
 
     Raises:
         PublishError: it cannot be built; the one before stays.
@@ -60,7 +74,7 @@ def publish(lake: Lake, database: Location) -> list[PublishedTable]:
         clear_leftovers(files.folder)
         try:
             with files.replacing([]) as staging:
-                return _build(lake, staging.add(database.name))
+                return _build(lake, files.folder, staging.add(database.name), over_gaps=over_gaps)
         except duckdb.Error as error:
             # Without its cause: DuckDB cites the key that stands twice, and Dagster keeps causes, too.
             raise PublishError(
@@ -69,12 +83,15 @@ def publish(lake: Lake, database: Location) -> list[PublishedTable]:
             ) from None
 
 
-def _build(lake: Lake, target: Path) -> list[PublishedTable]:
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+def _build(lake: Lake, folder: Path, target: Path, *, over_gaps: bool) -> list[PublishedTable]:
+    with connect(folder) as connection:
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
         connection.execute(f"ATTACH {literal(str(target))} AS published (STORAGE_VERSION '{STORAGE_VERSION}')")
-        info = [_fill(connection, lake, contract) for contract in CONTRACTS.values() if contract.published]
+        info = [
+            _fill(connection, lake, contract, over_gaps=over_gaps)
+            for contract in CONTRACTS.values()
+            if contract.published
+        ]
         for statement in duckdb_ddl(TABLE_INFO, f"published.{TABLE_INFO.name}"):
             connection.execute(statement)
         connection.executemany(
@@ -87,12 +104,12 @@ def _build(lake: Lake, target: Path) -> list[PublishedTable]:
     return info
 
 
-def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake, contract: Contract) -> PublishedTable:
+def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake, contract: Contract, *, over_gaps: bool) -> PublishedTable:
     relation = f"published.{contract.name}"
     for statement in duckdb_ddl(contract, relation):
         connection.execute(statement)
     for _ in range(ATTEMPTS):
-        files, as_of = _inputs(lake, contract)
+        files, as_of = _inputs(lake, contract, over_gaps=over_gaps)
         before = state_of(files)
         try:
             _insert(connection, contract, relation, files)
@@ -128,7 +145,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, contract: Contract, relation:
     )
 
 
-def _inputs(lake: Lake, contract: Contract) -> tuple[list[Path], datetime | None]:
+def _inputs(lake: Lake, contract: Contract, *, over_gaps: bool) -> tuple[list[Path], datetime | None]:
     match contract.partitioning:
         case Partitioning.SNAPSHOT_HOUR:
             newest = lake.newest_hour(contract)
@@ -138,7 +155,7 @@ def _inputs(lake: Lake, contract: Contract) -> tuple[list[Path], datetime | None
             return lake.files(contract, months), (months[-1].as_of if months else None)
         case _:
             newest = lake.newest_hour(contract)
-            if newest and contract.partitioning is Partitioning.EVENT_HOUR:
+            if newest and contract.partitioning is Partitioning.EVENT_HOUR and not over_gaps:
                 # Another run may have made room for what came late, and not be done yet; or have been killed.
                 lake.scan_until(contract, newest.as_of)
             return lake.files(contract), (newest.as_of if newest else None)

@@ -11,6 +11,7 @@ import polars as pl
 
 from ghost_pipeline.errors import LakeError, NothingPublishedError, PublishError
 from ghost_pipeline.locations import Location
+from ghost_pipeline.storage.duckdb_connecting import connect
 from ghost_pipeline.storage.duckdb_paths import literal
 from ghost_pipeline.storage.published_file import PublishedFile
 from ghost_pipeline.tables.contract import Contract
@@ -57,9 +58,8 @@ class PublishedDatabase:
                     f"run `ghost-pipeline materialize --as-of ...`",
                 )
             # A database of its own in memory: DuckDB would give a second connection to the same path the old file.
-            connection = duckdb.connect()
+            connection = connect(path.parent)
             try:
-                connection.execute("SET TimeZone = 'UTC'")
                 connection.execute(f"ATTACH {literal(str(path))} AS published (READ_ONLY)")
             except duckdb.Error as error:
                 connection.close()

@@ -11,6 +11,7 @@ from duckdb import StatementType
 
 from ghost_pipeline.errors import PublishError
 from ghost_pipeline.locations import Location
+from ghost_pipeline.storage.duckdb_connecting import connect
 from ghost_pipeline.storage.duckdb_paths import exact, literal
 from ghost_pipeline.storage.duckdb_reading import may_be_torn
 from ghost_pipeline.storage.lake import Lake
@@ -55,8 +56,7 @@ def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
 
 
 def _answer(sql: str, published: Path | None, lake: Lake) -> pl.DataFrame:
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with connect(lake.beside) as connection:
         # A catalog of its own, so that `lake.<table>` names a view whatever the default catalog is.
         connection.execute("ATTACH ':memory:' AS lake")
         for statement in _lake_views(lake, sql):

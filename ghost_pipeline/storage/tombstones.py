@@ -106,7 +106,7 @@ def tombstones(lake: Lake, settings: Settings) -> Tombstones:
     if known["under_way"].is_not_null().any():
         raise LakeError(
             f"{ERASED_PEOPLE.name}: an erasure was interrupted, and parts of a person are still in the lake. Run "
-            f"`ghost-pipeline erase` for that person again: it goes on where it was",
+            f"`ghost-pipeline erase` for that person again, or `ghost-pipeline erase --again`: it goes on where it was",
         )
     _require_gone(lake, found)
     return found

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.locations import Mirrored, ObjectAddress
 from ghost_pipeline.storage import objects
+from ghost_pipeline.storage.erasing import erase_from_lake, ids_in
 from ghost_pipeline.storage.lake import Lake, Rejects
 from ghost_pipeline.tables import CONTRACTS, Contract
 from ghost_pipeline.tables.raw import REJECTED_ROWS, USER_PROGRESS, USERS
@@ -279,6 +280,30 @@ def test_a_removed_partition_has_no_copy(lake: Lake, server: S3Server, prefix: s
     assert not lake.remove(USERS, HOUR)
     assert server.objects(f"{prefix}/lake") == {}
     assert list(lake.root.rglob("*.parquet")) == []
+
+
+def test_a_removal_that_fails_has_left_no_copy(lake: Lake, server: S3Server) -> None:
+    lake.write(USERS, HOUR, sample(USERS, 2, 1))
+    server.refuses = refusing("POST", 0)
+    with pytest.raises(LakeError, match="cannot be removed"):
+        lake.remove(USERS, HOUR)
+    assert list(lake.root.rglob("*.parquet")) == []
+
+
+def test_an_erasure_leaves_no_copy_of_what_is_gone_or_replaced(lake: Lake, prefix: str) -> None:
+    for number in range(3):
+        lake.write(USERS, hour(number), sample(USERS, 2, number))
+    gone, kept, stale = (lake.path(USERS, hour(number)) for number in range(3))
+    copy = stale.read_bytes()
+    other = Lake(Mirrored(ObjectAddress(BUCKET, prefix), lake.root.parent / "other") / "lake")
+    other.remove(USERS, hour(0))
+    other.write(USERS, hour(2), sample(USERS, 1, 9))
+    assert gone.exists()
+    assert stale.read_bytes() == copy
+    erase_from_lake(lake, ids_in(lake, ["nobody"]), b"a key of a test, and of nothing else", hour(9).start)
+    assert not gone.exists()
+    assert kept.exists()
+    assert not stale.exists() or stale.read_bytes() != copy
 
 
 def test_an_object_that_goes_while_it_is_to_be_read_is_told(lake: Lake, server: S3Server) -> None:

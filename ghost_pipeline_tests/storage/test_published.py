@@ -1,5 +1,6 @@
 """The published database: what is in it, how fresh it says it is, and that it is replaced as a whole."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -15,10 +16,11 @@ from filelock import FileLock
 from polars.testing import assert_frame_equal
 
 from ghost_pipeline.errors import LakeError, PublishError
-from ghost_pipeline.storage import locking
-from ghost_pipeline.storage.atomic import STAGING
+from ghost_pipeline.storage import duckdb_connecting, locking
+from ghost_pipeline.storage.atomic import STAGING, clear_leftovers
+from ghost_pipeline.storage.duckdb_connecting import connect
 from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.storage.published import STORAGE_VERSION, publish
+from ghost_pipeline.storage.published import STORAGE_VERSION, publish, with_gaps
 from ghost_pipeline.tables import CONTRACTS, Contract
 from ghost_pipeline.tables.contract import Partitioning
 from ghost_pipeline.tables.published import TABLE_INFO
@@ -38,6 +40,8 @@ INTERNAL = {
 ROOT = Path(__file__).parent.parent.parent
 STATS = CONTRACTS["user_ghost_stats"]
 ERRORS = CONTRACTS["session_ngram_errors"]
+DEAD = 2**31 - 1
+"""The id of no process."""
 BENCHMARKS = CONTRACTS["ghost_benchmarks"]
 HISTORY = CONTRACTS["ngram_speed_summary_history"]
 SESSIONS = CONTRACTS["practice_sessions"]
@@ -87,6 +91,37 @@ def table_info(database: Path) -> dict[str, tuple[object, ...]]:
 
 def hashes(database: Path) -> dict[str, object]:
     return {table: row[2] for table, row in table_info(database).items()}
+
+
+def test_rows_that_do_not_fit_into_memory_lie_where_leftovers_are_cleared(tmp_path: Path) -> None:
+    with connect(tmp_path) as connection:
+        connection.execute("SET memory_limit = '60MB'; SET threads = 1")
+        connection.execute("CREATE TABLE t AS SELECT range, hash(range)::VARCHAR AS h FROM range(3000000) ORDER BY h")
+        (folder,) = (tmp_path / STAGING).iterdir()
+        assert folder.name.startswith(f"{socket.gethostname()}@{os.getpid()}-")
+        assert list(folder.iterdir())
+    assert list((tmp_path / STAGING).iterdir()) == []
+    left = folder.with_name(f"{socket.gethostname()}@{DEAD}-0.folder.tmp")
+    left.mkdir()
+    (left / "duckdb_temp_block-1.block").write_text("rows", encoding="utf-8")
+    clear_leftovers(tmp_path)
+    assert not left.exists()
+
+
+def test_nobody_connects_to_duckdb_but_where_rows_lie_aside() -> None:
+    package = Path(duckdb_connecting.__file__).parent.parent
+    found = [file.name for file in package.rglob("*.py") if "duckdb.connect(" in file.read_text(encoding="utf-8")]
+    assert found == ["duckdb_connecting.py"]
+
+
+def test_a_table_with_a_gap_is_published_by_an_erasure_alone(lake: Lake, database: Path) -> None:
+    for hour in (HOUR, HOUR.next().next()):
+        lake.write(ERRORS, hour, sample(ERRORS, 3, hour.hour))
+    assert with_gaps(lake) == [ERRORS.name]
+    with pytest.raises(LakeError, match="1 of 3 hours"):
+        publish(lake, database)
+    publish(lake, database, over_gaps=True)
+    assert rows_of(database, ERRORS.name) == 6
 
 
 # --- what is in it ---
