@@ -277,12 +277,12 @@ def test_a_slash_at_the_end_of_an_address_says_nothing() -> None:
 
 
 def test_the_work_folder_may_be_another_one() -> None:
-    in_bucket, in_folder = (Settings.load(data=data, work="/work") for data in ("s3://bucket/a", "folder"))
-    assert (in_bucket.local, in_folder.local) == (Path("/work"), Path("/work"))
+    in_bucket, in_folder = (Settings.load(data=data, work="/srv/work") for data in ("s3://bucket/a", "folder"))
+    assert (in_bucket.local, in_folder.local) == (Path("/srv/work"), Path("/srv/work"))
     assert isinstance(in_bucket.lake, Mirrored)
-    assert in_bucket.lake.copy == Path("/work/lake")
+    assert in_bucket.lake.copy == Path("/srv/work/lake")
     assert in_folder.lake == Path("folder/lake")
-    assert in_folder.dagster_home == Path("/work/dagster_home")
+    assert in_folder.dagster_home == Path("/srv/work/dagster_home")
 
 
 @pytest.mark.parametrize(
