@@ -40,6 +40,7 @@ FEW = 2
 ONE_PUT = 100 << 20
 """A larger file is sent in parts side by side, and appears when the last one is there: 5 GiB fit into one PUT."""
 REMOVED_AT_ONCE = 100
+_GONE = "removed while it was to be read"
 _TIMES = (1 << 31) * 1_000_000_000
 """Times that every file system can hold, to the nanosecond."""
 
@@ -189,16 +190,22 @@ class ObjectFiles:
     def _fetch(self, names: Sequence[str]) -> None:
         if not names:
             return
-        with replacing(self.folder) as replacements, ThreadPoolExecutor(AT_ONCE) as workers:
-            paths = [replacements.add(self.folder / name) for name in names]
-            list(workers.map(self._download, names, paths))
+        try:
+            with replacing(self.folder) as replacements, ThreadPoolExecutor(AT_ONCE) as workers:
+                paths = [replacements.add(self.folder / name) for name in names]
+                list(workers.map(self._download, names, paths))
+        except LakeError as error:
+            # That an object has gone does not say that copies cannot be written.
+            if isinstance(error.__cause__, FileNotFoundError) and error.__cause__.strerror == _GONE:
+                raise error.__cause__ from None
+            raise
 
     def _download(self, name: str, path: Path) -> None:
         try:
             found = self._asked(name, "read", lambda: obstore.get(self._store, name))
         except FileNotFoundError as error:
             # As of a file of this machine: whoever reads looks again.
-            raise FileNotFoundError(ENOENT, "removed while it was to be read", f"{self}/{name}") from error
+            raise FileNotFoundError(ENOENT, _GONE, f"{self}/{name}") from error
         chunks = iter(found.stream())
         with path.open("wb") as file:
             while (chunk := self._asked(name, "read", lambda: next(chunks, None))) is not None:
