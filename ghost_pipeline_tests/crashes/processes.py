@@ -1,12 +1,13 @@
 """The installed command in processes of its own, which are killed or begin together, and readers beside them."""
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -70,7 +71,11 @@ def lines_of(told: str) -> int:
 def run_and_kill(world: World, arguments: Sequence[str], after: int, chance: Random) -> bool:
     """Kill the command a moment after so many lines of progress; whether it was still at work."""
     with subprocess.Popen(
-        [str(COMMAND), *arguments], env=_environment(world), stderr=subprocess.PIPE, text=True
+        [str(COMMAND), *arguments],
+        env=_environment(world),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         assert process.stderr is not None
         seen = 0
@@ -79,7 +84,11 @@ def run_and_kill(world: World, arguments: Sequence[str], after: int, chance: Ran
         time.sleep(0.2 * chance.random())
         process.send_signal(signal.SIGKILL)
         process.stderr.close()
-        return process.wait() == -signal.SIGKILL
+        killed = process.wait() == -signal.SIGKILL
+    # Dagster copies what a step says by processes of its own: one that had just begun ends with nobody.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return killed
 
 
 @dataclass
