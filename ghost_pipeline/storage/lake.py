@@ -575,7 +575,8 @@ def _require_gapless(
     """Make sure that no hour up to `as_of` is missing; where a window is given, none of its hours."""
     missing = _missing(written, as_of)
     if missing and window is not None:
-        missing = sorted(set(missing) & set(window))
+        asked = sorted(window)
+        missing, as_of = sorted(set(missing) & set(asked)), asked[-1].as_of
     if missing:
         shown = ", ".join(hour.key for hour in missing[:3]) + (" ..." if len(missing) > 3 else "")  # noqa: PLR2004
         raise LakeError(
