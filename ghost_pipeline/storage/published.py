@@ -76,9 +76,11 @@ def publish(lake: Lake, database: Location, *, over_gaps: bool = False) -> list[
             with files.replacing([]) as staging:
                 return _build(lake, files.folder, staging.add(database.name), over_gaps=over_gaps)
         except duckdb.Error as error:
+            # Of files it cites no more than their names, and why they cannot be written comes after them.
+            why = str(error).splitlines()[0] if isinstance(error, duckdb.IOException) else without_values(error)
             # Without its cause: DuckDB cites the key that stands twice, and Dagster keeps causes, too.
             raise PublishError(
-                f"{database}: cannot be built ({without_values(error)}); the published database before it stays. "
+                f"{database}: cannot be built ({why}); the published database before it stays. "
                 f"Free some space if there is none, and run again; if it fails again, run `ghost-pipeline doctor`",
             ) from None
 
