@@ -24,6 +24,7 @@ soak: $(READY)  ## Let runs meet with faults, kills and one another for SOAK_MIN
 check: $(READY)  ## Lint, formatting, types, lock file, code location
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo --no-cache pyproject.toml
 	@$(BIN)/mypy
 	@$(BIN)/python -m ghost_pipeline_tests.lock_check
 	@DAGSTER_HOME= $(BIN)/dagster definitions validate -w workspace.yaml
@@ -33,7 +34,7 @@ format: $(READY)  ## Format the code and sort its imports
 	@$(BIN)/ruff format .
 
 bench: $(READY)  ## Measure speed and memory against hand-written peers (about an hour)
-	@$(BIN)/python -m ghost_pipeline_tests.benchmarks
+	@$(BIN)/python -m ghost_pipeline_tests.bench
 
 docs: $(READY)  ## Write the pages of docs/ that follow from the code
 	@$(BIN)/python -m ghost_pipeline_tests.docs.pages

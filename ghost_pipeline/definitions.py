@@ -5,28 +5,28 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from ghost_pipeline.assets.achievers import ACHIEVER_STEPS
-from ghost_pipeline.assets.activity import ACTIVITY_STEPS
-from ghost_pipeline.assets.ghost import GHOST_STEPS
-from ghost_pipeline.assets.messages import MESSAGE_STEPS
-from ghost_pipeline.assets.ngrams import NGRAM_STEPS
-from ghost_pipeline.assets.operations import (
+from ghost_pipeline.contracts.retention import require_removable
+from ghost_pipeline.defs.activity import ACTIVITY_STEPS
+from ghost_pipeline.defs.benchmarks import ACHIEVER_STEPS
+from ghost_pipeline.defs.ghost import GHOST_STEPS
+from ghost_pipeline.defs.jobs import build_jobs, hourly_tables
+from ghost_pipeline.defs.messages import MESSAGE_STEPS
+from ghost_pipeline.defs.ngrams import NGRAM_STEPS
+from ghost_pipeline.defs.operations import (
     OPERATIONS_STEPS,
     RETENTION,
     publications,
     published_database,
     retention,
 )
-from ghost_pipeline.assets.published_postgres import published_postgres
-from ghost_pipeline.assets.raw import RAW_STEPS
-from ghost_pipeline.assets.release import RELEASE_STEPS
-from ghost_pipeline.jobs import build_jobs, hourly_tables
-from ghost_pipeline.partitions import Partitions
-from ghost_pipeline.resources import build_resources
-from ghost_pipeline.run_records import build_pruning, build_pruning_schedule
-from ghost_pipeline.schedules import build_schedules
+from ghost_pipeline.defs.partitions import Partitions
+from ghost_pipeline.defs.published_postgres import published_postgres
+from ghost_pipeline.defs.raw import RAW_STEPS
+from ghost_pipeline.defs.release import RELEASE_STEPS
+from ghost_pipeline.defs.resources import build_resources
+from ghost_pipeline.defs.run_records import build_pruning, build_pruning_schedule
+from ghost_pipeline.defs.schedules import build_schedules
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.tables.retention import require_removable
 
 # Both are part of every release since 1.5 and locked here; Dagster still calls their parameters beta.
 for _parameter in ("backfill_policy", "include_sources"):

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import dataframely as dy
 import polars as pl
 
-from ghost_pipeline.storage.lake import Partition, Rejects
-from ghost_pipeline.tables import CONTRACTS, Contract
-from ghost_pipeline.tables.contract import Partitioning
+from ghost_pipeline.contracts import CONTRACTS, Contract
+from ghost_pipeline.contracts.contract import Partitioning
+from ghost_pipeline.lake.lake import Partition, Rejects
 from ghost_pipeline.windows import Day, Hour, Month
 
 HOUR = Hour(datetime(2025, 3, 12, 11, tzinfo=UTC))

@@ -6,9 +6,9 @@ import duckdb
 import polars as pl
 import pytest
 
+from ghost_pipeline.contracts.raw import SOURCE_USERS
 from ghost_pipeline.errors import GhostError, SourceError, without_values
 from ghost_pipeline.sources.files import FileSource
-from ghost_pipeline.tables.raw import SOURCE_USERS
 
 ID = "usr-7f3a"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from ghost_pipeline.storage.cache import CACHE
+from ghost_pipeline.lake.cache import CACHE
 
 
 def traces(folder: Path, ids: Iterable[str]) -> set[str]:

@@ -13,12 +13,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ghost_pipeline import __version__
 from ghost_pipeline.errors import ForbiddenError, GhostError, NothingPublishedError, UnknownUserError
+from ghost_pipeline.serving.auth import describe_tokens
 from ghost_pipeline.serving.freshness import wall_clock
-from ghost_pipeline.serving.guarding import describe_tokens
+from ghost_pipeline.serving.in_memory_responses import ResidentGhostData
 from ghost_pipeline.serving.learner_routes import ghost_data_route, health_route, learner_routes
 from ghost_pipeline.serving.page import PageFiles
 from ghost_pipeline.serving.reader import GhostReader
-from ghost_pipeline.serving.resident import ResidentGhostData
 from ghost_pipeline.serving.service import Service
 from ghost_pipeline.serving.tokens import TokenError
 from ghost_pipeline.serving.typist_routes import typist_routes

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.serving.responses import Health, TableHealth
-from ghost_pipeline.tables import CONTRACTS
 from ghost_pipeline.windows import FIRST_INSTANT
 
 

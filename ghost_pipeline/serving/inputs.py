@@ -7,19 +7,19 @@ from typing import Self
 
 import polars as pl
 
-from ghost_pipeline.errors import NothingPublishedError, UnknownUserError
-from ghost_pipeline.settings import Settings
-from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.storage.published_database import PublishedDatabase
-from ghost_pipeline.tables.contract import Contract
-from ghost_pipeline.tables.ghost import (
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.ghost import (
     COHORT_GHOST_RELEASE,
     GHOST_BENCHMARKS,
     GHOST_FASTEST_IMPROVERS,
     GHOST_STREAK_SHARES,
     USER_GHOST_STATS,
 )
-from ghost_pipeline.transforms.ghost_figures import FigureLimits, ghost_figures, serving_month
+from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits, ghost_figures, serving_month
+from ghost_pipeline.errors import NothingPublishedError, UnknownUserError
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.publish.published_database import PublishedDatabase
+from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Month
 
 MONTHLY = (GHOST_BENCHMARKS, GHOST_STREAK_SHARES, GHOST_FASTEST_IMPROVERS)

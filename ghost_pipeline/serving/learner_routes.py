@@ -7,11 +7,14 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
+from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, USER_GHOST_STATS
+from ghost_pipeline.domain.ghost.percentile_rank import RANK_ALIASES, RANK_BASES, RANK_METRICS
 from ghost_pipeline.errors import NothingPublishedError
+from ghost_pipeline.serving.auth import CheckedRoute, UserId, guarded_route
 from ghost_pipeline.serving.freshness import health
-from ghost_pipeline.serving.guarding import CheckedRoute, UserId, guarded_route
+from ghost_pipeline.serving.in_memory_responses import ResidentGhostData
+from ghost_pipeline.serving.json_rows import as_json_rows
 from ghost_pipeline.serving.learners import CONTEXTS, POPULATIONS
-from ghost_pipeline.serving.resident import ResidentGhostData
 from ghost_pipeline.serving.responses import (
     BenchmarkRow,
     ExtendedGhostData,
@@ -21,9 +24,6 @@ from ghost_pipeline.serving.responses import (
     PercentileRank,
 )
 from ghost_pipeline.serving.service import JSON, PROBLEMS, UNKNOWN_USER, Problem, Service
-from ghost_pipeline.tables.ghost import GHOST_BENCHMARKS, USER_GHOST_STATS
-from ghost_pipeline.terminal import as_json_rows
-from ghost_pipeline.transforms.percentile_rank import RANK_ALIASES, RANK_BASES, RANK_METRICS
 
 # The reader refuses what is not in these lists, in one sentence that names them; here they are for the description.
 Context = Annotated[

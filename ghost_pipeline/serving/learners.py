@@ -5,9 +5,16 @@ from datetime import datetime
 
 import polars as pl
 
+from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS
+from ghost_pipeline.contracts.messages import DISPLAY_RULES
+from ghost_pipeline.contracts.raw import MS_PER_MINUTE
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import AT_LEAST, INTERVAL
+from ghost_pipeline.domain.ghost.ghost_messages import ghost_messages, with_message_texts
+from ghost_pipeline.domain.ghost.percentile_rank import rank_column
 from ghost_pipeline.errors import UnknownArgumentError
-from ghost_pipeline.serving.following import Follower
+from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.serving.inputs import Inputs
+from ghost_pipeline.serving.publication_watcher import Follower
 from ghost_pipeline.serving.responses import (
     RESPONSE_COLUMNS,
     ExtendedGhostData,
@@ -19,13 +26,6 @@ from ghost_pipeline.serving.responses import (
     ghost_data,
     number,
 )
-from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.tables.ghost import GHOST_BENCHMARKS
-from ghost_pipeline.tables.messages import DISPLAY_RULES
-from ghost_pipeline.tables.raw import MS_PER_MINUTE
-from ghost_pipeline.transforms.benchmark_counts import AT_LEAST, INTERVAL
-from ghost_pipeline.transforms.ghost_messages import ghost_messages, with_message_texts
-from ghost_pipeline.transforms.percentile_rank import rank_column
 
 CONTEXTS = tuple(rule.context for rule in DISPLAY_RULES)
 POPULATIONS = (INTERVAL, AT_LEAST)

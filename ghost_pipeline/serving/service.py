@@ -11,8 +11,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel, create_model
 
 from ghost_pipeline.serving.freshness import stale_from
+from ghost_pipeline.serving.in_memory_responses import ResidentGhostData
 from ghost_pipeline.serving.reader import GhostReader
-from ghost_pipeline.serving.resident import ResidentGhostData
 
 JSON = "application/json"
 AS_OF, STALE = "Ghost-As-Of", "Ghost-Stale"

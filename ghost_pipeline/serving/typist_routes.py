@@ -10,14 +10,10 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from ghost_pipeline.serving.guarding import UserId, guarded_route
-from ghost_pipeline.serving.reader import GhostReader
-from ghost_pipeline.serving.service import PROBLEMS, Service, rows_model
-from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
-from ghost_pipeline.tables.raw import MAX_NGRAM_LENGTH, MAX_NGRAM_SIZE
-from ghost_pipeline.terminal import as_json_rows
-from ghost_pipeline.transforms.ngram_insights import IMPACT_SCHEMA, LEARNING_RATE_SCHEMA, MISTAKE_PAIR_SCHEMA
-from ghost_pipeline.transforms.ngram_queries import (
+from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
+from ghost_pipeline.contracts.raw import MAX_NGRAM_LENGTH, MAX_NGRAM_SIZE
+from ghost_pipeline.domain.ngrams.ngram_insights import IMPACT_SCHEMA, LEARNING_RATE_SCHEMA, MISTAKE_PAIR_SCHEMA
+from ghost_pipeline.domain.ngrams.ngram_queries import (
     ERROR_COUNT_SCHEMA,
     HEAT_MAP_SCHEMA,
     LOOKBACK_DISTANCE,
@@ -25,12 +21,16 @@ from ghost_pipeline.transforms.ngram_queries import (
     PERFORMANCE_SCHEMA,
     SORT_ORDERS,
 )
-from ghost_pipeline.transforms.ngram_trends import (
+from ghost_pipeline.domain.ngrams.ngram_trends import (
     BIGGEST_CHANGES_SCHEMA,
     MISSING_TARGET_SCHEMA,
     N_SESSIONS,
     NGRAM_TREND_SCHEMA,
 )
+from ghost_pipeline.serving.auth import UserId, guarded_route
+from ghost_pipeline.serving.json_rows import as_json_rows
+from ghost_pipeline.serving.reader import GhostReader
+from ghost_pipeline.serving.service import PROBLEMS, Service, rows_model
 
 SortOrder = Annotated[str, Query(json_schema_extra={"enum": list(SORT_ORDERS)})]
 KeyboardId = Annotated[str, Path(description="A keyboard of the user's", examples=["keyboard-0007-1"])]

@@ -6,17 +6,15 @@ from datetime import datetime
 import polars as pl
 from polars._typing import EngineType
 
-from ghost_pipeline.serving.following import Follower
-from ghost_pipeline.storage.published_database import PublishedDatabase
-from ghost_pipeline.tables.contract import Contract
-from ghost_pipeline.tables.ngrams import (
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.ngrams import (
     NGRAM_SPEED_SUMMARIES,
     NGRAM_SPEED_SUMMARY_HISTORY,
     SESSION_NGRAM_SUMMARY,
 )
-from ghost_pipeline.tables.raw import KEYBOARDS, PRACTICE_SESSIONS, SESSION_NGRAM_ERRORS
-from ghost_pipeline.transforms.ngram_insights import learning_rates, mistake_pairs, practice_impact
-from ghost_pipeline.transforms.ngram_queries import (
+from ghost_pipeline.contracts.raw import KEYBOARDS, PRACTICE_SESSIONS, SESSION_NGRAM_ERRORS
+from ghost_pipeline.domain.ngrams.ngram_insights import learning_rates, mistake_pairs, practice_impact
+from ghost_pipeline.domain.ngrams.ngram_queries import (
     LOOKBACK_DISTANCE,
     MIN_OCCURRENCES,
     SORT_ORDERS,
@@ -25,13 +23,15 @@ from ghost_pipeline.transforms.ngram_queries import (
     newest_sessions,
     slowest_n,
 )
-from ghost_pipeline.transforms.ngram_trends import (
+from ghost_pipeline.domain.ngrams.ngram_trends import (
     N_SESSIONS,
     biggest_changes,
     missing_target_counts,
     ngram_trend,
 )
-from ghost_pipeline.transforms.versions import keyboards_at
+from ghost_pipeline.domain.shared.versions import keyboards_at
+from ghost_pipeline.publish.published_database import PublishedDatabase
+from ghost_pipeline.serving.publication_watcher import Follower
 
 SMALL: EngineType = "in-memory"
 """A board is some thousand rows, for which setting up the streaming engine takes longer than the work."""

@@ -12,10 +12,10 @@ from datetime import timedelta
 
 import polars as pl
 
+from ghost_pipeline.contracts.raw import SOURCE_PRACTICE_SESSIONS, SOURCE_TABLES, SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.sources.mapping import SourceMapping
 from ghost_pipeline.sources.source import Look, Window, require_columns
-from ghost_pipeline.tables.raw import SOURCE_PRACTICE_SESSIONS, SOURCE_TABLES, SourceColumn, SourceTable
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 SAMPLE_ROWS = 100_000

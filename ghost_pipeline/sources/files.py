@@ -17,10 +17,10 @@ import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, SourceTable
 from ghost_pipeline.errors import SourceError, without_values
 from ghost_pipeline.sources.mapping import SourceMapping
 from ghost_pipeline.sources.source import Look, Window, require_columns
-from ghost_pipeline.tables.raw import SOURCE_TABLES, SourceTable
 
 SUFFIXES = (".parquet", ".csv", ".ndjson")
 _FILE = "__file"

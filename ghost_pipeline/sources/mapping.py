@@ -18,8 +18,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.tables.raw import SOURCE_TABLES
 
 START, END = "{start}", "{end}"
 """What a query writes for the ends of the window that is read."""

@@ -17,6 +17,7 @@ import adbc_driver_postgresql.dbapi as driver  # type: ignore[import-untyped]
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from ghost_pipeline.contracts.raw import Kind, SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.postgres import LOST, MESSAGE, SESSION, PostgresAddress
 from ghost_pipeline.sources.database import (
@@ -31,7 +32,6 @@ from ghost_pipeline.sources.database import (
 from ghost_pipeline.sources.mapping import END, START, SourceMapping
 from ghost_pipeline.sources.source import Window
 from ghost_pipeline.sources.spill import spilled
-from ghost_pipeline.tables.raw import Kind, SourceColumn, SourceTable
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 _BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import polars as pl
 
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, Half, SourceTable
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.tables.raw import SOURCE_TABLES, Half, SourceTable
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from urllib.parse import quote
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from ghost_pipeline.contracts.raw import SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.sources.database import FIRST_DAY, LAST_DAY, DatabaseSource, OwnColumn, Relation, quoted
 from ghost_pipeline.sources.mapping import END, START, SourceMapping
 from ghost_pipeline.sources.source import Window
 from ghost_pipeline.sources.spill import spilled
-from ghost_pipeline.tables.raw import SourceColumn, SourceTable
 
 SCHEME = "sqlite:///"
 BATCH_ROWS = 50_000

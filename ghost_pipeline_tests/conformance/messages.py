@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from ghost_pipeline.tables.messages import DISPLAY_RULES, MESSAGES, Message
-from ghost_pipeline.transforms.benchmark_counts import DEFAULT_DAYS
-from ghost_pipeline.transforms.ghost_messages import formatted_message, ghost_messages
+from ghost_pipeline.contracts.messages import DISPLAY_RULES, MESSAGES, Message
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import DEFAULT_DAYS
+from ghost_pipeline.domain.ghost.ghost_messages import formatted_message, ghost_messages
 
 Row = dict[str, Any]
 AS_OF = datetime(2025, 3, 12, 12, tzinfo=UTC)

@@ -11,15 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from ghost_pipeline.assets.step import Resources
-from ghost_pipeline.definitions import STEPS
-from ghost_pipeline.runs import selection
-from ghost_pipeline.serving import GhostReader
-from ghost_pipeline.serving.tokens import Caller
-from ghost_pipeline.settings import Settings
-from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.tables.contract import Contract
-from ghost_pipeline.tables.ghost import (
+from ghost_pipeline.cli.run import selection
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.ghost import (
     COHORT_GHOST_DATA,
     COHORT_GHOST_RELEASE,
     GHOST_BENCHMARKS,
@@ -27,8 +21,8 @@ from ghost_pipeline.tables.ghost import (
     GHOST_STREAK_SHARES,
     USER_GHOST_STATS,
 )
-from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
-from ghost_pipeline.tables.raw import (
+from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
+from ghost_pipeline.contracts.raw import (
     KEYBOARDS,
     PRACTICE_SESSIONS,
     REJECTED_ROWS,
@@ -37,15 +31,21 @@ from ghost_pipeline.tables.raw import (
     SOURCE_TABLES,
     Half,
 )
-from ghost_pipeline.transforms.ghost_benchmarks import benchmark_day, benchmark_target_band
-from ghost_pipeline.transforms.ghost_fastest_improvers import user_minutes_per_day
-from ghost_pipeline.transforms.ghost_figures import ghost_figures
-from ghost_pipeline.transforms.ghost_streak_shares import next_streak_threshold
-from ghost_pipeline.transforms.ngram_queries import error_n, heat_map, slowest_n
-from ghost_pipeline.transforms.ngram_trends import biggest_changes, missing_target_counts, ngram_trend
-from ghost_pipeline.transforms.percentile_rank import rank_column
-from ghost_pipeline.transforms.unknown_keyboards import unknown_keyboards
-from ghost_pipeline.transforms.versions import keyboards_at
+from ghost_pipeline.definitions import STEPS
+from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import benchmark_day, benchmark_target_band
+from ghost_pipeline.domain.ghost.benchmarks.ghost_fastest_improvers import user_minutes_per_day
+from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import next_streak_threshold
+from ghost_pipeline.domain.ghost.ghost_figures import ghost_figures
+from ghost_pipeline.domain.ghost.percentile_rank import rank_column
+from ghost_pipeline.domain.ngrams.ngram_queries import error_n, heat_map, slowest_n
+from ghost_pipeline.domain.ngrams.ngram_trends import biggest_changes, missing_target_counts, ngram_trend
+from ghost_pipeline.domain.ngrams.unknown_keyboards import unknown_keyboards
+from ghost_pipeline.domain.shared.versions import keyboards_at
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.serving import GhostReader
+from ghost_pipeline.serving.tokens import Caller
+from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.conformance import messages
 

@@ -8,13 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.errors import NothingPublishedError
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.publish.published_database import PublishedDatabase
+from ghost_pipeline.publish.querying import query
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.storage.published_database import PublishedDatabase
-from ghost_pipeline.storage.querying import query
-from ghost_pipeline.tables import CONTRACTS
 
 PAUSE = 0.3
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghost_pipeline.storage.retention import remove_expired
-from ghost_pipeline.tables.raw import SESSION_NGRAM_SPEED
+from ghost_pipeline.contracts.raw import SESSION_NGRAM_SPEED
+from ghost_pipeline.incremental.retention import remove_expired
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.crashes.world import LEARNERS, World, event, keystrokes, session, users
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import dagster as dg  # noqa: F401 - what takes longest is imported before the wait
 
-from ghost_pipeline import runs  # noqa: F401 - the same
-from ghost_pipeline.cli import main
+from ghost_pipeline.cli import run  # noqa: F401 - the same
+from ghost_pipeline.cli.main import main
 
 
 def start_when(signal: Path, ready: Path, arguments: list[str]) -> None:

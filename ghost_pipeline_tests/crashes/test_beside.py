@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from ghost_pipeline.assets.release import materialize_cohort_ghost_release
-from ghost_pipeline.assets.step import Resources
-from ghost_pipeline.settings import Settings
-from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.storage.staleness import stale_hours
-from ghost_pipeline.tables.contract import Contract
-from ghost_pipeline.tables.ghost import (
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.ghost import (
     COHORT_GHOST_RELEASE,
     COHORT_RELEASE_CONTRIBUTIONS,
     GHOST_MESSAGES,
     USER_GHOST_STATS,
 )
-from ghost_pipeline.tables.raw import COHORTS, KEYBOARDS, USERS
-from ghost_pipeline.tables.staleness import STALE_HOURS
+from ghost_pipeline.contracts.raw import COHORTS, KEYBOARDS, USERS
+from ghost_pipeline.contracts.staleness import STALE_HOURS
+from ghost_pipeline.defs.release import materialize_cohort_ghost_release
+from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.incremental.stale_ledger import stale_hours
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.crashes.processes import begun, copied, goes_on, read_meanwhile, run, run_together
 from ghost_pipeline_tests.crashes.world import World

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ghost_pipeline.storage.staleness import stale_hours
-from ghost_pipeline.tables.staleness import STALE_HOURS
+from ghost_pipeline.contracts.staleness import STALE_HOURS
+from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline_tests.crashes.processes import begun, copied, goes_on, lines_of, read_meanwhile, run, run_and_kill
 from ghost_pipeline_tests.crashes.world import World
 

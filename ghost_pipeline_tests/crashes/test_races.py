@@ -10,19 +10,20 @@ import polars as pl
 import pytest
 from filelock import FileLock
 
-from ghost_pipeline.assets import achievers
+from ghost_pipeline.cli.run import DAGSTER_YAML, prepare_dagster_home
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS, USER_GHOST_STATS
+from ghost_pipeline.contracts.raw import SESSION_NGRAM_ERRORS, USER_PROGRESS, USERS
+from ghost_pipeline.defs import benchmarks as achievers
+from ghost_pipeline.domain.shared.shards import compact
 from ghost_pipeline.errors import LakeError, PublishError
-from ghost_pipeline.runs import DAGSTER_YAML, prepare_dagster_home
-from ghost_pipeline.storage import locking, querying
-from ghost_pipeline.storage.duckdb_reading import ATTEMPTS
-from ghost_pipeline.storage.lake import Lake, Written
-from ghost_pipeline.storage.published import publish
-from ghost_pipeline.storage.querying import query
-from ghost_pipeline.storage.replaced import ReplacedError, read_again
-from ghost_pipeline.storage.staleness import building
-from ghost_pipeline.tables.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS, USER_GHOST_STATS
-from ghost_pipeline.tables.raw import SESSION_NGRAM_ERRORS, USER_PROGRESS, USERS
-from ghost_pipeline.transforms.shards import compact
+from ghost_pipeline.incremental.stale_ledger import building
+from ghost_pipeline.lake import locking
+from ghost_pipeline.lake.concurrent_replace import ReplacedError, read_again
+from ghost_pipeline.lake.lake import Lake, Written
+from ghost_pipeline.publish import querying
+from ghost_pipeline.publish.duckdb_reading import ATTEMPTS
+from ghost_pipeline.publish.published import publish
+from ghost_pipeline.publish.querying import query
 from ghost_pipeline.windows import HOUR, Hour, Month
 from ghost_pipeline_tests.crashes.faults import DiedError, Faults
 from ghost_pipeline_tests.crashes.scenarios import (

@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ghost_pipeline.contracts.staleness import STALE_HOURS
 from ghost_pipeline.errors import GhostError
-from ghost_pipeline.tables.staleness import STALE_HOURS
 from ghost_pipeline_tests.crashes.faults import DEADLY, DiedError, Fault, Faults
 from ghost_pipeline_tests.crashes.scenarios import Scenario
 from ghost_pipeline_tests.crashes.world import World

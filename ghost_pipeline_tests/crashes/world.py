@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ghost_pipeline.assets.step import Resources, Step
+from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.definitions import STEPS
+from ghost_pipeline.defs.table_asset import Resources, Step
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.publish.published import publish
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.storage.published import publish
-from ghost_pipeline.tables.raw import SOURCE_TABLES
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.running import published_rows
 

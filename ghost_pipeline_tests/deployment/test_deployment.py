@@ -16,10 +16,10 @@ from urllib.parse import quote
 import dagster as dg
 import pytest
 
+from ghost_pipeline.contracts.contract import Partitioning
 from ghost_pipeline.definitions import STEPS, build_defs
-from ghost_pipeline.jobs import HOURLY, MONTHLY
+from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.tables.contract import Partitioning
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.deployment.conftest import DAGSTER_PASSWORD, last_tick
 from ghost_pipeline_tests.deployment.services import Machine, children, eventually

@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from ghost_pipeline.assets.achievers import STABLE
-from ghost_pipeline.assets.checks import COVERAGE, HOURS_APART, PERIOD_OVER_PERIOD, STRUCTURE, VOLUME
-from ghost_pipeline.assets.step import Step
+from ghost_pipeline.contracts.contract import Partitioning
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE
+from ghost_pipeline.contracts.raw import RAW_CONTRACTS, SOURCE_TABLES
 from ghost_pipeline.definitions import STEPS
-from ghost_pipeline.tables.contract import Partitioning
-from ghost_pipeline.tables.documentation import GENERATED
-from ghost_pipeline.tables.ghost import COHORT_GHOST_RELEASE
-from ghost_pipeline.tables.raw import RAW_CONTRACTS, SOURCE_TABLES
-from ghost_pipeline.transforms.comparisons import CHANCE
-from ghost_pipeline.transforms.period_figures import FEW_MEMBERS
+from ghost_pipeline.defs.benchmarks import STABLE
+from ghost_pipeline.defs.checks import COVERAGE, HOURS_APART, PERIOD_OVER_PERIOD, STRUCTURE, VOLUME
+from ghost_pipeline.defs.table_asset import Step
+from ghost_pipeline.domain.shared.comparisons import CHANCE
+from ghost_pipeline.domain.shared.period_figures import FEW_MEMBERS
+from ghost_pipeline_tests.docs.tables_page import GENERATED
 
 _BLOCKS = f"""\
 ## What blocks

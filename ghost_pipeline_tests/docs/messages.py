@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from ghost_pipeline.tables.documentation import GENERATED
-from ghost_pipeline.tables.messages import DISPLAY_RULES, MESSAGES, METRIC_LABELS, DisplayRule
-from ghost_pipeline.transforms.ghost_figures import DEFAULT_LIMITS, SILENT_DAY
+from ghost_pipeline.contracts.messages import DISPLAY_RULES, MESSAGES, METRIC_LABELS, DisplayRule
+from ghost_pipeline.domain.ghost.ghost_figures import DEFAULT_LIMITS, SILENT_DAY
+from ghost_pipeline_tests.docs.tables_page import GENERATED
 
 APPLIES = {None: "always", "streak_at_risk": "last active yesterday", "silent": "no task for 48 hours or more"}
 
@@ -34,10 +34,10 @@ that is stored (11.58), the sentence shows one decimal at most, half up (11.6; 1
 
 ## Adding a message
 
-One entry in `MESSAGES` of `ghost_pipeline/tables/messages.py`: the columns of `ghost_figures` with the user's value
+One entry in `MESSAGES` of `ghost_pipeline/contracts/messages.py`: the columns of `ghost_figures` with the user's value
 and the figure, and a wording. With `alternate=True` it fills free places of the contexts that take alternates; else its
 type goes among the `choices` of a context in `DISPLAY_RULES`. A template may name what `PLACEHOLDERS` lists. A new
-metric gets its label in `METRIC_LABELS`, a new figure its column in `ghost_pipeline/transforms/ghost_figures.py`.
+metric gets its label in `METRIC_LABELS`, a new figure its column in `ghost_pipeline/domain/ghost/ghost_figures.py`.
 
 Answers and the hourly export `ghost_messages` are made by the same function, `ghost_messages`. The export is for
 mailings and analysis; nothing reads it here, and `GHOST_EXPORT_MESSAGES=false` switches it off. It shows the months

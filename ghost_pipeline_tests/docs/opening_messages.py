@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from ghost_pipeline.cli.render import as_table
+from ghost_pipeline.domain.ghost.ghost_messages import with_message_texts
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.publish.querying import query
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.storage.querying import query
-from ghost_pipeline.tables.documentation import GENERATED
-from ghost_pipeline.terminal import as_table
-from ghost_pipeline.transforms.ghost_messages import with_message_texts
+from ghost_pipeline_tests.docs.tables_page import GENERATED
 
 BENCHMARK = """\
 SELECT s.user_id, b.target_band AS band, b.day_number AS day, b.avg_speaking_tasks AS figure, s.speaking_tasks AS own

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ghost_pipeline.contracts.raw import Half
+from ghost_pipeline.demo_source.generated import DEMO_AS_OF, generate_source
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.sources.generated import DEMO_AS_OF, generate_source
-from ghost_pipeline.tables.documentation import GENERATED, source_page, tables_page
-from ghost_pipeline.tables.raw import Half
-from ghost_pipeline.tables.specified_documentation import postgres_tables_page
 from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS
 from ghost_pipeline_tests.docs.data_quality import data_quality_page
 from ghost_pipeline_tests.docs.messages import messages_page
 from ghost_pipeline_tests.docs.opening_messages import opening_messages_page
+from ghost_pipeline_tests.docs.postgres_tables_page import postgres_tables_page
+from ghost_pipeline_tests.docs.tables_page import GENERATED, source_page, tables_page
 from ghost_pipeline_tests.serving.worlds import materialize
 
 DOCS = Path(__file__).parent.parent.parent / "docs"

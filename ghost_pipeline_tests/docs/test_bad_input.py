@@ -4,14 +4,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ghost_pipeline.assets.step import Resources
+from ghost_pipeline.contracts.contract import Partitioning
+from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS, SOURCE_TABLES
 from ghost_pipeline.definitions import STEPS
+from ghost_pipeline.defs.table_asset import Resources
 from ghost_pipeline.errors import SourceError
+from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.files import FileSource
-from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.tables.contract import Partitioning
-from ghost_pipeline.tables.raw import RAW_CONTRACTS, REJECTED_ROWS, SOURCE_TABLES
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS, GOOD, BadFile, BadInput
 

@@ -9,14 +9,14 @@ import httpx
 import polars as pl
 import pytest
 
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE
 from ghost_pipeline.errors import UnknownArgumentError
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.publish.published import publish
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.serving.learners import with_own
 from ghost_pipeline.serving.responses import EXAMPLE
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.storage.published import publish
-from ghost_pipeline.tables.ghost import COHORT_GHOST_RELEASE
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.serving.worlds import AS_OF, NOW, bearer, make_source, materialize, served, settings
 

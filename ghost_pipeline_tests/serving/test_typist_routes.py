@@ -8,13 +8,13 @@ import httpx
 import pytest
 from polars.testing import assert_frame_equal
 
+from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
+from ghost_pipeline.contracts.raw import Half
+from ghost_pipeline.domain.ngrams.ngram_queries import heat_map
+from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.serving import GhostReader
+from ghost_pipeline.serving.json_rows import as_json_rows
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.tables.ngrams import NGRAM_SPEED_SUMMARIES
-from ghost_pipeline.tables.raw import Half
-from ghost_pipeline.terminal import as_json_rows
-from ghost_pipeline.transforms.ngram_queries import heat_map
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.serving.worlds import AS_OF, TYPED_AT, bearer, make_source, materialize, settings
 

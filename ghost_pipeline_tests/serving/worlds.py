@@ -13,14 +13,14 @@ import jwt
 import polars as pl
 import uvicorn
 
-from ghost_pipeline.assets.step import Resources
+from ghost_pipeline.cli.run import selection
+from ghost_pipeline.contracts.raw import Half
 from ghost_pipeline.definitions import STEPS
-from ghost_pipeline.runs import selection
+from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.publish.published import publish
 from ghost_pipeline.serving.app import build_app
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.storage.published import publish
-from ghost_pipeline.tables.raw import Half
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.running import DEMO_WORLD
 

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, SOURCE_USER_PROGRESS, SOURCE_USERS, Half, SourceTable
 from ghost_pipeline.errors import SourceError
+from ghost_pipeline.ingest.validation import REASON, good_rows, read_rows
 from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import halves, require_half
-from ghost_pipeline.tables.raw import SOURCE_TABLES, SOURCE_USER_PROGRESS, SOURCE_USERS, Half, SourceTable
-from ghost_pipeline.transforms.quarantine import REASON, good_rows, read_rows
 
 COHORTS = SOURCE_TABLES["cohorts"]
 PROGRESS = pl.DataFrame(

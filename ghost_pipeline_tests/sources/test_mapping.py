@@ -6,11 +6,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.sources.mapping import load_mapping
 from ghost_pipeline.sources.opening import open_source
-from ghost_pipeline.tables.raw import SOURCE_TABLES
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 COHORTS, USERS = SOURCE_TABLES["cohorts"], SOURCE_TABLES["users"]

@@ -14,16 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ghost_pipeline.assets.step import Resources
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, Half
+from ghost_pipeline.defs.table_asset import Resources
 from ghost_pipeline.errors import SourceError
+from ghost_pipeline.ingest.validation import REASON, read_rows
+from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.mapping import MappedTable, SourceMapping
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.postgres import PostgresSource
 from ghost_pipeline.sources.source import Window, halves
-from ghost_pipeline.storage.lake import Lake
-from ghost_pipeline.tables.raw import SOURCE_TABLES, Half
-from ghost_pipeline.transforms.quarantine import REASON, read_rows
 from ghost_pipeline_tests.sources.servers import PASSWORD, READER, SCHEMA, Database, fill_sqlite
 
 USERS, COHORTS, PROGRESS = (SOURCE_TABLES[name] for name in ("users", "cohorts", "user_progress"))

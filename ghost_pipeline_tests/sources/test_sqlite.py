@@ -9,13 +9,13 @@ from uuid import UUID
 
 import pytest
 
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, Half
 from ghost_pipeline.errors import SourceError
+from ghost_pipeline.ingest.validation import REASON, read_rows
 from ghost_pipeline.sources.mapping import MappedTable, SourceMapping
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import Window, halves
 from ghost_pipeline.sources.sqlite import SqliteSource
-from ghost_pipeline.tables.raw import SOURCE_TABLES, Half
-from ghost_pipeline.transforms.quarantine import REASON, read_rows
 from ghost_pipeline_tests.sources.servers import SCHEMA, fill_sqlite
 
 USERS, COHORTS, PROGRESS = (SOURCE_TABLES[name] for name in ("users", "cohorts", "user_progress"))

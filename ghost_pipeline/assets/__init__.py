@@ -1,1 +1,0 @@
-"""The assets: one per table, each thin (window, scan, transform, write, metadata)."""

@@ -1,0 +1,259 @@
+"""Commands that answer from what has been published: about learners, about typists, and the server."""
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ghost_pipeline.errors import SettingsError, UnknownTimeError
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.windows import parse_as_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class AsOf(click.ParamType[datetime]):
+    """The end of an hour, UTC."""
+
+    name = "time"
+
+    def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Read 2025-03-12T12:00Z and the like."""
+        try:
+            return parse_as_of(value) if isinstance(value, str) else value
+        except UnknownTimeError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Text(click.ParamType[str]):
+    """Text that can be written as UTF-8: a terminal may hand over bytes that cannot."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Pass it on."""
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.fail(f"{value!r} is not UTF-8", param, ctx)
+        return value
+
+
+class _Sizes(click.ParamType[list[int]]):
+    name = "sizes"
+
+    def convert(self, value: str | list[int], param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        if isinstance(value, list):
+            return value
+        try:
+            return [int(size) for size in value.split(",") if size.strip()]
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers such as 2,3", param, ctx)
+
+
+as_of_option = click.option(
+    "--as-of", type=AsOf(), help="Answer from the lake as of this hour, instead of from the newest publication."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+user_argument = click.argument("user_id", metavar="USER", type=Text())
+keyboard_argument = click.argument("keyboard_id", metavar="KEYBOARD", type=Text())
+whole = click.IntRange(-(10**9), 10**9)
+n_option = click.option("-n", "n", type=whole, default=10, show_default=True, help="How many at most.")
+sizes_option = click.option(
+    "--ngram-sizes", type=_Sizes(), help="Only n-grams of these sizes, such as 2,3; an empty text is none."
+)
+keys_option = click.option("--included-keys", type=Text(), help="Only n-grams made of nothing but these characters.")
+
+
+@click.command()
+@user_argument
+@as_of_option
+@click.option("--extended", is_flag=True, help="Also as_of of every figure, and whether the cohort is withheld.")
+@json_option
+def ghost(user_id: str, as_of: datetime | None, *, extended: bool, as_json: bool) -> None:
+    """Peer comparison for a user, as the HTTP API gives it."""
+    reader = _reader()
+    full = reader.extended_ghost_data(user_id, as_of)
+    _say_when(as_of, full.as_of)
+    answer = full if extended else reader.ghost_data(user_id, as_of)
+    # Figures are JSON either way; --json leaves out the line breaks.
+    click.echo(answer.model_dump_json(indent=None if as_json else 2))
+
+
+@click.command()
+@user_argument
+@click.option("--context", required=True, help="Where they are shown, such as daily_dashboard.")
+@as_of_option
+@json_option
+def messages(user_id: str, context: str, as_of: datetime | None, *, as_json: bool) -> None:
+    """What a user may be shown in a context."""
+    answer = _reader().messages(user_id, context, as_of)
+    _say_when(as_of, answer.as_of)
+    if as_json:
+        click.echo(answer.model_dump_json())
+    elif not answer.messages:
+        click.echo("Nothing that is true can be said in this context.", err=True)
+    else:
+        for message in answer.messages:
+            click.echo(message.text)
+
+
+@click.command()
+@user_argument
+@click.argument("metric")
+@click.option("--base", default="cohort", show_default=True, help="Relative to the user's cohort, or global.")
+@as_of_option
+@json_option
+def percentile(user_id: str, metric: str, base: str, as_of: datetime | None, *, as_json: bool) -> None:
+    """How many percent of the cohort, or of all users, are below a user."""
+    answer = _reader().percentile(user_id, metric, base, as_of)
+    _say_when(as_of, answer.as_of)
+    if as_json:
+        click.echo(answer.model_dump_json())
+    elif answer.percentile is None:
+        click.echo("None: the user is in no cohort, or its figures are withheld or too old.", err=True)
+    else:
+        click.echo(answer.percentile)
+
+
+@click.command()
+@user_argument
+@keyboard_argument
+@click.option(
+    "--target-speed-ms",
+    type=click.FloatRange(0, 10**6, min_open=True),
+    help="ms per keystroke, in place of the keyboard's target.",
+)
+@click.option("--ngram-size", "ngram_size_filter", type=int, help="Only n-grams of this size, 1 to 20.")
+@click.option("--exclude-successful", is_flag=True, help="Hide n-grams that meet the target.")
+@click.option("--sort-order", default="worst_to_best", show_default=True, help="worst_to_best or best_to_worst.")
+@json_option
+def heatmap(user_id: str, keyboard_id: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
+    """How a user's n-grams stand against the target: green, amber, grey."""
+    from ghost_pipeline.cli.render import as_heat_map
+
+    rows = _reader().heat_map(user_id, keyboard_id, **options)
+    _show(rows, as_json=as_json, shown=as_heat_map)
+
+
+@click.command()
+@user_argument
+@keyboard_argument
+@n_option
+@sizes_option
+@keys_option
+@click.option("--min-occurrences", type=whole, default=5, show_default=True, help="Only n-grams measured so often.")
+@click.option("--focus-on-speed-target", is_flag=True, help="Only n-grams that miss the target.")
+@json_option
+def slowest(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
+    """The slowest n-grams of a user on a keyboard."""
+    _show(_reader().slowest_n(n, keyboard_id, user_id, **options), as_json=as_json)
+
+
+@click.command()
+@user_argument
+@keyboard_argument
+@n_option
+@sizes_option
+@keys_option
+@click.option(
+    "--lookback-distance", type=whole, default=1000, show_default=True, help="Newest sessions that are looked at."
+)
+@json_option
+def errors(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
+    """The n-grams that a user mistyped most often on a keyboard."""
+    _show(_reader().error_n(n, keyboard_id, user_id, **options), as_json=as_json)
+
+
+@click.command()
+@user_argument
+@keyboard_argument
+@click.argument("ngram_text", metavar="[NGRAM]", required=False, type=Text())
+@n_option
+@json_option
+def trend(user_id: str, keyboard_id: str, ngram_text: str | None, n: int, *, as_json: bool) -> None:
+    """One n-gram from hour to hour; without one, the biggest changes between the two latest states."""
+    reader = _reader()
+    if ngram_text is None:
+        rows = reader.biggest_changes(user_id, keyboard_id, n)
+        _show(rows, as_json=as_json, nothing="the history has no two states of that keyboard yet")
+    else:
+        rows = reader.ngram_trend(user_id, keyboard_id, ngram_text)
+        _show(rows, as_json=as_json, nothing="no hour of the history has that n-gram on that keyboard")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
+)
+def serve(host: str, port: int) -> None:
+    """Serve the HTTP API and the web page."""
+    import uvicorn
+
+    from ghost_pipeline.serving.app import build_app
+
+    settings = Settings.load()
+    if settings.token_key is None:
+        if host not in LOOPBACK:
+            raise click.UsageError(
+                f"--host {host} needs GHOST_TOKEN_KEY: without a key nobody is asked who they are, so the server "
+                f"listens on loopback only"
+            )
+        click.echo("No GHOST_TOKEN_KEY: listening on loopback only, and nobody is asked for a token.", err=True)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise SettingsError(
+            f"serve: cannot listen on {host}:{port} ({error.strerror or error}). Name another --host or --port"
+        ) from error
+    with listening:
+        bound = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+        click.echo(f"Web page on {bound}/, description of the API on {bound}/openapi.json", err=True)
+        server = uvicorn.Server(uvicorn.Config(build_app(settings), log_level="warning", access_log=False))
+        # The server has stopped in good order before it passes the interrupt on.
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[listening])
+
+
+COMMANDS = (ghost, messages, percentile, heatmap, slowest, errors, trend, serve)
+
+
+def _say_when(asked: datetime | None, as_of: datetime) -> None:
+    """Say that an answer is older than what was asked for: readers take the newest hour there is (G1.9)."""
+    if asked is not None and as_of != asked:
+        click.echo(
+            f"As of {as_of:%Y-%m-%dT%H:%MZ}: the newest hour of the lake at or before {asked:%Y-%m-%dT%H:%MZ}.",
+            err=True,
+        )
+
+
+def _reader() -> Any:  # noqa: ANN401 - imported only by the commands that answer
+    from ghost_pipeline.serving import GhostReader
+
+    return GhostReader()
+
+
+def _show(
+    rows: "pl.DataFrame",
+    *,
+    as_json: bool,
+    shown: "Callable[[pl.DataFrame], str] | None" = None,
+    nothing: str = "nothing is measured there, or the filters leave nothing",
+) -> None:
+    from ghost_pipeline.cli.render import as_table
+    from ghost_pipeline.serving.json_rows import as_json_rows
+
+    if as_json:
+        click.echo(as_json_rows(rows))
+    elif not rows.height:
+        click.echo(f"No rows: {nothing}.", err=True)
+    else:
+        click.echo((shown or as_table)(rows))

@@ -1,0 +1,128 @@
+"""The demo: a generated source, its newest hour and month, and a short look at what came out."""
+
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+import click
+import polars as pl
+
+from ghost_pipeline.cli.render import as_table
+from ghost_pipeline.cli.run import materialize, materialize_hours
+from ghost_pipeline.contracts.raw import Half
+from ghost_pipeline.demo_source.generated import (
+    DEMO_AS_OF,
+    DEMO_KEYBOARD,
+    DEMO_LEARNER,
+    DEMO_TYPIST,
+    generate_source,
+)
+from ghost_pipeline.errors import LakeError
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.publish.querying import query
+from ghost_pipeline.serving import GhostReader
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.windows import Hour
+
+SUCCESS_PERCENTILE = 25
+SLOWEST = 5
+PAST_HOURS = 3
+
+
+def run_demo(settings: Settings, *, progress: TextIO = sys.stderr) -> None:
+    """Generate the source below the data folder, materialize it and print a summary.
+
+    Raises:
+        GhostError: something failed, or the data folder holds the lake of another source.
+
+    """
+    source = settings.local / "source"
+    if not Lake(settings.lake).is_empty and not source.exists():
+        raise LakeError(
+            f"{settings.data}: holds the lake of another source, which the demo would mix with its own. Set GHOST_DATA "
+            f"to an empty folder",
+        )
+    started = time.monotonic()
+    progress.write(f"generating a source of some thousand learners and typists in {source}\n")
+    generate_source(source, as_of=DEMO_AS_OF)
+    with_source = settings.model_copy(update={"source": str(source), "source_mapping": None})
+    # The hours before in which the typist practised, so that trends have a past.
+    materialize_hours(with_source, _practised(source)[-PAST_HOURS:], Half.NGRAMS, out=progress)
+    materialize(with_source, DEMO_AS_OF, out=progress)
+    progress.write(f"done in {time.monotonic() - started:.0f} s\n\n")
+    for line in _summary(settings, source):
+        click.echo(line)
+
+
+def _practised(source: Path) -> list[datetime]:
+    """The ends of the hours before the demo's own in which the typist practised, ascending."""
+    sessions = pl.read_parquet(source / "practice_sessions.parquet").filter(user_id=DEMO_TYPIST)["start_time"]
+    ends = {Hour.containing(start).as_of for start in sessions}
+    return sorted(end for end in ends if end < DEMO_AS_OF)
+
+
+def _summary(settings: Settings, source: Path) -> Iterator[str]:
+    lake, last_day = Lake(settings.lake), settings.benchmark_days
+
+    def ask(sql: str) -> pl.DataFrame:
+        return query(sql, settings.database, lake)
+
+    yield f"Published in {settings.database} as of {DEMO_AS_OF:%Y-%m-%dT%H:%MZ}:"
+    yield _indented(ask('SELECT "table", rows, as_of FROM table_info ORDER BY "table"'))
+    yield ""
+    yield f"A learner, {DEMO_LEARNER}, and the people before:"
+    yield _indented(
+        ask(
+            f"""
+            SELECT s.day_in_journey AS day, s.tasks_completed AS tasks, b.avg_tasks_completed AS achievers_tasks,
+                   c.avg_tasks_completed AS cohort_tasks, s.tasks_completed_percentile_cohort AS percentile,
+                   s.practice_minutes AS minutes, b.avg_practice_minutes AS achievers_minutes,
+                   s.current_streak AS streak, b.sample_size AS achievers
+            FROM user_ghost_stats s
+            LEFT JOIN cohort_ghost_release c USING (cohort_id)
+            LEFT JOIN ghost_benchmarks b
+                   ON b.population = 'interval' AND b.target_band = s.target_band
+                  AND b.starting_skill = s.starting_skill AND b.day_number = least(s.day_in_journey, {last_day})
+                  AND b.success_percentile = {SUCCESS_PERCENTILE}
+            WHERE s.user_id = '{DEMO_LEARNER}'
+            """  # noqa: S608 - our own constants
+        )
+    )
+    yield ""
+    yield "What the learner may be told in the weekly report:"
+    reader = GhostReader(settings)
+    yield from (f"  {message.text}" for message in reader.messages(DEMO_LEARNER, "weekly_report").messages)
+    yield ""
+    yield f"A typist, {DEMO_TYPIST} on {DEMO_KEYBOARD}, slowest n-grams:"
+    yield _indented(
+        ask(
+            f"""
+            SELECT ngram_text AS ngram, round(decaying_average_ms, 1) AS ms_per_key, target_speed_ms AS target_ms,
+                   round(60000 / decaying_average_ms / 5, 1) AS wpm, sample_count AS measured
+            FROM ngram_speed_summaries
+            WHERE user_id = '{DEMO_TYPIST}' AND keyboard_id = '{DEMO_KEYBOARD}' AND sample_count >= 5
+            ORDER BY decaying_average_ms DESC, ngram_text LIMIT {SLOWEST}
+            """  # noqa: S608 - our own constants
+        )
+    )
+    yield ""
+    rejected = ask("SELECT count(*) AS rows, count(DISTINCT source_table) AS tables FROM lake.rejected_rows")
+    yield (
+        f"{rejected['rows'].item()} rows of {rejected['tables'].item()} source tables were set aside with their "
+        f"reasons (the generator puts some dirt in)."
+    )
+    yield ""
+    yield "Where to look next:"
+    page = f"http://127.0.0.1:8000/?user={DEMO_TYPIST}"
+    yield f"  .venv/bin/ghost-pipeline serve                             HTTP API, and the heat map on {page}"
+    yield "  make ui                                                    assets, partitions, checks in Dagster"
+    yield '  .venv/bin/ghost-pipeline query "FROM lake.rejected_rows"   what was set aside, and why'
+    yield '  .venv/bin/ghost-pipeline query "FROM ghost_benchmarks"     any SQL; lake.<table> for the whole lake'
+    yield f"  GHOST_SOURCE={source} .venv/bin/ghost-pipeline materialize --as-of 2025-03-12T13:00Z   the next hour"
+
+
+def _indented(frame: pl.DataFrame) -> str:
+    return "\n".join(f"  {line}" for line in as_table(frame).splitlines())

@@ -1,0 +1,287 @@
+"""What `ghost-pipeline doctor` looks at: settings, source, storage and what has been built, each with a remedy."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+import polars as pl
+
+from ghost_pipeline.contracts import CONTRACTS
+from ghost_pipeline.contracts.contract import Partitioning
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, SourceTable
+from ghost_pipeline.contracts.retention import require_removable
+from ghost_pipeline.defs.table_asset import PERSONAL_COLUMNS
+from ghost_pipeline.errors import GhostError
+from ghost_pipeline.ingest.validation import REASON, ROW, read_rows
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.opening import open_files
+from ghost_pipeline.privacy.tombstones import NOBODY, tombstones
+from ghost_pipeline.publish.published_file import PublishedFile
+from ghost_pipeline.publish.published_postgres import tables_there
+from ghost_pipeline.publish.querying import query
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.sources.opening import open_source
+from ghost_pipeline.sources.source import Look, Source, halves
+
+LOW_SPACE = 1 << 30
+REASONS_SHOWN = 3
+ROWS_SHOWN = 2
+LONGEST_VALUE = 40
+PROBE = ".doctor"
+"""A file that is written, read and removed."""
+HIDDEN = PERSONAL_COLUMNS | {"keystroke_char", "expected_char"}
+"""Columns of whose values only the type is shown: what names a person, and what somebody typed, key by key."""
+
+
+class Verdict(Enum):
+    """How a finding is meant."""
+
+    OK = "ok"
+    LOOK = "look"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    verdict: Verdict
+    about: str
+    says: str
+
+
+def diagnose(settings: Settings) -> Iterator[Finding]:
+    """Look at everything a run needs; nothing is changed but a test file that is removed again."""
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith("GHOST_") and name.removeprefix("GHOST_").lower() not in Settings.model_fields
+    )
+    if unknown:
+        yield Finding(
+            Verdict.LOOK, "settings", f"{', '.join(unknown)}: no such setting. Mistyped, or for another tool?"
+        )
+    try:
+        require_removable(settings.retention)
+    except GhostError as error:
+        yield Finding(Verdict.WRONG, "settings", str(error))
+    else:
+        if not unknown:
+            yield Finding(Verdict.OK, "settings", "all valid; `ghost-pipeline settings` lists them")
+    yield from _source(settings)
+    yield from _storage(settings)
+    yield from _lake(settings)
+    yield from _erased(settings)
+    yield from _published(settings)
+    yield from _postgres(settings)
+
+
+def _source(settings: Settings) -> Iterator[Finding]:
+    try:
+        source = open_source(settings.source, settings.source_mapping)
+    except GhostError as error:
+        yield Finding(Verdict.WRONG, "source", str(error))
+        return
+    with closing(source):
+        try:
+            present, tables = halves(source), source.tables()
+        except GhostError as error:
+            yield Finding(Verdict.WRONG, "source", str(error))
+            return
+        names = " and ".join(sorted(half.value for half in present))
+        yield Finding(Verdict.OK, "source", f"{source.name}: {names} data")
+        for name in SOURCE_TABLES:
+            if name in tables:
+                yield from _source_table(source, SOURCE_TABLES[name])
+            elif SOURCE_TABLES[name].half in present:
+                yield Finding(Verdict.OK, name, "not there; it is optional")
+
+
+def _source_table(source: Source, table: SourceTable) -> Iterator[Finding]:
+    """What a table holds, some of its rows, and the first that would be rejected."""
+    try:
+        look = source.look(table)
+        rows = read_rows(look.rows, table)
+        reasons, first, rejected = pl.collect_all(
+            [
+                rows.group_by(REASON).len().sort("len", REASON, descending=[True, False]),
+                rows.head(ROWS_SHOWN),
+                rows.filter(pl.col(REASON).is_not_null()).head(REASONS_SHOWN),
+            ]
+        )
+    except GhostError as error:
+        yield Finding(Verdict.WRONG, table.name, str(error))
+        return
+    except pl.exceptions.PolarsError as error:
+        yield Finding(Verdict.WRONG, table.name, f"cannot be read ({str(error).splitlines()[0]}). Write it again")
+        return
+    yield Finding(Verdict.OK, f"{table.name} columns", _columns(look, table))
+    yield _counted(table, look, reasons)
+    types = look.rows.collect_schema()
+    for row in first[ROW]:
+        yield Finding(Verdict.OK, f"{table.name} row", _shown(row, types, look))
+    for reason, row in rejected.select(REASON, ROW).iter_rows():
+        yield Finding(Verdict.LOOK, f"{table.name} rejected", f"{reason}: {_shown(row, types, look)}")
+
+
+def _columns(look: Look, table: SourceTable) -> str:
+    found = [name if own == name else f"{name} (from {own})" for name, own in look.columns.items()]
+    absent = [column.name for column in table.columns if column.name not in look.columns]
+    lacking = f"; not there, optional: {', '.join(absent)}" if absent else ""
+    return f"{look.origin}: {', '.join(found)}{lacking}"
+
+
+def _counted(table: SourceTable, look: Look, reasons: pl.DataFrame) -> Finding:
+    rejected = reasons.drop_nulls()
+    read, bad = int(reasons["len"].sum()), int(rejected["len"].sum())
+    rows = f"{read:,} rows" if look.beyond is None else f"{look.beyond}; of the first {read:,}"
+    if rejected.is_empty():
+        return Finding(Verdict.OK, table.name, f"{rows}, all readable")
+    shown = ", ".join(f"{number} x {reason}" for reason, number in rejected.head(REASONS_SHOWN).iter_rows())
+    return Finding(
+        Verdict.LOOK,
+        table.name,
+        f"{rows}, {bad:,} of which would be rejected ({shown}). Correct them in the source, or leave them: the others "
+        f"go on",
+    )
+
+
+def _shown(row: Mapping[str, object], types: Mapping[str, pl.DataType], look: Look) -> str:
+    """The canonical columns of a row, personal ones by their type alone."""
+    return ", ".join(
+        f"{name} {types[name]}" if name in HIDDEN and row[name] is not None else f"{name} {_value(row[name])}"
+        for name in look.columns
+    )
+
+
+def _value(value: object) -> str:
+    # Escaped, so that no value moves the cursor.
+    text = "null" if value is None else repr(str(value))[1:-1]
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+
+
+def _storage(settings: Settings) -> Iterator[Finding]:
+    try:
+        files = open_files(settings.place)
+        with files.replacing([PROBE]) as staging:
+            staging.put(PROBE, PROBE.encode())
+        (copy,) = files.fresh([PROBE])
+        as_written = copy.read_bytes() == PROBE.encode()
+        files.remove(PROBE)
+    except GhostError as error:
+        yield Finding(Verdict.WRONG, "storage", str(error))
+        return
+    if not as_written:
+        yield Finding(Verdict.WRONG, "storage", f"{settings.data} does not give back what was written. Look at it")
+        return
+    free = shutil.disk_usage(settings.local).free
+    verdict = Verdict.OK if free >= LOW_SPACE else Verdict.LOOK
+    beside = "" if settings.data == settings.local else f" in {settings.local}"
+    yield Finding(verdict, "storage", f"{settings.data} is writable, {free / (1 << 30):.1f} GiB free{beside}")
+
+
+def _lake(settings: Settings) -> Iterator[Finding]:
+    lake = Lake(settings.lake)
+    try:
+        is_empty = lake.is_empty
+    except GhostError as error:
+        yield Finding(Verdict.WRONG, "lake", str(error))
+        return
+    if is_empty:
+        yield Finding(
+            Verdict.LOOK,
+            "lake",
+            "empty. Run `ghost-pipeline materialize --as-of ...`, or `ghost-pipeline demo`",
+        )
+        return
+    for contract in CONTRACTS.values():
+        try:
+            lake.require_sound([contract])
+        except GhostError as error:
+            yield Finding(Verdict.WRONG, f"lake.{contract.name}", str(error))
+            continue
+        if contract.partitioning is not Partitioning.EVENT_HOUR:
+            continue
+        hours = lake.hours(contract)
+        complete = lake.complete_until(contract)
+        if complete is None:
+            continue
+        if complete == hours[-1].as_of:
+            yield Finding(
+                Verdict.OK,
+                f"lake.{contract.name}",
+                f"{len(hours):,} hours, {hours[0].key} to {hours[-1].key}",
+            )
+        else:
+            yield Finding(
+                Verdict.WRONG,
+                f"lake.{contract.name}",
+                f"the hour {complete:%Y-%m-%d-%H:%M} is missing. Materialize the newest hour again: it fills gaps",
+            )
+
+
+def _erased(settings: Settings) -> Iterator[Finding]:
+    """Whether those who were erased are kept out; nothing where nobody was."""
+    try:
+        known = tombstones(Lake(settings.lake), settings)
+    except GhostError as error:
+        yield Finding(Verdict.WRONG, "erased people", str(error))
+        return
+    if known is not NOBODY:
+        ids = len(known.hashes)
+        yield Finding(Verdict.OK, "erased people", f"{ids:,} ids are kept out, and their key is the one that is set")
+
+
+def _published(settings: Settings) -> Iterator[Finding]:
+    try:
+        published = PublishedFile(settings.database).fetched()
+    except GhostError as error:
+        yield Finding(Verdict.WRONG, "published", str(error))
+        return
+    if published is None:
+        yield Finding(Verdict.LOOK, "published", f"{settings.database} is not there yet; every run publishes it")
+        return
+    try:
+        info = query("SELECT count(*), max(as_of) FROM table_info", settings.database, Lake(settings.lake))
+    except GhostError as error:
+        yield Finding(Verdict.WRONG, "published", str(error))
+        return
+    tables, newest = info.row(0)
+    if newest is None:
+        yield Finding(Verdict.LOOK, "published", f"{settings.database}: {tables} tables, all empty; every run fills it")
+        return
+    yield Finding(
+        Verdict.OK,
+        "published",
+        f"{settings.database}: {tables} tables, newest as of {newest:%Y-%m-%dT%H:%MZ}",
+    )
+
+
+def _postgres(settings: Settings) -> Iterator[Finding]:
+    """What stands in the application's PostgreSQL, and whether the next run could publish there."""
+    if not settings.publish_postgres:
+        return
+    try:
+        there = tables_there(settings.publish_postgres)
+    except GhostError as error:
+        yield Finding(Verdict.WRONG, "published_postgres", str(error))
+        return
+    for fault in there.faults:
+        yield Finding(Verdict.WRONG, "published_postgres", fault)
+    if there.faults:
+        return
+    if not there.as_of:
+        yield Finding(
+            Verdict.LOOK, "published_postgres", f"{there.name}: nothing has been published yet; every run publishes"
+        )
+        return
+    tables = ", ".join(f"{table} {_state(as_of)}" for table, as_of in sorted(there.as_of.items()))
+    yield Finding(Verdict.OK, "published_postgres", f"{there.name}: can be written; {tables}")
+
+
+def _state(as_of: datetime | None) -> str:
+    return f"as of {as_of:%Y-%m-%dT%H:%MZ}" if as_of else "empty"

@@ -1,0 +1,258 @@
+"""The command line `ghost-pipeline`: figures on stdout, everything else on stderr.
+
+Exit code 0: done; 1: failed, with one line on stderr that says what to do; 2: wrong usage. Dagster is imported by the
+commands that run something, so that `--help`, `settings` and `query` answer at once.
+"""
+
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from ghost_pipeline import __version__
+from ghost_pipeline.cli.ask import COMMANDS, AsOf, Text
+from ghost_pipeline.errors import GhostError
+from ghost_pipeline.settings import Settings, shown_source
+
+
+class _Commands(click.Group):
+    """Turns the project's own errors into one line and exit code 1; anything else is a defect and shows itself."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        try:
+            return super().invoke(ctx)
+        except GhostError as error:
+            fail(str(error))
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line on stderr and leave with exit code 1."""
+    click.echo(f"ghost-pipeline: {' '.join(message.split())}", err=True)
+    sys.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__)
+def main() -> None:
+    """Ghost data and n-gram analytics: materialize, publish, ask."""
+
+
+accept_deletions = click.option(
+    "--accept-deletions",
+    is_flag=True,
+    help="Go on where the source has lost more rows of an hour than GHOST_MAX_REMOVED_PERCENT.",
+)
+
+
+@main.command()
+@click.option("--as-of", type=AsOf(), required=True, help="End of the hour, UTC: 2025-03-12T12:00Z.")
+@click.option(
+    "--half",
+    type=click.Choice(["ghost", "ngrams"]),
+    help="Only this half of the source; by default every half that it has.",
+)
+@accept_deletions
+def materialize(as_of: datetime, half: str | None, *, accept_deletions: bool) -> None:
+    """Materialize an hour and the newest complete month before it through Dagster, then publish."""
+    from ghost_pipeline.cli import run as runs
+    from ghost_pipeline.contracts.raw import Half
+
+    settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
+    runs.materialize(settings, as_of, Half(half) if half else None)
+
+
+@main.command()
+@click.option("--from", "start", type=AsOf(), required=True, help="Start of the first hour, UTC: 2025-03-01T00:00Z.")
+@click.option("--to", "end", type=AsOf(), required=True, help="End of the last hour, UTC: 2025-03-08T00:00Z.")
+@click.option(
+    "--half",
+    type=click.Choice(["ghost", "ngrams"]),
+    help="Only this half of the source; by default every half that it has.",
+)
+@click.option("--all", "everything", is_flag=True, help="Build every hour, also those that are built and not stale.")
+@accept_deletions
+def backfill(start: datetime, end: datetime, half: str | None, *, everything: bool, accept_deletions: bool) -> None:
+    """Build the hours of [from, to) that are missing or stale, and the months they touch.
+
+    Killed and started again, it goes on where it was.
+    """
+    from ghost_pipeline.cli import run as runs
+    from ghost_pipeline.contracts.raw import Half
+
+    settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
+    runs.backfill(settings, start, end, Half(half) if half else None, everything=everything)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Rows as a JSON array.")
+def stale(*, as_json: bool) -> None:
+    """List the hours that were built before something changed that they show, and what builds them again."""
+    from ghost_pipeline.cli.render import as_table
+    from ghost_pipeline.defs.partitions import chunks
+    from ghost_pipeline.incremental.stale_ledger import stale_hours
+    from ghost_pipeline.lake.lake import Lake
+    from ghost_pipeline.serving.json_rows import as_json_rows
+    from ghost_pipeline.windows import Hour
+
+    found = stale_hours(Lake(Settings.load().lake))
+    click.echo(as_json_rows(found) if as_json else as_table(found))
+    hours = sorted({Hour.containing(start) for start in found["hour"]})
+    for stretch in chunks(hours, max(len(hours), 1)):
+        first, last = stretch[0].start, stretch[-1].as_of
+        command = f"ghost-pipeline backfill --from {first:%Y-%m-%dT%H:%MZ} --to {last:%Y-%m-%dT%H:%MZ}"
+        click.echo(f"{len(stretch)} hours: {command}", err=True)
+
+
+@main.command()
+@click.argument("users", metavar="[USER]...", nargs=-1, type=Text())
+@click.option("--again", is_flag=True, help="Instead of USERs all who were erased and are there again.")
+@click.option("--even-if-unknown", is_flag=True, help="Also keep out of the lake whom it has never had.")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@click.option("--json", "as_json", is_flag=True, help="The report as a JSON object.")
+def erase(users: tuple[str, ...], *, again: bool, even_if_unknown: bool, yes: bool, as_json: bool) -> None:
+    """Remove people from the lake and what is published, and keep the source from bringing them back.
+
+    A USER of - stands for the lines of standard input: ids that are arguments stay in the shell's history and in logs.
+    What goes is shown first, and asked for: it cannot be undone. Killed and started again, it goes on where it was.
+    """
+    users = tuple(one for given in users for one in (_lines_of_input(yes=yes) if given == "-" else [given]))
+    if again == bool(users):
+        raise click.UsageError("Name who is to be erased, or give --again: one of the two.")
+    from ghost_pipeline.cli import erase as erasure
+    from ghost_pipeline.cli.render import as_table
+    from ghost_pipeline.serving.freshness import wall_clock
+
+    settings = Settings.load()
+    named = None if again else users
+    if not yes:
+        click.echo(as_table(erasure.planned(settings, named, even_if_unknown=even_if_unknown)), err=True)
+        click.confirm("These rows go for good. Erase?", abort=True, err=True)
+    report = erasure.erase(settings, named, wall_clock(), even_if_unknown=even_if_unknown)
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2))
+        return
+    click.echo(as_table(erasure.as_frame(report.tables)))
+    for line in report.says():
+        click.echo(line)
+
+
+def _lines_of_input(*, yes: bool) -> list[str]:
+    """What is read from standard input, without empty lines; it can answer no question afterwards but at a terminal."""
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("Standard input that is no terminal cannot be asked: with -, give --yes, too.")
+    try:
+        return [one for line in sys.stdin.buffer.read().decode().splitlines() if (one := line.strip())]
+    except UnicodeDecodeError:
+        raise click.UsageError("Standard input is not UTF-8.") from None
+
+
+@main.command("status")
+@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+def status_command(*, as_json: bool) -> None:
+    """Show how fresh every table is, how many rows were rejected, which hours are stale and what failed last."""
+    from ghost_pipeline.cli.render import as_table
+    from ghost_pipeline.cli.status import status
+    from ghost_pipeline.serving.freshness import wall_clock
+
+    found = status(Settings.load(), wall_clock())
+    if as_json:
+        click.echo(found.as_json())
+        return
+    click.echo(as_table(found.tables))
+    click.echo(f"\nrejected rows: {found.rejected_rows}    stale hours: {found.stale_hours}")
+    failed = found.failed
+    ended = f" at {failed.ended:%Y-%m-%dT%H:%MZ}" if failed and failed.ended else ""
+    click.echo(f"last failed run: {f'{failed.job} {failed.partition}, {failed.run_id}{ended}' if failed else 'none'}")
+
+
+@main.command("query")
+@click.argument("sql")
+@click.option("--json", "as_json", is_flag=True, help="Rows as a JSON array.")
+def query_command(sql: str, *, as_json: bool) -> None:
+    """Run SQL over the published database and over lake.<table> for every table of the lake."""
+    from ghost_pipeline.cli.render import as_table
+    from ghost_pipeline.lake.lake import Lake
+    from ghost_pipeline.publish.querying import query
+    from ghost_pipeline.serving.json_rows import as_json_rows
+
+    settings = Settings.load()
+    frame = query(sql, settings.database, Lake(settings.lake))
+    click.echo(as_json_rows(frame) if as_json else as_table(frame))
+
+
+@main.command("settings")
+@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+def settings_command(*, as_json: bool) -> None:
+    """List every setting: its variable, its value, where that comes from, and what it does."""
+    values = json.loads(Settings.load().model_dump_json())
+    rows = [
+        {
+            "variable": f"GHOST_{name.upper()}",
+            "value": values[name],
+            "set": bool(os.environ.get(f"GHOST_{name.upper()}")),
+            "description": field.description,
+        }
+        for name, field in Settings.model_fields.items()
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        value = ",".join(map(str, row["value"])) if isinstance(row["value"], list) else row["value"]
+        click.echo(f"{row['variable']}={value if value is not None else ''}{'' if row['set'] else '  (default)'}")
+        click.echo(f"    {row['description']}")
+
+
+@main.command()
+def demo() -> None:
+    """Generate a realistic source, materialize its newest hour and month, and show what came out."""
+    from ghost_pipeline.cli.demo import run_demo
+
+    run_demo(Settings.load())
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Findings as a JSON array.")
+def doctor(*, as_json: bool) -> None:
+    """Check settings, source, storage and what has been built, and say what to fix."""
+    from ghost_pipeline.cli.doctor import Verdict, diagnose
+
+    findings = []
+    for finding in diagnose(Settings.load()):
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{finding.verdict.value:<6}{finding.about:<26}{finding.says}")
+    if as_json:
+        rows = [{"verdict": one.verdict.value, "about": one.about, "says": one.says} for one in findings]
+        click.echo(json.dumps(rows, indent=2))
+    if any(finding.verdict is Verdict.WRONG for finding in findings):
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=3000, show_default=True, help="Port to listen on.")
+def ui(host: str, port: int) -> None:
+    """Open the Dagster UI with the records of this data folder, and run its schedules and backfills."""
+    from ghost_pipeline.cli.run import dagster_environment
+
+    settings = Settings.load()
+    workspace = ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "ghost_pipeline.definitions"]
+    os.environ.update(dagster_environment(settings))
+    source = shown_source(os.environ.get("GHOST_SOURCE", "none set"))
+    click.echo(f"Dagster UI on http://{host}:{port} (source: {source})", err=True)
+    os.execv(  # noqa: S606 - our own interpreter and arguments, no shell
+        sys.executable,
+        [sys.executable, "-m", "dagster", "dev", *workspace, "-h", host, "-p", str(port)],
+    )
+
+
+for _command in COMMANDS:
+    main.add_command(_command)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""What `ghost-pipeline status` shows: how fresh every table of the lake is, what was set aside, what failed last."""
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import polars as pl
+
+from ghost_pipeline.contracts import CONTRACTS
+from ghost_pipeline.contracts.contract import Contract, Partitioning
+from ghost_pipeline.contracts.raw import REJECTED_ROWS
+from ghost_pipeline.incremental.stale_ledger import stale_hours
+from ghost_pipeline.lake.concurrent_replace import read_again
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.windows import Day, Hour, Month
+
+STATUS_SCHEMA = pl.Schema(
+    {
+        "table": pl.String(),
+        "newest": pl.String(),
+        "as_of": pl.Datetime("us", "UTC"),
+        "age_hours": pl.Int64(),
+        "may_be_hours": pl.Int64(),
+        "late": pl.Boolean(),
+        "rows": pl.Int64(),
+    }
+)
+"""The columns of `Status.tables`: a row for each table that has a partition."""
+
+_LISTS = frozenset({Partitioning.REJECTED, Partitioning.STALE_DAY, Partitioning.ERASED_DAY})
+"""Kept by what they speak of, not by when: they have no age."""
+
+
+class FailedRun(NamedTuple):
+    """The last run that failed."""
+
+    run_id: str
+    job: str
+    partition: str
+    ended: datetime | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """Everything at a glance."""
+
+    tables: pl.DataFrame
+    """Of `STATUS_SCHEMA`."""
+    rejected_rows: int
+    stale_hours: int
+    failed: FailedRun | None
+
+    def as_json(self) -> str:
+        """The same for a program."""
+        tables = self.tables.with_columns(pl.col("as_of").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).to_dicts()
+        failed = None
+        if self.failed:
+            ended = f"{self.failed.ended:%Y-%m-%dT%H:%M:%SZ}" if self.failed.ended else None
+            failed = {**self.failed._asdict(), "ended": ended}
+        counts = {"rejected_rows": self.rejected_rows, "stale_hours": self.stale_hours, "last_failed_run": failed}
+        return json.dumps({"tables": tables, **counts}, indent=2)
+
+
+def status(settings: Settings, now: datetime) -> Status:
+    """Look at the lake and at Dagster's records.
+
+    Args:
+        settings: which ones.
+        now: by the wall clock, aware; ages are for monitoring only (G7.7).
+
+    """
+    lake = Lake(settings.lake)
+    rows = [_row(lake, contract, now) for contract in CONTRACTS.values() if contract.partitioning not in _LISTS]
+    tables = pl.DataFrame([row for row in rows if row], schema=STATUS_SCHEMA, orient="row")
+    rejected = read_again(lambda: int(lake.scan(REJECTED_ROWS).select(pl.len()).collect().item()))
+    return Status(tables, rejected, stale_hours(lake).height, _last_failed_run(settings))
+
+
+def _row(lake: Lake, contract: Contract, now: datetime) -> tuple[object, ...] | None:
+    newest = _newest(lake, contract)
+    if newest is None:
+        return None
+    hours = {"age": now - newest.as_of, "limit": contract.max_age}
+    age, limit = (int(one.total_seconds() // 3600) for one in hours.values())
+    late = now - newest.as_of > contract.max_age
+    return contract.name, newest.key, newest.as_of, age, limit, late, lake.rows(contract, newest)
+
+
+def _newest(lake: Lake, contract: Contract) -> Hour | Day | Month | None:
+    match contract.partitioning:
+        case Partitioning.MONTH:
+            found: list[Month] | list[Day] = lake.months(contract)
+        case Partitioning.EVENT_DAY:
+            found = lake.days(contract)
+        case _:
+            return lake.newest_hour(contract)
+    return found[-1] if found else None
+
+
+def _last_failed_run(settings: Settings) -> FailedRun | None:
+    """The newest failure that Dagster knows of; None without one, and where Dagster has not run yet."""
+    home = settings.dagster_home.absolute()
+    if not (os.environ.get("DAGSTER_HOME") or (home / "dagster.yaml").exists()):
+        return None
+    # To import it takes longer than all the rest.
+    import dagster as dg
+
+    os.environ.setdefault("DAGSTER_HOME", str(home))
+    with dg.DagsterInstance.get() as instance:
+        failures = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=1)
+    for record in failures:
+        run, tags = record.dagster_run, record.dagster_run.tags
+        partition = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_end", "")
+        return FailedRun(run.run_id, run.job_name, partition, record.update_timestamp)
+    return None

@@ -1,0 +1,105 @@
+"""The registry of cohort figures: adding a metric is adding one entry here.
+
+The snapshot transform computes what an entry says, and the contract of `cohort_ghost_data`, its DDL, its
+Dagster columns and `docs/tables.md` follow from the same entry.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import dataframely as dy
+import polars as pl
+
+from ghost_pipeline.contracts.raw import MS_PER_MINUTE
+
+
+@dataclass(frozen=True)
+class CohortMetric:
+    """One figure over the active members of a cohort (G3.2, G3.3)."""
+
+    name: str
+    """Column of `cohort_ghost_data`."""
+    source: str
+    """Column of `user_ghost_stats` that it reduces."""
+    statistic: Literal["mean", "percentile"]
+    description: str
+    scale: int = 0
+    """Decimals kept; rounding is half away from zero."""
+    precision: int = 9
+    """Digits in all, wide enough that no real figure overflows."""
+    percentile: int = 50
+    """For percentiles: linear interpolation at h = (n - 1) p / 100."""
+    unit: int = 1
+    """How many units of the source make one of the figure (60,000 ms make a minute)."""
+
+    @property
+    def column(self) -> dy.Column:
+        """The column of the exact snapshot, where no figure is ever missing."""
+        return self._column(nullable=False)
+
+    @property
+    def nullable_column(self) -> dy.Column:
+        """The column of the release, where a figure may be withheld."""
+        return self._column(nullable=True)
+
+    def _column(self, *, nullable: bool) -> dy.Column:
+        if self.statistic == "mean":
+            return dy.Decimal(self.precision, self.scale, min=0, nullable=nullable, description=self.description)
+        return dy.Int32(min=0, nullable=nullable, description=self.description)
+
+    @property
+    def dtype(self) -> pl.DataType:
+        """The column's polars type."""
+        return self.column.dtype
+
+
+COHORT_METRICS: tuple[CohortMetric, ...] = (
+    CohortMetric("avg_tasks_completed", "tasks_completed", "mean", "Mean of the tasks completed in all", scale=2),
+    CohortMetric(
+        "avg_tasks_this_week",
+        "tasks_this_week",
+        "mean",
+        "Mean of the tasks of the last 7 x 24 hours",
+        scale=2,
+    ),
+    CohortMetric(
+        "avg_practice_minutes",
+        "practice_time_ms",
+        "mean",
+        "Mean of the minutes practised in all",
+        scale=2,
+        precision=12,
+        unit=MS_PER_MINUTE,
+    ),
+    CohortMetric("avg_streak", "current_streak", "mean", "Mean of the current streaks in days", scale=2, precision=8),
+    CohortMetric("median_streak", "current_streak", "percentile", "Median of the current streaks in days"),
+    CohortMetric(
+        "top_10_percent_tasks",
+        "tasks_completed",
+        "percentile",
+        "90th percentile of the tasks completed in all",
+        percentile=90,
+    ),
+    CohortMetric(
+        "top_25_percent_tasks",
+        "tasks_completed",
+        "percentile",
+        "75th percentile of the tasks completed in all",
+        percentile=75,
+    ),
+    CohortMetric(
+        "avg_days_practiced_per_week",
+        "days_practiced",
+        "mean",
+        "Mean of the days practised of the last 7 dates",
+        scale=2,
+        precision=3,
+    ),
+    CohortMetric(
+        "top_10_percent_days_practiced",
+        "days_practiced",
+        "percentile",
+        "90th percentile of the days practised of the last 7 dates",
+        percentile=90,
+    ),
+)

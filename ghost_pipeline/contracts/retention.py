@@ -1,0 +1,53 @@
+"""How long the partitions of a table are kept: as its contract says, or as `GHOST_RETENTION` does."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from ghost_pipeline.contracts import CONTRACTS, Contract
+from ghost_pipeline.errors import SettingsError
+from ghost_pipeline.settings import shown_length
+
+Chosen = Mapping[str, timedelta | None]
+"""What is set: table and how long, None for ever."""
+
+
+def kept_for(contract: Contract, chosen: Chosen) -> timedelta | None:
+    """How long a partition stays; None: for ever."""
+    return chosen.get(contract.name, contract.kept_for)
+
+
+def gone_until(contract: Contract, chosen: Chosen, newest: datetime) -> datetime | None:
+    """The instant up to which partitions have ended that are no longer kept; None: all are.
+
+    Args:
+        contract: the table.
+        chosen: what is set.
+        newest: the end of its newest partition, which is the only clock: a table that nobody continues loses nothing.
+
+    """
+    kept = kept_for(contract, chosen)
+    return None if kept is None else newest - kept
+
+
+def require_removable(chosen: Chosen) -> None:
+    """Refuse what may not be set.
+
+    Raises:
+        SettingsError: names the first table that is unknown, must be kept, or is needed for longer.
+
+    """
+    for table, kept in chosen.items():
+        contract = CONTRACTS.get(table)
+        if contract is None:
+            raise SettingsError(f"GHOST_RETENTION: {table} is no table; docs/tables.md lists them")
+        if kept is None:
+            continue
+        if contract.stays_because:
+            raise SettingsError(
+                f"GHOST_RETENTION: {table} is kept forever, for {contract.stays_because} (got {shown_length(kept)})",
+            )
+        if kept < contract.kept_at_least:
+            raise SettingsError(
+                f"GHOST_RETENTION: {table} is kept for at least {shown_length(contract.kept_at_least)}, which later "
+                f"partitions need (got {shown_length(kept)})",
+            )

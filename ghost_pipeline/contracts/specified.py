@@ -1,0 +1,317 @@
+"""The specification's own tables, as they are made in an application's PostgreSQL, and where they differ from its DDL.
+
+Columns, names, defaults, keys and indexes are the specification's. What its DDL could not hold for every row of ours is
+declared beside it with the reason; the DDL that is executed and the page `docs/postgres_tables.md` follow from that.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEASE, GHOST_BENCHMARKS
+from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
+from ghost_pipeline.contracts.published import TABLE_INFO
+
+_TEXT, _INT, _LONG, _DOUBLE = pl.String(), pl.Int32(), pl.Int64(), pl.Float64()
+_TIMESTAMP, _BAND = pl.Datetime("us"), pl.Decimal(2, 1)
+
+UTC_TEXT = "%Y-%m-%dT%H:%M:%SZ"
+"""How an instant stands in a column that the specification declares as TEXT; it sorts as the instants do."""
+
+
+@dataclass(frozen=True)
+class SpecifiedColumn:
+    """A column of the specification."""
+
+    name: str
+    dtype: pl.DataType
+    """Of the rows that are sent; the server casts them to the column's own type."""
+    specified: str
+    """Its type and what follows it, as the specification has them."""
+    widened: str | None = None
+    """The same as it is executed, where that is something else."""
+    why: str = ""
+    """The reason for that."""
+    says: str = ""
+    """What it means, where it is not the contract's column of that name."""
+
+    @property
+    def definition(self) -> str:
+        """What is executed."""
+        return f"{self.name} {self.widened or self.specified}"
+
+
+@dataclass(frozen=True)
+class SpecifiedConstraint:
+    """A constraint of the specification that stands behind the columns."""
+
+    specified: str
+    executed: str | None = None
+    """Nothing for one that is left out."""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class SpecifiedTable:
+    """A table of the specification, or of ours beside them."""
+
+    name: str
+    contract: Contract
+    """What its figures are; descriptions of columns are taken from there."""
+    says: str
+    """Which rows it holds."""
+    columns: tuple[SpecifiedColumn, ...]
+    constraints: tuple[SpecifiedConstraint, ...] = ()
+    indexes: tuple[tuple[str, str], ...] = ()
+    """Name and columns."""
+    hourly: bool = False
+    """Whether every hour carries its as_of on."""
+
+    @property
+    def key(self) -> str:
+        """The column that identifies a row."""
+        return self.columns[0].name
+
+    @property
+    def names(self) -> list[str]:
+        """The columns, in order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def polars_schema(self) -> dict[str, pl.DataType]:
+        """Column names and the types in which rows are sent."""
+        return {column.name: column.dtype for column in self.columns}
+
+    @property
+    def differences(self) -> Iterator[tuple[str, str, str | None, str]]:
+        """Where the table differs from the specification: what, there, here (None for left out), why."""
+        for column in self.columns:
+            if column.widened:
+                yield column.name, column.specified, column.widened, column.why
+        for constraint in self.constraints:
+            if constraint.executed != constraint.specified:
+                yield "constraint", constraint.specified, constraint.executed, constraint.why
+
+    def ddl(self, prefix: str = "") -> list[str]:
+        """The statements that make the table, its comments and its indexes.
+
+        Args:
+            prefix: the schema, quoted where it needs to be, and a dot; without it the search_path decides.
+
+        """
+        relation = f"{prefix}{self.name}"
+        lines = [column.definition for column in self.columns]
+        lines += [constraint.executed for constraint in self.constraints if constraint.executed]
+        described = self.contract.column_descriptions
+        return [
+            f"CREATE TABLE {relation} (\n    {f',{chr(10)}    '.join(lines)}\n)",
+            f"COMMENT ON TABLE {relation} IS {_literal(self.says)}",
+            *(
+                f"COMMENT ON COLUMN {relation}.{one.name} IS {_literal(one.says or described[one.name])}"
+                for one in self.columns
+            ),
+            *(f"CREATE INDEX {name} ON {relation} ({columns})" for name, columns in self.indexes),
+        ]
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _ints(names: Iterable[str]) -> tuple[SpecifiedColumn, ...]:
+    return tuple(SpecifiedColumn(name, _INT, "INT") for name in names)
+
+
+_UUID = "UUID PRIMARY KEY DEFAULT gen_random_uuid()"
+_NOW = "TIMESTAMP DEFAULT NOW()"
+_EIGHT_BYTES = "REAL is eight bytes in SQLite and four in PostgreSQL, which keep six digits"
+_NO_FOREIGN_KEY = (
+    "A summary of a keyboard or a typist that the application does not list is a finding, not an error (N3.4); and the "
+    "application's tables need not be in this database"
+)
+_COHORT_DECIMALS = {
+    "avg_tasks_completed": "DECIMAL(5,2)",
+    "avg_tasks_this_week": "DECIMAL(5,2)",
+    "avg_practice_minutes": "DECIMAL(7,2)",
+    "avg_streak": "DECIMAL(4,2)",
+    "avg_days_practiced_per_week": "DECIMAL(3,2)",
+}
+_TOO_NARROW = {
+    "avg_tasks_completed": "Real cohorts have more than 999.99 tasks",
+    "avg_tasks_this_week": "The same type as that of all tasks",
+    "avg_practice_minutes": "99,999.99 minutes are 69 days",
+    "avg_streak": "A mean streak of 125 days is real (G3.3)",
+}
+
+
+def _cohort_figure(name: str) -> SpecifiedColumn:
+    metric = next(one for one in COHORT_METRICS if one.name == name)
+    if metric.statistic == "percentile":
+        return SpecifiedColumn(name, metric.dtype, "INT")
+    specified, executed = _COHORT_DECIMALS[name], f"DECIMAL({metric.precision},{metric.scale})"
+    if executed == specified:
+        return SpecifiedColumn(name, metric.dtype, specified)
+    return SpecifiedColumn(name, metric.dtype, specified, executed, _TOO_NARROW[name])
+
+
+SPECIFIED_GHOST_BENCHMARKS = SpecifiedTable(
+    name=GHOST_BENCHMARKS.name,
+    contract=GHOST_BENCHMARKS,
+    says="What people who reached a band had done by each day of their journey: the month that serves (G5.5), of the "
+    "people who reached the band and not the next one (population interval, G5.6).",
+    columns=(
+        SpecifiedColumn("id", _TEXT, _UUID),
+        SpecifiedColumn("target_band", _BAND, "DECIMAL(2,1) NOT NULL"),
+        SpecifiedColumn("starting_skill", _BAND, "DECIMAL(2,1) NOT NULL"),
+        SpecifiedColumn("day_number", _INT, "INT NOT NULL"),
+        *_ints(
+            (
+                "avg_tasks_completed",
+                "avg_practice_minutes",
+                "avg_speaking_tasks",
+                "avg_writing_tasks",
+                "avg_reading_tasks",
+                "avg_listening_tasks",
+                "avg_mock_tests",
+                "avg_streak",
+                "success_percentile",
+                "sample_size",
+            )
+        ),
+        SpecifiedColumn("created_at", _TIMESTAMP, _NOW, says="as_of at which the row was first written, UTC (G1.10)"),
+        SpecifiedColumn("updated_at", _TIMESTAMP, _NOW, says="as_of at which the row was last written, UTC (G1.10)"),
+    ),
+    constraints=(
+        SpecifiedConstraint(
+            "UNIQUE (target_band, starting_skill, day_number, success_percentile)",
+            "UNIQUE (target_band, starting_skill, day_number, success_percentile)",
+        ),
+    ),
+    indexes=(("idx_ghost_benchmarks_lookup", "target_band, starting_skill, day_number"),),
+)
+
+SPECIFIED_COHORT_GHOST_DATA = SpecifiedTable(
+    name=COHORT_GHOST_DATA.name,
+    contract=COHORT_GHOST_RELEASE,
+    says="What peers see of each cohort: the figures that are released at the end of the newest hour (G9). A cohort "
+    "that is suppressed, or whose release is too old (G7.7), has no row.",
+    columns=(
+        SpecifiedColumn("id", _TEXT, _UUID, says="uuid5 of (cohort_id, snapshot_date, snapshot_hour) (G1.10)"),
+        SpecifiedColumn(
+            "cohort_id",
+            _TEXT,
+            "UUID REFERENCES cohorts(id)",
+            "TEXT",
+            "Ids are text, and not every source's are UUIDs; a cohort that users name and the application does not "
+            "list still has figures (G3.1)",
+        ),
+        SpecifiedColumn(
+            "snapshot_date",
+            pl.Date(),
+            "DATE NOT NULL",
+            says="Date, UTC, of the newest hour: the figures are shown from its end on (G9.3)",
+        ),
+        SpecifiedColumn("snapshot_hour", _INT, "INT DEFAULT 0", says="The hour of that date (G1.2)"),
+        SpecifiedColumn("active_member_count", _INT, "INT"),
+        *map(
+            _cohort_figure,
+            (
+                "avg_tasks_completed",
+                "avg_tasks_this_week",
+                "avg_practice_minutes",
+                "avg_streak",
+                "median_streak",
+                "top_10_percent_tasks",
+                "top_25_percent_tasks",
+                "avg_days_practiced_per_week",
+            ),
+        ),
+        SpecifiedColumn(
+            "updated_at",
+            _TIMESTAMP,
+            _NOW,
+            says="as_of of the figures, UTC: that of the hour that released them, which may be an earlier one (G9.3)",
+        ),
+    ),
+    constraints=(
+        SpecifiedConstraint(
+            "UNIQUE (cohort_id, snapshot_date)",
+            "UNIQUE (cohort_id, snapshot_date, snapshot_hour)",
+            "A snapshot is that of an hour (G3.1)",
+        ),
+    ),
+    indexes=(("idx_cohort_ghost_date", "cohort_id, snapshot_date DESC"),),
+    hourly=True,
+)
+
+SPECIFIED_NGRAM_SPEED_SUMMARIES = SpecifiedTable(
+    name=NGRAM_SPEED_SUMMARIES.name,
+    contract=NGRAM_SPEED_SUMMARIES,
+    says="Current speed of every typist on every n-gram at the end of the newest hour (N3).",
+    columns=(
+        SpecifiedColumn("summary_id", _TEXT, "TEXT PRIMARY KEY"),
+        SpecifiedColumn("user_id", _TEXT, "TEXT NOT NULL"),
+        SpecifiedColumn("keyboard_id", _TEXT, "TEXT NOT NULL"),
+        SpecifiedColumn("ngram_text", _TEXT, "TEXT NOT NULL"),
+        SpecifiedColumn("ngram_size", _INT, "INTEGER NOT NULL"),
+        *(
+            SpecifiedColumn(name, _DOUBLE, "REAL NOT NULL", "DOUBLE PRECISION NOT NULL", _EIGHT_BYTES)
+            for name in ("decaying_average_ms", "target_speed_ms", "target_performance_pct")
+        ),
+        SpecifiedColumn("meets_target", pl.Boolean(), "BOOLEAN NOT NULL"),
+        SpecifiedColumn("sample_count", _INT, "INTEGER NOT NULL"),
+        SpecifiedColumn(
+            "last_updated", _TEXT, "TEXT NOT NULL", says="as_of at which the row last changed, ISO 8601, UTC (G1.10)"
+        ),
+        SpecifiedColumn(
+            "created_at",
+            _TEXT,
+            "TEXT NOT NULL",
+            says="as_of at which the n-gram was first summarised, ISO 8601, UTC (G1.10)",
+        ),
+    ),
+    constraints=(
+        SpecifiedConstraint("FOREIGN KEY (user_id) REFERENCES users(user_id) ON DELETE CASCADE", None, _NO_FOREIGN_KEY),
+        SpecifiedConstraint(
+            "FOREIGN KEY (keyboard_id) REFERENCES keyboards(keyboard_id) ON DELETE CASCADE", None, _NO_FOREIGN_KEY
+        ),
+        SpecifiedConstraint(
+            "UNIQUE (user_id, keyboard_id, ngram_text, ngram_size)",
+            "UNIQUE (user_id, keyboard_id, ngram_text, ngram_size)",
+        ),
+    ),
+    indexes=(
+        ("idx_ngram_summaries_user_keyboard", "user_id, keyboard_id"),
+        ("idx_ngram_summaries_performance", "target_performance_pct, meets_target"),
+    ),
+    hourly=True,
+)
+
+SPECIFIED_TABLES = {
+    table.name: table
+    for table in (SPECIFIED_GHOST_BENCHMARKS, SPECIFIED_COHORT_GHOST_DATA, SPECIFIED_NGRAM_SPEED_SUMMARIES)
+}
+"""The tables of the specification that a publication replaces."""
+
+GHOST_TABLE_INFO = SpecifiedTable(
+    name="ghost_table_info",
+    contract=TABLE_INFO,
+    says="How fresh each of the tables is that ghost-pipeline replaces, and which they are.",
+    columns=(
+        SpecifiedColumn("table_name", _TEXT, "TEXT PRIMARY KEY", says="Name of the table"),
+        SpecifiedColumn(
+            "as_of", pl.Datetime("us", "UTC"), "TIMESTAMPTZ", says="as_of of its figures; null where there are none yet"
+        ),
+        SpecifiedColumn("rows", _LONG, "BIGINT NOT NULL"),
+        SpecifiedColumn(
+            "inputs_hash",
+            _TEXT,
+            "TEXT NOT NULL",
+            says="SHA-256 over the lake files that the table of that name in ghost.duckdb was built from, in order",
+        ),
+    ),
+)
+"""Ours, beside them: what `table_info` is in the published database."""

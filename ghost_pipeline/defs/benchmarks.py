@@ -1,0 +1,217 @@
+"""Monthly assets of the ghost half: what people who reached their band had done.
+
+Each is computed from what merges over users (counts of values, streaks, improvers), so the users can be taken in any
+number of parts with the same result.
+"""
+
+from collections.abc import Callable, Iterator
+
+import dagster as dg
+import polars as pl
+
+from ghost_pipeline.contracts.benchmark_dictionary import json_schema
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
+from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
+from ghost_pipeline.defs.benchmark_charts import as_markdown_image, benchmark_curves
+from ghost_pipeline.defs.checks import Check
+from ghost_pipeline.defs.period_over_period import period_over_period
+from ghost_pipeline.defs.table_asset import Outcome, Resources, Step, markdown_table
+from ghost_pipeline.domain.ghost.benchmarks.achievers import achievers
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_cells import cell_samples
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import (
+    AT_LEAST,
+    INTERVAL,
+    POPULATIONS,
+    benchmark_counts,
+)
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_dictionary import benchmark_dictionary
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_drift import CELL_NAMES, benchmark_moves
+from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import benchmark_means, finish_benchmarks
+from ghost_pipeline.domain.ghost.benchmarks.ghost_fastest_improvers import finish_fastest_improvers, improvers
+from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import (
+    finish_streak_shares,
+    merge_streak_counts,
+    streak_counts,
+)
+from ghost_pipeline.domain.shared.period_figures import sample_figures
+from ghost_pipeline.domain.shared.shards import compact, numbered, shard
+from ghost_pipeline.domain.shared.versions import users_at
+from ghost_pipeline.errors import LakeError
+from ghost_pipeline.lake.concurrent_replace import ReplacedError, read_again
+from ghost_pipeline.lake.locking import one_at_a_time
+from ghost_pipeline.publish.json_files import publish_json
+from ghost_pipeline.windows import HOUR, Month
+
+STABLE = Check(
+    "stable",
+    "Warns where a figure moved by more than 2 and by more than GHOST_BENCHMARK_MOVE_PERCENT from the month before, "
+    "where a cell is gone, and where the month before is missing.",
+)
+MonthlyBody = Callable[[Resources, Month], Outcome]
+
+
+def materialize_ghost_benchmarks(resources: Resources, month: Month) -> Outcome:
+    """What achievers had done by each day of their journey, at the end of the month (G5)."""
+    lake, settings = resources.lake, resources.settings
+    bands, starts = settings.bands, settings.starting_skills
+    # Below one another and not merged: what is read off them adds up by itself, and merging 43 M rows takes 4 GB.
+    counts = pl.concat(
+        [
+            benchmark_counts(users, progress, month.as_of, bands=bands, starts=starts, days=settings.benchmark_days)
+            for users, progress in _shards(resources, month)
+        ],
+        rechunk=False,
+    )
+    benchmarks = finish_benchmarks(
+        counts,
+        month.as_of,
+        bands=bands,
+        starts=starts,
+        percentiles=settings.success_percentiles,
+        min_sample=settings.min_sample,
+    ).collect()
+    means = benchmark_means(counts, bands=bands, starts=starts, min_sample=settings.min_sample)
+    dictionary = settings.benchmark_dictionary
+    lake.write(GHOST_BENCHMARKS, month, benchmarks)
+    if month == lake.months(GHOST_BENCHMARKS)[-1]:
+        schema = dictionary.with_suffix(".schema.json")
+        publish_json({dictionary: benchmark_dictionary(means), schema: json_schema()})
+    samples = cell_samples(
+        counts,
+        bands=bands,
+        starts=starts,
+        populations=POPULATIONS,
+        days=settings.benchmark_days,
+        min_sample=settings.min_sample,
+    )
+    return Outcome(
+        rows=benchmarks.height,
+        metadata={
+            "cells": samples.filter(pl.col("days") > 0).height,
+            "cells_missing": samples.filter(pl.col("days") == 0).height,
+            "samples": markdown_table(samples),
+            **{f"curves_{name}": _curves(resources, benchmarks, name, month) for name in (INTERVAL, AT_LEAST)},
+        },
+        warnings={STABLE.name: _moves(resources, month, benchmarks)},
+        sample=benchmarks,
+    )
+
+
+def materialize_ghost_streak_shares(resources: Resources, month: Month) -> Outcome:
+    """How many achievers kept up a streak of so many days, at the end of the month (G6)."""
+    settings = resources.settings
+    bands, starts = settings.bands, settings.starting_skills
+    counts = merge_streak_counts(
+        streak_counts(users, progress, month.as_of, bands=bands, starts=starts)
+        for users, progress in _shards(resources, month)
+    )
+    shares = finish_streak_shares(
+        counts,
+        month.as_of,
+        bands=bands,
+        starts=starts,
+        thresholds=settings.streak_thresholds,
+        min_sample=settings.min_sample,
+    ).collect()
+    resources.lake.write(GHOST_STREAK_SHARES, month, shares)
+    return Outcome(rows=shares.height, sample=shares)
+
+
+def materialize_ghost_fastest_improvers(resources: Resources, month: Month) -> Outcome:
+    """How long the fastest improvers practised a day, at the end of the month (G6)."""
+    settings = resources.settings
+    bands, starts = settings.bands, settings.starting_skills
+    parts = pl.concat(
+        [
+            improvers(users, progress, month.as_of, bands=bands, starts=starts)
+            for users, progress in _shards(resources, month)
+        ]
+    )
+    fastest = finish_fastest_improvers(parts, month.as_of, min_sample=settings.min_sample).collect()
+    resources.lake.write(GHOST_FASTEST_IMPROVERS, month, fastest)
+    return Outcome(rows=fastest.height, sample=fastest)
+
+
+def _shards(resources: Resources, month: Month) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
+    """The achievers of each part of the users as they were at the end of the month, with their events.
+
+    Raises:
+        LakeError: the month has not been taken in.
+        ReplacedError: some of its events have changed since the first part was read, or one has moved to an hour that
+            had been read before.
+
+    """
+    lake, count = resources.lake, resources.settings.shards
+    complete = lake.complete_until(USER_PROGRESS)
+    if complete is None or complete < month.as_of:
+        raise LakeError(
+            f"{USER_PROGRESS.name}, month {month.key}: taken in until {complete or 'never'}, and the month ends "
+            f"{month.as_of:%Y-%m-%dT%H:%MZ}. Materialize an hour that ends then or later first",
+        )
+    users = numbered(achievers(users_at(lake.scan(USERS), month.as_of), month.as_of))
+    marks = lake.marks((USER_PROGRESS,), month.as_of)
+    progress = lake.scan_until(USER_PROGRESS, month.as_of)
+    for number in range(count):
+        yield compact(shard(users, number, count), progress)
+    if not lake.marks((USER_PROGRESS,), month.as_of).equals(marks):
+        raise ReplacedError(f"{USER_PROGRESS.name}, month {month.key}: replaced while it was read")
+
+
+def _alone(table: Contract, body: MonthlyBody) -> MonthlyBody:
+    """A step that no other run takes between its reading and its writing: the later one has read what is newer."""
+
+    def one_run(resources: Resources, month: Month) -> Outcome:
+        with one_at_a_time(resources.lake.beside, table.name):
+            return read_again(lambda: body(resources, month))
+
+    return one_run
+
+
+def _curves(resources: Resources, benchmarks: pl.DataFrame, population: str, month: Month) -> dg.MarkdownMetadataValue:
+    bands, starts = resources.settings.bands, resources.settings.starting_skills
+    picture = benchmark_curves(benchmarks, population, bands, starts)
+    text = f"benchmarks by day, {population}, {month.key}"
+    return dg.MetadataValue.md(as_markdown_image(picture, text))
+
+
+def _moves(resources: Resources, month: Month, benchmarks: pl.DataFrame) -> list[str]:
+    before = Month.containing(month.start - HOUR)
+    previous = resources.lake.scan(GHOST_BENCHMARKS, [before])
+    if not resources.lake.exists(GHOST_BENCHMARKS, before):
+        older = [one for one in resources.lake.months(GHOST_BENCHMARKS) if one < month]
+        return [f"{before.key} is missing, so nothing was compared"] if older else []
+    moves = benchmark_moves(benchmarks.lazy(), previous, resources.settings.benchmark_move_percent).collect()
+    cells = [frame.select(*CELL_NAMES).unique() for frame in (benchmarks.lazy(), previous)]
+    gone = cells[1].join(cells[0], on=CELL_NAMES, how="anti").sort(CELL_NAMES).collect()
+    vanished = [
+        f"{' '.join(map(str, cell))} had benchmarks in {before.key} and has none now" for cell in gone.iter_rows()
+    ]
+    return vanished + [
+        f"{row['metric']} of {row['population']} {row['target_band']} from {row['starting_skill']}, "
+        f"day {row['day_number']}, top {row['success_percentile']} %: "
+        f"{row['previous']} in {before.key}, {row['current']} now"
+        for row in moves.iter_rows(named=True)
+    ]
+
+
+ACHIEVER_STEPS = (
+    Step(
+        GHOST_BENCHMARKS,
+        (USERS, USER_PROGRESS),
+        _alone(GHOST_BENCHMARKS, materialize_ghost_benchmarks),
+        checks=(STABLE,),
+    ),
+    Step(
+        GHOST_STREAK_SHARES,
+        (USERS, USER_PROGRESS),
+        _alone(GHOST_STREAK_SHARES, materialize_ghost_streak_shares),
+        comparing=(period_over_period(GHOST_STREAK_SHARES, sample_figures),),
+    ),
+    Step(
+        GHOST_FASTEST_IMPROVERS,
+        (USERS, USER_PROGRESS),
+        _alone(GHOST_FASTEST_IMPROVERS, materialize_ghost_fastest_improvers),
+        comparing=(period_over_period(GHOST_FASTEST_IMPROVERS, sample_figures),),
+    ),
+)

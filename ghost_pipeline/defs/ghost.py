@@ -1,0 +1,107 @@
+"""Hourly assets of the ghost half: what users had done, and what follows for them and their cohorts.
+
+Hours that are computed together are computed in their order, each from the one before it.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import polars as pl
+
+from ghost_pipeline.contracts.activity import USER_ACTIVITY_CHECKPOINTS, USER_ACTIVITY_DAYS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
+from ghost_pipeline.contracts.raw import COHORTS, USER_PROGRESS, USERS
+from ghost_pipeline.defs.period_over_period import period_over_period
+from ghost_pipeline.defs.retained_hours import hours_kept, not_written
+from ghost_pipeline.defs.table_asset import Outcome, Resources, Step, count
+from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
+from ghost_pipeline.domain.ghost.unknown_cohorts import unknown_cohorts
+from ghost_pipeline.domain.ghost.user_calendars import UserCalendars
+from ghost_pipeline.domain.ghost.user_ghost_stats import completed_user_ghost_stats, with_activity_figures
+from ghost_pipeline.domain.shared.local_time import unknown_timezones
+from ghost_pipeline.domain.shared.period_figures import cohort_figures, row_count
+from ghost_pipeline.incremental.activity_history import ActivityHistory, activity_lock
+from ghost_pipeline.incremental.stale_ledger import building, clear_stale, stale_hours_of
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.windows import Hour
+
+
+def materialize_user_ghost_stats(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
+    """Every user's figures at the end of each hour (G2, G4)."""
+    lake, kept = resources.lake, hours_kept(resources, USER_GHOST_STATS, hours)
+    with building(lake, USER_GHOST_STATS, kept):
+        yield from (not_written(resources, USER_GHOST_STATS, hour) for hour in hours if hour not in kept)
+        for hour, figures in zip(kept, _figures(lake, kept), strict=True):
+            skills = resources.settings.starting_skills
+            stats = completed_user_ghost_stats(figures.lazy(), hour.as_of, starting_skills=skills).collect()
+            lake.write(USER_GHOST_STATS, hour, stats)
+            clear_stale(lake, USER_GHOST_STATS, [hour])
+            yield Outcome(
+                rows=stats.height,
+                findings={
+                    "events_before_their_journey": int(figures["events_before_journey"].sum()),
+                    "users_with_unknown_timezone": count(unknown_timezones(figures.lazy())),
+                },
+            )
+
+
+def materialize_cohort_ghost_data(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
+    """Every cohort's figures at the end of each hour (G3)."""
+    lake, kept = resources.lake, hours_kept(resources, COHORT_GHOST_DATA, hours)
+    with building(lake, COHORT_GHOST_DATA, kept):
+        yield from (not_written(resources, COHORT_GHOST_DATA, hour) for hour in hours if hour not in kept)
+        usable = set(hours_kept(resources, USER_GHOST_STATS, hours)) - stale_hours_of(lake, USER_GHOST_STATS)
+        there = set(lake.written(USER_GHOST_STATS, [hour for hour in kept if hour in usable]))
+        figures = _figures(lake, [hour for hour in kept if hour not in there])
+        for hour in kept:
+            try:
+                stats = lake.scan(USER_GHOST_STATS, [hour]) if hour in there else next(figures).lazy()
+                snapshot, unknown = _snapshot(lake, stats, hour)
+            except FileNotFoundError:
+                # The run of a newer hour has removed it meanwhile.
+                snapshot, unknown = _snapshot(lake, next(_figures(lake, [hour])).lazy(), hour)
+            lake.write(COHORT_GHOST_DATA, hour, snapshot)
+            clear_stale(lake, COHORT_GHOST_DATA, [hour])
+            yield Outcome(rows=snapshot.height, findings={"cohorts_unknown_to_the_source": unknown})
+
+
+def _snapshot(lake: Lake, stats: pl.LazyFrame, hour: Hour) -> tuple[pl.DataFrame, int]:
+    """The cohorts of an hour, and how many of them the source does not know."""
+    return cohort_ghost_data(stats, hour.as_of).collect(), count(unknown_cohorts(stats, lake.scan(COHORTS)))
+
+
+def _figures(lake: Lake, hours: Sequence[Hour]) -> Iterator[pl.DataFrame]:
+    """The users of each hour with their activity, sorted by user_id: what `completed_user_ghost_stats` takes."""
+    if not hours:
+        return
+    ends = [hour.as_of for hour in hours]
+    with activity_lock(lake):
+        # Users as well: the events of one who is taken in meanwhile would be summed up without them.
+        users = UserCalendars.between(lake.scan(USERS).collect(), ends[0], ends[-1])
+        states = ActivityHistory(lake, users.entities).states(ends)
+        first = next(states)
+    for end, (state, week) in zip(ends, chain([first], states), strict=True):
+        present = users.present(end)
+        entity = present["entity"].to_numpy()
+        figures = state.figures(entity, present["today"])
+        tasks = pl.Series("tasks_this_week", week[entity])
+        together = pl.concat([present, figures, tasks.to_frame()], how="horizontal")
+        yield with_activity_figures(together.lazy(), end).collect()
+
+
+GHOST_STEPS = (
+    Step.over_hours(
+        USER_GHOST_STATS,
+        (USERS, USER_PROGRESS, USER_ACTIVITY_DAYS, USER_ACTIVITY_CHECKPOINTS),
+        materialize_user_ghost_stats,
+        comparing=(period_over_period(USER_GHOST_STATS, row_count),),
+        counts="events before their journey, users with an unknown time zone",
+    ),
+    Step.over_hours(
+        COHORT_GHOST_DATA,
+        (USER_GHOST_STATS, COHORTS),
+        materialize_cohort_ghost_data,
+        comparing=(period_over_period(COHORT_GHOST_DATA, cohort_figures),),
+        counts="cohorts that users name and the source does not know",
+    ),
+)

@@ -1,0 +1,260 @@
+"""Assets of the n-gram half: measurements and mistakes of every session, and the summaries."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+
+import polars as pl
+
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
+from ghost_pipeline.contracts.raw import (
+    KEYBOARDS,
+    PRACTICE_SESSIONS,
+    SESSION_KEYSTROKES,
+    SESSION_NGRAM_ERRORS,
+    SESSION_NGRAM_SPEED,
+    SOURCE_TABLES,
+)
+from ghost_pipeline.defs.period_over_period import period_over_period
+from ghost_pipeline.defs.raw import REJECTED, ingested_outcome, reaching, read_with
+from ghost_pipeline.defs.retained_hours import hours_kept, not_written
+from ghost_pipeline.defs.table_asset import PREVIEW_ROWS, Outcome, Resources, Step, count
+from ghost_pipeline.defs.volume import VOLUME_OF_EVENTS
+from ghost_pipeline.domain.ngrams.ngram_extraction import error_ngrams, speed_ngrams, whole_sessions
+from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
+    PAIR,
+    PAIR_INPUT_SCHEMA,
+    measured,
+    pair_inputs,
+    with_carried,
+)
+from ghost_pipeline.domain.ngrams.ngram_speed_summaries import SummaryLimits, ngram_speed_summaries
+from ghost_pipeline.domain.ngrams.session_ngram_summary import session_ngram_summary
+from ghost_pipeline.domain.ngrams.session_ngrams import START, as_rows, by_session, sessions_without
+from ghost_pipeline.domain.ngrams.unknown_keyboards import unknown_keyboards
+from ghost_pipeline.domain.shared.period_figures import row_count
+from ghost_pipeline.domain.shared.versions import keyboards_at
+from ghost_pipeline.incremental.changed_inputs import SeenHours
+from ghost_pipeline.incremental.stale_ledger import building, clear_stale, mark_stale, stale_hours_of
+from ghost_pipeline.incremental.summary_cache import KeptState, NgramCache
+from ghost_pipeline.ingest.ingestion import (
+    NGRAM_SNAPSHOTS,
+    Ingested,
+    Rereading,
+    read_from,
+    read_session_rows,
+    read_to,
+    require_no_rows,
+    require_rows_stay,
+    write_rejects,
+)
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.locking import one_at_a_time
+from ghost_pipeline.privacy.tombstones import tombstones
+from ghost_pipeline.windows import Hour
+
+FEW = 4
+"""From scratch where more than 1 in so many pairs has changed: then reading pair by pair costs more."""
+
+Extraction = Callable[[pl.LazyFrame, int], pl.LazyFrame]
+_OTHER = {
+    SESSION_NGRAM_SPEED.name: SESSION_NGRAM_ERRORS.name,
+    SESSION_NGRAM_ERRORS.name: SESSION_NGRAM_SPEED.name,
+}
+"""A session with rows of its own in either table has none extracted for the other."""
+
+
+def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
+    """The step of a table of n-grams: the application's rows, else those extracted from keystrokes (N1.2)."""
+
+    def materialize(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
+        *earlier, last = hours
+        with resources.taking_in(contract):
+            taken = take_in(reaching(resources, hours), last)
+        for hour in earlier:
+            yield read_with(resources, contract, hour, last)
+        yield taken
+
+    def take_in(resources: Resources, hour: Hour) -> Outcome:
+        source, lake, settings = resources.source(), resources.lake, resources.settings
+        erased = tombstones(lake, settings)
+        start, last = read_from(lake, contract, hour, Rereading.of(settings)), read_to(lake, contract, hour)
+        table, other = SOURCE_TABLES[contract.name], SOURCE_TABLES[_OTHER[contract.name]]
+        whole = start is None or not source.reads_windows
+        direct = read_session_rows(source, lake, table, contract, start, last, erased)
+        start = direct.start
+        kept = lake.scan(contract, lake.hours_between(contract, start, last.as_of))
+        require_no_rows(source, table, kept.filter(pl.col("key_index").is_null()))
+        own = [direct.sessions, read_session_rows(source, lake, other, contract, start, last, erased).sessions]
+        delivered = as_rows(direct.good, contract).sort(pl.all(), nulls_last=True)
+        # The rows of a session lie in its hour.
+        window = {*lake.hours_between(PRACTICE_SESSIONS, start, last.as_of)}
+        window |= {*lake.hours_between(contract, start, last.as_of)}
+        rows, changed = 0, 0
+        for part in lake.in_parts(SESSION_KEYSTROKES, window):
+            keys = sessions_without(lake.scan(SESSION_KEYSTROKES, part), own).collect()
+            extracted = (extract(some.lazy(), settings.max_ngram_size).collect() for some in whole_sessions(keys))
+            found = chain([delivered], (as_rows(some, contract) for some in extracted))
+            sessions = lake.scan(PRACTICE_SESSIONS, part).select("session_id", "start_time").collect().lazy()
+            if lake.is_large(SESSION_KEYSTROKES, part[0]):
+                one = lake.write_parts(contract, part[0], (by_session([some], sessions).drop(START) for some in found))
+                rows, changed = rows + one.rows, changed + one.changed
+            else:
+                placed = by_session(found, sessions)
+                rows += placed.height
+                changed += lake.write_hours(
+                    contract,
+                    part,
+                    placed.drop(START),
+                    placed[START].dt.truncate("1h"),
+                    partial(_before_change, resources, contract, placed, hour),
+                )
+        write_rejects(lake, table, start, last, direct.rejected, whole=whole)
+        taken = Ingested(rows, direct.rejected.height, changed=changed, erased=direct.erased)
+        return ingested_outcome(lake, contract, hour, taken)
+
+    return Step.over_hours(
+        contract, (PRACTICE_SESSIONS, SESSION_KEYSTROKES), materialize, comparing=(VOLUME_OF_EVENTS,), counts=REJECTED
+    )
+
+
+def _before_change(
+    resources: Resources, contract: Contract, rows: pl.DataFrame, hour: Hour, changed: list[Hour]
+) -> None:
+    """Refuse to lose the rows of too many sessions; mark what follows from those that change."""
+    again = Rereading.of(resources.settings)
+    require_rows_stay(resources.lake, contract, changed, rows, again.max_removed_percent)
+    if contract is SESSION_NGRAM_SPEED:
+        mark_stale(resources.lake, NGRAM_SNAPSHOTS, min(changed).start, hour.as_of)
+
+
+@dataclass(frozen=True)
+class _Summarised:
+    """The summaries of an hour."""
+
+    state: KeptState
+    new: pl.DataFrame
+    """Rows that were computed; the others are those of another hour."""
+    pairs: int
+    """(user, keyboard) pairs that were computed."""
+    unknown_keyboards: int
+
+
+def _summarised(resources: Resources, hour: Hour, cache: NgramCache) -> _Summarised:
+    """Every typist's speed on every n-gram, computed where something changed (N3.3)."""
+    lake, settings = resources.lake, resources.settings
+    limits = SummaryLimits(
+        decay_factor=settings.decay_factor,
+        max_measurements=settings.max_measurements,
+        max_sessions=settings.max_sessions,
+        default_target_ms=settings.default_target_ms,
+    )
+    keyboards = keyboards_at(lake.scan(KEYBOARDS), hour.as_of).collect().lazy()
+    sessions = cache.sessions()
+    inputs = pair_inputs(sessions.lazy(), keyboards, limits).collect()
+    before = cache.before
+    same = inputs.join(before.inputs, on=PAIR_INPUT_SCHEMA.names(), how="semi")
+    if (inputs.height - same.height) * FEW <= inputs.height:
+        touched = sessions.join(same, on=PAIR, how="anti")
+        measurements = measured(cache.measurements(touched, settings.max_sessions)).lazy()
+    else:
+        same = same.clear()
+        touched, measurements = sessions, lake.scan_until(SESSION_NGRAM_SPEED, hour.as_of)
+    new = ngram_speed_summaries(touched.lazy(), measurements, keyboards, hour.as_of, **limits).collect()
+    return _Summarised(
+        KeptState(with_carried(new, before.summaries, same, hour.as_of), inputs),
+        new,
+        pairs=touched.select(PAIR).n_unique(),
+        unknown_keyboards=count(unknown_keyboards(sessions.lazy(), keyboards)),
+    )
+
+
+def materialize_ngram_speed_summaries(resources: Resources, hour: Hour) -> Outcome:
+    """Every typist's speed on every n-gram at the end of the hour (N2, N3)."""
+    lake = resources.lake
+    if not hours_kept(resources, NGRAM_SPEED_SUMMARIES, [hour]):
+        return not_written(resources, NGRAM_SPEED_SUMMARIES, hour)
+    with building(lake, NGRAM_SPEED_SUMMARIES, [hour]), NgramCache(lake, hour) as cache:
+        found = _summarised(resources, hour, cache)
+        lake.write(NGRAM_SPEED_SUMMARIES, hour, found.state.summaries, new=found.new)
+        cache.keep_inputs(found.state.inputs)
+        cache.forget(cache.before.inputs.join(found.state.inputs, on=PAIR, how="anti"))
+        clear_stale(lake, NGRAM_SPEED_SUMMARIES, [hour])
+    return Outcome(
+        rows=found.state.summaries.height,
+        findings={"keyboards_unknown_to_the_source": found.unknown_keyboards},
+        metadata={"pairs_summarised": found.pairs},
+        sample=found.state.summaries,
+    )
+
+
+def materialize_ngram_speed_summary_history(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
+    """The summaries that differ from an hour before (N3.5)."""
+    lake, kept = resources.lake, hours_kept(resources, NGRAM_SPEED_SUMMARY_HISTORY, hours)
+    yield from (not_written(resources, NGRAM_SPEED_SUMMARY_HISTORY, hour) for hour in hours if hour not in kept)
+    carried: KeptState | None = None
+    for hour in kept:
+        with building(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour]):
+            summaries = _written_summaries(lake, hour)
+            if summaries is None:
+                with NgramCache(lake, hour, carried) as cache:
+                    carried = _summarised(resources, hour, cache).state
+                summaries = carried.summaries
+            # The state is a function of the raw tables, and so is when a row last changed: that before need not exist.
+            changed = summaries.filter(pl.col("last_updated") == pl.col("as_of"))
+            lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
+            clear_stale(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
+        yield Outcome(rows=changed.height, sample=changed)
+
+
+def _written_summaries(lake: Lake, hour: Hour) -> pl.DataFrame | None:
+    """The summaries of an hour where they are written and right."""
+    if not lake.exists(NGRAM_SPEED_SUMMARIES, hour) or hour in stale_hours_of(lake, NGRAM_SPEED_SUMMARIES):
+        return None
+    # The run of a newer hour may remove them meanwhile.
+    with suppress(FileNotFoundError):
+        return lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).collect()
+    return None
+
+
+def materialize_session_ngram_summary(resources: Resources, hour: Hour) -> Outcome:
+    """What sessions say about their n-grams (N3.6), for the hours in which something changed."""
+    lake = resources.lake
+    inputs = (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS)
+    rows, changed = 0, 0
+    # What another run has written meanwhile, from older files, would count as seen.
+    with one_at_a_time(lake.beside, SESSION_NGRAM_SUMMARY.name):
+        seen = SeenHours(lake, SESSION_NGRAM_SUMMARY, inputs, hour)
+        for part in lake.in_parts(SESSION_NGRAM_SPEED, seen.changed):
+            found = session_ngram_summary(*(lake.scan(table, part) for table in inputs)).collect()
+            rows += found.height
+            changed += lake.write_hours(SESSION_NGRAM_SUMMARY, part, found, found["start_time"].dt.truncate("1h"))
+        seen.keep()
+    written = lake.scan(SESSION_NGRAM_SUMMARY, [hour])
+    return Outcome(
+        rows=count(written),
+        metadata={"rows_computed": rows, "partitions_changed": changed},
+        sample=written.head(PREVIEW_ROWS).collect(),
+    )
+
+
+NGRAM_STEPS = (
+    session_ngrams_step(SESSION_NGRAM_SPEED, speed_ngrams),
+    session_ngrams_step(SESSION_NGRAM_ERRORS, error_ngrams),
+    Step(
+        SESSION_NGRAM_SUMMARY,
+        (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS),
+        materialize_session_ngram_summary,
+    ),
+    Step(
+        NGRAM_SPEED_SUMMARIES,
+        (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, KEYBOARDS),
+        materialize_ngram_speed_summaries,
+        comparing=(period_over_period(NGRAM_SPEED_SUMMARIES, row_count),),
+        counts="sessions on keyboards that the source does not know",
+    ),
+    Step.over_hours(NGRAM_SPEED_SUMMARY_HISTORY, (NGRAM_SPEED_SUMMARIES,), materialize_ngram_speed_summary_history),
+)

@@ -1,0 +1,128 @@
+"""The ledger of what peers see of cohorts, and what later releases are compared with (G9).
+
+The ledger is kept input: a partition that is there stays as it is, and only an hour newer than all of them adds one
+(G9.4).
+"""
+
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
+from ghost_pipeline.defs.period_over_period import period_over_period
+from ghost_pipeline.defs.retained_hours import left_out
+from ghost_pipeline.defs.table_asset import Outcome, Resources, Step
+from ghost_pipeline.domain.ghost.cohort_ghost_release import (
+    ReleaseRules,
+    cohort_ghost_release,
+    member_contributions,
+    released_contributions,
+)
+from ghost_pipeline.domain.shared.period_figures import release_figures
+from ghost_pipeline.errors import LakeError
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.locking import one_at_a_time
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.windows import Hour
+
+
+def materialize_cohort_ghost_release(resources: Resources, hour: Hour) -> Outcome:
+    """What peers see of each cohort from the end of the hour on, and what its members contributed to it."""
+    lake = resources.lake
+    # What an hour may release depends on the hour before; two runs side by side would not know of each other.
+    with one_at_a_time(lake.beside, COHORT_GHOST_RELEASE.name):
+        newest = lake.newest_hour(COHORT_GHOST_RELEASE)
+        # Nobody reads a release that old.
+        if outcome := left_out(resources, hour):
+            return outcome
+        rules = release_rules(resources.settings)
+        if newest and hour <= newest:
+            # Whoever added the entry may have been killed before this.
+            _forget(lake, _needed(lake, newest, rules))
+            return Outcome(
+                rows=lake.rows(COHORT_GHOST_RELEASE, hour),
+                metadata={"ledger": f"left as it is: {newest.key} is in it, and only newer hours are added"},
+            )
+        return _append(lake, newest, hour, rules)
+
+
+def count_cohort_release_contributions(resources: Resources, hour: Hour) -> Outcome:
+    """Count what the lake holds of the hour; the step of the ledger has written it."""
+    return Outcome(rows=resources.lake.rows(COHORT_RELEASE_CONTRIBUTIONS, hour))
+
+
+def release_rules(settings: Settings) -> ReleaseRules:
+    """The thresholds as they are set."""
+    return ReleaseRules(
+        min_members=settings.release_min_members,
+        min_members_percentiles=settings.release_min_members_percentiles,
+        max_share_percent=settings.release_max_share_percent,
+        min_changed=settings.release_min_changed,
+        compared=timedelta(hours=settings.release_compared_hours),
+        strict=settings.release_profile == "strict",
+    )
+
+
+def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules) -> Outcome:
+    if not lake.exists(USER_GHOST_STATS, hour):
+        raise LakeError(
+            f"{COHORT_GHOST_RELEASE.name}, partition {hour.key}: {USER_GHOST_STATS.name} has no such hour, and the "
+            f"ledger cannot be corrected later. Materialize {USER_GHOST_STATS.name} for it first",
+        )
+    before = lake.scan(COHORT_GHOST_RELEASE, [newest] if newest else []).collect()
+    compared = _compared(lake, before, hour.as_of - rules.compared)
+    members = member_contributions(lake.scan(USER_GHOST_STATS, [hour]), hour.as_of).collect().lazy()
+    release = cohort_ghost_release(
+        members, before.lazy(), lake.scan(COHORT_RELEASE_CONTRIBUTIONS, compared), hour.as_of, rules
+    ).collect()
+    # In this order: contributions without a ledger entry count for nothing, an entry without them could never be
+    # compared.
+    contributions = released_contributions(members, release.lazy(), hour.as_of).collect()
+    lake.write(COHORT_RELEASE_CONTRIBUTIONS, hour, contributions)
+    lake.write(COHORT_GHOST_RELEASE, hour, release)
+    needed = _needed(lake, hour, rules)
+    _forget(lake, needed)
+    anew, released = release["released_as_of"] == hour.as_of, release["released"]
+    ends = {one.as_of for one in needed}
+    lost = sum(last is not None and last not in ends for last in release["last_release_as_of"])
+    return Outcome(
+        rows=release.height,
+        findings={"cohorts_whose_last_release_nobody_can_compare_with": lost},
+        metadata={
+            "released_anew": int(anew.sum()),
+            "last_release_stays": int(released.sum()) - int(anew.sum()),
+            "suppressed": int(release.height - released.sum()),
+        },
+        sample=release,
+    )
+
+
+def _needed(lake: Lake, newest: Hour, rules: ReleaseRules) -> list[Hour]:
+    """The hours whose contributions the hour after the newest one will be compared with, or a later one."""
+    ledger = lake.scan(COHORT_GHOST_RELEASE, [newest]).collect()
+    return _compared(lake, ledger, newest.next().as_of - rules.compared)
+
+
+def _forget(lake: Lake, needed: list[Hour]) -> None:
+    """Remove contributions of all other hours: they name persons."""
+    for old in set(lake.hours(COHORT_RELEASE_CONTRIBUTIONS)) - set(needed):
+        lake.remove(COHORT_RELEASE_CONTRIBUTIONS, old)
+
+
+def _compared(lake: Lake, ledger: pl.DataFrame, since: datetime) -> list[Hour]:
+    """The hours whose contributions a release is compared with: those from `since` on, and each cohort's last one."""
+    last = set(ledger["last_release_as_of"])
+    kept = lake.hours(COHORT_RELEASE_CONTRIBUTIONS)
+    return lake.written(COHORT_GHOST_RELEASE, [hour for hour in kept if hour.as_of >= since or hour.as_of in last])
+
+
+RELEASE_STEPS = (
+    Step(
+        COHORT_GHOST_RELEASE,
+        (USER_GHOST_STATS,),
+        materialize_cohort_ghost_release,
+        comparing=(period_over_period(COHORT_GHOST_RELEASE, release_figures),),
+        counts="cohorts whose last release nobody can compare with",
+    ),
+    Step(COHORT_RELEASE_CONTRIBUTIONS, (COHORT_GHOST_RELEASE,), count_cohort_release_contributions),
+)

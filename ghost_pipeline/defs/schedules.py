@@ -1,0 +1,132 @@
+"""Schedules: the hour just closed and the month just closed, each with its lag.
+
+Hourly, at minute 5: rows that an application commits a few minutes after the hour are still in, and what comes later is
+taken in by the next run. After downtime the hours that were missed are run as well, in their order.
+
+Monthly, from the 2nd at 00:30: a month serves answers from 24 h after its end on (G5.5), and by then the look-back
+of the hourly runs has taken in the late events of its last day. 25 minutes after an hourly run, so that both
+rarely want the machine at once. A month that is not there the night after, for it failed or its hours were late, is
+asked for again.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+import dagster as dg
+
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
+from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARY_HISTORY
+from ghost_pipeline.contracts.raw import USER_PROGRESS
+from ghost_pipeline.contracts.retention import Chosen, gone_until
+from ghost_pipeline.defs.benchmarks import ACHIEVER_STEPS
+from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
+from ghost_pipeline.defs.partitions import RANGE_END, RANGE_START, chunks, range_tags
+from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.windows import Hour, Month, hours
+
+MINUTE_OF_HOUR = 5
+HOUR_OF_DAY, MINUTE_OF_MONTH_RUN = 0, 30
+MONTH_LAG = timedelta(days=1)
+SNAPSHOTS = (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARY_HISTORY)
+"""The table of each half that says whether an hour has been built: by default, one whose hours are kept."""
+LONGEST_CATCH_UP = timedelta(days=31)
+"""Hours that were missed longer ago are built by a backfill."""
+LONGEST_RUN = timedelta(hours=6)
+"""A run of which nothing has been heard for so long has been killed with its machine."""
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
+    """Both schedules; they start stopped, a person turns them on."""
+
+    @dg.schedule(
+        name="hourly_schedule",
+        job_name=HOURLY,
+        cron_schedule=f"{MINUTE_OF_HOUR} * * * *",
+        execution_timezone="UTC",
+        description="The hour just closed, 5 minutes after its end: late commits are in. After downtime also the hours "
+        "that were missed, in their order.",
+    )
+    def hourly_schedule(
+        context: dg.ScheduleEvaluationContext, resources: dg.ResourceParam[Resources]
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        closed = Hour.containing(context.scheduled_execution_time)
+        under_way = _under_way(context.instance, context.scheduled_execution_time)
+        due = list(due_hours(resources.lake, Hour.ending_at(closed.start), under_way, settings.retention))
+        if not due:
+            yield dg.SkipReason(f"hour {Hour.ending_at(closed.start).key} has been requested already")
+        for chunk in chunks(due, settings.hours_per_run):
+            first, last = chunk[0].key, chunk[-1].key
+            if first == last:
+                yield dg.RunRequest(run_key=first, partition_key=first)
+            else:
+                yield dg.RunRequest(run_key=f"{first} to {last}", tags=range_tags(chunk, due[-1]))
+
+    @dg.schedule(
+        name="monthly_schedule",
+        job_name=MONTHLY,
+        cron_schedule=f"{MINUTE_OF_MONTH_RUN} {HOUR_OF_DAY} * * *",
+        execution_timezone="UTC",
+        description="The month just closed, 24.5 h after its end: late events of its last day are in (G5.5). One that "
+        "is not there the night after is asked for again.",
+    )
+    def monthly_schedule(
+        context: dg.ScheduleEvaluationContext, resources: dg.ResourceParam[Resources]
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        month = Month.newest_complete(context.scheduled_execution_time - MONTH_LAG)
+        under_way = context.instance.get_runs(
+            dg.RunsFilter(job_name=MONTHLY, statuses=UNFINISHED, tags={"dagster/partition": month.key})
+        )
+        taken_in = resources.lake.complete_until(USER_PROGRESS)
+        if taken_in is None or taken_in < month.as_of:
+            # A source of n-grams alone never has any; else the hours come first, and the next night asks again.
+            yield dg.SkipReason(f"{USER_PROGRESS.name} has not been taken in up to the end of month {month.key}")
+        elif under_way or is_built(resources.lake, month):
+            yield dg.SkipReason(f"month {month.key} has been built or requested already")
+        else:
+            yield dg.RunRequest(run_key=month.key, partition_key=month.key)
+
+    return [hourly_schedule, monthly_schedule]
+
+
+def is_built(lake: Lake, month: Month) -> bool:
+    """Whether every table of a month is there."""
+    return all(lake.exists(step.contract, month) for step in ACHIEVER_STEPS)
+
+
+def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = (), chosen: Chosen | None = None) -> Iterator[Hour]:
+    """The hours up to the one just closed that a half lacks since it was first built, at most those of a month.
+
+    What a run is about to build is not asked for again, and what `chosen` (`GHOST_RETENTION`) would not keep is not
+    lacking. Where nothing has been built yet, the hour just closed alone: it takes in all of the source.
+    """
+    since, asked = closed.as_of - LONGEST_CATCH_UP, set(under_way)
+    if not any(lake.newest_hour(snapshot) for snapshot in SNAPSHOTS):
+        return iter([closed] if closed not in asked else [])
+    lacking: set[Hour] = set()
+    for snapshot in SNAPSHOTS:
+        if newest := lake.newest_hour(snapshot):
+            kept_since = max(since, gone_until(snapshot, chosen or {}, closed.as_of) or since)
+            there = set(lake.hours_since(snapshot, since))
+            begin = min(there, default=newest).start
+            lacking |= {hour for hour in hours(max(begin, kept_since), closed.as_of) if hour not in there}
+    return iter(sorted(lacking - asked))
+
+
+def _under_way(instance: dg.DagsterInstance, now: datetime) -> Iterator[Hour]:
+    """The hours of every hourly run that has not ended; one that began long ago was killed with its machine."""
+    waiting = dg.RunsFilter(job_name=HOURLY, statuses=[dg.DagsterRunStatus.QUEUED])
+    begun = [status for status in UNFINISHED if status is not dg.DagsterRunStatus.QUEUED]
+    recent = dg.RunsFilter(job_name=HOURLY, statuses=begun, updated_after=now - LONGEST_RUN)
+    for run in (*instance.get_runs(waiting), *instance.get_runs(recent)):
+        first = run.tags.get(RANGE_START) or run.tags.get("dagster/partition")
+        last = run.tags.get(RANGE_END) or run.tags.get("dagster/partition")
+        if first and last:
+            yield from hours(Hour.from_key(first).start, Hour.from_key(last).as_of)

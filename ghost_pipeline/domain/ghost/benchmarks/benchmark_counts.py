@@ -1,0 +1,327 @@
+"""How many achievers had which total by the end of which journey day: what benchmarks are read from (G5).
+
+Exact quantiles do not merge, counts of values do: those of two sets of users add up. A step over many
+users therefore counts each shard of users by itself, adds the counts and reads every figure from the sum.
+
+Cells overlap (`at_least` populations contain one another, and configured half bands may). A user is
+counted once, in the block of scores between two neighbouring edges of cells; a cell is a union of blocks.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ghost_pipeline.contracts.raw import MODULE_TYPES
+from ghost_pipeline.domain.ghost.activity import counted_events, present_users
+from ghost_pipeline.domain.ghost.benchmarks.achievers import (
+    DEFAULT_BANDS,
+    DEFAULT_STARTS,
+    HALF_BAND,
+    achievers,
+    block_edge,
+    edges_within,
+    starting_skill,
+)
+from ghost_pipeline.domain.shared.local_time import local_date
+
+DEFAULT_DAYS = 90
+
+INTERVAL = "interval"
+AT_LEAST = "at_least"
+POPULATIONS = (INTERVAL, AT_LEAST)
+
+
+@dataclass(frozen=True)
+class BenchmarkMetric:
+    """One cumulative figure of an achiever; `unit` is how many counted units make one shown unit."""
+
+    name: str
+    dictionary_key: str
+    description: str
+    unit: int = 1
+
+    @property
+    def column(self) -> str:
+        """The column of `ghost_benchmarks`."""
+        return f"avg_{self.name}"
+
+
+BENCHMARK_METRICS = (
+    BenchmarkMetric("tasks_completed", "tasks_completed", "tasks of all six types"),
+    BenchmarkMetric("practice_minutes", "practice_minutes", "minutes of practice", unit=60_000),
+    BenchmarkMetric("speaking_tasks", "speaking_tasks", "speaking tasks"),
+    BenchmarkMetric("writing_tasks", "writing_tasks", "writing tasks"),
+    BenchmarkMetric("reading_tasks", "reading_tasks", "reading tasks"),
+    BenchmarkMetric("listening_tasks", "listening_tasks", "listening tasks"),
+    BenchmarkMetric("mock_tests", "mock_tests", "mock tests (which are no tasks)"),
+    BenchmarkMetric("streak", "streak_avg", "current streak in days"),
+)
+
+METRIC_DTYPE = pl.Enum([metric.name for metric in BENCHMARK_METRICS])
+COUNT_KEYS = ("final_tenths", "start_tenths", "day_number", "metric", "value")
+
+# Kinds of events that are counted apart: the four modules, the tasks without a module, mock tests.
+_OTHER_TASK = len(MODULE_TYPES)
+_MOCK_TEST = _OTHER_TASK + 1
+_KINDS = _MOCK_TEST + 1
+
+_INSTANT = pl.Datetime("us", "UTC")
+
+_EMPTY = pl.DataFrame(
+    schema={
+        "final_tenths": pl.UInt8(),
+        "start_tenths": pl.UInt8(),
+        "day_number": pl.UInt16(),
+        "metric": METRIC_DTYPE,
+        "value": pl.Int64(),
+        "users": pl.UInt32(),
+    },
+)
+
+Integers = NDArray[np.int64]
+
+
+def benchmark_counts(
+    users: pl.LazyFrame,
+    progress: pl.LazyFrame,
+    as_of: datetime,
+    *,
+    bands: Sequence[Decimal] = DEFAULT_BANDS,
+    starts: Sequence[Decimal] = DEFAULT_STARTS,
+    days: int = DEFAULT_DAYS,
+) -> pl.DataFrame:
+    """The counts of one shard of users (or of all); `progress` holds at least these users' events.
+
+    For every block of scores, journey day 1 to `days` and metric: how many achievers (G5.1) had which
+    cumulative total by the end of that day, activity carried forward after the last event, among those
+    whose day had ended at `as_of` (G5.3). Practice time is in milliseconds, the streak that of G2.4.
+
+    Returns final_tenths UInt8 and start_tenths UInt8 (lower edge of the block of final and of diagnostic
+    scores, in tenths of a band), day_number UInt16, metric Enum, value Int64, users UInt32 (> 0), sorted
+    by `COUNT_KEYS`, which are the key.
+
+    Raises:
+        ValueError: a band or a start has more than one decimal.
+
+    """
+    members = _members(users, as_of, bands=bands, starts=starts, days=days)
+    events = _events(members, progress, as_of, days)
+    # One chunk per block instead of one array over all: nothing is copied.
+    return pl.concat([_EMPTY, *_block_counts(members, events, days)], rechunk=False)
+
+
+def merge_benchmark_counts(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """The counts of the union of disjoint sets of users, from the counts of each; same shape and order.
+
+    For counts that are kept: `finish_benchmarks` takes them one below the other as well, without the memory
+    that merging needs.
+    """
+    return (
+        pl.concat(list(parts), how="vertical")
+        .lazy()
+        .group_by(COUNT_KEYS)
+        .agg(pl.col("users").sum().cast(pl.UInt32))
+        .sort(COUNT_KEYS)
+        .collect()
+    )
+
+
+class Cell(NamedTuple):
+    """A population of achievers that started alike, and the blocks of scores it consists of."""
+
+    population: str
+    target_band: Decimal
+    starting_skill: Decimal
+    final_tenths: tuple[int, ...]
+    start_tenths: tuple[int, ...]
+
+
+def benchmark_cells(
+    bands: Sequence[Decimal],
+    starts: Sequence[Decimal],
+    populations: Sequence[str],
+) -> list[Cell]:
+    """The cells of all benchmarks: `interval` b <= final < b + 0.5, `at_least` b <= final (G5.1, G5.6).
+
+    Sorted by population, target band, starting skill.
+
+    Raises:
+        ValueError: a population is neither of the two, or a band has more than one decimal.
+
+    """
+    unknown = sorted(set(populations) - set(POPULATIONS))
+    if unknown:
+        raise ValueError(f"benchmarks: unknown population {unknown[0]!r}; choose of {', '.join(POPULATIONS)}")
+    return [
+        Cell(
+            population,
+            band,
+            start,
+            edges_within(bands, band, band + HALF_BAND if population == INTERVAL else None),
+            edges_within(starts, start, start + HALF_BAND),
+        )
+        for population in sorted(set(populations))
+        for band in sorted(set(bands))
+        for start in sorted(set(starts))
+    ]
+
+
+def _members(
+    users: pl.LazyFrame,
+    as_of: datetime,
+    *,
+    bands: Sequence[Decimal],
+    starts: Sequence[Decimal],
+    days: int,
+) -> pl.DataFrame:
+    """The achievers in any cell, numbered: `block` counts the blocks, `slot` the members within one.
+
+    Members whose journey is longest come first, so that those whose day d has ended are a prefix.
+    """
+    # Day d of the journey has ended once it is the day after it; `as_of` itself is the first instant of
+    # that day at the earliest.
+    ended = (local_date(pl.lit(as_of, dtype=_INSTANT), pl.col("timezone")) - pl.col("created_date")).dt.total_days()
+    return (
+        present_users(achievers(users, as_of), as_of)
+        .filter(starting_skill(starts).is_not_null())
+        .select(
+            "user_id",
+            "timezone",
+            "created_date",
+            last_day=pl.min_horizontal(ended, days),
+            final_tenths=block_edge("final_band_score", bands),
+            start_tenths=block_edge("diagnostic_score", starts),
+        )
+        .filter(pl.col("final_tenths").is_not_null(), pl.col("last_day") >= 1)
+        .sort("final_tenths", "start_tenths", -pl.col("last_day"), "user_id")
+        .with_columns(block=pl.struct("final_tenths", "start_tenths").rle_id().cast(pl.UInt32))
+        .collect()
+        .with_columns(slot=pl.int_range(pl.len(), dtype=pl.UInt32).over("block"))
+    )
+
+
+def _events(members: pl.DataFrame, progress: pl.LazyFrame, as_of: datetime, days: int) -> pl.DataFrame:
+    """The members' events as small integers: which block and day (`group`), whose, which kind, how long."""
+    kinds = {kind: number for number, kind in enumerate(MODULE_TYPES)}
+    kind = pl.lit(_OTHER_TASK, dtype=pl.UInt8)
+    for task_type, number in kinds.items():
+        kind = pl.when(pl.col("task_type") == task_type).then(pl.lit(number, dtype=pl.UInt8)).otherwise(kind)
+    calendars = members.lazy().select("user_id", "timezone", "created_date", "block", "slot")
+    return (
+        counted_events(calendars, progress, as_of)
+        .filter(pl.col("journey_day") <= days)
+        .select(
+            "slot",
+            group=pl.col("block") * days + pl.col("journey_day").cast(pl.UInt32) - 1,
+            kind=pl.when("is_task").then(kind).otherwise(pl.lit(_MOCK_TEST, dtype=pl.UInt8)),
+            milliseconds=pl.col("time_spent_ms"),
+        )
+        .collect()
+    )
+
+
+def _block_counts(members: pl.DataFrame, events: pl.DataFrame, days: int) -> Iterator[pl.DataFrame]:
+    """The counts of one block of scores after the other; empties `events`."""
+    blocks = members.group_by("block", "final_tenths", "start_tenths").agg("last_day").sort("block")
+    # Taken out one by one: a column in chunks is copied, and events are what needs most memory.
+    slots, kinds, milliseconds, group = (
+        events.drop_in_place(name).to_numpy() for name in ("slot", "kind", "milliseconds", "group")
+    )
+    group = group.astype(np.min_scalar_type(blocks.height * days))
+    order = np.argsort(group, kind="stable")
+    ends = np.cumsum(np.bincount(group, minlength=blocks.height * days)).tolist()
+    for block, final_tenths, start_tenths, last_days in blocks.iter_rows():
+        journeys = np.array(last_days)
+        totals = _RunningTotals(len(journeys))
+        tallies: list[_Tally] = []
+        for day in range(1, days + 1):
+            position = block * days + day - 1
+            rows = order[ends[position - 1] if position else 0 : ends[position]]
+            totals.add_day(day, slots[rows], kinds[rows], milliseconds[rows])
+            counted = int(np.count_nonzero(journeys >= day))
+            tallies += [
+                _Tally(day, metric, *_distinct(values[:counted])) for metric, values in enumerate(totals.figures(day))
+            ]
+        yield _tally_frame(tallies).select(
+            pl.lit(final_tenths, dtype=pl.UInt8).alias("final_tenths"),
+            pl.lit(start_tenths, dtype=pl.UInt8).alias("start_tenths"),
+            pl.all(),
+        )
+
+
+class _Tally(NamedTuple):
+    """The distinct values of one metric on one day, ascending, and how many have each."""
+
+    day: int
+    metric: int
+    values: Integers
+    users: NDArray[np.uint32]
+
+
+def _tally_frame(tallies: Sequence[_Tally]) -> pl.DataFrame:
+    heights = [len(tally.values) for tally in tallies]
+    metrics = pl.Series(np.repeat(np.array([tally.metric for tally in tallies], dtype=np.uint8), heights))
+    return pl.DataFrame(
+        {
+            "day_number": np.repeat(np.array([tally.day for tally in tallies], dtype=np.uint16), heights),
+            "metric": metrics.cat.to(METRIC_DTYPE),
+            "value": np.concatenate([tally.values for tally in tallies]),
+            "users": np.concatenate([tally.users for tally in tallies]),
+        },
+    )
+
+
+class _RunningTotals:
+    """The totals of the members of a block, carried from day to day."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._events = np.zeros((_KINDS, size), dtype=np.int64)
+        self._milliseconds = np.zeros(size, dtype=np.int64)
+        self._last_active_day = np.zeros(size, dtype=np.int64)
+        self._run_length = np.zeros(size, dtype=np.int64)
+
+    def add_day(
+        self,
+        day: int,
+        slots: NDArray[np.uint32],
+        kinds: NDArray[np.uint8],
+        milliseconds: Integers,
+    ) -> None:
+        """Add the events of a day, in any order: whose, of which kind and how long."""
+        cells = kinds.astype(np.int64) * self._size + slots
+        counts = np.bincount(cells, minlength=_KINDS * self._size).reshape(_KINDS, self._size)
+        self._events += counts
+        task = kinds != _MOCK_TEST
+        np.add.at(self._milliseconds, slots[task], milliseconds[task])
+        active = np.flatnonzero(counts[:_MOCK_TEST].any(axis=0))
+        continued = self._last_active_day[active] == day - 1
+        self._run_length[active] = np.where(continued, self._run_length[active] + 1, 1)
+        self._last_active_day[active] = day
+
+    def figures(self, day: int) -> tuple[Integers, ...]:
+        """The values of `BENCHMARK_METRICS` at the end of the day, one per member."""
+        silent_days = day - self._last_active_day
+        return (
+            self._events[:_MOCK_TEST].sum(axis=0),
+            self._milliseconds,
+            *self._events[:_OTHER_TASK],
+            self._events[_MOCK_TEST],
+            np.where(silent_days <= 1, self._run_length, 0),
+        )
+
+
+def _distinct(values: Integers) -> tuple[Integers, NDArray[np.uint32]]:
+    # Counting by position is several times faster than sorting where values are small.
+    if int(values.max(initial=0)) <= 2 * len(values):
+        by_value = np.bincount(values)
+        distinct = np.flatnonzero(by_value)
+        return distinct, by_value[distinct].astype(np.uint32)
+    distinct, counts = np.unique(values, return_counts=True)
+    return distinct, counts.astype(np.uint32)

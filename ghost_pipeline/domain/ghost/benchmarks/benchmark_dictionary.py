@@ -1,0 +1,34 @@
+"""The nested form of the benchmarks that the specification shows, with means (G5.4)."""
+
+from decimal import Decimal
+from typing import cast
+
+import polars as pl
+
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import BENCHMARK_METRICS, INTERVAL
+
+BenchmarkDictionary = dict[str, dict[str, dict[str, dict[str, int | float]]]]
+
+_KEYS = {metric.name: metric.dictionary_key for metric in BENCHMARK_METRICS}
+
+
+def benchmark_dictionary(means: pl.LazyFrame) -> BenchmarkDictionary:
+    """`band_7.0_achievers` -> `starting_skill_5.5` -> `day_7` -> metric -> mean; what is missing is absent.
+
+    Takes the output of `benchmark_means`, of which the `interval` population is used. A mean without a
+    fraction is an int, any other a float of at most two decimals, so that both read naturally in JSON.
+    Bands, skills, days and metrics are in ascending order and that of `BENCHMARK_METRICS`.
+    """
+    nested: BenchmarkDictionary = {}
+    rows = (
+        means.filter(pl.col("population") == INTERVAL)
+        .select("target_band", "starting_skill", "day_number", "metric", "mean")
+        .collect()
+        .iter_rows()
+    )
+    for band, start, day, metric, mean in cast("list[tuple[Decimal, Decimal, int, str, Decimal]]", rows):
+        nested.setdefault(f"band_{band}_achievers", {}).setdefault(f"starting_skill_{start}", {}).setdefault(
+            f"day_{day}",
+            {},
+        )[_KEYS[metric]] = int(mean) if mean == int(mean) else float(mean)
+    return nested

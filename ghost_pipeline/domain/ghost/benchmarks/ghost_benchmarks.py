@@ -1,0 +1,271 @@
+"""Success benchmarks: what achievers had done by each day of their journey (G5)."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from itertools import chain, pairwise
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ghost_pipeline.domain.ghost.benchmarks.achievers import (
+    BAND_DTYPE,
+    DEFAULT_BANDS,
+    DEFAULT_MIN_SAMPLE,
+    DEFAULT_STARTS,
+)
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import (
+    BENCHMARK_METRICS,
+    COUNT_KEYS,
+    DEFAULT_DAYS,
+    INTERVAL,
+    POPULATIONS,
+    Cell,
+    benchmark_cells,
+    benchmark_counts,
+)
+from ghost_pipeline.domain.shared.identity import row_id
+from ghost_pipeline.domain.shared.rounding import mean_decimal
+from ghost_pipeline.windows import HOUR, Month
+
+DEFAULT_PERCENTILES = (10, 25, 50)
+DEFAULT_TARGET_BAND = Decimal("7.5")
+
+_TABLE = "ghost_benchmarks"
+_KEY = ("population", "target_band", "starting_skill", "day_number", "success_percentile")
+_COUNT_COLUMNS = (*COUNT_KEYS, "users")
+_INSTANT = pl.Datetime("us", "UTC")
+
+Integers = NDArray[np.int64]
+Tally = tuple[Integers, NDArray[np.uint32]]
+Tallies = dict[tuple[int, int, int, int], list[Tally]]
+
+
+def ghost_benchmarks(  # noqa: PLR0913 - three inputs and the settings of G5.2
+    users: pl.LazyFrame,
+    progress: pl.LazyFrame,
+    as_of: datetime,
+    *,
+    bands: Sequence[Decimal] = DEFAULT_BANDS,
+    starts: Sequence[Decimal] = DEFAULT_STARTS,
+    days: int = DEFAULT_DAYS,
+    percentiles: Sequence[int] = DEFAULT_PERCENTILES,
+    min_sample: int = DEFAULT_MIN_SAMPLE,
+    populations: Sequence[str] = POPULATIONS,
+) -> pl.LazyFrame:
+    """The benchmarks of the month that ends at `as_of`, from all users at once.
+
+    The same as `finish_benchmarks` of the merged `benchmark_counts` of any shards of the users, which
+    says what is returned.
+    """
+    counts = benchmark_counts(users, progress, as_of, bands=bands, starts=starts, days=days)
+    return finish_benchmarks(
+        counts,
+        as_of,
+        bands=bands,
+        starts=starts,
+        percentiles=percentiles,
+        min_sample=min_sample,
+        populations=populations,
+    )
+
+
+def finish_benchmarks(
+    counts: pl.DataFrame,
+    as_of: datetime,
+    *,
+    bands: Sequence[Decimal] = DEFAULT_BANDS,
+    starts: Sequence[Decimal] = DEFAULT_STARTS,
+    percentiles: Sequence[int] = DEFAULT_PERCENTILES,
+    min_sample: int = DEFAULT_MIN_SAMPLE,
+    populations: Sequence[str] = POPULATIONS,
+) -> pl.LazyFrame:
+    """The table from the counts of all users (or from the counts of shards, one below the other).
+
+    The value for success percentile p is the (100 - p)-th percentile of the achievers, interpolated
+    linearly and rounded half away from zero (G5.3); a row with fewer than `min_sample` achievers does not
+    exist.
+
+    Returns id String, population String, target_band and starting_skill Decimal(2, 1), day_number and
+    success_percentile Int32, one Int32 column per entry of `BENCHMARK_METRICS`, sample_size Int32, month
+    String ("2025-02"), as_of, created_at and updated_at Datetime (all `as_of`); sorted by population,
+    target_band, starting_skill, day_number, success_percentile. With the month these are the key.
+
+    Raises:
+        ValueError: an unknown population, or a band or start with more than one decimal.
+
+    """
+    figures = _figures(
+        counts,
+        benchmark_cells(bands, starts, populations),
+        sorted(set(percentiles)),
+        min_sample,
+    )
+    columns = [metric.column for metric in BENCHMARK_METRICS]
+    schema: dict[str, pl.DataType] = {
+        "population": pl.String(),
+        "target_band": BAND_DTYPE,
+        "starting_skill": BAND_DTYPE,
+        "day_number": pl.Int32(),
+        "success_percentile": pl.Int32(),
+        **dict.fromkeys(columns, pl.Int32()),
+        "sample_size": pl.Int32(),
+    }
+    month = Month.containing(as_of - HOUR).key
+    instant = pl.lit(as_of, dtype=_INSTANT)
+    return (
+        pl.LazyFrame(list(figures), schema=schema, orient="row")
+        .with_columns(month=pl.lit(month), as_of=instant, created_at=instant, updated_at=instant)
+        .select(row_id(_TABLE, *map(pl.col, _KEY), pl.col("month")), pl.all())
+        .sort(_KEY)
+    )
+
+
+def benchmark_means(
+    counts: pl.DataFrame,
+    *,
+    bands: Sequence[Decimal] = DEFAULT_BANDS,
+    starts: Sequence[Decimal] = DEFAULT_STARTS,
+    min_sample: int = DEFAULT_MIN_SAMPLE,
+    populations: Sequence[str] = (INTERVAL,),
+) -> pl.LazyFrame:
+    """The mean of every metric per cell and day, rounded half away from zero to two decimals (G5.4).
+
+    Takes what `finish_benchmarks` takes. Returns population String, target_band and starting_skill
+    Decimal(2, 1), day_number Int32, metric String, mean Decimal(12, 2), sample_size Int32; in the order of
+    population, target_band, starting_skill, day_number and `BENCHMARK_METRICS`.
+    """
+    key = ("population", "target_band", "starting_skill", "day_number")
+    blocks = [
+        (cell.population, cell.target_band, cell.starting_skill, final, start)
+        for cell in benchmark_cells(bands, starts, populations)
+        for final in cell.final_tenths
+        for start in cell.start_tenths
+    ]
+    schema: dict[str, pl.DataType] = {
+        "population": pl.String(),
+        "target_band": BAND_DTYPE,
+        "starting_skill": BAND_DTYPE,
+        "final_tenths": pl.UInt8(),
+        "start_tenths": pl.UInt8(),
+    }
+    unit = pl.col("metric").replace_strict(
+        [metric.name for metric in BENCHMARK_METRICS],
+        [metric.unit for metric in BENCHMARK_METRICS],
+        return_dtype=pl.Int64,
+    )
+    users = pl.col("users").cast(pl.Int64)
+    return (
+        counts.lazy()
+        .group_by("final_tenths", "start_tenths", "day_number", "metric")
+        .agg(total=(pl.col("value") * users).sum(), users=users.sum())
+        .join(pl.LazyFrame(blocks, schema=schema, orient="row"), on=["final_tenths", "start_tenths"])
+        .group_by(*key, "metric")
+        .agg(pl.col("total").sum(), pl.col("users").sum())
+        .filter(pl.col("users") >= min_sample)
+        .sort(*key, "metric")
+        .select(
+            "population",
+            "target_band",
+            "starting_skill",
+            pl.col("day_number").cast(pl.Int32),
+            pl.col("metric").cast(pl.String),
+            mean=mean_decimal(pl.col("total"), pl.col("users") * unit, scale=2).cast(pl.Decimal(12, 2)),
+            sample_size=pl.col("users").cast(pl.Int32),
+        )
+    )
+
+
+def benchmark_target_band(target_band: str = "target_band", *, default: Decimal = DEFAULT_TARGET_BAND) -> pl.Expr:
+    """The band a user is compared with: the own target, else the default, as Decimal(2, 1) (G8)."""
+    return pl.col(target_band).fill_null(pl.lit(default)).cast(BAND_DTYPE)
+
+
+def benchmark_day(day_in_journey: str = "day_in_journey", *, days: int = DEFAULT_DAYS) -> pl.Expr:
+    """The benchmark day for a day of the journey: at most the last one, null before day 1 (G1.5)."""
+    day = pl.col(day_in_journey)
+    return pl.when(day > 0).then(pl.min_horizontal(day, days)).cast(pl.Int32)
+
+
+def _figures(
+    counts: pl.DataFrame,
+    cells: Sequence[Cell],
+    percentiles: Sequence[int],
+    min_sample: int,
+) -> Iterator[tuple[object, ...]]:
+    """The rows of the table up to the sample size, as tuples."""
+    tallies = _tallies(counts)
+    days = sorted({day for _, _, day, _ in tallies})
+    for cell in cells:
+        for day in days:
+            sample = 0
+            metric_figures = []
+            for metric in range(len(BENCHMARK_METRICS)):
+                parts = list(
+                    chain.from_iterable(
+                        tallies.get((final, start, day, metric), ())
+                        for final in cell.final_tenths
+                        for start in cell.start_tenths
+                    ),
+                )
+                if not parts:
+                    break
+                sample, figures = _quantiles(
+                    parts,
+                    [100 - percentile for percentile in percentiles],
+                    BENCHMARK_METRICS[metric].unit,
+                )
+                if sample < min_sample:
+                    break
+                metric_figures.append(figures)
+            if len(metric_figures) < len(BENCHMARK_METRICS):
+                continue
+            key = (cell.population, cell.target_band, cell.starting_skill, day)
+            for number, percentile in enumerate(percentiles):
+                yield (*key, percentile, *(figures[number] for figures in metric_figures), sample)
+
+
+def _tallies(counts: pl.DataFrame) -> Tallies:
+    """Values and users of each (final block, start block, day, metric), in pieces if unmerged; no copies."""
+    if len({tuple(map(len, column.get_chunks())) for column in counts}) > 1:
+        counts = counts.rechunk()
+    tallies: Tallies = {}
+    for chunk in zip(*(column.get_chunks() for column in counts.select(_COUNT_COLUMNS)), strict=True):
+        *key, values, users = (column.to_physical().to_numpy() for column in chunk)
+        # Ends where any part of the key changes.
+        changes = np.logical_or.reduce([part[1:] != part[:-1] for part in key])
+        bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(values)]
+        for start, end in pairwise(bounds) if len(values) else ():
+            final, diagnostic, day, metric = (int(part[start]) for part in key)
+            tally = (values[start:end], users[start:end])
+            tallies.setdefault((final, diagnostic, day, metric), []).append(tally)
+    return tallies
+
+
+def _quantiles(
+    tallies: Sequence[Tally],
+    percents: Sequence[int],
+    unit: int,
+) -> tuple[int, list[int]]:
+    """The number of users, and the percentiles of their values, exact in integers (G3.3, G5.3).
+
+    Takes sorted values and their multiplicities, in as many pieces as there are blocks.
+    """
+    distinct, multiplicity = tallies[0]
+    if len(tallies) > 1:
+        distinct, multiplicity = map(np.concatenate, zip(*tallies, strict=True))
+        order = np.argsort(distinct, kind="stable")
+        distinct, multiplicity = distinct[order], multiplicity[order]
+    up_to = np.cumsum(multiplicity, dtype=np.int64)
+    sample = int(up_to[-1])
+    positions = [divmod((sample - 1) * percent, 100) for percent in percents]
+    wanted = [(low, min(low + 1, sample - 1)) for low, _ in positions]
+    neighbours = distinct[np.searchsorted(up_to, wanted, side="right")].tolist()
+    divisor = 100 * unit
+    figures = []
+    for (low, high), (_, hundredths) in zip(neighbours, positions, strict=True):
+        numerator = low * (100 - hundredths) + high * hundredths
+        # Totals are never negative: half up is half away from zero.
+        figures.append((2 * numerator + divisor) // (2 * divisor))
+    return sample, figures

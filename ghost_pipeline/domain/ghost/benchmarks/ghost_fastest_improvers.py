@@ -1,0 +1,188 @@
+"""How long the achievers who improved fastest practised a day: the third opening message (G6)."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import NamedTuple
+
+import polars as pl
+
+from ghost_pipeline.contracts.raw import MS_PER_MINUTE
+from ghost_pipeline.domain.ghost.activity import counted_events, present_users
+from ghost_pipeline.domain.ghost.benchmarks.achievers import (
+    BAND_DTYPE,
+    DEFAULT_BANDS,
+    DEFAULT_MIN_SAMPLE,
+    DEFAULT_STARTS,
+    achievers,
+    reaches,
+    starting_skill,
+)
+from ghost_pipeline.domain.shared.identity import row_id
+from ghost_pipeline.domain.shared.rounding import decimal_ratio
+from ghost_pipeline.windows import HOUR, Month
+
+_TABLE = "ghost_fastest_improvers"
+_INSTANT = pl.Datetime("us", "UTC")
+
+# Scores are compared in whole millionths of a band: binary floats make 7.1 - 6.6 less than 7.0 - 6.5.
+_MILLIONTHS = 1_000_000
+# Tenths of a minute a day are milliseconds / microseconds times this: 86.4e9 us a day over 6,000 ms.
+_TENTHS_PER_DAY = 14_400_000
+# Two different fractions with denominators below 2**60 (36,000 years in microseconds) are further apart
+# than 2**-120, so that whole 2**-120ths order them exactly.
+_SPEED_BITS = 120
+_SUM_BITS = 64
+_FASTEST_PART = 4
+
+
+def ghost_fastest_improvers(
+    users: pl.LazyFrame,
+    progress: pl.LazyFrame,
+    as_of: datetime,
+    *,
+    bands: Sequence[Decimal] = DEFAULT_BANDS,
+    starts: Sequence[Decimal] = DEFAULT_STARTS,
+    min_sample: int = DEFAULT_MIN_SAMPLE,
+) -> pl.LazyFrame:
+    """The table of the month that ends at `as_of`, from all users at once.
+
+    The same as `finish_fastest_improvers` of the concatenated `improvers` of any shards of the users,
+    which says what is returned.
+    """
+    parts = improvers(users, progress, as_of, bands=bands, starts=starts)
+    return finish_fastest_improvers(parts, as_of, min_sample=min_sample)
+
+
+def improvers(
+    users: pl.LazyFrame,
+    progress: pl.LazyFrame,
+    as_of: datetime,
+    *,
+    bands: Sequence[Decimal] = DEFAULT_BANDS,
+    starts: Sequence[Decimal] = DEFAULT_STARTS,
+) -> pl.LazyFrame:
+    """The achievers of at least the lowest band whose result came after they were created.
+
+    Returns per user user_id, starting_skill Decimal(2, 1), gained_millionths Int64 (final score minus
+    diagnostic, in millionths of a band), duration_us Int64 (from created_at to the result, > 0),
+    practice_time_ms Int64 (counted tasks before the result); sorted by user_id. Shards concatenate.
+    """
+    members = present_users(achievers(users, as_of), as_of).filter(
+        reaches("final_band_score", min(bands)),
+        pl.col("final_band_at") > pl.col("created_at"),
+    )
+    calendars = members.select("user_id", "user_number", "timezone", "created_date", "final_band_at")
+    practice = (
+        counted_events(calendars, progress, as_of)
+        .filter("is_task", pl.col("completed_at") < pl.col("final_band_at"))
+        .group_by("user_number")
+        .agg(practice_time_ms=pl.col("time_spent_ms").sum())
+    )
+    return (
+        members.with_columns(starting_skill=starting_skill(starts))
+        .filter(pl.col("starting_skill").is_not_null())
+        .join(practice, on="user_number", how="left")
+        .select(
+            "user_id",
+            "starting_skill",
+            gained_millionths=_millionths("final_band_score") - _millionths("diagnostic_score"),
+            duration_us=(pl.col("final_band_at") - pl.col("created_at")).dt.total_microseconds(),
+            practice_time_ms=pl.col("practice_time_ms").fill_null(0),
+        )
+        .sort("user_id")
+    )
+
+
+class _Improver(NamedTuple):
+    user_id: str
+    gained_millionths: int
+    duration_us: int
+    practice_time_ms: int
+
+    @property
+    def speed(self) -> int:
+        return (self.gained_millionths << _SPEED_BITS) // self.duration_us
+
+
+def finish_fastest_improvers(
+    parts: pl.LazyFrame,
+    as_of: datetime,
+    *,
+    min_sample: int = DEFAULT_MIN_SAMPLE,
+) -> pl.LazyFrame:
+    """The table from the `improvers` of all users, in any order.
+
+    Of the n improvers of a start, the ceil(n / 4) with the largest (final - diagnostic) / days are the
+    fastest, ties by user_id; the figure is the mean of their own (minutes before the result / days), days
+    being the exact duration. All comparisons and the rounding are exact.
+
+    Returns id String, starting_skill Decimal(2, 1), sample_size Int32 (all n), minutes_per_day
+    Decimal(18, 1) (half away from zero), month String, as_of, created_at and updated_at Datetime (all
+    `as_of`); sorted by starting_skill, with the month the key. A start with fewer than `min_sample`
+    improvers has no row.
+    """
+    schema: dict[str, pl.DataType] = {
+        "starting_skill": BAND_DTYPE,
+        "sample_size": pl.Int32(),
+        # A result a moment after the account was made gives millions of minutes a day.
+        "minutes_per_day": pl.Decimal(18, 1),
+    }
+    month = Month.containing(as_of - HOUR).key
+    instant = pl.lit(as_of, dtype=_INSTANT)
+    return (
+        pl.LazyFrame(list(_figures(parts, min_sample)), schema=schema, orient="row")
+        .with_columns(month=pl.lit(month), as_of=instant, created_at=instant, updated_at=instant)
+        .select(row_id(_TABLE, pl.col("starting_skill"), pl.col("month")), pl.all())
+        .sort("starting_skill")
+    )
+
+
+def user_minutes_per_day(
+    practice_time_ms: str = "practice_time_ms",
+    day_in_journey: str = "day_in_journey",
+) -> pl.Expr:
+    """A user's own side of the message: minutes so far / day in journey, Decimal(9, 1), null before day 1."""
+    day = pl.col(day_in_journey).cast(pl.Int64)
+    per_day = decimal_ratio(pl.col(practice_time_ms), day * MS_PER_MINUTE, scale=1)
+    return pl.when(day > 0).then(per_day).cast(pl.Decimal(9, 1))
+
+
+def _millionths(score: str) -> pl.Expr:
+    return (pl.col(score) * _MILLIONTHS).round(mode="half_away_from_zero").cast(pl.Int64)
+
+
+def _figures(parts: pl.LazyFrame, min_sample: int) -> Iterator[tuple[Decimal, int, Decimal]]:
+    of_start: dict[Decimal, list[_Improver]] = {}
+    columns = pl.col("starting_skill", *_Improver._fields)
+    for start, *improver in parts.select(columns).collect().iter_rows():
+        of_start.setdefault(start, []).append(_Improver(*improver))
+    for start, group in of_start.items():
+        if len(group) >= min_sample:
+            group.sort(key=lambda improver: (-improver.speed, improver.user_id))
+            fastest = group[: -(-len(group) // _FASTEST_PART)]
+            yield start, len(group), Decimal(_mean_tenths(fastest)).scaleb(-1)
+
+
+def _mean_tenths(fastest: Sequence[_Improver]) -> int:
+    """The mean of practice time / duration in tenths of a minute a day, half away from zero."""
+    # The sum of thousands of fractions has a denominator of thousands of digits. Whole 2**-64ths below
+    # and above decide the rounding unless a half lies between them.
+    low = inexact = 0
+    for improver in fastest:
+        numerator = improver.practice_time_ms * _TENTHS_PER_DAY << _SUM_BITS
+        share, remainder = divmod(numerator, improver.duration_us)
+        low += share
+        inexact += remainder > 0
+    unit = len(fastest) << _SUM_BITS
+    rounded = _round_half_up(low, unit)
+    if rounded == _round_half_up(low + inexact, unit):
+        return rounded
+    total = sum(Fraction(improver.practice_time_ms * _TENTHS_PER_DAY, improver.duration_us) for improver in fastest)
+    return _round_half_up(total.numerator, total.denominator * len(fastest))
+
+
+def _round_half_up(numerator: int, denominator: int) -> int:
+    # Practice time is never negative: half up is half away from zero.
+    return (2 * numerator + denominator) // (2 * denominator)

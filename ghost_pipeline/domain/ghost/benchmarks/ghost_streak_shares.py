@@ -1,0 +1,168 @@
+"""Which share of the achievers once kept a streak of k days: the fifth opening message (G6)."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+import polars as pl
+
+from ghost_pipeline.domain.ghost.activity import active_days, counted_events, present_users, streak_runs
+from ghost_pipeline.domain.ghost.benchmarks.achievers import (
+    BAND_DTYPE,
+    DEFAULT_BANDS,
+    DEFAULT_MIN_SAMPLE,
+    DEFAULT_STARTS,
+    HALF_BAND,
+    achievers,
+    block_edge,
+    edges_within,
+)
+from ghost_pipeline.domain.shared.identity import row_id
+from ghost_pipeline.domain.shared.rounding import round_half_away
+from ghost_pipeline.windows import HOUR, Month
+
+DEFAULT_THRESHOLDS = (3, 5, 7, 14, 30)
+
+_TABLE = "ghost_streak_shares"
+_KEY = ("target_band", "starting_skill", "streak_threshold")
+_COUNT_KEYS = ("final_tenths", "start_tenths", "longest_streak")
+_INSTANT = pl.Datetime("us", "UTC")
+
+
+def ghost_streak_shares(
+    users: pl.LazyFrame,
+    progress: pl.LazyFrame,
+    as_of: datetime,
+    *,
+    bands: Sequence[Decimal] = DEFAULT_BANDS,
+    starts: Sequence[Decimal] = DEFAULT_STARTS,
+    thresholds: Sequence[int] = DEFAULT_THRESHOLDS,
+    min_sample: int = DEFAULT_MIN_SAMPLE,
+) -> pl.LazyFrame:
+    """The shares of the month that ends at `as_of`, from all users at once.
+
+    The same as `finish_streak_shares` of the merged `streak_counts` of any shards of the users, which says
+    what is returned.
+    """
+    return finish_streak_shares(
+        streak_counts(users, progress, as_of, bands=bands, starts=starts),
+        as_of,
+        bands=bands,
+        starts=starts,
+        thresholds=thresholds,
+        min_sample=min_sample,
+    )
+
+
+def streak_counts(
+    users: pl.LazyFrame,
+    progress: pl.LazyFrame,
+    as_of: datetime,
+    *,
+    bands: Sequence[Decimal] = DEFAULT_BANDS,
+    starts: Sequence[Decimal] = DEFAULT_STARTS,
+) -> pl.LazyFrame:
+    """How many achievers of a shard had which longest streak before `as_of`, per block of scores.
+
+    Returns final_tenths UInt8 (of the final score), start_tenths UInt8? (of the diagnostic; null below all
+    starts), longest_streak Int32 (days), users Int64; sorted by the first three, which are the key.
+    """
+    members = (
+        present_users(achievers(users, as_of), as_of)
+        .with_columns(
+            final_tenths=block_edge("final_band_score", bands),
+            start_tenths=block_edge("diagnostic_score", starts),
+        )
+        .filter(pl.col("final_tenths").is_not_null())
+    )
+    calendars = members.select("user_id", "user_number", "timezone", "created_date")
+    runs = streak_runs(active_days(counted_events(calendars, progress, as_of)))
+    longest = runs.group_by("user_number").agg(longest_streak=pl.col("run_length").max())
+    return (
+        members.join(longest, on="user_number", how="left")
+        .with_columns(pl.col("longest_streak").fill_null(0))
+        .group_by(_COUNT_KEYS)
+        .agg(users=pl.len().cast(pl.Int64))
+        .sort(_COUNT_KEYS)
+    )
+
+
+def merge_streak_counts(parts: Iterable[pl.LazyFrame]) -> pl.LazyFrame:
+    """The counts of the union of disjoint sets of users, from the counts of each; same shape and order."""
+    return pl.concat(list(parts)).group_by(_COUNT_KEYS).agg(pl.col("users").sum()).sort(_COUNT_KEYS)
+
+
+def finish_streak_shares(
+    counts: pl.LazyFrame,
+    as_of: datetime,
+    *,
+    bands: Sequence[Decimal] = DEFAULT_BANDS,
+    starts: Sequence[Decimal] = DEFAULT_STARTS,
+    thresholds: Sequence[int] = DEFAULT_THRESHOLDS,
+    min_sample: int = DEFAULT_MIN_SAMPLE,
+) -> pl.LazyFrame:
+    """The table from the counts of all users: of those who scored at least the band, who reached k days.
+
+    Returns id String, target_band Decimal(2, 1), starting_skill Decimal(2, 1)? (null: any diagnostic),
+    streak_threshold Int32 (days), sample_size Int32, percentage Int32 (0 to 100, half away from zero),
+    month String, as_of, created_at and updated_at Datetime (all `as_of`); sorted by target_band,
+    starting_skill (null first), streak_threshold, which with the month are the key. A row with fewer than
+    `min_sample` users does not exist.
+    """
+    of_band = pl.LazyFrame(
+        [(band, edge) for band in sorted(set(bands)) for edge in edges_within(bands, band, None)],
+        schema={"target_band": BAND_DTYPE, "final_tenths": pl.UInt8},
+        orient="row",
+    )
+    of_start = pl.LazyFrame(
+        [(start, edge) for start in sorted(set(starts)) for edge in edges_within(starts, start, start + HALF_BAND)],
+        schema={"starting_skill": BAND_DTYPE, "start_tenths": pl.UInt8},
+        orient="row",
+    )
+    columns = ("target_band", "starting_skill", "longest_streak", "users")
+    per_band = counts.join(of_band, on="final_tenths")
+    cells = pl.concat(
+        [
+            per_band.with_columns(starting_skill=pl.lit(None, dtype=BAND_DTYPE)).select(columns),
+            per_band.join(of_start, on="start_tenths").select(columns),
+        ],
+    )
+    month = Month.containing(as_of - HOUR).key
+    instant = pl.lit(as_of, dtype=_INSTANT)
+    return (
+        cells.join(
+            pl.LazyFrame({"streak_threshold": sorted(set(thresholds))}, schema={"streak_threshold": pl.Int32}),
+            how="cross",
+        )
+        .group_by(_KEY)
+        .agg(
+            sample_size=pl.col("users").sum(),
+            reached=pl.col("users").filter(pl.col("longest_streak") >= pl.col("streak_threshold")).sum(),
+        )
+        .filter(pl.col("sample_size") >= min_sample)
+        .with_columns(month=pl.lit(month), as_of=instant)
+        .sort(_KEY, nulls_last=False)
+        .select(
+            row_id(_TABLE, *map(pl.col, _KEY), pl.col("month")),
+            *_KEY,
+            pl.col("sample_size").cast(pl.Int32),
+            round_half_away(100 * pl.col("reached"), pl.col("sample_size")).cast(pl.Int32).alias("percentage"),
+            "month",
+            "as_of",
+            created_at="as_of",
+            updated_at="as_of",
+        )
+    )
+
+
+def next_streak_threshold(
+    current_streak: str = "current_streak",
+    *,
+    thresholds: Sequence[int] = DEFAULT_THRESHOLDS,
+) -> pl.Expr:
+    """The smallest threshold above a streak (Int32), null above all: whose share the user is shown (G6)."""
+    threshold = pl.lit(None, dtype=pl.Int32)
+    for days in sorted(thresholds, reverse=True):
+        above = pl.col(current_streak) < days
+        threshold = pl.when(above).then(pl.lit(days, dtype=pl.Int32)).otherwise(threshold)
+    return threshold

@@ -1,0 +1,130 @@
+"""Every user's own figures at the end of an hour: activity, streak, journey and ranks (G1, G2, G4)."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import polars as pl
+
+from ghost_pipeline.contracts.raw import MS_PER_MINUTE
+from ghost_pipeline.domain.ghost.activity import (
+    TOTAL_COLUMNS,
+    active_days,
+    activity_totals,
+    counted_events,
+    days_practiced,
+    present_users,
+    streak_runs,
+    streaks,
+)
+from ghost_pipeline.domain.ghost.benchmarks.achievers import BAND_DTYPE, DEFAULT_STARTS, starting_skill
+from ghost_pipeline.domain.ghost.percentile_rank import RANK_BASES, RANK_METRICS, percentile_rank
+from ghost_pipeline.domain.shared.rounding import decimal_units
+from ghost_pipeline.windows import Hour
+
+ACTIVE_WINDOW = timedelta(days=14)
+
+_INSTANT = pl.Datetime("us", "UTC")
+
+
+def user_ghost_stats(
+    users: pl.LazyFrame,
+    progress: pl.LazyFrame,
+    as_of: datetime,
+    *,
+    starting_skills: Sequence[Decimal] = DEFAULT_STARTS,
+) -> pl.LazyFrame:
+    """The figures of every user created before `as_of`, from scratch; sorted by user_id (the key).
+
+    Takes `users` (the version of each that is valid at `as_of`) and `progress` (valid events). Columns
+    and dtypes are those of `completed_user_ghost_stats`. What the hourly step carries from hour to hour is compared
+    with this.
+    """
+    present = present_users(users, as_of)
+    calendars = present.select("user_id", "user_number", "timezone", "created_date")
+    events = counted_events(calendars, progress, as_of)
+    days = active_days(events)
+    figures = (
+        present.join(activity_totals(events, as_of), on="user_number", how="left")
+        .join(days_practiced(days, present), on="user_number", how="left")
+        .join(streaks(streak_runs(days), present), on="user_number", how="left")
+        .with_columns(pl.col(*TOTAL_COLUMNS, "days_practiced").fill_null(0))
+    )
+    completed = completed_user_ghost_stats(
+        with_activity_figures(figures, as_of), as_of, starting_skills=starting_skills
+    )
+    return completed.sort("user_id")
+
+
+def with_activity_figures(figures: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
+    """What the figures of a cohort are taken over: adds is_active_member Boolean (G2.5, for the user's cohort)."""
+    active = (pl.col("last_activity_at") >= as_of - ACTIVE_WINDOW).fill_null(value=False)
+    return figures.with_columns(is_active_member=~pl.col("cohort_excluded") & active)
+
+
+def completed_user_ghost_stats(
+    figures: pl.LazyFrame, as_of: datetime, *, starting_skills: Sequence[Decimal] = DEFAULT_STARTS
+) -> pl.LazyFrame:
+    """A row per user from `with_activity_figures`, completed with ranks and all that follows from the row; same order.
+
+    Takes the columns of `present_users`, the totals, days_practiced, current_streak, longest_streak, streak_status,
+    last_activity_at and is_active_member. The ranks are relative to all users in the frame.
+
+    Returns as_of Datetime, snapshot_date Date and snapshot_hour Int32 (of the hour that ends at `as_of`,
+    G1.2), user_id, cohort_id?, cohort_excluded Boolean, timezone?, diagnostic_score Float64?,
+    starting_skill Decimal(2, 1)? (G5.1), target_band Decimal(2, 1)?, day_in_journey Int32, the totals
+    (Int64) with practice_time_ms also as practice_minutes Float64, days_practiced Int32 (of the last 7
+    dates), current_streak and longest_streak Int32 (days), streak_status, last_activity_at Datetime?,
+    is_active_member Boolean (G2.5, for the cohort the user is in) and the ranks of G4 (Int32?).
+    """
+    hour = Hour.ending_at(as_of)
+    figures = figures.with_columns(
+        as_of=pl.lit(as_of, dtype=_INSTANT),
+        snapshot_date=pl.lit(hour.date),
+        snapshot_hour=pl.lit(hour.hour, dtype=pl.Int32),
+        starting_skill=starting_skill(starting_skills),
+        target_band=_one_decimal("target_band"),
+        practice_minutes=_minutes("practice_time_ms"),
+    )
+    ranks = [percentile_rank(metric, base) for metric in RANK_METRICS for base in RANK_BASES]
+    return figures.select(
+        "as_of",
+        "snapshot_date",
+        "snapshot_hour",
+        "user_id",
+        "cohort_id",
+        "cohort_excluded",
+        "timezone",
+        "diagnostic_score",
+        "starting_skill",
+        "target_band",
+        "day_in_journey",
+        "tasks_completed",
+        "tasks_this_week",
+        "practice_time_ms",
+        "practice_minutes",
+        "speaking_tasks",
+        "writing_tasks",
+        "reading_tasks",
+        "listening_tasks",
+        "mock_tests",
+        "days_practiced",
+        "current_streak",
+        "longest_streak",
+        "streak_status",
+        "last_activity_at",
+        "is_active_member",
+        *ranks,
+    )
+
+
+def _one_decimal(score: str) -> pl.Expr:
+    tenths = (pl.col(score) * 10).round(mode="half_away_from_zero").cast(pl.Int64)
+    return decimal_units(tenths, scale=1).cast(BAND_DTYPE)
+
+
+def _minutes(milliseconds: str) -> pl.Expr:
+    # polars divides by a literal through its reciprocal, which makes 12,102,000 ms 201.70000000000002
+    # minutes; by a column it divides.
+    divisor = pl.col(milliseconds) * 0 + MS_PER_MINUTE
+    return pl.col(milliseconds) / divisor

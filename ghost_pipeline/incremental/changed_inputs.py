@@ -1,0 +1,37 @@
+"""Which hours of its inputs a step that works hour by hour has to look at again."""
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.lake.cache import Cache
+from ghost_pipeline.lake.lake import MARK_SCHEMA, Lake
+from ghost_pipeline.windows import Hour
+
+_SEEN = "seen"
+
+
+class SeenHours:
+    """The hours of some tables that a step has seen as they are now, and the others."""
+
+    def __init__(self, lake: Lake, table: Contract, inputs: Iterable[Contract], hour: Hour) -> None:
+        """Compare the files of the hours up to `hour` with those that were seen.
+
+        Raises:
+            LakeError: hours of an input are missing; names them.
+
+        """
+        self._cache = Cache(lake.beside, table.name)
+        self._marks = lake.marks(inputs, hour.as_of)
+        kept = self._cache.read(_SEEN, MARK_SCHEMA)
+        self._later = kept.filter(pl.col("hour") >= hour.as_of)
+        seen = self._marks.join(kept, on="mark", how="semi")["hour"]
+        there = {Hour.containing(start) for start in seen} & set(lake.hours(table))
+        self.changed = [one for start in self._marks["hour"] if (one := Hour.containing(start)) not in there]
+        """The hours whose files are others, and those that `table` has not, ascending."""
+
+    def keep(self) -> None:
+        """Keep that the changed hours have been seen, as they were when this was made."""
+        if self.changed:
+            self._cache.write({_SEEN: pl.concat([self._marks, self._later])})

@@ -1,0 +1,109 @@
+"""Removing partitions that are no longer kept, and what would speak of them still.
+
+The clock of a table is its newest partition: nothing asks what time it is, and a table that nobody continues loses
+nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ghost_pipeline.contracts import CONTRACTS, Contract
+from ghost_pipeline.contracts.activity import ACTIVITY_CONTRACTS
+from ghost_pipeline.contracts.contract import Layer, Partitioning
+from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
+from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS
+from ghost_pipeline.contracts.retention import Chosen, kept_for
+from ghost_pipeline.incremental.activity_history import activity_lock
+from ghost_pipeline.incremental.stale_ledger import forget_stale
+from ghost_pipeline.incremental.summary_cache import forget_inputs
+from ghost_pipeline.lake.lake import Lake, Partition
+from ghost_pipeline.locations import Location
+from ghost_pipeline.publish.published import publication_lock
+from ghost_pipeline.windows import Day, Hour, Month
+
+SNAPSHOTS = tuple(
+    contract
+    for contract in CONTRACTS.values()
+    if contract.partitioning is Partitioning.SNAPSHOT_HOUR and contract.layer is not Layer.OPERATIONS
+)
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What was removed of a table."""
+
+    table: str
+    kept_for: timedelta
+    ended_by: datetime
+    """Partitions that had ended by then are gone."""
+    partitions: int
+    """How many that were."""
+
+
+def newest_snapshot(lake: Lake) -> Hour | None:
+    """The newest hour of which any table holds the state."""
+    return max((hour for one in SNAPSHOTS if (hour := lake.newest_hour(one))), default=None)
+
+
+def remove_expired(lake: Lake, chosen: Chosen, database: Location) -> list[Removed]:
+    """Remove every partition that is no longer kept, the oldest first.
+
+    Args:
+        lake: where from.
+        chosen: what `GHOST_RETENTION` says.
+        database: the published one, for which other runs may be reading.
+
+    Returns:
+        A row for each table that is not kept for ever and has a partition.
+
+    Raises:
+        LakeError: a partition cannot be removed.
+
+    """
+    found = []
+    for contract in CONTRACTS.values():
+        kept = kept_for(contract, chosen)
+        if kept is None:
+            continue
+        with _guard(lake, contract, database):
+            for partitions, newest in _timelines(lake, contract):
+                until = newest - kept
+                removed = sum(lake.remove(contract, partition) for partition, end in partitions if end <= until)
+                found.append(Removed(contract.name, kept, until, removed))
+                # Each time: a run that was killed may have come no further than the partitions.
+                forget_stale(lake, contract, until)
+                if contract is NGRAM_SPEED_SUMMARIES:
+                    forget_inputs(lake, until)
+    return found
+
+
+def _timelines(lake: Lake, contract: Contract) -> Iterator[tuple[list[tuple[Partition, datetime]], datetime]]:
+    """The partitions of a table with their ends, ascending, and the end of the newest one."""
+    if contract is REJECTED_ROWS:
+        # Rows that tell no hour are those of the last reading; when the others lie back is told by the good rows.
+        for table in RAW_CONTRACTS.values():
+            rejects = [(one, one.hour.as_of) for one in lake.rejects(contract, table.name) if one.hour]
+            newest = lake.newest_hour(table)
+            if rejects and newest:
+                yield list(rejects), newest.as_of
+        return
+    match contract.partitioning:
+        case Partitioning.MONTH:
+            windows: Sequence[Hour | Day | Month] = lake.months(contract)
+        case Partitioning.EVENT_DAY:
+            windows = lake.days(contract)
+        case _:
+            windows = lake.hours(contract)
+    if windows:
+        yield [(window, window.as_of) for window in windows], windows[-1].as_of
+
+
+def _guard(lake: Lake, contract: Contract, database: Location) -> AbstractContextManager[None]:
+    """What other runs hold while they read partitions of a table that lie further back than their own."""
+    if contract in ACTIVITY_CONTRACTS.values():
+        return activity_lock(lake)
+    if contract.published and contract.partitioning is not Partitioning.SNAPSHOT_HOUR:
+        return publication_lock(database)
+    return nullcontext()

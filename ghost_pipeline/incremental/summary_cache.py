@@ -1,0 +1,198 @@
+"""What is kept from one hour's summaries of typing speed for the next (N3.3).
+
+Every frame tells by itself what it is worth, so that none has to be there, in whatever order runs and kills happen:
+sessions carry the mark of the files that they were read from, inputs the fingerprint of the state that follows from
+them, measurements the digests of their sessions.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Self
+
+import polars as pl
+
+from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
+from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, SESSION_NGRAM_SPEED
+from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
+    DIGESTED_SESSION_SCHEMA,
+    PAIR,
+    PAIR_INPUT_SCHEMA,
+    SESSION_MEASUREMENTS_SCHEMA,
+    aged,
+    digested_sessions,
+    in_sessions,
+    still_counting,
+    usable,
+)
+from ghost_pipeline.lake.cache import Cache
+from ghost_pipeline.lake.lake import MARK_SCHEMA, Lake
+from ghost_pipeline.windows import HOUR, Hour
+
+_SESSION_SCHEMA = pl.Schema({**MARK_SCHEMA, **DIGESTED_SESSION_SCHEMA})
+_INPUTS = "inputs"
+_INPUT_SCHEMA = pl.Schema({**PAIR_INPUT_SCHEMA, "state": pl.String()})
+
+
+@dataclass(frozen=True)
+class KeptState:
+    """Summaries, and what they follow from."""
+
+    summaries: pl.DataFrame
+    """Rows of `ngram_speed_summaries`."""
+    inputs: pl.DataFrame
+    """What they follow from, as `pair_inputs` has it."""
+
+
+def forget_inputs(lake: Lake, until: datetime) -> None:
+    """Forget the inputs of hours that had ended by `until`, whose summaries are no longer kept."""
+    cache, first = Cache(lake.beside, NGRAM_SPEED_SUMMARIES.name), _inputs_of(Hour(until))
+    for name in cache.names(_INPUTS):
+        if name < first:
+            cache.remove(name)
+
+
+class NgramCache:
+    """The cache of `ngram_speed_summaries`, as the run of an hour uses it.
+
+    What is carried over is read, and what is kept is written, beside the work: together they take as long as that.
+    """
+
+    def __init__(self, lake: Lake, hour: Hour, before: KeptState | None = None) -> None:
+        """Open the cache in a lake; nothing is created before the first write.
+
+        Args:
+            lake: the lake.
+            hour: the hour of the run.
+            before: summaries that are not in the lake, to carry over from; without, those that are.
+
+        """
+        self._lake, self._hour = lake, hour
+        self._cache = Cache(lake.beside, NGRAM_SPEED_SUMMARIES.name)
+        self._beside = ThreadPoolExecutor(max_workers=1)
+        self._before = self._beside.submit(lambda: before or self._state())
+        self._writes: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        """Use the cache."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait until all is written.
+
+        Raises:
+            LakeError: something cannot be written.
+
+        """
+        self._beside.shutdown()
+        if kind is None:
+            for write in self._writes:
+                write.result()
+
+    @property
+    def before(self) -> KeptState:
+        """The summaries of the hour, else of the one before, else of the newest; without any, none.
+
+        Which of them does not matter: what has the same inputs has the same summaries.
+        """
+        return self._before.result()
+
+    def sessions(self) -> pl.DataFrame:
+        """The digested sessions at the end of the hour; only hours whose files were replaced are read.
+
+        Raises:
+            LakeError: hours are missing; names them.
+
+        """
+        marks = self._lake.marks((PRACTICE_SESSIONS, SESSION_NGRAM_SPEED), self._hour.as_of)
+        frames = [self._cache.read(name, _SESSION_SCHEMA) for name in _months(marks)]
+        kept = pl.concat([_SESSION_SCHEMA.to_frame(), *frames])
+        known = kept.filter(pl.col("mark").is_in(marks["mark"].implode()))
+        changed = marks.join(known, on="mark", how="anti")
+        if changed.height:
+            known = pl.concat([known, self._digested(changed)])
+            whole = pl.concat([known, kept.filter(pl.col("hour") >= self._hour.as_of)])
+            # A file for each month, so that an hour does not write again what the months before it did.
+            self._keep({name: whole.filter(month) for name, month in _months(changed).items()})
+        return known.filter(pl.col("session_id").is_not_null()).select(DIGESTED_SESSION_SCHEMA.names())
+
+    def measurements(self, sessions: pl.DataFrame, max_sessions: int) -> pl.DataFrame:
+        """The measurements of some pairs that still count; only sessions of which nothing usable is kept are read.
+
+        Args:
+            sessions: the digested sessions of these pairs, all that exist.
+            max_sessions: the newest sessions that a summary covers.
+
+        Returns:
+            Rows of `still_counting`.
+
+        """
+        names = {pair: _measurements_of(*pair) for pair in sessions.select(PAIR).unique().iter_rows()}
+        frames = [self._cache.read(name, SESSION_MEASUREMENTS_SCHEMA) for name in names.values()]
+        by_age = aged(sessions.lazy()).collect()
+        kept = usable(pl.concat([SESSION_MEASUREMENTS_SCHEMA.to_frame(), *frames]), by_age, max_sessions)
+        unread = by_age.join(kept, on="session_id", how="anti")
+        hours = {Hour.containing(start) for start in unread["start_time"]}
+        read = in_sessions(self._lake.scan(SESSION_NGRAM_SPEED, hours), unread)
+        counting = still_counting(pl.concat([kept, read]), by_age, max_sessions)
+        parts = counting.partition_by(PAIR, as_dict=True)
+        self._keep({names[pair]: part for pair, part in parts.items()})
+        return counting
+
+    def keep_inputs(self, inputs: pl.DataFrame) -> None:
+        """Keep what the summaries of the hour, as they are in the lake, follow from."""
+        self._keep({_inputs_of(self._hour): inputs.with_columns(state=pl.lit(self._fingerprint(self._hour)))})
+
+    def forget(self, pairs: pl.DataFrame) -> None:
+        """Forget the measurements of pairs that no longer exist."""
+        for pair in pairs.select(PAIR).iter_rows():
+            self._cache.remove(_measurements_of(*pair))
+
+    def _keep(self, frames: Mapping[str, pl.DataFrame]) -> None:
+        self._writes.append(self._beside.submit(self._cache.write, frames))
+
+    def _state(self) -> KeptState:
+        for one in (self._hour, Hour(self._hour.start - HOUR), self._lake.newest_hour(NGRAM_SPEED_SUMMARIES)):
+            # The run of a newer hour may remove it while it is read: then it is not there.
+            with suppress(FileNotFoundError):
+                if one and (found := self._state_of(one)):
+                    return found
+        return KeptState(NGRAM_SPEED_SUMMARIES.empty(), PAIR_INPUT_SCHEMA.to_frame())
+
+    def _state_of(self, hour: Hour) -> KeptState | None:
+        inputs = self._cache.read(_inputs_of(hour), _INPUT_SCHEMA)
+        if inputs.is_empty() or not (inputs["state"] == self._fingerprint(hour)).all():
+            return None
+        summaries = self._lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).collect()
+        # Another run may have built that hour anew while it was read.
+        if not (inputs["state"] == self._fingerprint(hour)).all():
+            return None
+        return KeptState(summaries, inputs.select(PAIR_INPUT_SCHEMA.names()))
+
+    def _digested(self, marks: pl.DataFrame) -> pl.DataFrame:
+        """Read the sessions of some hours. An hour without any has a row, too: it has been read."""
+        hours = [Hour.containing(start) for start in marks["hour"]]
+        sessions, speed = (self._lake.scan(table, hours) for table in (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED))
+        found = digested_sessions(sessions, speed).with_columns(hour=pl.col("start_time").dt.truncate("1h"))
+        return marks.join(found.collect(), on="hour", how="left").select(_SESSION_SCHEMA.names())
+
+    def _fingerprint(self, hour: Hour) -> str:
+        return self._lake.fingerprint(self._lake.files(NGRAM_SPEED_SUMMARIES, [hour]))
+
+
+def _months(marks: pl.DataFrame) -> dict[str, pl.Expr]:
+    """The frames of sessions that hours belong to, by name, each with what tells its rows."""
+    month = pl.col("hour").dt.truncate("1mo")
+    return {f"sessions/{one:%Y-%m}": month == one for one in marks.select(month.unique()).to_series()}
+
+
+def _inputs_of(hour: Hour) -> str:
+    return f"{_INPUTS}/{hour.start:%Y-%m-%dT%H}"
+
+
+def _measurements_of(user_id: str, keyboard_id: str) -> str:
+    # A hash, so that the name of a file tells no id, and is neither too long nor a path.
+    return f"measurements/{sha256(repr((user_id, keyboard_id)).encode()).hexdigest()}"

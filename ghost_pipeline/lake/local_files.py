@@ -1,0 +1,230 @@
+"""Where the files of a lake lie: what listing, reading and replacing them is made of.
+
+A file has a name, its path below the lake with slashes. It is never changed, only replaced whole.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from ghost_pipeline.lake.atomic import Replacements, remove_file, remove_folder, replacing
+
+SHARD_FILE = "shard-0.parquet"
+"""The one file of a partition."""
+
+Token = tuple[int, int, int]
+"""Tells a file from one that takes its place: its size, and two numbers that the storage gives it."""
+
+
+class Staging(Protocol):
+    """Files that are written aside; they replace those before in the order in which they were added."""
+
+    def add(self, name: str) -> Path:
+        """A path to write the file of that name to."""
+        ...
+
+    def put(self, name: str, content: bytes) -> bool:
+        """Stage a file; False where the same bytes are there already: then it is left alone."""
+        ...
+
+
+class Files(Protocol):
+    """The files below one place. `str` of it is that place, for messages."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of this machine in which files can be read, and in which locks and caches lie."""
+        ...
+
+    def __bool__(self) -> bool:
+        """Whether there is a file."""
+        ...
+
+    def folders(self, parent: str) -> list[str]:
+        """The names of the folders right below one, in no order; none where it does not exist."""
+        ...
+
+    def partitions(self, parent: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], Token]]:
+        """The partitions below a folder that have a file, in no order.
+
+        Args:
+            parent: the folder.
+            levels: how many hive-style folders lie between it and the files.
+            since: leave out what lies in folders right below `parent` whose names sort before this.
+
+        Returns:
+            Of each the values in the names of its folders, and the token of its file.
+
+        """
+        ...
+
+    def tokens(self, names: Sequence[str]) -> dict[str, Token]:
+        """The tokens of those of some files that are there."""
+        ...
+
+    def located(self, names: Sequence[str]) -> list[Path]:
+        """Those of some files that are there, as they can be read now; at `folder / name`, in the given order."""
+        ...
+
+    def at_hand(self, names: Sequence[str]) -> list[Path]:
+        """Those of some files that can be read without fetching them."""
+        ...
+
+    def fresh(self, names: Sequence[str]) -> list[Path]:
+        """What `located` gives, fetched anew: a copy may be damaged."""
+        ...
+
+    def replacing(self, names: Sequence[str]) -> AbstractContextManager[Staging]:
+        """Replace some files at the end of the block, or none where it raises.
+
+        Args:
+            names: the files that may be staged.
+
+        Raises:
+            LakeError: one cannot be written; those staged before it are new, it and the others as before.
+
+        """
+        ...
+
+    def remove(self, name: str) -> bool:
+        """Remove a file; returns whether it was there.
+
+        Raises:
+            LakeError: it cannot be removed.
+
+        """
+        ...
+
+    def remove_folder(self, parent: str) -> None:
+        """Remove a folder with all files below it.
+
+        Raises:
+            LakeError: it cannot be removed.
+
+        """
+        ...
+
+    def forget_copies(self, parent: str) -> None:
+        """Remove copies below a folder that are none of the files that are there now.
+
+        Raises:
+            LakeError: one cannot be removed.
+
+        """
+        ...
+
+
+class LocalFiles:
+    """Files of a folder of this machine, replaced by renames."""
+
+    def __init__(self, folder: Path) -> None:
+        """Look below a folder; nothing is created before the first write."""
+        self.folder = folder
+
+    def __str__(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    def __bool__(self) -> bool:
+        """Whether the folder exists."""
+        return self.folder.exists()
+
+    def folders(self, parent: str) -> list[str]:
+        """See `Files`."""
+        try:
+            return os.listdir(f"{self.folder}/{parent}")  # noqa: PTH208 - names, not paths
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def partitions(self, parent: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], Token]]:
+        """See `Files`."""
+        return _partitions(f"{self.folder}/{parent}", levels, since)
+
+    def tokens(self, names: Sequence[str]) -> dict[str, Token]:
+        """See `Files`."""
+        found = ((name, _token(f"{self.folder}/{name}")) for name in names)
+        return {name: token for name, token in found if token is not None}
+
+    def located(self, names: Sequence[str]) -> list[Path]:
+        """See `Files`."""
+        return [Path(path) for name in names if os.path.exists(path := f"{self.folder}/{name}")]  # noqa: PTH110 - speed
+
+    def at_hand(self, names: Sequence[str]) -> list[Path]:
+        """See `Files`."""
+        return self.located(names)
+
+    def fresh(self, names: Sequence[str]) -> list[Path]:
+        """See `Files`."""
+        return self.located(names)
+
+    @contextmanager
+    def replacing(self, names: Sequence[str]) -> Iterator[Staging]:
+        """See `Files`."""
+        del names
+        with replacing(self.folder) as replacements:
+            yield _LocalStaging(self.folder, replacements)
+
+    def remove(self, name: str) -> bool:
+        """See `Files`."""
+        removed = remove_file(self.folder, self.folder / name)
+        if removed:
+            # Not to be looked through for ever: a year of hours has 9,000 folders.
+            with suppress(OSError):
+                (self.folder / name).parent.rmdir()
+        return removed
+
+    def remove_folder(self, parent: str) -> None:
+        """See `Files`: at once, so that a reader sees all of its files or none."""
+        remove_folder(self.folder, self.folder / parent)
+
+    def forget_copies(self, parent: str) -> None:
+        """See `Files`: there are none."""
+
+
+class _LocalStaging:
+    def __init__(self, folder: Path, replacements: Replacements) -> None:
+        self._folder, self._replacements = folder, replacements
+
+    def add(self, name: str) -> Path:
+        return self._replacements.add(self._folder / name)
+
+    def put(self, name: str, content: bytes) -> bool:
+        if holds(self._folder / name, content):
+            return False
+        self.add(name).write_bytes(content)
+        return True
+
+
+def holds(path: Path, content: bytes) -> bool:
+    """Whether a file is there and has these bytes."""
+    with suppress(OSError):
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    return False
+
+
+def _partitions(folder: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], Token]]:
+    try:
+        entries = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with entries:
+        for entry in entries:
+            _, equals, value = entry.name.partition("=")
+            if not equals or entry.name < since:
+                continue
+            if levels > 1:
+                for values, token in _partitions(entry.path, levels - 1):
+                    yield (value, *values), token
+            elif token_ := _token(f"{entry.path}/{SHARD_FILE}"):
+                yield (value,), token_
+
+
+def _token(path: str) -> Token | None:
+    try:
+        # Path objects would take as long as the files.
+        stat = os.stat(path)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino

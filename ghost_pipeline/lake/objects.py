@@ -1,0 +1,295 @@
+"""Files in a bucket of object storage (S3), read through copies on this machine.
+
+A file is an object, and is replaced by one PUT: whoever asks for it gets all of the old one or all of the new one.
+Everything is read from a copy that is whole and of one version, so that no plan over a file sees two of them, and what
+has not been replaced is not fetched again. A copy is current where its size and time are those that follow from the
+object's ETag: one look at the file tells, and nothing else has to be kept in step with it.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from errno import ENOENT
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from ghost_pipeline.errors import LakeError
+from ghost_pipeline.lake.atomic import Replacements, replacing
+from ghost_pipeline.lake.local_files import SHARD_FILE, LocalFiles, Staging, Token, holds
+from ghost_pipeline.locations import Mirrored
+
+RETRIES, RETRY_SECONDS = 3, 10
+CONNECT_TIMEOUT, TIMEOUT = "5 seconds", "10 minutes"
+"""The second is that of a request with all that it sends or fetches."""
+AT_ONCE = 16
+"""Objects that are fetched side by side: each takes some 20 ms, most of it waiting."""
+PAGE = 1000
+"""Objects in an answer of a listing, and at most in a request to delete."""
+FEW = 2
+"""So many files are asked for one by one; more by listing what lies between the first and the last."""
+ONE_PUT = 100 << 20
+"""A larger file is sent in parts side by side, and appears when the last one is there: 5 GiB fit into one PUT."""
+REMOVED_AT_ONCE = 100
+_GONE = "removed while it was to be read"
+_TIMES = (1 << 31) * 1_000_000_000
+"""Times that every file system can hold, to the nanosecond."""
+
+Answer = TypeVar("Answer")
+
+
+class ObjectFiles:
+    """The objects below an address, and their copies on this machine. See `Files`."""
+
+    def __init__(self, place: Mirrored) -> None:
+        """Look below an address; credentials and endpoint are those of the usual variables `AWS_*`.
+
+        Raises:
+            LakeError: the variables contradict one another.
+
+        """
+        self._address, self.folder = place.address, place.copy
+        try:
+            self._store = S3Store(
+                place.address.bucket,
+                prefix=place.address.key or None,
+                retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+                # Not as client options: those would put aside what the variables say of the client.
+                config=cast("Any", {"connect_timeout": CONNECT_TIMEOUT, "timeout": TIMEOUT}),
+            )
+        except BaseError as error:
+            raise self._failed("", "opened", error) from error
+
+    def __str__(self) -> str:
+        """The address."""
+        return str(self._address)
+
+    def __bool__(self) -> bool:
+        """Whether there is an object."""
+        return self._asked("", "listed", lambda: next(iter(obstore.list(self._store)), None)) is not None
+
+    def folders(self, parent: str) -> list[str]:
+        """See `Files`."""
+        found = self._asked(parent, "listed", lambda: obstore.list_with_delimiter(self._store, parent))
+        return [name.rpartition("/")[2] for name in found["common_prefixes"]]
+
+    def partitions(self, parent: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], Token]]:
+        """See `Files`."""
+        for name, token in self._listed(parent, since=f"{parent}/{since}" if since else None):
+            *folders, file = name.removeprefix(f"{parent}/").split("/")
+            values = tuple(folder.partition("=")[2] for folder in folders)
+            if file == SHARD_FILE and len(values) == levels and all("=" in folder for folder in folders):
+                yield values, token
+
+    def tokens(self, names: Sequence[str]) -> dict[str, Token]:
+        """See `Files`."""
+        if len(names) <= FEW:
+            found = ((name, self._token(name)) for name in names)
+            return {name: token for name, token in found if token is not None}
+        wanted, first, last = set(names), min(names), max(names)
+        parent = os.path.commonpath([os.path.dirname(first), os.path.dirname(last)])  # noqa: PTH120 - no paths
+        tokens = {}
+        # A folder sorts before what is in it.
+        for name, token in self._listed(parent, since=first.rpartition("/")[0]):
+            if name > last:
+                break
+            if name in wanted:
+                tokens[name] = token
+        return tokens
+
+    def located(self, names: Sequence[str]) -> list[Path]:
+        """See `Files`: copies are fetched where they are not current.
+
+        Raises:
+            LakeError: an object cannot be fetched, or its copy cannot be written.
+
+        """
+        tokens = self.tokens(names)
+        self._fetch([name for name, token in tokens.items() if not self._is_current(name, token)])
+        return [self.folder / name for name in names if name in tokens]
+
+    def at_hand(self, names: Sequence[str]) -> list[Path]:
+        """See `Files`."""
+        return [path for name in names if (path := self.folder / name).exists()]
+
+    def fresh(self, names: Sequence[str]) -> list[Path]:
+        """See `Files`."""
+        for name in names:
+            LocalFiles(self.folder).remove(name)
+        return self.located(names)
+
+    @contextmanager
+    def replacing(self, names: Sequence[str]) -> Iterator[Staging]:
+        """See `Files`."""
+        tokens = self.tokens(names)
+        with replacing(self.folder, before=self._upload) as replacements:
+            yield _ObjectStaging(self, tokens, replacements)
+
+    def remove(self, name: str) -> bool:
+        """See `Files`: the copy first, for nothing tells of one whose object is gone."""
+        LocalFiles(self.folder).remove(name)
+        was_there = self._token(name) is not None
+        if was_there:
+            self._asked(name, "removed", lambda: obstore.delete(self._store, name))
+        return was_there
+
+    def remove_folder(self, parent: str) -> None:
+        """See `Files`: those that sort last go first, so that what a kill leaves is a beginning without a gap."""
+        shutil.rmtree(self.folder / parent, ignore_errors=True)
+        names = sorted((name for name, _ in self._listed(parent)), reverse=True)
+        for first in range(0, len(names), REMOVED_AT_ONCE):
+            some = names[first : first + REMOVED_AT_ONCE]
+            self._asked(parent, "removed", lambda some=some: obstore.delete(self._store, some))  # type: ignore[misc]
+
+    def forget_copies(self, parent: str) -> None:
+        """See `Files`: a kill, another machine or a life cycle may have left one whose object is gone."""
+        there = dict(self._listed(parent))
+        for copy in list((self.folder / parent).rglob("*")):
+            name = copy.relative_to(self.folder).as_posix()
+            if copy.is_file() and not (name in there and self._is_current(name, there[name])):
+                LocalFiles(self.folder).remove(name)
+
+    def has(self, name: str, token: Token | None, content: bytes) -> bool:
+        """Whether an object, of which `tokens` told the token, has these bytes."""
+        if token is None or token[0] != len(content):
+            return False
+        if not self._is_current(name, token):
+            self._fetch([name])
+        return holds(self.folder / name, content)
+
+    def _listed(self, parent: str, since: str | None = None) -> Iterator[tuple[str, Token]]:
+        pages = iter(obstore.list(self._store, parent, offset=since, chunk_size=PAGE))
+        while page := self._asked(parent, "listed", lambda: next(pages, None)):
+            for one in page:
+                yield one["path"], _token(one["size"], one["e_tag"])
+
+    def _token(self, name: str) -> Token | None:
+        try:
+            found = self._asked(name, "read", lambda: obstore.head(self._store, name))
+        except FileNotFoundError:
+            return None
+        return _token(found["size"], found["e_tag"])
+
+    def _is_current(self, name: str, token: Token) -> bool:
+        try:
+            # Path objects would take as long as the files.
+            copy = os.stat(f"{self.folder}/{name}")  # noqa: PTH116
+        except OSError:
+            return False
+        return (copy.st_size, copy.st_mtime_ns) == token[:2]
+
+    def _fetch(self, names: Sequence[str]) -> None:
+        if not names:
+            return
+        try:
+            with replacing(self.folder) as replacements, ThreadPoolExecutor(AT_ONCE) as workers:
+                paths = [replacements.add(self.folder / name) for name in names]
+                list(workers.map(self._download, names, paths))
+        except LakeError as error:
+            # That an object has gone does not say that copies cannot be written.
+            if isinstance(error.__cause__, FileNotFoundError) and error.__cause__.strerror == _GONE:
+                raise error.__cause__ from None
+            raise
+
+    def _download(self, name: str, path: Path) -> None:
+        try:
+            found = self._asked(name, "read", lambda: obstore.get(self._store, name))
+        except FileNotFoundError as error:
+            # As of a file of this machine: whoever reads looks again.
+            raise FileNotFoundError(ENOENT, _GONE, f"{self}/{name}") from error
+        chunks = iter(found.stream())
+        with path.open("wb") as file:
+            while (chunk := self._asked(name, "read", lambda: next(chunks, None))) is not None:
+                file.write(chunk)
+        _stamp(path, _token(found.meta["size"], found.meta["e_tag"]))
+
+    def _upload(self, staged: Path, target: Path) -> None:
+        """Replace an object by a staged file, which becomes its copy right after."""
+        name, size = target.relative_to(self.folder).as_posix(), staged.stat().st_size
+        try:
+            put = self._asked(
+                name, "written", lambda: obstore.put(self._store, name, staged, use_multipart=size > ONE_PUT)
+            )
+        except FileNotFoundError as error:
+            raise self._failed(name, "written", error) from error
+        _stamp(staged, _token(size, put["e_tag"]))
+
+    def _asked(self, name: str, done: str, request: Callable[[], Answer]) -> Answer:
+        """The answer to a request.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            LakeError: it has failed; says why and what helps.
+
+        """
+        try:
+            return request()
+        except BaseError as error:
+            raise self._failed(name, done, error) from error
+
+    def _failed(self, name: str, done: str, error: Exception) -> LakeError:
+        stays = "; what was there before stays" if done == "written" else ""
+        why, remedy = _trouble(error)
+        return LakeError(f"{self}/{name}".rstrip("/") + f": cannot be {done} ({why}){stays}. {remedy}, then run again")
+
+
+class _ObjectStaging:
+    def __init__(self, files: ObjectFiles, tokens: dict[str, Token], replacements: Replacements) -> None:
+        self._files, self._tokens, self._replacements = files, tokens, replacements
+
+    def add(self, name: str) -> Path:
+        return self._replacements.add(self._files.folder / name)
+
+    def put(self, name: str, content: bytes) -> bool:
+        if self._files.has(name, self._tokens.get(name), content):
+            return False
+        self.add(name).write_bytes(content)
+        return True
+
+
+def _token(size: int, e_tag: str | None) -> Token:
+    """The second number is a time, to be put on the copy."""
+    digest = sha256((e_tag or "").strip('"').encode()).digest()
+    return size, int.from_bytes(digest[:8], "big") % _TIMES, 0
+
+
+def _stamp(path: Path, token: Token) -> None:
+    os.utime(path, ns=(token[1], token[1]))
+
+
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_STATUS = re.compile(r"status code: (\d{3}[^:\n]*)")
+_URL = re.compile(r"https?://[^\s?]+")
+_CREDENTIALS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_TROUBLES = (
+    (r"<Code>NoSuchBucket<", "the bucket does not exist", "Create it, or correct GHOST_DATA"),
+    (r"<Code>(InvalidAccessKeyId|SignatureDoesNotMatch|\w+Token)<", "the credentials are refused", _CREDENTIALS),
+    (r"<Code>AccessDenied<|403 Forbidden", "access is denied", "Let these credentials list, read, write and delete"),
+    (r"Missing (AccessKeyId|SecretAccessKey)", "a credential is missing", _CREDENTIALS),
+    (r"://[^/\s]+/latest/", "there are no credentials, and the machine has no role", _CREDENTIALS),
+    (r"http://.*builder error", "{host} is reached without TLS", "Set AWS_ALLOW_HTTP=true or use https"),
+    (r"error sending request", "{host} cannot be reached", "Look at AWS_ENDPOINT_URL, AWS_REGION and the network"),
+    (r"redirect", "the bucket is elsewhere", "Set AWS_REGION to that of the bucket"),
+)
+"""What the text of an error tells, why that is, and what helps; the first that is found."""
+
+
+def _trouble(error: Exception) -> tuple[str, str]:
+    """Why a request has failed, and what helps. The client's text is many lines with requests and answers."""
+    text = str(error).partition("\n\nDebug source")[0]
+    url = urlsplit(found[0]) if (found := _URL.search(text)) else urlsplit("")
+    host = f"{url.hostname}:{url.port}" if url.port else f"{url.hostname}"
+    for pattern, why, remedy in _TROUBLES:
+        if re.search(pattern, text):
+            return why.format(host=host), remedy
+    told = (found[1].strip() for found in (_STATUS.search(text), _CODE.search(text)) if found)
+    return ": ".join(told) or text.splitlines()[0], "Look at the storage"

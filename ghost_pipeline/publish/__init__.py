@@ -1,0 +1,4 @@
+"""Published outputs: `ghost.duckdb`, an application's PostgreSQL and the JSON benchmarks.
+
+Answers made from them are in `serving/`; partitions of the lake are in `lake/`.
+"""

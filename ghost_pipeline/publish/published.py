@@ -1,0 +1,163 @@
+"""The published database: built beside and put in place whole, so that nobody ever waits for it or sees it half.
+
+A DuckDB file has one writer, and while one process writes, no other can read. So the pipeline never works
+in the published file: it builds a new one from the lake and replaces the old one. Who has the old file
+open keeps reading it.
+"""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from ghost_pipeline.contracts import CONTRACTS
+from ghost_pipeline.contracts.contract import Contract, Partitioning, duckdb_ddl, duckdb_indexes
+from ghost_pipeline.contracts.published import TABLE_INFO
+from ghost_pipeline.errors import PublishError, without_values
+from ghost_pipeline.lake.atomic import clear_leftovers
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.locking import one_at_a_time
+from ghost_pipeline.lake.opening import open_files
+from ghost_pipeline.locations import Location
+from ghost_pipeline.publish.duckdb_connecting import connect
+from ghost_pipeline.publish.duckdb_paths import exact, literal
+from ghost_pipeline.publish.duckdb_reading import ATTEMPTS, state_of
+
+STORAGE_VERSION = "v1.4.0"
+"""Oldest DuckDB that can open the file: clients upgrade later than pipelines."""
+
+MEMORY_LIMIT = "1GB"
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """How fresh a published table is."""
+
+    table: str
+    as_of: datetime | None
+    rows: int
+    inputs_hash: str
+
+
+def publication_lock(database: Location) -> AbstractContextManager[None]:
+    """Held by whoever publishes, and by whoever removes partitions that a publication reads."""
+    return one_at_a_time(open_files(database.parent).folder, database.name)
+
+
+def with_gaps(lake: Lake) -> list[str]:
+    """The published event tables of which hours are missing: only `publish` over gaps publishes them."""
+    tables = (one for one in CONTRACTS.values() if one.published and one.partitioning is Partitioning.EVENT_HOUR)
+    newest = ((one, lake.newest_hour(one)) for one in tables)
+    return [one.name for one, hour in newest if hour and lake.complete_until(one) != hour.as_of]
+
+
+def publish(lake: Lake, database: Location, *, over_gaps: bool = False) -> list[PublishedTable]:
+    """Build the published database from the lake and put it in place of the one before.
+
+    Current state comes from the newest partition of each table, monthly tables with all their months.
+
+    Args:
+        lake: where from.
+        database: the file.
+        over_gaps: publish what there is of an event table of which hours are missing: for an erasure, which cannot wait
+            until a run has filled them in.
+
+    Raises:
+        PublishError: it cannot be built; the one before stays.
+        LakeError: it cannot be written, or another run publishes for too long; the one before stays.
+
+    """
+    files = open_files(database.parent)
+    with publication_lock(database):
+        clear_leftovers(files.folder)
+        try:
+            with files.replacing([]) as staging:
+                return _build(lake, files.folder, staging.add(database.name), over_gaps=over_gaps)
+        except duckdb.Error as error:
+            # Of files it cites no more than their names, and why they cannot be written comes after them.
+            why = str(error).splitlines()[0] if isinstance(error, duckdb.IOException) else without_values(error)
+            # Without its cause: DuckDB cites the key that stands twice, and Dagster keeps causes, too.
+            raise PublishError(
+                f"{database}: cannot be built ({why}); the published database before it stays. "
+                f"Free some space if there is none, and run again; if it fails again, run `ghost-pipeline doctor`",
+            ) from None
+
+
+def _build(lake: Lake, folder: Path, target: Path, *, over_gaps: bool) -> list[PublishedTable]:
+    with connect(folder) as connection:
+        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+        connection.execute(f"ATTACH {literal(str(target))} AS published (STORAGE_VERSION '{STORAGE_VERSION}')")
+        info = [
+            _fill(connection, lake, contract, over_gaps=over_gaps)
+            for contract in CONTRACTS.values()
+            if contract.published
+        ]
+        for statement in duckdb_ddl(TABLE_INFO, f"published.{TABLE_INFO.name}"):
+            connection.execute(statement)
+        connection.executemany(
+            f"INSERT INTO published.{TABLE_INFO.name} VALUES (?, ?, ?, ?)",  # noqa: S608 - our own names
+            [(one.table, one.as_of, one.rows, one.inputs_hash) for one in info],
+        )
+        # By itself: what goes wrong while a database is detached is not told.
+        connection.execute("CHECKPOINT published")
+        connection.execute("DETACH published")
+    return info
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake, contract: Contract, *, over_gaps: bool) -> PublishedTable:
+    relation = f"published.{contract.name}"
+    for statement in duckdb_ddl(contract, relation):
+        connection.execute(statement)
+    for _ in range(ATTEMPTS):
+        files, as_of = _inputs(lake, contract, over_gaps=over_gaps)
+        before = state_of(files)
+        try:
+            _insert(connection, contract, relation, files)
+            inputs_hash = lake.fingerprint(files)
+        except (duckdb.Error, FileNotFoundError):
+            if state_of(files) == before:
+                raise
+        else:
+            # Rows and hash of the same files: a client takes the rows of a hash that it knows for known.
+            if state_of(files) == before:
+                break
+        connection.execute(f"TRUNCATE {relation}")
+    else:
+        raise PublishError(
+            f"{contract.name}: other runs have replaced it {ATTEMPTS} times while it was read. Publish again when they "
+            f"are done",
+        )
+    for statement in duckdb_indexes(contract, relation):
+        connection.execute(statement)
+    rows = connection.sql(f"SELECT count(*) FROM {relation}").pl().item()  # noqa: S608
+    return PublishedTable(contract.name, as_of, int(rows), inputs_hash)
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, contract: Contract, relation: str, files: list[Path]) -> None:
+    if not files:
+        return
+    names = ", ".join(f'"{name}"' for name in contract.polars_schema)
+    sorted_by = contract.sorted_by or (() if contract.grows else contract.primary_key)
+    order = f" ORDER BY {', '.join(sorted_by)}" if sorted_by else ""
+    connection.execute(
+        f"INSERT INTO {relation} SELECT {names} FROM read_parquet(?, hive_partitioning = false){order}",  # noqa: S608
+        [[exact(file) for file in files]],
+    )
+
+
+def _inputs(lake: Lake, contract: Contract, *, over_gaps: bool) -> tuple[list[Path], datetime | None]:
+    match contract.partitioning:
+        case Partitioning.SNAPSHOT_HOUR:
+            newest = lake.newest_hour(contract)
+            return (lake.files(contract, [newest]), newest.as_of) if newest else ([], None)
+        case Partitioning.MONTH:
+            months = lake.months(contract)
+            return lake.files(contract, months), (months[-1].as_of if months else None)
+        case _:
+            newest = lake.newest_hour(contract)
+            if newest and contract.partitioning is Partitioning.EVENT_HOUR and not over_gaps:
+                # Another run may have made room for what came late, and not be done yet; or have been killed.
+                lake.scan_until(contract, newest.as_of)
+            return lake.files(contract), (newest.as_of if newest else None)

@@ -1,0 +1,139 @@
+"""Reading the published database: one state of it, and whether a newer one has replaced it."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from os import stat_result
+from pathlib import Path
+from typing import Self
+
+import duckdb
+import polars as pl
+
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.published import TABLE_INFO
+from ghost_pipeline.errors import LakeError, NothingPublishedError, PublishError
+from ghost_pipeline.locations import Location
+from ghost_pipeline.publish.duckdb_connecting import connect
+from ghost_pipeline.publish.duckdb_paths import literal
+from ghost_pipeline.publish.published_file import PublishedFile
+
+BATCH_ROWS = 100_000
+
+Signature = tuple[int, int, int]
+"""Inode, time and size of a file: a publication puts another file in its place."""
+
+
+class PublishedDatabase:
+    """The published tables as they were when it was opened.
+
+    A publication replaces the file, or its copy on this machine, by a rename. Who has it open keeps reading the old
+    one, so that all answers from one instance belong together; `is_current` tells when it is time to open the new one.
+    Safe to use from threads.
+    """
+
+    def __init__(self, file: PublishedFile, signature: Signature, connection: duckdb.DuckDBPyConnection) -> None:
+        """Keep what `open` has opened."""
+        self.location, self.signature = file.location, signature
+        self._file, self._connection = file, connection
+
+    @classmethod
+    def open(cls, location: Location) -> Self:
+        """Open the file read-only; it keeps nobody from publishing.
+
+        Raises:
+            NothingPublishedError: there is no file.
+            PublishError: it cannot be read.
+
+        """
+        file = PublishedFile(location)
+        while True:
+            try:
+                path = file.fetched()
+            except LakeError as error:
+                raise PublishError(str(error)) from error
+            signature = _signature(path) if path else None
+            if path is None or signature is None:
+                raise NothingPublishedError(
+                    f"{location}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and "
+                    f"run `ghost-pipeline materialize --as-of ...`",
+                )
+            # A database of its own in memory: DuckDB would give a second connection to the same path the old file.
+            connection = connect(path.parent)
+            try:
+                connection.execute(f"ATTACH {literal(str(path))} AS published (READ_ONLY)")
+            except duckdb.Error as error:
+                connection.close()
+                raise PublishError(
+                    f"{location}: cannot be read ({str(error).splitlines()[0]}). Run `ghost-pipeline materialize` "
+                    f"again: it builds the file anew",
+                ) from error
+            if _signature(path) == signature:
+                return cls(file, signature, connection)
+            connection.close()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the file is still the one that was opened; a missing one changes nothing."""
+        self._file.follow()
+        return _signature(self._file.path) in (self.signature, None)
+
+    def rows(self, contract: Contract, **key: str | Sequence[str]) -> pl.DataFrame:
+        """The rows of a published table, all or those whose columns have the given values, or one of several.
+
+        Raises:
+            PublishError: the file was written by another version of this project; publish again.
+
+        """
+        condition = " AND ".join(f'"{name}" {_equals(value)}' for name, value in key.items()) or "true"
+        names = ", ".join(f'"{name}"' for name in contract.polars_schema)
+        statement = f"SELECT {names} FROM published.{contract.name} WHERE {condition}"  # noqa: S608 - our own names
+        try:
+            # A cursor for each question: a connection answers one at a time.
+            with self._connection.cursor() as cursor:
+                frame: pl.DataFrame = cursor.sql(statement, params=list(key.values())).pl()
+        except duckdb.Error as error:
+            raise self._unreadable(contract, error) from error
+        return frame.cast(pl.Schema(contract.polars_schema))
+
+    def batches(self, contract: Contract) -> Iterator[pl.DataFrame]:
+        """All rows of a published table, `BATCH_ROWS` at a time, so that memory does not grow with it.
+
+        Raises:
+            PublishError: the file was written by another version of this project; publish again.
+
+        """
+        names = ", ".join(f'"{name}"' for name in contract.polars_schema)
+        try:
+            with self._connection.cursor() as cursor:
+                reader = cursor.sql(f"SELECT {names} FROM published.{contract.name}").to_arrow_reader(BATCH_ROWS)  # noqa: S608
+                for batch in reader:
+                    yield pl.DataFrame(batch).cast(pl.Schema(contract.polars_schema))
+        except duckdb.Error as error:
+            raise self._unreadable(contract, error) from error
+
+    def table_info(self) -> pl.DataFrame:
+        """How fresh each published table is; the columns of `table_info`."""
+        return self.rows(TABLE_INFO)
+
+    def as_of(self, contract: Contract) -> datetime | None:
+        """The as_of of a published table; None while it is empty."""
+        info = self.rows(TABLE_INFO, table=contract.name)
+        return info["as_of"].item() if info.height else None
+
+    def _unreadable(self, contract: Contract, error: duckdb.Error) -> PublishError:
+        return PublishError(
+            f"{self.location}, {contract.name}: cannot be read ({str(error).splitlines()[0]}). Publish again with this "
+            f"version of ghost-pipeline"
+        )
+
+
+def _equals(value: str | Sequence[str]) -> str:
+    return "= ?" if isinstance(value, str) else "IN (SELECT unnest(?::VARCHAR[]))"
+
+
+def _signature(path: Path) -> Signature | None:
+    try:
+        found: stat_result = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

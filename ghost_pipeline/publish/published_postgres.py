@@ -1,0 +1,361 @@
+"""The specification's tables in an application's PostgreSQL, replaced in one transaction.
+
+Rows are sent by COPY into temporary tables, and only what differs is deleted, updated and inserted: readers go on with
+the rows before until the transaction commits and wait for nothing, and what hangs on a table (grants, views, triggers)
+stays. An advisory lock lets one publication after the other in; each reads what it publishes when it has the lock, so
+that the later one is never the older one.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import adbc_driver_manager as adbc
+import adbc_driver_postgresql.dbapi as driver  # type: ignore[import-untyped]
+import polars as pl
+
+from ghost_pipeline.contracts.specified import GHOST_TABLE_INFO, SPECIFIED_TABLES, SpecifiedTable
+from ghost_pipeline.errors import PublishError
+from ghost_pipeline.postgres import LOST, SESSION, PostgresAddress
+from ghost_pipeline.publish.postgres_merge import STAGING, SentRows, merge_statements, staged, staging_ddl
+
+LOCK_SECONDS = 600
+"""How long a publication waits for another one, or for a row that somebody else has locked."""
+
+_BEGIN: Final = (
+    # Each statement sees what others have committed; a stricter default of the user's would end in retries.
+    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    *SESSION,
+    f"SET LOCAL lock_timeout TO '{LOCK_SECONDS}s'",
+    # Limits that are meant for the application's own statements; the last one is there from PostgreSQL 17 on.
+    """SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings
+    WHERE name IN ('statement_timeout', 'transaction_timeout')""",
+)
+_SCHEMA = "SELECT quote_ident(current_schema())"
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('ghost_pipeline.' || current_schema(), 0))::text"
+_COLUMNS = """
+    SELECT a.attname, format_type(a.atttypid, a.atttypmod),
+        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '', c.relkind IN ('r', 'p')
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE c.oid = to_regclass($1)
+"""
+_READ_ONLY = "SELECT current_setting('transaction_read_only')"
+_ENCODING = "SELECT current_setting('server_encoding')"
+_MAY_CREATE = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
+_MAY_STAGE = "SELECT has_database_privilege(current_database(), 'TEMP')"
+_MAY_WRITE = """
+    SELECT privilege FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
+    WHERE NOT has_table_privilege(to_regclass($1), privilege)
+"""
+_REMEDIES = {
+    "08": "Run again when the server answers",
+    "57": "Run again when the server answers",
+    "42": "Correct that, or grant what docs/postgres_tables.md lists, and run again",
+    "53": "Make room on the server and run again",
+    "55": f"Somebody else has held it for {LOCK_SECONDS} s: wait for them, or end them, and run again",
+    "22": "A column is narrower than docs/postgres_tables.md has it: widen it and run again",
+}
+_OTHER_REMEDY = "Correct that and run again"
+
+
+@dataclass(frozen=True)
+class ReplacedTable:
+    """What a publication did to a table."""
+
+    table: str
+    as_of: datetime | None
+    rows: int
+    inserted: int
+    updated: int
+    deleted: int
+    not_storable: int
+    """Rows that PostgreSQL cannot hold."""
+
+
+class RecordedTable(NamedTuple):
+    """A row of `ghost_table_info`."""
+
+    table: str
+    as_of: datetime | None
+    rows: int
+    inputs_hash: str
+
+
+@dataclass(frozen=True)
+class TablesThere:
+    """What stands in the database now."""
+
+    name: str
+    """The address, without the password, and the schema."""
+    as_of: dict[str, datetime | None]
+    """Of every table that has been published there."""
+    faults: tuple[str, ...]
+    """Why it could not be published there now."""
+
+
+class PostgresTables:
+    """The tables within a transaction; `replacing_tables` begins and ends it."""
+
+    def __init__(self, connection: driver.Connection, address: PostgresAddress) -> None:
+        """Begin, and find the schema."""
+        self._connection, self._address = connection, address
+        self._replaced: dict[str, RecordedTable] = {}
+        with self._executing("looking for the schema"):
+            for statement in _BEGIN:
+                self._execute(statement)
+            ((schema,),) = self._execute(_SCHEMA)
+        if schema is None:
+            raise PublishError(
+                f"{address.name}: the search_path names no schema that is there. Create it, or name another one in "
+                f"GHOST_PUBLISH_POSTGRES: ?options=-csearch_path%3Dschema",
+            )
+        self.schema = str(schema)
+
+    @property
+    def name(self) -> str:
+        """Where the tables are, as messages call it."""
+        return f"{self._address.name}, schema {self.schema}"
+
+    def lock(self) -> None:
+        """Wait until no other publication is under way there.
+
+        Raises:
+            PublishError: it takes too long.
+
+        """
+        with self._executing("waiting for another publication"):
+            self._execute(_LOCK)
+
+    def recorded(self) -> dict[str, RecordedTable]:
+        """What is recorded of every table that has been published there, by name.
+
+        Raises:
+            PublishError: `ghost_table_info` is somebody else's, or cannot be read.
+
+        """
+        with self._executing(f"reading {GHOST_TABLE_INFO.name}"):
+            columns = self._columns(GHOST_TABLE_INFO)
+            if columns is None:
+                return {}
+            self._require(GHOST_TABLE_INFO, columns)
+            names = ", ".join(GHOST_TABLE_INFO.names)
+            rows = self._execute(f"SELECT {names} FROM {self._relation(GHOST_TABLE_INFO)}")  # noqa: S608 - our own names
+        return {row[0]: RecordedTable(*row) for row in rows}
+
+    def replace(
+        self, table: SpecifiedTable, rows: Iterable[pl.DataFrame], as_of: datetime | None, inputs_hash: str
+    ) -> ReplacedTable:
+        """Let a table hold these rows and no others; it is made where it is missing.
+
+        Args:
+            table: which one.
+            rows: frames with its columns, one after the other, so that memory does not grow with the table.
+            as_of: of its figures.
+            inputs_hash: of what they are computed from.
+
+        Raises:
+            PublishError: the table is somebody else's, holds a newer state, or cannot be written; the transaction is
+                over, and what was there stays.
+
+        """
+        recorded = self.recorded()
+        self._require_not_newer(table, recorded, as_of)
+        with self._executing(f"replacing {table.name}"):
+            types = self._types(table, ours=table.name in recorded)
+            sent = self._send(table, rows)
+            done = self._write(table, types)
+        self._replaced[table.name] = RecordedTable(table.name, as_of, sent.rows, inputs_hash)
+        return ReplacedTable(table.name, as_of, sent.rows, *done, sent.not_storable)
+
+    def record(self) -> None:
+        """Put down what has been replaced, in the same transaction.
+
+        Raises:
+            PublishError: see `replace`.
+
+        """
+        known = {**self.recorded(), **self._replaced}
+        info = pl.DataFrame(list(known.values()), schema=GHOST_TABLE_INFO.polars_schema, orient="row")
+        with self._executing(f"replacing {GHOST_TABLE_INFO.name}"):
+            types = self._types(GHOST_TABLE_INFO, ours=True)
+            self._send(GHOST_TABLE_INFO, [info])
+            self._write(GHOST_TABLE_INFO, types)
+            self._connection.commit()
+
+    def faults(self) -> Iterator[str]:
+        """What would keep a publication from being written, as far as it can be told without writing.
+
+        Raises:
+            PublishError: the server reports an error.
+
+        """
+        recorded = self.recorded()
+        with self._executing("looking at the rights"):
+            if self._execute(_READ_ONLY) != [("off",)]:
+                yield f"{self.name}: the server, or what is set for the user, allows reading only. Name the primary"
+            ((encoding,),) = self._execute(_ENCODING)
+            if encoding != "UTF8":
+                yield f"{self.name}: the database's encoding is {encoding}, which not every text fits. Make one in UTF8"
+            if self._execute(_MAY_STAGE) != [(True,)]:
+                yield f"{self.name}: no right to make temporary tables. GRANT TEMPORARY ON DATABASE"
+            for table in (*SPECIFIED_TABLES.values(), GHOST_TABLE_INFO):
+                relation, columns = self._relation(table), self._columns(table)
+                if columns is None:
+                    if self._execute(_MAY_CREATE) != [(True,)]:
+                        yield f"{self.name}: no right to make {table.name}. GRANT CREATE ON SCHEMA, or make it there"
+                    continue
+                lacking = [name for (name,) in self._execute(_MAY_WRITE, relation)]
+                if lacking:
+                    yield f"{self.name}: no right to {', '.join(lacking)} on {table.name}. Grant it"
+                    continue
+                try:
+                    self._require(table, columns)
+                    if table is not GHOST_TABLE_INFO and table.name not in recorded:
+                        self._require_empty(table)
+                except PublishError as error:
+                    yield str(error)
+
+    def _require_not_newer(
+        self, table: SpecifiedTable, recorded: Mapping[str, RecordedTable], as_of: datetime | None
+    ) -> None:
+        there = recorded[table.name].as_of if table.name in recorded else None
+        # The month of the benchmarks may be an earlier one: the newer may be too old, or gone.
+        if table.hourly and there is not None and (as_of is None or as_of < there):
+            ours = f"of {as_of:%Y-%m-%dT%H:%MZ}" if as_of else "without any hour of it"
+            going_back = f"UPDATE {self._relation(GHOST_TABLE_INFO)} SET as_of = NULL"  # noqa: S608 - a person's to run
+            raise PublishError(
+                f"{self.name}: {table.name} is there as of {there:%Y-%m-%dT%H:%MZ}, and this data folder is {ours}. "
+                f"Does another one publish there? Give each a schema of its own. To go back on purpose, run "
+                f"{going_back}",
+            )
+
+    def _types(self, table: SpecifiedTable, *, ours: bool) -> dict[str, str]:
+        """The types of the table's columns as they are there, once it is."""
+        columns = self._columns(table)
+        if columns is None:
+            for statement in table.ddl(f"{self.schema}."):
+                self._execute(statement)
+            columns = self._columns(table) or []
+        self._require(table, columns)
+        if not ours:
+            self._require_empty(table)
+        return {name: dtype for name, dtype, _, _ in columns}
+
+    def _require(self, table: SpecifiedTable, columns: list[tuple[str, str, bool, bool]]) -> None:
+        """Refuse what cannot be our table: a view, other columns."""
+        missing = [name for name in table.names if name not in {column[0] for column in columns}]
+        needed = [name for name, _, must, _ in columns if must and name not in table.names]
+        faults = [
+            *([] if all(column[3] for column in columns) else ["it is no table"]),
+            *([f"it lacks {', '.join(missing)}"] if missing else []),
+            *([f"it needs values for {', '.join(needed)}"] if needed else []),
+        ]
+        if faults:
+            raise PublishError(
+                f"{self.name}: {table.name} is another one than docs/postgres_tables.md has ({'; '.join(faults)}); "
+                f"nothing was changed. Rename it, or name another schema in GHOST_PUBLISH_POSTGRES: "
+                f"?options=-csearch_path%3Dschema",
+            )
+
+    def _require_empty(self, table: SpecifiedTable) -> None:
+        """Refuse rows that no publication has written: they would be deleted."""
+        relation = self._relation(table)
+        if self._execute(f"SELECT EXISTS (SELECT FROM {relation})") == [(True,)]:  # noqa: S608 - quoted, and our own names
+            raise PublishError(
+                f"{self.name}: {table.name} holds rows that ghost-pipeline has not written; nothing was changed. Where "
+                f"they may go, run TRUNCATE {relation}; otherwise name another schema in GHOST_PUBLISH_POSTGRES: "
+                f"?options=-csearch_path%3Dschema",
+            )
+
+    def _columns(self, table: SpecifiedTable) -> list[tuple[str, str, bool, bool]] | None:
+        """Of each column its name, its type, whether it needs a value, whether it is that of a table."""
+        return self._execute(_COLUMNS, self._relation(table)) or None
+
+    def _relation(self, table: SpecifiedTable) -> str:
+        return f"{self.schema}.{table.name}"
+
+    def _send(self, table: SpecifiedTable, rows: Iterable[pl.DataFrame]) -> SentRows:
+        sent = SentRows(table, rows)
+        self._execute(staging_ddl(table))
+        with self._connection.cursor() as cursor:
+            try:
+                cursor.adbc_ingest(staged(table), sent.reader(), mode="append", temporary=True)
+            except Exception:
+                # The driver would hand on an error of ours as one of the server.
+                if sent.failed:
+                    raise sent.failed from None
+                raise
+        # Without it the planner knows nothing of the rows, and joins a million of them one by one.
+        self._execute(f"ANALYZE {STAGING}.{staged(table)}")
+        return sent
+
+    def _write(self, table: SpecifiedTable, types: Mapping[str, str]) -> tuple[int, int, int]:
+        """Write what differs from the rows that were sent; how many were inserted, updated, deleted."""
+        statements = merge_statements(table, self._relation(table), types)
+        deleted, updated, inserted = (int(self._execute(statement)[0][0]) for statement in statements)
+        return inserted, updated, deleted
+
+    def _execute(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def _executing(self, doing: str) -> Iterator[None]:
+        """Turn what the server reports into one line without passwords and values of rows."""
+        try:
+            yield
+        except adbc.Error as error:
+            says = self._address.fault(error)
+            remedy = _REMEDIES["08"] if says == LOST else _REMEDIES.get((error.sqlstate or "")[:2], _OTHER_REMEDY)
+            raise PublishError(
+                f"{self._address.name}: {doing} failed ({says}); what was there stays. {remedy}",
+            ) from None
+
+
+@contextmanager
+def replacing_tables(location: str) -> Iterator[PostgresTables]:
+    """A transaction in which no other publication is under way; what is replaced in it is seen at its end, all at once.
+
+    Raises:
+        PublishError: the server cannot be reached or refuses, or the block raises it; what was there stays.
+
+    """
+    with _opened(location) as tables:
+        tables.lock()
+        yield tables
+        tables.record()
+
+
+def tables_there(location: str) -> TablesThere:
+    """What has been published in a database, and whether it could be now; nothing is changed.
+
+    Raises:
+        PublishError: the server cannot be reached or refuses.
+
+    """
+    with _opened(location) as tables:
+        as_of = {name: one.as_of for name, one in tables.recorded().items()}
+        return TablesThere(tables.name, as_of, tuple(tables.faults()))
+
+
+@contextmanager
+def _opened(location: str) -> Iterator[PostgresTables]:
+    address = PostgresAddress(location)
+    try:
+        connection = driver.connect(address.for_libpq)
+    except adbc.Error as error:
+        raise PublishError(
+            f"{address.name}: cannot connect ({address.connection_fault(error)}); what was there stays. Check address, "
+            f"user and password in GHOST_PUBLISH_POSTGRES, and that the server runs",
+        ) from None
+    with closing(connection):
+        try:
+            yield PostgresTables(connection, address)
+        finally:
+            # After a commit there is nothing to take back; without a connection the server does.
+            with suppress(adbc.Error):
+                connection.rollback()

@@ -1,1 +1,0 @@
-"""Writing: the lake of Parquet partitions and the published database."""

@@ -1,0 +1,166 @@
+"""The monthly tables as the steps write them, over the demo world."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from jsonschema import Draft202012Validator
+
+from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
+from ghost_pipeline.defs.benchmarks import ACHIEVER_STEPS, STABLE, materialize_ghost_benchmarks
+from ghost_pipeline.defs.raw import RAW_STEPS
+from ghost_pipeline.defs.table_asset import Outcome, Resources
+from ghost_pipeline.errors import LakeError
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline_tests.running import DEMO_WORLD, lake_digest
+
+FEBRUARY, MARCH = Month.from_key("2025-02"), Month.from_key("2025-03")
+
+
+@pytest.fixture(scope="module")
+def resources(tmp_path_factory: pytest.TempPathFactory) -> Resources:
+    """The demo world, taken in up to the end of March."""
+    settings = Settings.load(source=str(DEMO_WORLD), data=tmp_path_factory.mktemp("data"))
+    resources = Resources(settings, Lake(settings.lake))
+    for step in RAW_STEPS:
+        if step.contract.name in {"users", "cohorts", "user_progress"}:
+            step.body(resources, Hour.ending_at(MARCH.as_of))  # type: ignore[arg-type]
+    return resources
+
+
+def run(resources: Resources, month: Month = FEBRUARY) -> dict[str, Outcome]:
+    return {step.contract.name: step.body(resources, month) for step in ACHIEVER_STEPS}  # type: ignore[arg-type]
+
+
+def with_settings(resources: Resources, **changes: object) -> Resources:
+    return Resources(resources.settings.model_copy(update=changes), resources.lake)
+
+
+def test_one_part_and_sixteen_parts_give_the_same_bytes(resources: Resources) -> None:
+    run(resources)
+    data = resources.settings.local
+    once = lake_digest(data), (resources.settings.local / "ghost_benchmarks.json").read_bytes()
+    run(with_settings(resources, shards=16))
+    assert (lake_digest(data), (resources.settings.local / "ghost_benchmarks.json").read_bytes()) == once
+
+
+def test_streak_shares_of_the_demo_world(resources: Resources) -> None:
+    run(resources)
+    shares = resources.lake.scan(GHOST_STREAK_SHARES, [FEBRUARY]).filter(pl.col("target_band") == 7.5).collect()
+    all_starts = shares.filter(pl.col("starting_skill").is_null())
+    assert all_starts.select("streak_threshold", "sample_size", "percentage").head(3).rows() == [
+        (3, 53, 94),
+        (5, 53, 94),
+        (7, 53, 70),
+    ]
+    from_six = shares.filter(pl.col("starting_skill").is_not_null())
+    assert from_six["percentage"].head(3).to_list() == [98, 98, 73]
+
+
+def test_the_dictionary_fulfils_its_schema(resources: Resources) -> None:
+    run(resources)
+    dictionary = resources.settings.local / "ghost_benchmarks.json"
+    schema = json.loads(dictionary.with_suffix(".schema.json").read_text(encoding="utf-8"))
+    nested = json.loads(dictionary.read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema).validate(nested)
+    assert set(nested) == {"band_7.5_achievers"}
+    assert len(nested["band_7.5_achievers"]["starting_skill_6.0"]) == 90
+
+
+def test_the_schema_refuses_a_figure_that_is_no_number(resources: Resources) -> None:
+    run(resources)
+    dictionary = resources.settings.local / "ghost_benchmarks.json"
+    nested = json.loads(dictionary.read_text(encoding="utf-8"))
+    nested["band_7.5_achievers"]["starting_skill_6.0"]["day_1"]["mock_tests"] = "none"
+    schema = json.loads(dictionary.with_suffix(".schema.json").read_text(encoding="utf-8"))
+    assert not Draft202012Validator(schema).is_valid(nested)
+
+
+def test_an_older_month_does_not_replace_the_dictionary_of_a_newer_one(resources: Resources, tmp_path: Path) -> None:
+    settings = resources.settings.model_copy(update={"data": tmp_path, "min_sample": 1})
+    ours = Resources(settings, resources.lake)
+    run(ours, MARCH)
+    newest = (settings.local / "ghost_benchmarks.json").read_bytes()
+    run(ours, FEBRUARY)
+    assert (settings.local / "ghost_benchmarks.json").read_bytes() == newest
+    resources.lake.remove(GHOST_BENCHMARKS, MARCH)
+
+
+def test_a_cell_that_shrank_below_the_minimum_is_gone_after_the_refresh(resources: Resources) -> None:
+    run(resources)
+    assert run(with_settings(resources, min_sample=52))["ghost_benchmarks"].rows == 270
+    left = resources.lake.scan(GHOST_BENCHMARKS, [FEBRUARY]).select("population", "target_band").unique().collect()
+    assert [(population, float(band)) for population, band in left.iter_rows()] == [("at_least", 7.0)]
+
+
+def test_a_figure_that_moved_too_far_is_named(resources: Resources) -> None:
+    run(resources)
+    february = resources.lake.scan(GHOST_BENCHMARKS, [FEBRUARY]).collect()
+    same = materialize_ghost_benchmarks(resources, MARCH)
+    assert same.warnings[STABLE.name] == []
+    day_12 = (pl.col("day_number") == 12) & (pl.col("success_percentile") == 25) & (pl.col("population") == "interval")
+    moved = february.with_columns(
+        pl.when(day_12).then(pl.lit(30, pl.Int32)).otherwise("avg_tasks_completed").alias("avg_tasks_completed")
+    )
+    resources.lake.write(GHOST_BENCHMARKS, FEBRUARY, moved)
+    assert materialize_ghost_benchmarks(resources, MARCH).warnings[STABLE.name] == [
+        "avg_tasks_completed of interval 7.5 from 6.0, day 12, top 25 %: 30 in 2025-02, 15 now"
+    ]
+    resources.lake.remove(GHOST_BENCHMARKS, MARCH)
+
+
+def test_the_cells_say_what_is_missing_and_why(resources: Resources) -> None:
+    samples = str(run(resources)["ghost_benchmarks"].metadata["samples"])
+    assert "| interval | 7.5 | 6.0 | 50 | 50 | 90 |  |" in samples
+    assert "| interval | 8.0 | 5.0 | 0 | 0 | 0 | nobody |" in samples
+    assert "fewer than 50 achievers" in samples
+
+
+def test_the_curves_are_pictures_that_carry_their_data(resources: Resources) -> None:
+    for name in ("curves_interval", "curves_at_least"):
+        assert "(data:image/png;base64,iVBOR" in str(run(resources)["ghost_benchmarks"].metadata[name])
+
+
+def test_ties_are_broken_alike_in_one_part_and_in_sixteen(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    pl.DataFrame(
+        {
+            "user_id": [f"u{number:03}" for number in range(60)],
+            "diagnostic_score": [5.5] * 60,
+            "final_band_score": [7.5] * 60,
+            "final_band_at": ["2025-02-01"] * 60,
+            "created_at": ["2025-01-01"] * 60,
+        }
+    ).write_csv(source / "users.csv")
+    (source / "cohorts.csv").write_text("cohort_id\n")
+    pl.DataFrame(
+        {
+            "progress_id": [f"p{number}" for number in range(60)],
+            "user_id": [f"u{number:03}" for number in range(60)],
+            "task_type": ["reading"] * 60,
+            "completed_at": ["2025-01-05"] * 60,
+            "time_spent_minutes": [10 * number for number in range(60)],
+        }
+    ).write_csv(source / "user_progress.csv")
+    settings = Settings.load(source=str(source), data=tmp_path / "data", shards=1)
+    one = Resources(settings, Lake(settings.lake))
+    for step in RAW_STEPS:
+        if step.contract.name in {"users", "cohorts", "user_progress"}:
+            step.body(one, Hour.ending_at(FEBRUARY.as_of))  # type: ignore[arg-type]
+    run(one)
+    fastest = one.lake.scan(GHOST_FASTEST_IMPROVERS).collect()
+    assert [float(value) for value in fastest["minutes_per_day"]] == [2.3]
+    once = lake_digest(settings.local)
+    run(with_settings(one, shards=16))
+    assert lake_digest(settings.local) == once
+
+
+def test_a_month_that_has_not_been_taken_in_is_an_error(tmp_path: Path) -> None:
+    settings = Settings.load(source=str(DEMO_WORLD), data=tmp_path)
+    with pytest.raises(LakeError, match=r"user_progress, month 2025-02: taken in until never"):
+        materialize_ghost_benchmarks(Resources(settings, Lake(settings.lake)), FEBRUARY)

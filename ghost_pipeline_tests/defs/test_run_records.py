@@ -1,0 +1,54 @@
+"""What is deleted of Dagster's records of runs, and what stays."""
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from ghost_pipeline.cli.run import DAGSTER_YAML
+from ghost_pipeline.definitions import build_defs
+from ghost_pipeline.defs import run_records
+from ghost_pipeline.settings import Settings
+
+
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
+def table() -> None:
+    print("told to nobody in particular")  # noqa: T201 - what a run prints is kept, too
+
+
+def materialize(instance: dg.DagsterInstance, partition: str) -> str:
+    return dg.materialize([table], instance=instance, partition_key=partition).run_id
+
+
+def age(home: Path, run_id: str, days: int) -> None:
+    """As if a run had ended so many days ago."""
+    when = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S.%f")
+    with closing(sqlite3.connect(home / "history" / "runs.db")) as connection, connection:
+        connection.execute("UPDATE runs SET update_timestamp = ? WHERE run_id = ?", (when, run_id))
+
+
+def test_the_job_deletes_runs_that_ended_too_long_ago_with_events_and_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_records, "RUNS_AT_ONCE", 1)
+    (tmp_path / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        old, older, young = (materialize(instance, partition) for partition in "aab")
+        running = instance.create_run_for_job(dg.Definitions([table]).resolve_implicit_global_asset_job_def())
+        for run_id, days in ((old, 31), (older, 400), (young, 29), (running.run_id, 400)):
+            age(tmp_path, run_id, days)
+        assert (tmp_path / "storage" / old).is_dir()
+        pruning = build_defs(Settings.load(data=tmp_path, keep_run_days=30)).get_job_def("prune_run_records")
+        done = pruning.execute_in_process(instance=instance)
+        assert {run.run_id for run in instance.get_runs()} == {young, running.run_id, done.run_id}
+        assert instance.all_logs(old) == []
+        assert instance.get_materialized_partitions(dg.AssetKey("table")) == {"b"}
+        assert instance.all_logs(young)
+        assert not (tmp_path / "storage" / old).exists()
+        assert (tmp_path / "storage" / young).is_dir()
+        (output,) = (event for event in done.all_node_events if event.event_type is dg.DagsterEventType.STEP_OUTPUT)
+        assert output.event_specific_data.metadata["runs_deleted"].value == 2  # type: ignore[union-attr]
+        assert pruning.execute_in_process(instance=instance).success

@@ -1,0 +1,186 @@
+"""The pages `docs/tables.md` and `docs/source.md`, written from the contracts so that they cannot lag behind."""
+
+from collections.abc import Iterator
+
+from ghost_pipeline.contracts import CONTRACTS, Contract
+from ghost_pipeline.contracts.contract import duckdb_type
+from ghost_pipeline.contracts.published import TABLE_INFO
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, Half, Kind, SourceColumn, SourceTable
+
+GENERATED = "<!-- Written by `make docs` from the contracts; change those. -->"
+
+_SOURCE_INTRODUCTION = """\
+`GHOST_SOURCE` is a folder of files, a PostgreSQL server or a SQLite file with the tables below. `?` marks a column
+that may be null or absent, and a table that may be absent. A source whose tables or columns have other names needs a
+[mapping](#other-names-and-queries).
+
+Ids are text; numbers and UUIDs are taken as their text. Times are instants: with a zone they are converted to UTC,
+without one they are UTC. As text they are ISO 8601 (`2025-03-12T11:59:00.5+01:00`); a bare number is no time, because
+it could be seconds, milliseconds or microseconds.
+
+Either half may be absent: `cohorts` and `user_progress`, or `keyboards`, `practice_sessions` and the rows of
+sessions. `users` is always needed. `ghost-pipeline doctor` says what it found, shows some rows without what names a
+person, and the first that would be rejected.
+
+## A folder of files
+
+`GHOST_SOURCE=/path/to/folder`, with a file per table, `<table>.parquet`, `<table>.csv` or `<table>.ndjson`, or a
+folder `<table>/` of Parquet files, in hive partitions or not. Columns that are not listed here are ignored.
+
+## PostgreSQL
+
+`GHOST_SOURCE=postgresql://user:password@host:port/database?sslmode=require`. Tables and views are found by the
+`search_path`. Parameters, environment variables (`PGHOST`, `PGPASSWORD`, `PGSSLMODE` ...) and files (`~/.pgpass`) are
+those of libpq; special characters of a password in the address are percent-encoded (`@` is `%40`). The password is
+shown nowhere. The user needs SELECT on the columns that are read:
+
+```sql
+CREATE ROLE ghost_reader LOGIN PASSWORD '...';
+GRANT SELECT ON users, cohorts, user_progress TO ghost_reader;
+```
+
+All tables of a run are read in one transaction, REPEATABLE READ and READ ONLY: they show one instant. It stays open
+until the run ends, and VACUUM keeps what it shows; the locks on a table end with its reading, so migrations do not
+wait. Rows come in batches and are
+kept in unnamed temporary Parquet files, so memory does not grow with a table; `TMPDIR` says on which disk.
+
+Only the columns listed here are read. `uuid`, `numeric`, enumerations and everything else that has no counterpart is
+read as its text; an `interval` is minutes or milliseconds where those are asked for. Infinite times, and those of the
+year 10000 or later, are read as the last day of 9999 and rejected; negative ones likewise as the first day of the
+year 1.
+
+## SQLite
+
+`GHOST_SOURCE=sqlite:///app.db` below the working folder, `sqlite:////srv/app.db` anywhere. The file is opened read
+only. In WAL mode all tables of a run show one instant; otherwise each table is read by itself, because nobody could
+write meanwhile. Every value is read as what it is, whatever its column was declared as: a text among numbers costs
+its row.
+
+## Other names and queries
+
+`GHOST_SOURCE_MAPPING=mapping.yaml` names, for each table that is called otherwise, the table and its columns, or a
+query:
+
+```yaml
+users:
+  table: app.people                # name or schema.name; parts that hold a dot in double quotes
+  columns:                         # canonical: own; others have the canonical name
+    user_id: id
+    created_at: signed_up_at
+user_progress:
+  query: |
+    SELECT id AS progress_id, person_id AS user_id, lower(kind) AS task_type,
+           to_timestamp(finished_ms / 1000.0) AS completed_at, seconds / 60.0 AS time_spent_minutes
+    FROM app.tasks
+    WHERE finished_ms >= 1000 * extract(epoch FROM {start})
+      AND finished_ms < 1000 * extract(epoch FROM {end})
+```
+
+Names are taken as written, capitals included (SQLite does not tell them apart), and quoted. For a folder of files
+`table` is the name of a file without its ending; files answer no queries. `{start}` and `{end}` are optional. They
+are bound as parameters: in PostgreSQL as `timestamptz`, infinite where everything is read; in SQLite as text such as
+`2025-03-12 11:00:00`. A query without them is read whole, and its rows are filtered by the database.
+
+## Windows of time
+
+A database may be asked for a part of its events: `user_progress` by `completed_at`, `practice_sessions` by
+`start_time`, rows of sessions by the start of their session. An index on the time, and one on `session_id`, makes
+that quick. Rows that cannot be placed come with every window, so that they reach `rejected_rows`: a time that is
+null, unreadable or outside 1970 to 2199, a `session_id` that is null, a session without a time. A row that names a
+session which is not there comes only where everything is read; a foreign key keeps such rows out. Times as text are
+compared by their days, with one day around for zones; a text that begins like a date lies in that day, even if it is no
+time."""
+
+
+def tables_page() -> str:
+    """Every table of the lake and the published database, with its columns."""
+    return "\n".join(_tables_page())
+
+
+def source_page() -> str:
+    """Every canonical source table, with its columns and rules."""
+    return "\n".join(_source_page())
+
+
+def _tables_page() -> Iterator[str]:
+    yield "# Tables"
+    yield ""
+    yield GENERATED
+    yield ""
+    yield "Types are those of DuckDB. **Key** columns identify a row. *Published* tables are in `ghost.duckdb`; all but"
+    yield "`table_info` are in the lake, and `ghost-pipeline query` reads them as `lake.<table>`. How long partitions"
+    yield "are kept is counted from the newest one of the table; [`GHOST_RETENTION`](operations.md#retention) sets it."
+    for contract in (*CONTRACTS.values(), TABLE_INFO):
+        yield from _table(contract)
+    yield ""
+
+
+def _table(contract: Contract) -> Iterator[str]:
+    yield ""
+    yield f"## {contract.name}"
+    yield ""
+    yield contract.description
+    yield ""
+    where = "" if contract is TABLE_INFO else f" Folders: `{'=…/'.join(contract.partitioning.value)}=…`."
+    yield f"One row: {contract.grain}.{where}{_kept(contract)}{' *Published.*' if contract.published else ''}"
+    yield ""
+    yield "| column | type | null | |"
+    yield "|---|---|---|---|"
+    for name, column in contract.schema.columns().items():
+        shown = f"**{name}**" if name in contract.primary_key else name
+        null = "yes" if column.nullable else ""
+        yield f"| {shown} | {duckdb_type(column.dtype)} | {null} | {column.description} |"
+
+
+def _kept(contract: Contract) -> str:
+    if contract is TABLE_INFO:
+        return ""
+    if contract.stays_because:
+        return f" Not removed by retention: {contract.stays_because}."
+    length = "for ever" if contract.kept_for is None else f"for {contract.kept_for.days} days"
+    return f" Kept {length}, unless set."
+
+
+def _source_page() -> Iterator[str]:
+    yield "# The source"
+    yield ""
+    yield GENERATED
+    yield ""
+    yield _SOURCE_INTRODUCTION
+    for table in SOURCE_TABLES.values():
+        yield from _source_table(table)
+    yield ""
+
+
+def _source_table(table: SourceTable) -> Iterator[str]:
+    half = {None: "both halves", Half.GHOST: "ghost data", Half.NGRAMS: "n-gram analytics"}[table.half]
+    yield ""
+    yield f"## {table.name}{'' if table.required else '?'}"
+    yield ""
+    yield f"For {half}."
+    yield ""
+    yield "| column | | accepted | |"
+    yield "|---|---|---|---|"
+    for column in table.columns:
+        name = f"{column.name}{'?' if column.optional else ''}"
+        yield f"| {name} | {column.kind.value} | {_accepted(column)} | {column.description} |"
+
+
+def _accepted(column: SourceColumn) -> str:
+    rules = []
+    if column.one_of:
+        rules.append(", ".join(column.one_of))
+    rules += [f"not `{reserved}`" for reserved in column.none_of]
+    if column.low is not None and column.high is not None:
+        rules.append(f"{column.low:g} to {column.high:g}")
+    elif column.low is not None:
+        rules.append(f"{column.low:g} or more")
+    elif column.high is not None:
+        rules.append(f"at most {column.high:g}")
+    if column.above is not None:
+        rules.append(f"above {column.above:g}")
+    if column.references:
+        rules.append(f"an id in `{column.references}`")
+    if column.kind is Kind.NGRAM:
+        rules.append("1 to 50 characters, none of them a space, a tab, a line break or NUL")
+    return "; ".join(rules)

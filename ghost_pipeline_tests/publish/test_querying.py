@@ -1,0 +1,226 @@
+"""SQL over what was published and over the lake: every table is there, and nothing can be written."""
+
+import threading
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ghost_pipeline.contracts import CONTRACTS, Contract
+from ghost_pipeline.contracts.activity import USER_ACTIVITY_DAYS
+from ghost_pipeline.errors import PublishError
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.publish.published import publish
+from ghost_pipeline.publish.querying import query
+from ghost_pipeline.windows import DAY, Day
+from ghost_pipeline_tests.samples import HOUR, partition_of, sample
+
+STATS = CONTRACTS["user_ghost_stats"]
+USERS = CONTRACTS["users"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with rows of every second table, published."""
+    folder = tmp_path_factory.mktemp("data")
+    lake = Lake(folder / "lake")
+    for contract in list(CONTRACTS.values())[::2]:
+        lake.write(contract, partition_of(contract), sample(contract, 7, 1))
+    publish(lake, folder / "ghost.duckdb")
+    return folder
+
+
+def ask(sql: str, data: Path) -> list[tuple[object, ...]]:
+    return query(sql, data / "ghost.duckdb", Lake(data / "lake")).rows()
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=list(CONTRACTS))
+def test_every_table_of_the_lake_is_there_also_without_rows(contract: Contract, data: Path) -> None:
+    rows = Lake(data / "lake").scan(contract).collect().height
+    assert ask(f"SELECT count(*) FROM lake.{contract.name}", data) == [(rows,)]  # noqa: S608 - our own names
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=list(CONTRACTS))
+def test_a_table_of_the_lake_has_the_columns_and_types_of_its_contract(contract: Contract, data: Path) -> None:
+    found = query(f"FROM lake.{contract.name}", data / "ghost.duckdb", Lake(data / "lake"))
+    assert found.schema == contract.polars_schema
+
+
+def test_a_file_that_is_removed_while_it_is_looked_for_is_looked_for_again(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [FileNotFoundError("removed while it was to be read")] * 2
+    files = Lake.files
+
+    def gone(lake: Lake, contract: Contract) -> list[Path]:
+        if left:
+            raise left.pop()
+        return files(lake, contract)
+
+    monkeypatch.setattr(Lake, "files", gone)
+    assert ask("SELECT count(*) FROM lake.users", data) == [(7,)]
+    assert left == []
+
+
+def test_published_tables_need_no_prefix(data: Path) -> None:
+    published = [contract for contract in CONTRACTS.values() if contract.published]
+    assert ask("SELECT count(*) FROM table_info", data) == [(len(published),)]
+
+
+def test_published_tables_and_the_lake_can_be_joined(data: Path) -> None:
+    sql = "SELECT count(*) FROM user_ghost_stats JOIN lake.user_ghost_stats USING (user_id)"
+    assert ask(sql, data) == ask("SELECT count(*) FROM lake.user_ghost_stats", data)
+
+
+def test_the_lake_can_be_asked_before_anything_is_published(tmp_path: Path) -> None:
+    Lake(tmp_path / "lake").write(USERS, HOUR, sample(USERS, 3, 1))
+    assert ask("SELECT count(*) FROM lake.users", tmp_path) == [(3,)]
+
+
+def test_a_statement_that_names_no_table_of_the_lake_does_not_look_at_its_files(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    lake.write(USERS, HOUR, sample(USERS, 3, 1))
+    lake.path(USERS, HOUR).write_bytes(b"damaged")
+    assert ask("SELECT 1", tmp_path) == [(1,)]
+    with pytest.raises(PublishError, match=r"^query: .*lake/users/"):
+        ask("FROM lake.users", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "table", ["LAKE.Users", '"lake"."users"', "query_table('lake.us' || 'ers')", "query ('FROM lake.us' || 'ers')"]
+)
+def test_a_table_of_the_lake_is_found_however_it_is_written(table: str, tmp_path: Path) -> None:
+    Lake(tmp_path / "lake").write(USERS, HOUR, sample(USERS, 3, 1))
+    assert ask(f"SELECT count(*) FROM {table}", tmp_path) == [(3,)]  # noqa: S608 - our own names
+
+
+def test_asking_before_the_first_run_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(PublishError, match=r"ghost\.duckdb: nothing has been published yet\. Run `ghost-pipeline"):
+        ask("SELECT 1", tmp_path)
+
+
+def test_partitions_may_be_removed_while_they_are_read(tmp_path: Path) -> None:
+    lake, first = Lake(tmp_path / "lake"), datetime(2025, 1, 1, tzinfo=UTC)
+    days = [Day(first + number * DAY) for number in range(400)]
+    for day in days:
+        lake.write(USER_ACTIVITY_DAYS, day, USER_ACTIVITY_DAYS.empty())
+    removing = threading.Thread(target=lambda: [lake.remove(USER_ACTIVITY_DAYS, day) for day in days[:-1]])
+    removing.start()
+    while removing.is_alive():
+        assert ask("SELECT count(*) FROM lake.user_activity_days", tmp_path) == [(0,)]
+    removing.join()
+    assert len(lake.days(USER_ACTIVITY_DAYS)) == 1
+
+
+def test_times_are_utc(data: Path) -> None:
+    (row,) = query("SELECT TIMESTAMPTZ '2025-03-12 12:00:00+05:30' AS t", data / "ghost.duckdb", Lake(data)).rows()
+    assert isinstance(row[0], datetime)
+    assert row[0].isoformat() == "2025-03-12T06:30:00+00:00"
+
+
+def test_a_sum_is_exact(data: Path) -> None:
+    sql = "SELECT sum(v::BIGINT) FROM (VALUES (9007199254740993), (1)) t(v)"
+    assert ask(sql, data) == [(Decimal(9007199254740994),)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELEC 1",
+        "SELECT nothing_like_it FROM table_info",
+        "FROM nothing_like_it",
+        "FROM lake.nothing_like_it",
+        "SELECT 1/",
+        "SELECT 'a'::INT",
+    ],
+)
+def test_a_wrong_statement_is_one_line(sql: str, data: Path) -> None:
+    with pytest.raises(PublishError) as raised:
+        ask(sql, data)
+    assert str(raised.value).startswith("query: ")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "",
+        ";",
+        "-- nothing",
+        "SELECT 1; SELECT 2",
+        "DELETE FROM table_info",
+        "INSERT INTO table_info VALUES ('x', NULL, 0, 'x')",
+        "CREATE TABLE other (i INT)",
+        "CREATE TEMP TABLE other (i INT)",
+        "DROP TABLE table_info",
+        "COPY (SELECT 1) TO '{data}/ghost.duckdb'",
+        "COPY (SELECT 1) TO '{data}/lake/users/new.parquet'",
+        "EXPORT DATABASE '{data}/export'",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{data}/ghost.duckdb'",
+        "ATTACH '{data}/other.duckdb' AS other",
+        "DETACH published",
+        "USE memory",
+        "SET memory_limit = '1GB'",
+        "INSTALL httpfs",
+        "PREPARE one AS SELECT 1",
+    ],
+)
+def test_only_one_statement_that_reads_is_run(sql: str, data: Path) -> None:
+    before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    with pytest.raises(PublishError, match=r"^query: "):
+        ask(sql.format(data=data), data)
+    assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SHOW TABLES",
+        "DESCRIBE table_info",
+        "SUMMARIZE table_info",
+        "VALUES (1)",
+        "WITH one AS (SELECT 1) FROM one",
+        'PIVOT table_info ON "table" USING sum(rows)',
+        "FROM table_info -- all of it",
+        "SELECT ';' ;",
+    ],
+)
+def test_a_statement_that_reads_gives_rows(sql: str, data: Path) -> None:
+    assert ask(sql, data)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        ("max(as_of) - min(as_of)", "INTERVAL"),
+        ("'a'::BLOB", "BLOB"),
+        ("'101'::BIT", "BIT"),
+        ("[INTERVAL 1 DAY]", r"INTERVAL\[\]"),
+    ],
+)
+def test_a_column_that_cannot_be_shown_is_named_with_a_remedy(value: str, dtype: str, data: Path) -> None:
+    with pytest.raises(PublishError, match=f"query: column apart is of type {dtype}. Cast it, for example to VARCHAR"):
+        ask(f"SELECT {value} AS apart FROM table_info", data)  # noqa: S608 - our own values
+
+
+def test_a_query_does_not_keep_a_run_from_publishing(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    for rows in (1, 2):
+        lake.write(STATS, HOUR, sample(STATS, rows, 1))
+        publish(lake, tmp_path / "ghost.duckdb")
+        assert ask("SELECT count(*) FROM user_ghost_stats", tmp_path) == [(rows,)]
+
+
+def test_folders_may_have_the_signs_of_sql_and_of_patterns(tmp_path: Path) -> None:
+    data, alike = tmp_path / "Ada's [1] * data", tmp_path / "Ada's 1 x data"
+    Lake(data / "lake").write(USERS, HOUR, sample(USERS, 3, 1))
+    Lake(alike / "lake").write(USERS, HOUR, sample(USERS, 5, 1))
+    publish(Lake(data / "lake"), data / "ghost.duckdb")
+    assert ask("SELECT count(*) FROM lake.users", data) == [(3,)]
+
+
+def test_a_damaged_database_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "ghost.duckdb").write_bytes(b"no database" * 1000)
+    with pytest.raises(PublishError, match=r"^query: .*ghost\.duckdb"):
+        ask("SELECT 1", tmp_path)
