@@ -46,9 +46,9 @@ STEPS = (
 
 
 def build_defs(
-    settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | None = None, *, over_gaps: bool = False
+    settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | None = None, *, allow_gaps: bool = False
 ) -> dg.Definitions:
-    """The definitions for given settings; `loggers` replace Dagster's own, `over_gaps` is of `Resources`.
+    """The definitions for given settings; `loggers` replace Dagster's own, `allow_gaps` is of `RunContext`.
 
     Raises:
         SettingsError: a setting names what the tables have not.
@@ -68,7 +68,7 @@ def build_defs(
         ],
         jobs=[*jobs.values(), pruning],
         schedules=[*build_schedules(settings), build_pruning_schedule(pruning)],
-        resources=build_resources(settings, over_gaps=over_gaps),
+        resources=build_resources(settings, allow_gaps=allow_gaps),
         # A process per step costs 6 s and more for what takes a fraction of that here.
         executor=dg.in_process_executor,
         loggers=loggers,

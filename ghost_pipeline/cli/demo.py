@@ -12,7 +12,7 @@ import polars as pl
 
 from ghost_pipeline.cli.render import as_table
 from ghost_pipeline.cli.run import materialize, materialize_hours
-from ghost_pipeline.contracts.raw import Half
+from ghost_pipeline.contracts.raw import Domain
 from ghost_pipeline.demo_source.generated import (
     DEMO_AS_OF,
     DEMO_KEYBOARD,
@@ -50,7 +50,7 @@ def run_demo(settings: Settings, *, progress: TextIO = sys.stderr) -> None:
     generate_source(source, as_of=DEMO_AS_OF)
     with_source = settings.model_copy(update={"source": str(source), "source_mapping": None})
     # The hours before in which the typist practised, so that trends have a past.
-    materialize_hours(with_source, _practised(source)[-PAST_HOURS:], Half.NGRAMS, out=progress)
+    materialize_hours(with_source, _practised(source)[-PAST_HOURS:], Domain.NGRAMS, out=progress)
     materialize(with_source, DEMO_AS_OF, out=progress)
     progress.write(f"done in {time.monotonic() - started:.0f} s\n\n")
     for line in _summary(settings, source):

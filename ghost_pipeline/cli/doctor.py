@@ -19,13 +19,13 @@ from ghost_pipeline.errors import GhostError
 from ghost_pipeline.ingest.validation import REASON, ROW, read_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.opening import open_files
-from ghost_pipeline.privacy.tombstones import NOBODY, tombstones
+from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, tombstones
 from ghost_pipeline.publish.published_file import PublishedFile
 from ghost_pipeline.publish.published_postgres import tables_there
 from ghost_pipeline.publish.querying import query
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
-from ghost_pipeline.sources.source import Look, Source, halves
+from ghost_pipeline.sources.source import Source, TableSample, domains
 
 LOW_SPACE = 1 << 30
 REASONS_SHOWN = 3
@@ -88,7 +88,7 @@ def _source(settings: Settings) -> Iterator[Finding]:
         return
     with closing(source):
         try:
-            present, tables = halves(source), source.tables()
+            present, tables = domains(source), source.tables()
         except GhostError as error:
             yield Finding(Verdict.WRONG, "source", str(error))
             return
@@ -128,14 +128,14 @@ def _source_table(source: Source, table: SourceTable) -> Iterator[Finding]:
         yield Finding(Verdict.LOOK, f"{table.name} rejected", f"{reason}: {_shown(row, types, look)}")
 
 
-def _columns(look: Look, table: SourceTable) -> str:
+def _columns(look: TableSample, table: SourceTable) -> str:
     found = [name if own == name else f"{name} (from {own})" for name, own in look.columns.items()]
     absent = [column.name for column in table.columns if column.name not in look.columns]
     lacking = f"; not there, optional: {', '.join(absent)}" if absent else ""
     return f"{look.origin}: {', '.join(found)}{lacking}"
 
 
-def _counted(table: SourceTable, look: Look, reasons: pl.DataFrame) -> Finding:
+def _counted(table: SourceTable, look: TableSample, reasons: pl.DataFrame) -> Finding:
     rejected = reasons.drop_nulls()
     read, bad = int(reasons["len"].sum()), int(rejected["len"].sum())
     rows = f"{read:,} rows" if look.beyond is None else f"{look.beyond}; of the first {read:,}"
@@ -150,7 +150,7 @@ def _counted(table: SourceTable, look: Look, reasons: pl.DataFrame) -> Finding:
     )
 
 
-def _shown(row: Mapping[str, object], types: Mapping[str, pl.DataType], look: Look) -> str:
+def _shown(row: Mapping[str, object], types: Mapping[str, pl.DataType], look: TableSample) -> str:
     """The canonical columns of a row, personal ones by their type alone."""
     return ", ".join(
         f"{name} {types[name]}" if name in HIDDEN and row[name] is not None else f"{name} {_value(row[name])}"
@@ -231,7 +231,7 @@ def _erased(settings: Settings) -> Iterator[Finding]:
     except GhostError as error:
         yield Finding(Verdict.WRONG, "erased people", str(error))
         return
-    if known is not NOBODY:
+    if known is not NO_TOMBSTONES:
         ids = len(known.hashes)
         yield Finding(Verdict.OK, "erased people", f"{ids:,} ids are kept out, and their key is the one that is set")
 

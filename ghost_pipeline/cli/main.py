@@ -59,10 +59,10 @@ accept_deletions = click.option(
 def materialize(as_of: datetime, half: str | None, *, accept_deletions: bool) -> None:
     """Materialize an hour and the newest complete month before it through Dagster, then publish."""
     from ghost_pipeline.cli import run as runs
-    from ghost_pipeline.contracts.raw import Half
+    from ghost_pipeline.contracts.raw import Domain
 
     settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
-    runs.materialize(settings, as_of, Half(half) if half else None)
+    runs.materialize(settings, as_of, Domain(half) if half else None)
 
 
 @main.command()
@@ -81,10 +81,10 @@ def backfill(start: datetime, end: datetime, half: str | None, *, everything: bo
     Killed and started again, it goes on where it was.
     """
     from ghost_pipeline.cli import run as runs
-    from ghost_pipeline.contracts.raw import Half
+    from ghost_pipeline.contracts.raw import Domain
 
     settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
-    runs.backfill(settings, start, end, Half(half) if half else None, everything=everything)
+    runs.backfill(settings, start, end, Domain(half) if half else None, everything=everything)
 
 
 @main.command()

@@ -25,14 +25,14 @@ from ghost_pipeline.contracts.ghost import (
     GHOST_MESSAGES,
     USER_GHOST_STATS,
 )
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, Half
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, Domain
 from ghost_pipeline.definitions import STEPS, build_defs
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.defs.launcher import PROCESS, this_process
 from ghost_pipeline.defs.operations import PUBLISHED_DATABASE, RETENTION, publications
-from ghost_pipeline.defs.partitions import SINCE, Partitions, chunks, range_tags
-from ghost_pipeline.defs.retained_hours import hours_kept
-from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.defs.partitions import SOURCE_FROM, Partitions, chunks, range_tags
+from ghost_pipeline.defs.retained_hours import hours_within_retention
+from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.errors import LakeError, UnknownTimeError
 from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline.ingest.ingestion import NGRAM_SNAPSHOTS
@@ -40,7 +40,7 @@ from ghost_pipeline.lake.atomic import replacing
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
-from ghost_pipeline.sources.source import halves, require_half
+from ghost_pipeline.sources.source import domains, require_domain
 from ghost_pipeline.windows import Hour, Month, hours
 
 PROGRESS = "progress"
@@ -144,7 +144,7 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
     return environment
 
 
-def materialize(settings: Settings, as_of: datetime, chosen: Half | None = None, *, out: TextIO = sys.stderr) -> None:
+def materialize(settings: Settings, as_of: datetime, chosen: Domain | None = None, *, out: TextIO = sys.stderr) -> None:
     """Materialize the hour that ends at `as_of` and the newest complete month before it, then publish.
 
     Args:
@@ -165,10 +165,10 @@ def materialize(settings: Settings, as_of: datetime, chosen: Half | None = None,
     defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
     with _records() as instance:
         out.write(f"hour {hour.key}\n")
-        at_the_end = [GHOST_MESSAGES.name, RETENTION] if Half.GHOST in selected else []
+        at_the_end = [GHOST_MESSAGES.name, RETENTION] if Domain.GHOST in selected else []
         of_hour = [name for name in _published(settings, selected, monthly=False) if name not in at_the_end]
         _run(defs, instance, HOURLY, hour.key, of_hour)
-        if Half.GHOST in selected:
+        if Domain.GHOST in selected:
             out.write(f"month {month.key}\n")
             _run(defs, instance, MONTHLY, month.key, _published(settings, selected, monthly=True))
             # They show figures of the month, which needs what the hour has taken in.
@@ -180,7 +180,7 @@ def backfill(
     settings: Settings,
     start: datetime,
     end: datetime,
-    chosen: Half | None = None,
+    chosen: Domain | None = None,
     *,
     everything: bool = False,
     out: TextIO = sys.stderr,
@@ -211,22 +211,22 @@ def backfill(
     prepare_dagster_home(settings)
     progress = {PROGRESS: _progress_logger(out)}
     of_hour = [name for name in selection(selected, monthly=False) if name not in AT_THE_END]
-    taking_in = [name for name in of_hour if name in SOURCE_TABLES]
-    building = [name for name in of_hour if name not in SOURCE_TABLES and name != GHOST_MESSAGES.name]
+    source_tables = [name for name in of_hour if name in SOURCE_TABLES]
+    derived_tables = [name for name in of_hour if name not in SOURCE_TABLES and name != GHOST_MESSAGES.name]
     lake = Lake(settings.lake)
     with _records() as instance:
         out.write(f"source {first.key} to {last.key}\n")
         # As far as the range reaches, in one go: the source has one state, and it is read once.
         longer = len(window) - 1 + settings.lookback_hours
         reading = build_defs(settings.model_copy(update={"lookback_hours": longer}), loggers=progress)
-        _run(reading, instance, HOURLY, last.key, taking_in, {SINCE: first.key})
+        _run(reading, instance, HOURLY, last.key, source_tables, {SOURCE_FROM: first.key})
         defs = build_defs(settings, loggers=progress)
         due = window if everything else _to_build(settings, lake, window, selected)
         out.write(f"{len(due)} of {len(window)} hours to build\n")
         for chunk in chunks(due, settings.hours_per_run):
             out.write(f"hours {chunk[0].key} to {chunk[-1].key}\n")
-            _run(defs, instance, HOURLY, None, building, range_tags(chunk, last))
-        if Half.GHOST in selected:
+            _run(defs, instance, HOURLY, None, derived_tables, range_tags(chunk, last))
+        if Domain.GHOST in selected:
             for month in _months(lake, window, due):
                 out.write(f"month {month.key}\n")
                 _run(defs, instance, MONTHLY, month.key, _unpublished(selection(selected, monthly=True)))
@@ -236,11 +236,11 @@ def backfill(
         _run(defs, instance, HOURLY, last.key, [RETENTION, *publications(settings)])
 
 
-def _to_build(settings: Settings, lake: Lake, window: Sequence[Hour], selected: set[Half]) -> list[Hour]:
+def _to_build(settings: Settings, lake: Lake, window: Sequence[Hour], selected: set[Domain]) -> list[Hour]:
     """The hours of which a table is missing or stale that is written hour by hour; messages come after the months."""
-    snapshots = {Half.GHOST: (COHORT_GHOST_DATA, USER_GHOST_STATS), Half.NGRAMS: NGRAM_SNAPSHOTS}
-    of_range = Resources(settings, lake, until=window[-1])
-    kept = {one: set(hours_kept(of_range, one, window)) for half in selected for one in snapshots[half]}
+    snapshots = {Domain.GHOST: (COHORT_GHOST_DATA, USER_GHOST_STATS), Domain.NGRAMS: NGRAM_SNAPSHOTS}
+    of_range = RunContext(settings, lake, until=window[-1])
+    kept = {one: set(hours_within_retention(of_range, one, window)) for half in selected for one in snapshots[half]}
     released = lake.newest_hour(COHORT_GHOST_RELEASE)
     stale = _stale(lake)
     there = {one: set(lake.written(one, window)) for one in kept}
@@ -260,7 +260,7 @@ def _to_tell(settings: Settings, lake: Lake, window: Sequence[Hour], built: Sequ
     if not settings.export_messages:
         return []
     stale = _stale(lake)
-    kept = hours_kept(Resources(settings, lake, until=window[-1]), GHOST_MESSAGES, window)
+    kept = hours_within_retention(RunContext(settings, lake, until=window[-1]), GHOST_MESSAGES, window)
     told = set(lake.written(GHOST_MESSAGES, kept))
     return [
         hour
@@ -281,7 +281,7 @@ def _months(lake: Lake, window: Sequence[Hour], due: Sequence[Hour]) -> list[Mon
     return sorted(wanted | ({before} - set(lake.months(GHOST_BENCHMARKS))))
 
 
-def _published(settings: Settings, chosen: set[Half], *, monthly: bool) -> list[str]:
+def _published(settings: Settings, chosen: set[Domain], *, monthly: bool) -> list[str]:
     return [*_unpublished(selection(chosen, monthly=monthly)), *publications(settings)]
 
 
@@ -304,17 +304,17 @@ def republish(settings: Settings, months: Sequence[Month] = (), *, out: TextIO =
         return
     settings = _reaching(settings, min(newest.start, *(month.start for month in months), newest.start))
     prepare_dagster_home(settings)
-    defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)}, over_gaps=True)
+    defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)}, allow_gaps=True)
     with _records() as instance:
         _run(defs, instance, HOURLY, newest.key, publications(settings))
         for month in months:
             out.write(f"month {month.key}\n")
-            _run(defs, instance, MONTHLY, month.key, _unpublished(selection({Half.GHOST}, monthly=True)))
+            _run(defs, instance, MONTHLY, month.key, _unpublished(selection({Domain.GHOST}, monthly=True)))
         if months:
             _run(defs, instance, HOURLY, newest.key, publications(settings))
 
 
-def materialize_hours(settings: Settings, ends: Sequence[datetime], half: Half, *, out: TextIO = sys.stderr) -> None:
+def materialize_hours(settings: Settings, ends: Sequence[datetime], half: Domain, *, out: TextIO = sys.stderr) -> None:
     """Materialize the hours that end at `ends`, in that order, for one half, without publishing.
 
     Raises:
@@ -333,12 +333,12 @@ def materialize_hours(settings: Settings, ends: Sequence[datetime], half: Half, 
             _run(defs, instance, HOURLY, hour.key, tables)
 
 
-def _selected(settings: Settings, chosen: Half | None) -> set[Half]:
+def _selected(settings: Settings, chosen: Domain | None) -> set[Domain]:
     """The chosen half, or all that the source has."""
     with closing(open_source(settings.source, settings.source_mapping)) as source:
         if chosen is None:
-            return halves(source)
-        require_half(source, chosen)
+            return domains(source)
+        require_domain(source, chosen)
         return {chosen}
 
 
@@ -356,9 +356,9 @@ def _require_closed(settings: Settings, hour: Hour) -> None:
         )
 
 
-def selection(chosen: set[Half], *, monthly: bool) -> list[str]:
+def selection(chosen: set[Domain], *, monthly: bool) -> list[str]:
     """The assets of the hourly or the monthly job that the chosen halves need."""
-    layers = {Half.GHOST: Layer.GHOST, Half.NGRAMS: Layer.NGRAMS}
+    layers = {Domain.GHOST: Layer.GHOST, Domain.NGRAMS: Layer.NGRAMS}
     names = []
     for step in STEPS:
         contract = step.contract

@@ -12,7 +12,7 @@ from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Contract, Partitioning
 from ghost_pipeline.contracts.raw import REJECTED_ROWS
 from ghost_pipeline.incremental.stale_ledger import stale_hours
-from ghost_pipeline.lake.concurrent_replace import read_again
+from ghost_pipeline.lake.concurrent_replace import retry_on_replace
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Day, Hour, Month
@@ -75,7 +75,7 @@ def status(settings: Settings, now: datetime) -> Status:
     lake = Lake(settings.lake)
     rows = [_row(lake, contract, now) for contract in CONTRACTS.values() if contract.partitioning not in _LISTS]
     tables = pl.DataFrame([row for row in rows if row], schema=STATUS_SCHEMA, orient="row")
-    rejected = read_again(lambda: int(lake.scan(REJECTED_ROWS).select(pl.len()).collect().item()))
+    rejected = retry_on_replace(lambda: int(lake.scan(REJECTED_ROWS).select(pl.len()).collect().item()))
     return Status(tables, rejected, stale_hours(lake).height, _last_failed_run(settings))
 
 

@@ -74,13 +74,13 @@ class Contract:
     """Further indexes of the published table, beside the primary key."""
     sorted_by: tuple[str, ...] = ()
     """Order of the published rows where it is not that of the key: DuckDB skips what lies elsewhere."""
-    grows: bool = False
+    append_only: bool = False
     """Whether every hour adds rows for good. Such a table is published without the index of a key, which has to fit
     into memory (20 M rows did not), and in the order of the lake unless another one is named (to sort them took 19 s
     instead of 6)."""
     pseudonymised: bool = False
     """Whether the rows of a person who is erased stay, under a name that is drawn at random; else they go."""
-    irreplaceable: str = ""
+    never_expire_reason: str = ""
     """Why its partitions stay whatever is set, where that does not follow from how it is partitioned."""
 
     @property
@@ -100,7 +100,7 @@ class Contract:
                 return HOURLY_AGE
 
     @property
-    def stays_because(self) -> str:
+    def retention_exempt_reason(self) -> str:
         """Why no setting may have its partitions removed; empty where one may."""
         match self.partitioning:
             case Partitioning.EVENT_HOUR:
@@ -112,13 +112,13 @@ class Contract:
             case Partitioning.STALE_DAY:
                 return "building an hour again takes it off"
             case _:
-                return self.irreplaceable
+                return self.never_expire_reason
 
     @property
     def kept_for(self) -> timedelta | None:
         """How long a partition stays after its time where nothing else is set; None: for ever."""
         of_users = self.partitioning is Partitioning.SNAPSHOT_HOUR and "user_id" in self.schema.columns()
-        return USER_SNAPSHOTS_KEPT if of_users and not self.stays_because else None
+        return USER_SNAPSHOTS_KEPT if of_users and not self.retention_exempt_reason else None
 
     @property
     def kept_at_least(self) -> timedelta:
@@ -226,7 +226,7 @@ def duckdb_ddl(contract: Contract, relation: str) -> list[str]:
         f"{_quoted(name)} {duckdb_type(column.dtype)}{'' if column.nullable else ' NOT NULL'}"
         for name, column in contract.schema.columns().items()
     ]
-    if contract.primary_key and not contract.grows:
+    if contract.primary_key and not contract.append_only:
         columns.append(f"PRIMARY KEY ({_list(contract.primary_key)})")
     return [
         f"CREATE TABLE {relation} ({', '.join(columns)})",

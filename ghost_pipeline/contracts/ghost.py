@@ -243,7 +243,7 @@ COHORT_GHOST_RELEASE = Contract(
     grain="one cohort that ever had an active member, as peers see it from the end of an hour on",
     published=True,
     indexes=(("cohort_id",),),
-    irreplaceable="what peers have seen cannot be computed again",
+    never_expire_reason="what peers have seen cannot be computed again",
 )
 COHORT_RELEASE_CONTRIBUTIONS = Contract(
     name="cohort_release_contributions",
@@ -253,7 +253,7 @@ COHORT_RELEASE_CONTRIBUTIONS = Contract(
     grain="one active member of a cohort that was released in the hour",
     # Without the row nobody would count that they have left, and the next release would differ by them alone (G9.3).
     pseudonymised=True,
-    irreplaceable="the next release removes what none will be compared with",
+    never_expire_reason="the next release removes what none will be compared with",
 )
 GHOST_MESSAGES = Contract(
     name="ghost_messages",

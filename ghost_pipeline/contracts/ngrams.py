@@ -70,7 +70,7 @@ NGRAM_SPEED_SUMMARY_HISTORY = Contract(
     partitioning=Partitioning.CHANGE_HOUR,
     grain="one n-gram of a typist on a keyboard whose summary changed in an hour",
     published=True,
-    grows=True,
+    append_only=True,
 )
 SESSION_NGRAM_SUMMARY = Contract(
     name="session_ngram_summary",
@@ -79,7 +79,7 @@ SESSION_NGRAM_SUMMARY = Contract(
     partitioning=Partitioning.EVENT_HOUR,
     grain="one n-gram of a practice session, in the hour in which that started",
     published=True,
-    grows=True,
+    append_only=True,
 )
 
 NGRAM_CONTRACTS = {

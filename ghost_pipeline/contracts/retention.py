@@ -42,9 +42,10 @@ def require_removable(chosen: Chosen) -> None:
             raise SettingsError(f"GHOST_RETENTION: {table} is no table; docs/tables.md lists them")
         if kept is None:
             continue
-        if contract.stays_because:
+        if contract.retention_exempt_reason:
             raise SettingsError(
-                f"GHOST_RETENTION: {table} is kept forever, for {contract.stays_because} (got {shown_length(kept)})",
+                f"GHOST_RETENTION: {table} is kept forever, for {contract.retention_exempt_reason} "
+                f"(got {shown_length(kept)})",
             )
         if kept < contract.kept_at_least:
             raise SettingsError(

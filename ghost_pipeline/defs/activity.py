@@ -3,7 +3,7 @@
 from ghost_pipeline.contracts.activity import USER_ACTIVITY_CHECKPOINTS, USER_ACTIVITY_DAYS
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.defs.period_over_period import period_over_period
-from ghost_pipeline.defs.table_asset import Outcome, Resources, Step
+from ghost_pipeline.defs.table_asset import RunContext, Step, TableResult
 from ghost_pipeline.domain.ghost.user_calendars import UserCalendars
 from ghost_pipeline.domain.shared.period_figures import row_count
 from ghost_pipeline.incremental.activity_history import ActivityHistory, activity_lock
@@ -11,19 +11,19 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.windows import Day, Hour, Month
 
 
-def materialize_user_activity_days(resources: Resources, hour: Hour) -> Outcome:
+def materialize_user_activity_days(resources: RunContext, hour: Hour) -> TableResult:
     """What users did on the days that have ended with the hour."""
     day = Day.containing(hour.start)
     if hour.as_of < day.as_of:
-        return Outcome(rows=0, metadata={"day": f"{day.key} has not ended; its hours are read as they are"})
+        return TableResult(rows=0, metadata={"day": f"{day.key} has not ended; its hours are read as they are"})
     with activity_lock(resources.lake):
-        return Outcome(rows=_history(resources.lake, hour).days(day).height)
+        return TableResult(rows=_history(resources.lake, hour).days(day).height)
 
 
-def materialize_user_activity_checkpoints(resources: Resources, month: Month) -> Outcome:
+def materialize_user_activity_checkpoints(resources: RunContext, month: Month) -> TableResult:
     """What users had done by the end of the month."""
     with activity_lock(resources.lake):
-        return Outcome(rows=_history(resources.lake, Hour.ending_at(month.as_of)).checkpoint(month).height)
+        return TableResult(rows=_history(resources.lake, Hour.ending_at(month.as_of)).checkpoint(month).height)
 
 
 def _history(lake: Lake, hour: Hour) -> ActivityHistory:

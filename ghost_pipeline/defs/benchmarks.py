@@ -16,7 +16,7 @@ from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.defs.benchmark_charts import as_markdown_image, benchmark_curves
 from ghost_pipeline.defs.checks import Check
 from ghost_pipeline.defs.period_over_period import period_over_period
-from ghost_pipeline.defs.table_asset import Outcome, Resources, Step, markdown_table
+from ghost_pipeline.defs.table_asset import RunContext, Step, TableResult, markdown_table
 from ghost_pipeline.domain.ghost.benchmarks.achievers import achievers
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_cells import cell_samples
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import (
@@ -38,8 +38,8 @@ from ghost_pipeline.domain.shared.period_figures import sample_figures
 from ghost_pipeline.domain.shared.shards import compact, numbered, shard
 from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.errors import LakeError
-from ghost_pipeline.lake.concurrent_replace import ReplacedError, read_again
-from ghost_pipeline.lake.locking import one_at_a_time
+from ghost_pipeline.lake.concurrent_replace import ConcurrentReplaceError, retry_on_replace
+from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.publish.json_files import publish_json
 from ghost_pipeline.windows import HOUR, Month
 
@@ -48,10 +48,10 @@ STABLE = Check(
     "Warns where a figure moved by more than 2 and by more than GHOST_BENCHMARK_MOVE_PERCENT from the month before, "
     "where a cell is gone, and where the month before is missing.",
 )
-MonthlyBody = Callable[[Resources, Month], Outcome]
+MonthlyBody = Callable[[RunContext, Month], TableResult]
 
 
-def materialize_ghost_benchmarks(resources: Resources, month: Month) -> Outcome:
+def materialize_ghost_benchmarks(resources: RunContext, month: Month) -> TableResult:
     """What achievers had done by each day of their journey, at the end of the month (G5)."""
     lake, settings = resources.lake, resources.settings
     bands, starts = settings.bands, settings.starting_skills
@@ -85,7 +85,7 @@ def materialize_ghost_benchmarks(resources: Resources, month: Month) -> Outcome:
         days=settings.benchmark_days,
         min_sample=settings.min_sample,
     )
-    return Outcome(
+    return TableResult(
         rows=benchmarks.height,
         metadata={
             "cells": samples.filter(pl.col("days") > 0).height,
@@ -98,7 +98,7 @@ def materialize_ghost_benchmarks(resources: Resources, month: Month) -> Outcome:
     )
 
 
-def materialize_ghost_streak_shares(resources: Resources, month: Month) -> Outcome:
+def materialize_ghost_streak_shares(resources: RunContext, month: Month) -> TableResult:
     """How many achievers kept up a streak of so many days, at the end of the month (G6)."""
     settings = resources.settings
     bands, starts = settings.bands, settings.starting_skills
@@ -115,10 +115,10 @@ def materialize_ghost_streak_shares(resources: Resources, month: Month) -> Outco
         min_sample=settings.min_sample,
     ).collect()
     resources.lake.write(GHOST_STREAK_SHARES, month, shares)
-    return Outcome(rows=shares.height, sample=shares)
+    return TableResult(rows=shares.height, sample=shares)
 
 
-def materialize_ghost_fastest_improvers(resources: Resources, month: Month) -> Outcome:
+def materialize_ghost_fastest_improvers(resources: RunContext, month: Month) -> TableResult:
     """How long the fastest improvers practised a day, at the end of the month (G6)."""
     settings = resources.settings
     bands, starts = settings.bands, settings.starting_skills
@@ -130,10 +130,10 @@ def materialize_ghost_fastest_improvers(resources: Resources, month: Month) -> O
     )
     fastest = finish_fastest_improvers(parts, month.as_of, min_sample=settings.min_sample).collect()
     resources.lake.write(GHOST_FASTEST_IMPROVERS, month, fastest)
-    return Outcome(rows=fastest.height, sample=fastest)
+    return TableResult(rows=fastest.height, sample=fastest)
 
 
-def _shards(resources: Resources, month: Month) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
+def _shards(resources: RunContext, month: Month) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
     """The achievers of each part of the users as they were at the end of the month, with their events.
 
     Raises:
@@ -155,27 +155,27 @@ def _shards(resources: Resources, month: Month) -> Iterator[tuple[pl.LazyFrame, 
     for number in range(count):
         yield compact(shard(users, number, count), progress)
     if not lake.marks((USER_PROGRESS,), month.as_of).equals(marks):
-        raise ReplacedError(f"{USER_PROGRESS.name}, month {month.key}: replaced while it was read")
+        raise ConcurrentReplaceError(f"{USER_PROGRESS.name}, month {month.key}: replaced while it was read")
 
 
 def _alone(table: Contract, body: MonthlyBody) -> MonthlyBody:
     """A step that no other run takes between its reading and its writing: the later one has read what is newer."""
 
-    def one_run(resources: Resources, month: Month) -> Outcome:
-        with one_at_a_time(resources.lake.beside, table.name):
-            return read_again(lambda: body(resources, month))
+    def one_run(resources: RunContext, month: Month) -> TableResult:
+        with table_lock(resources.lake.beside, table.name):
+            return retry_on_replace(lambda: body(resources, month))
 
     return one_run
 
 
-def _curves(resources: Resources, benchmarks: pl.DataFrame, population: str, month: Month) -> dg.MarkdownMetadataValue:
+def _curves(resources: RunContext, benchmarks: pl.DataFrame, population: str, month: Month) -> dg.MarkdownMetadataValue:
     bands, starts = resources.settings.bands, resources.settings.starting_skills
     picture = benchmark_curves(benchmarks, population, bands, starts)
     text = f"benchmarks by day, {population}, {month.key}"
     return dg.MetadataValue.md(as_markdown_image(picture, text))
 
 
-def _moves(resources: Resources, month: Month, benchmarks: pl.DataFrame) -> list[str]:
+def _moves(resources: RunContext, month: Month, benchmarks: pl.DataFrame) -> list[str]:
     before = Month.containing(month.start - HOUR)
     previous = resources.lake.scan(GHOST_BENCHMARKS, [before])
     if not resources.lake.exists(GHOST_BENCHMARKS, before):

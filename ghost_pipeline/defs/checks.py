@@ -51,7 +51,7 @@ PERIOD_OVER_PERIOD = Check(
 
 
 @dataclass(frozen=True)
-class Comparing:
+class ComparisonCheck:
     """A check that compares figures of a partition with those before; it warns and never blocks."""
 
     check: Check

@@ -12,8 +12,8 @@ from ghost_pipeline.contracts.activity import USER_ACTIVITY_CHECKPOINTS, USER_AC
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import COHORTS, USER_PROGRESS, USERS
 from ghost_pipeline.defs.period_over_period import period_over_period
-from ghost_pipeline.defs.retained_hours import hours_kept, not_written
-from ghost_pipeline.defs.table_asset import Outcome, Resources, Step, count
+from ghost_pipeline.defs.retained_hours import expired_result, hours_within_retention
+from ghost_pipeline.defs.table_asset import RunContext, Step, TableResult, count
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
 from ghost_pipeline.domain.ghost.unknown_cohorts import unknown_cohorts
 from ghost_pipeline.domain.ghost.user_calendars import UserCalendars
@@ -21,22 +21,22 @@ from ghost_pipeline.domain.ghost.user_ghost_stats import completed_user_ghost_st
 from ghost_pipeline.domain.shared.local_time import unknown_timezones
 from ghost_pipeline.domain.shared.period_figures import cohort_figures, row_count
 from ghost_pipeline.incremental.activity_history import ActivityHistory, activity_lock
-from ghost_pipeline.incremental.stale_ledger import building, clear_stale, stale_hours_of
+from ghost_pipeline.incremental.stale_ledger import mark_building, mark_rebuilt, stale_hours_of
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.windows import Hour
 
 
-def materialize_user_ghost_stats(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
+def materialize_user_ghost_stats(resources: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
     """Every user's figures at the end of each hour (G2, G4)."""
-    lake, kept = resources.lake, hours_kept(resources, USER_GHOST_STATS, hours)
-    with building(lake, USER_GHOST_STATS, kept):
-        yield from (not_written(resources, USER_GHOST_STATS, hour) for hour in hours if hour not in kept)
+    lake, kept = resources.lake, hours_within_retention(resources, USER_GHOST_STATS, hours)
+    with mark_building(lake, USER_GHOST_STATS, kept):
+        yield from (expired_result(resources, USER_GHOST_STATS, hour) for hour in hours if hour not in kept)
         for hour, figures in zip(kept, _figures(lake, kept), strict=True):
             skills = resources.settings.starting_skills
             stats = completed_user_ghost_stats(figures.lazy(), hour.as_of, starting_skills=skills).collect()
             lake.write(USER_GHOST_STATS, hour, stats)
-            clear_stale(lake, USER_GHOST_STATS, [hour])
-            yield Outcome(
+            mark_rebuilt(lake, USER_GHOST_STATS, [hour])
+            yield TableResult(
                 rows=stats.height,
                 findings={
                     "events_before_their_journey": int(figures["events_before_journey"].sum()),
@@ -45,12 +45,14 @@ def materialize_user_ghost_stats(resources: Resources, hours: Sequence[Hour]) ->
             )
 
 
-def materialize_cohort_ghost_data(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
+def materialize_cohort_ghost_data(resources: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
     """Every cohort's figures at the end of each hour (G3)."""
-    lake, kept = resources.lake, hours_kept(resources, COHORT_GHOST_DATA, hours)
-    with building(lake, COHORT_GHOST_DATA, kept):
-        yield from (not_written(resources, COHORT_GHOST_DATA, hour) for hour in hours if hour not in kept)
-        usable = set(hours_kept(resources, USER_GHOST_STATS, hours)) - stale_hours_of(lake, USER_GHOST_STATS)
+    lake, kept = resources.lake, hours_within_retention(resources, COHORT_GHOST_DATA, hours)
+    with mark_building(lake, COHORT_GHOST_DATA, kept):
+        yield from (expired_result(resources, COHORT_GHOST_DATA, hour) for hour in hours if hour not in kept)
+        usable = set(hours_within_retention(resources, USER_GHOST_STATS, hours)) - stale_hours_of(
+            lake, USER_GHOST_STATS
+        )
         there = set(lake.written(USER_GHOST_STATS, [hour for hour in kept if hour in usable]))
         figures = _figures(lake, [hour for hour in kept if hour not in there])
         for hour in kept:
@@ -61,8 +63,8 @@ def materialize_cohort_ghost_data(resources: Resources, hours: Sequence[Hour]) -
                 # The run of a newer hour has removed it meanwhile.
                 snapshot, unknown = _snapshot(lake, next(_figures(lake, [hour])).lazy(), hour)
             lake.write(COHORT_GHOST_DATA, hour, snapshot)
-            clear_stale(lake, COHORT_GHOST_DATA, [hour])
-            yield Outcome(rows=snapshot.height, findings={"cohorts_unknown_to_the_source": unknown})
+            mark_rebuilt(lake, COHORT_GHOST_DATA, [hour])
+            yield TableResult(rows=snapshot.height, findings={"cohorts_unknown_to_the_source": unknown})
 
 
 def _snapshot(lake: Lake, stats: pl.LazyFrame, hour: Hour) -> tuple[pl.DataFrame, int]:

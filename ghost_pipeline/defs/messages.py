@@ -14,26 +14,26 @@ from ghost_pipeline.contracts.ghost import (
     USER_GHOST_STATS,
 )
 from ghost_pipeline.defs.period_over_period import period_over_period
-from ghost_pipeline.defs.retained_hours import hours_kept, left_out, not_written
-from ghost_pipeline.defs.table_asset import Outcome, Resources, Step, markdown_table
+from ghost_pipeline.defs.retained_hours import expired_result, hours_within_retention, skipped_by_retention
+from ghost_pipeline.defs.table_asset import RunContext, Step, TableResult, markdown_table
 from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits, ghost_figures, serving_month
 from ghost_pipeline.domain.ghost.ghost_messages import ghost_messages
 from ghost_pipeline.domain.shared.period_figures import row_count
-from ghost_pipeline.incremental.stale_ledger import building, clear_stale
+from ghost_pipeline.incremental.stale_ledger import mark_building, mark_rebuilt
 from ghost_pipeline.windows import Hour
 
 USERS_AT_ONCE = 100_000
 """A million users have some five million messages, 1 GB before they are compressed."""
 
 
-def materialize_ghost_messages(resources: Resources, hour: Hour) -> Outcome:
+def materialize_ghost_messages(resources: RunContext, hour: Hour) -> TableResult:
     """Every user's messages in every context at the end of the hour (G7)."""
     if not resources.settings.export_messages:
-        return Outcome(rows=0, metadata={"export": "switched off by GHOST_EXPORT_MESSAGES; nothing was written"})
+        return TableResult(rows=0, metadata={"export": "switched off by GHOST_EXPORT_MESSAGES; nothing was written"})
     lake = resources.lake
-    with building(lake, GHOST_MESSAGES, [hour]):
-        if not hours_kept(resources, GHOST_MESSAGES, [hour]):
-            return not_written(resources, GHOST_MESSAGES, hour)
+    with mark_building(lake, GHOST_MESSAGES, [hour]):
+        if not hours_within_retention(resources, GHOST_MESSAGES, [hour]):
+            return expired_result(resources, GHOST_MESSAGES, hour)
         if outcome := _as_it_was(resources, hour):
             return outcome
         try:
@@ -43,24 +43,24 @@ def materialize_ghost_messages(resources: Resources, hour: Hour) -> Outcome:
             if outcome := _as_it_was(resources, hour):
                 return outcome
             raise
-        clear_stale(lake, GHOST_MESSAGES, [hour])
+        mark_rebuilt(lake, GHOST_MESSAGES, [hour])
     messages = lake.scan(GHOST_MESSAGES, [hour])
     shown = messages.group_by("context", "type").agg(messages=pl.len()).sort("context", "type")
-    return Outcome(
+    return TableResult(
         rows=written.rows,
         metadata={"shown": markdown_table(shown.collect())},
     )
 
 
-def _as_it_was(resources: Resources, hour: Hour) -> Outcome | None:
+def _as_it_was(resources: RunContext, hour: Hour) -> TableResult | None:
     """What is said of an hour whose users' figures are gone: messages that are kept for longer stay, as they were."""
-    outcome = left_out(resources, hour)
+    outcome = skipped_by_retention(resources, hour)
     if outcome:
-        clear_stale(resources.lake, GHOST_MESSAGES, [hour])
+        mark_rebuilt(resources.lake, GHOST_MESSAGES, [hour])
     return outcome
 
 
-def _parts(resources: Resources, hour: Hour) -> Iterator[pl.DataFrame]:
+def _parts(resources: RunContext, hour: Hour) -> Iterator[pl.DataFrame]:
     """The messages of some users after the other, in the order of `user_ghost_stats`: by user_id."""
     lake, limits = resources.lake, FigureLimits.of(resources.settings)
 

@@ -20,8 +20,8 @@ from ghost_pipeline.contracts.raw import (
 )
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.raw import REJECTED, ingested_outcome, reaching, read_with
-from ghost_pipeline.defs.retained_hours import hours_kept, not_written
-from ghost_pipeline.defs.table_asset import PREVIEW_ROWS, Outcome, Resources, Step, count
+from ghost_pipeline.defs.retained_hours import expired_result, hours_within_retention
+from ghost_pipeline.defs.table_asset import PREVIEW_ROWS, RunContext, Step, TableResult, count
 from ghost_pipeline.defs.volume import VOLUME_OF_EVENTS
 from ghost_pipeline.domain.ngrams.ngram_extraction import error_ngrams, speed_ngrams, whole_sessions
 from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
@@ -37,13 +37,13 @@ from ghost_pipeline.domain.ngrams.session_ngrams import START, as_rows, by_sessi
 from ghost_pipeline.domain.ngrams.unknown_keyboards import unknown_keyboards
 from ghost_pipeline.domain.shared.period_figures import row_count
 from ghost_pipeline.domain.shared.versions import keyboards_at
-from ghost_pipeline.incremental.changed_inputs import SeenHours
-from ghost_pipeline.incremental.stale_ledger import building, clear_stale, mark_stale, stale_hours_of
+from ghost_pipeline.incremental.changed_inputs import ChangedInputs
+from ghost_pipeline.incremental.stale_ledger import mark_building, mark_rebuilt, mark_stale, stale_hours_of
 from ghost_pipeline.incremental.summary_cache import KeptState, NgramCache
 from ghost_pipeline.ingest.ingestion import (
     NGRAM_SNAPSHOTS,
-    Ingested,
-    Rereading,
+    IngestResult,
+    ReadPolicy,
     read_from,
     read_session_rows,
     read_to,
@@ -52,7 +52,7 @@ from ghost_pipeline.ingest.ingestion import (
     write_rejects,
 )
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.lake.locking import one_at_a_time
+from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.privacy.tombstones import tombstones
 from ghost_pipeline.windows import Hour
 
@@ -70,18 +70,18 @@ _OTHER = {
 def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
     """The step of a table of n-grams: the application's rows, else those extracted from keystrokes (N1.2)."""
 
-    def materialize(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
+    def materialize(resources: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
         *earlier, last = hours
-        with resources.taking_in(contract):
+        with resources.exclusive_source_read(contract):
             taken = take_in(reaching(resources, hours), last)
         for hour in earlier:
             yield read_with(resources, contract, hour, last)
         yield taken
 
-    def take_in(resources: Resources, hour: Hour) -> Outcome:
+    def take_in(resources: RunContext, hour: Hour) -> TableResult:
         source, lake, settings = resources.source(), resources.lake, resources.settings
         erased = tombstones(lake, settings)
-        start, last = read_from(lake, contract, hour, Rereading.of(settings)), read_to(lake, contract, hour)
+        start, last = read_from(lake, contract, hour, ReadPolicy.of(settings)), read_to(lake, contract, hour)
         table, other = SOURCE_TABLES[contract.name], SOURCE_TABLES[_OTHER[contract.name]]
         whole = start is None or not source.reads_windows
         direct = read_session_rows(source, lake, table, contract, start, last, erased)
@@ -113,7 +113,7 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
                     partial(_before_change, resources, contract, placed, hour),
                 )
         write_rejects(lake, table, start, last, direct.rejected, whole=whole)
-        taken = Ingested(rows, direct.rejected.height, changed=changed, erased=direct.erased)
+        taken = IngestResult(rows, direct.rejected.height, changed=changed, erased=direct.erased)
         return ingested_outcome(lake, contract, hour, taken)
 
     return Step.over_hours(
@@ -122,10 +122,10 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
 
 
 def _before_change(
-    resources: Resources, contract: Contract, rows: pl.DataFrame, hour: Hour, changed: list[Hour]
+    resources: RunContext, contract: Contract, rows: pl.DataFrame, hour: Hour, changed: list[Hour]
 ) -> None:
     """Refuse to lose the rows of too many sessions; mark what follows from those that change."""
-    again = Rereading.of(resources.settings)
+    again = ReadPolicy.of(resources.settings)
     require_rows_stay(resources.lake, contract, changed, rows, again.max_removed_percent)
     if contract is SESSION_NGRAM_SPEED:
         mark_stale(resources.lake, NGRAM_SNAPSHOTS, min(changed).start, hour.as_of)
@@ -143,7 +143,7 @@ class _Summarised:
     unknown_keyboards: int
 
 
-def _summarised(resources: Resources, hour: Hour, cache: NgramCache) -> _Summarised:
+def _summarised(resources: RunContext, hour: Hour, cache: NgramCache) -> _Summarised:
     """Every typist's speed on every n-gram, computed where something changed (N3.3)."""
     lake, settings = resources.lake, resources.settings
     limits = SummaryLimits(
@@ -172,18 +172,18 @@ def _summarised(resources: Resources, hour: Hour, cache: NgramCache) -> _Summari
     )
 
 
-def materialize_ngram_speed_summaries(resources: Resources, hour: Hour) -> Outcome:
+def materialize_ngram_speed_summaries(resources: RunContext, hour: Hour) -> TableResult:
     """Every typist's speed on every n-gram at the end of the hour (N2, N3)."""
     lake = resources.lake
-    if not hours_kept(resources, NGRAM_SPEED_SUMMARIES, [hour]):
-        return not_written(resources, NGRAM_SPEED_SUMMARIES, hour)
-    with building(lake, NGRAM_SPEED_SUMMARIES, [hour]), NgramCache(lake, hour) as cache:
+    if not hours_within_retention(resources, NGRAM_SPEED_SUMMARIES, [hour]):
+        return expired_result(resources, NGRAM_SPEED_SUMMARIES, hour)
+    with mark_building(lake, NGRAM_SPEED_SUMMARIES, [hour]), NgramCache(lake, hour) as cache:
         found = _summarised(resources, hour, cache)
         lake.write(NGRAM_SPEED_SUMMARIES, hour, found.state.summaries, new=found.new)
         cache.keep_inputs(found.state.inputs)
         cache.forget(cache.before.inputs.join(found.state.inputs, on=PAIR, how="anti"))
-        clear_stale(lake, NGRAM_SPEED_SUMMARIES, [hour])
-    return Outcome(
+        mark_rebuilt(lake, NGRAM_SPEED_SUMMARIES, [hour])
+    return TableResult(
         rows=found.state.summaries.height,
         findings={"keyboards_unknown_to_the_source": found.unknown_keyboards},
         metadata={"pairs_summarised": found.pairs},
@@ -191,13 +191,13 @@ def materialize_ngram_speed_summaries(resources: Resources, hour: Hour) -> Outco
     )
 
 
-def materialize_ngram_speed_summary_history(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
+def materialize_ngram_speed_summary_history(resources: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
     """The summaries that differ from an hour before (N3.5)."""
-    lake, kept = resources.lake, hours_kept(resources, NGRAM_SPEED_SUMMARY_HISTORY, hours)
-    yield from (not_written(resources, NGRAM_SPEED_SUMMARY_HISTORY, hour) for hour in hours if hour not in kept)
+    lake, kept = resources.lake, hours_within_retention(resources, NGRAM_SPEED_SUMMARY_HISTORY, hours)
+    yield from (expired_result(resources, NGRAM_SPEED_SUMMARY_HISTORY, hour) for hour in hours if hour not in kept)
     carried: KeptState | None = None
     for hour in kept:
-        with building(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour]):
+        with mark_building(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour]):
             summaries = _written_summaries(lake, hour)
             if summaries is None:
                 with NgramCache(lake, hour, carried) as cache:
@@ -206,8 +206,8 @@ def materialize_ngram_speed_summary_history(resources: Resources, hours: Sequenc
             # The state is a function of the raw tables, and so is when a row last changed: that before need not exist.
             changed = summaries.filter(pl.col("last_updated") == pl.col("as_of"))
             lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
-            clear_stale(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
-        yield Outcome(rows=changed.height, sample=changed)
+            mark_rebuilt(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
+        yield TableResult(rows=changed.height, sample=changed)
 
 
 def _written_summaries(lake: Lake, hour: Hour) -> pl.DataFrame | None:
@@ -220,21 +220,21 @@ def _written_summaries(lake: Lake, hour: Hour) -> pl.DataFrame | None:
     return None
 
 
-def materialize_session_ngram_summary(resources: Resources, hour: Hour) -> Outcome:
+def materialize_session_ngram_summary(resources: RunContext, hour: Hour) -> TableResult:
     """What sessions say about their n-grams (N3.6), for the hours in which something changed."""
     lake = resources.lake
     inputs = (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS)
     rows, changed = 0, 0
     # What another run has written meanwhile, from older files, would count as seen.
-    with one_at_a_time(lake.beside, SESSION_NGRAM_SUMMARY.name):
-        seen = SeenHours(lake, SESSION_NGRAM_SUMMARY, inputs, hour)
+    with table_lock(lake.beside, SESSION_NGRAM_SUMMARY.name):
+        seen = ChangedInputs(lake, SESSION_NGRAM_SUMMARY, inputs, hour)
         for part in lake.in_parts(SESSION_NGRAM_SPEED, seen.changed):
             found = session_ngram_summary(*(lake.scan(table, part) for table in inputs)).collect()
             rows += found.height
             changed += lake.write_hours(SESSION_NGRAM_SUMMARY, part, found, found["start_time"].dt.truncate("1h"))
         seen.keep()
     written = lake.scan(SESSION_NGRAM_SUMMARY, [hour])
-    return Outcome(
+    return TableResult(
         rows=count(written),
         metadata={"rows_computed": rows, "partitions_changed": changed},
         sample=written.head(PREVIEW_ROWS).collect(),

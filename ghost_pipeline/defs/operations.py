@@ -10,11 +10,11 @@ from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS
 from ghost_pipeline.contracts.staleness import STALE_HOURS
 from ghost_pipeline.defs.partitions import Partitions, chunks
-from ghost_pipeline.defs.table_asset import HOURS_POOL, OWNER, Outcome, Resources, Step, count, markdown_table
+from ghost_pipeline.defs.table_asset import HOURS_POOL, OWNER, RunContext, Step, TableResult, count, markdown_table
 from ghost_pipeline.domain.shared.rejections import rejections_by_reason
 from ghost_pipeline.incremental.retention import newest_snapshot, remove_expired
 from ghost_pipeline.incremental.stale_ledger import stale_hours
-from ghost_pipeline.lake.locking import beside_others
+from ghost_pipeline.lake.locking import shared_lock
 from ghost_pipeline.publish.published import publish
 from ghost_pipeline.settings import Settings, shown_length
 from ghost_pipeline.windows import Hour
@@ -29,34 +29,34 @@ def publications(settings: Settings) -> list[str]:
     return [PUBLISHED_DATABASE, *([PUBLISHED_POSTGRES] if settings.publish_postgres else [])]
 
 
-def summarise_rejected_rows(resources: Resources, hour: Hour) -> Outcome:
+def summarise_rejected_rows(resources: RunContext, hour: Hour) -> TableResult:
     """Count what the lake holds of rejected rows; the steps that read the tables have written them."""
     del hour
     reasons = rejections_by_reason(resources.lake.scan(REJECTED_ROWS)).collect()
-    return Outcome(
+    return TableResult(
         rows=int(reasons["rows"].sum()),
         findings={f"{table}: {reason}": rows for table, reason, rows in reasons.iter_rows()},
         sample=reasons,
     )
 
 
-def list_stale_hours(resources: Resources, hour: Hour) -> Outcome:
+def list_stale_hours(resources: RunContext, hour: Hour) -> TableResult:
     """List the hours that were built before something changed that they show; the steps that noticed wrote them."""
     del hour
     found = stale_hours(resources.lake)
-    return Outcome(
+    return TableResult(
         rows=found.height,
         findings={f"{table}: stale_hours": rows for table, rows in found.group_by("table").len().sort("table").rows()},
         metadata={"to_build_again": markdown_table(_stretches(found))},
     )
 
 
-def count_tombstones(resources: Resources, hour: Hour) -> Outcome:
+def count_tombstones(resources: RunContext, hour: Hour) -> TableResult:
     """Count the ids that were erased; `ghost-pipeline erase` has written them."""
     del hour
     rows = count(resources.lake.scan(ERASED_PEOPLE))
     unfinished = count(resources.lake.scan(ERASED_PEOPLE).filter(pl.col("under_way").is_not_null()))
-    return Outcome(rows=rows, findings={"ids_whose_erasure_was_interrupted": unfinished})
+    return TableResult(rows=rows, findings={"ids_whose_erasure_was_interrupted": unfinished})
 
 
 def _stretches(found: pl.DataFrame) -> pl.DataFrame:
@@ -102,13 +102,13 @@ def retention(upstream: list[str], partitions: Partitions, hours_per_run: int) -
         backfill_policy=dg.BackfillPolicy.multi_run(hours_per_run),
     )
     def removal(
-        context: dg.AssetExecutionContext, resources: dg.ResourceParam[Resources]
+        context: dg.AssetExecutionContext, resources: dg.ResourceParam[RunContext]
     ) -> dg.MaterializeResult[None]:
         last, newest = Hour.from_key(max(context.partition_keys)), newest_snapshot(resources.lake)
         if newest and last < newest:
             return dg.MaterializeResult(metadata={"left": f"{newest.key} is newer, and its run removes"})
         chosen = resources.settings.retention
-        with beside_others(resources.lake.beside):
+        with shared_lock(resources.lake.beside):
             found = remove_expired(resources.lake, chosen, resources.settings.database)
         rows = [(one.table, shown_length(one.kept_for), one.ended_by, one.partitions) for one in found]
         table = pl.DataFrame(rows, schema=["table", "kept for", "removed up to", "partitions"], orient="row")
@@ -131,9 +131,9 @@ def published_database(upstream: list[str]) -> dg.AssetsDefinition:
         owners=[OWNER],
         deps=upstream,
     )
-    def database(resources: dg.ResourceParam[Resources]) -> dg.MaterializeResult[None]:
-        with beside_others(resources.lake.beside):
-            tables = publish(resources.lake, resources.settings.database, over_gaps=resources.over_gaps)
+    def database(resources: dg.ResourceParam[RunContext]) -> dg.MaterializeResult[None]:
+        with shared_lock(resources.lake.beside):
+            tables = publish(resources.lake, resources.settings.database, allow_gaps=resources.allow_gaps)
         lines = ["| table | as_of | rows |", "|---|---|---|"]
         lines += [f"| {one.table} | {one.as_of or ''} | {one.rows} |" for one in tables]
         return dg.MaterializeResult(

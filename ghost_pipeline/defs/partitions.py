@@ -10,9 +10,9 @@ from ghost_pipeline.windows import HOUR_KEY_FORMAT, MONTH_KEY_FORMAT, Hour
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 """Tags by which Dagster runs a range of partitions in one run."""
-UNTIL = "ghost_pipeline/until"
+LAST_OF_RUNS = "ghost_pipeline/until"
 """Tag of a run that is one of several: the last hour of them all."""
-SINCE = "ghost_pipeline/since"
+SOURCE_FROM = "ghost_pipeline/since"
 """Tag of a run of an hour that reads the source for hours before it, too: the first of them."""
 
 
@@ -51,4 +51,4 @@ def chunks(hours: Iterable[Hour], size: int) -> Iterator[list[Hour]]:
 
 def range_tags(chunk: Sequence[Hour], until: Hour) -> dict[str, str]:
     """The tags of a run over consecutive hours, one of several runs that end with `until`."""
-    return {RANGE_START: chunk[0].key, RANGE_END: chunk[-1].key, UNTIL: until.key}
+    return {RANGE_START: chunk[0].key, RANGE_END: chunk[-1].key, LAST_OF_RUNS: until.key}

@@ -6,7 +6,7 @@ from dataclasses import replace
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.defs.checks import PERIOD_OVER_PERIOD, Comparing
+from ghost_pipeline.defs.checks import PERIOD_OVER_PERIOD, ComparisonCheck
 from ghost_pipeline.domain.shared.comparisons import Comparison
 from ghost_pipeline.domain.shared.period_figures import period_moves
 from ghost_pipeline.lake.lake import Lake
@@ -17,7 +17,7 @@ Figures = Callable[[pl.LazyFrame], pl.LazyFrame]
 """From the rows of a partition to one row of figures."""
 
 
-def period_over_period(table: Contract, figures: Figures) -> Comparing:
+def period_over_period(table: Contract, figures: Figures) -> ComparisonCheck:
     """The check of a table, of its figures."""
     names = tuple(figures(table.empty().lazy()).collect_schema())
 
@@ -31,7 +31,7 @@ def period_over_period(table: Contract, figures: Figures) -> Comparing:
                 found += period_moves(now, then, basis, settings.period_move_percent)
         return found
 
-    return Comparing(
+    return ComparisonCheck(
         replace(PERIOD_OVER_PERIOD, says=f"{PERIOD_OVER_PERIOD.says} Compared here: {', '.join(names)}."), names, look
     )
 

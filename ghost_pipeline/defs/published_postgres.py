@@ -17,7 +17,7 @@ from ghost_pipeline.contracts.specified import (
 )
 from ghost_pipeline.defs.checks import COVERAGE
 from ghost_pipeline.defs.operations import PUBLISHED_DATABASE, PUBLISHED_POSTGRES
-from ghost_pipeline.defs.table_asset import OWNER, Resources, markdown_table
+from ghost_pipeline.defs.table_asset import OWNER, RunContext, markdown_table
 from ghost_pipeline.domain.ghost.specified_tables import (
     specified_cohort_ghost_data,
     specified_ghost_benchmarks,
@@ -100,15 +100,15 @@ def published_postgres() -> dg.AssetsDefinition:
             )
         ],
     )
-    def tables(resources: dg.ResourceParam[Resources]) -> Iterator[object]:
+    def tables(resources: dg.ResourceParam[RunContext]) -> Iterator[object]:
         replaced = publish_postgres(resources.settings)
         rows = pl.DataFrame([asdict(one) for one in replaced], schema_overrides={"as_of": pl.Datetime("us", "UTC")})
-        left_out = {one.table: one.not_storable for one in replaced}
+        unstorable = {one.table: one.not_storable for one in replaced}
         yield dg.AssetCheckResult(
             check_name=COVERAGE.name,
-            passed=not any(left_out.values()),
+            passed=not any(unstorable.values()),
             severity=dg.AssetCheckSeverity.WARN,
-            metadata=left_out,
+            metadata=unstorable,
         )
         yield dg.MaterializeResult(
             metadata={

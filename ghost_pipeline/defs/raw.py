@@ -6,9 +6,15 @@ from dataclasses import replace
 from ghost_pipeline.contracts import raw
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
-from ghost_pipeline.defs.table_asset import PREVIEW_ROWS, Outcome, Resources, Step, count
+from ghost_pipeline.defs.table_asset import PREVIEW_ROWS, RunContext, Step, TableResult, count
 from ghost_pipeline.defs.volume import VOLUME_OF_EVENTS
-from ghost_pipeline.ingest.ingestion import Ingested, Rereading, ingest_events, ingest_session_rows, ingest_versions
+from ghost_pipeline.ingest.ingestion import (
+    IngestResult,
+    ReadPolicy,
+    ingest_events,
+    ingest_session_rows,
+    ingest_versions,
+)
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.privacy.tombstones import tombstones
 from ghost_pipeline.windows import HOUR, Hour
@@ -20,9 +26,9 @@ def raw_step(contract: Contract, *upstream: Contract) -> Step:
     """The step of a source table: its versions, its events, or the rows of its sessions."""
     table = SOURCE_TABLES[contract.name]
 
-    def ingest(resources: Resources, hours: Sequence[Hour]) -> Iterator[Outcome]:
+    def ingest(resources: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
         """Read the source once for all hours: it has one state, and that is the state now."""
-        with resources.taking_in(contract):
+        with resources.exclusive_source_read(contract):
             if table.versioned:
                 # What runs one by one would do: the first hour sees what is new, the others find nothing more.
                 yield take_in(resources, hours[0])
@@ -36,9 +42,9 @@ def raw_step(contract: Contract, *upstream: Contract) -> Step:
                 yield read_with(resources, contract, hour, last)
             yield taken
 
-    def take_in(resources: Resources, hour: Hour) -> Outcome:
+    def take_in(resources: RunContext, hour: Hour) -> TableResult:
         source, lake = resources.source(), resources.lake
-        again, erased = Rereading.of(resources.settings), tombstones(lake, resources.settings)
+        again, erased = ReadPolicy.of(resources.settings), tombstones(lake, resources.settings)
         if table.versioned:
             taken = ingest_versions(source, lake, table, contract, hour, erased)
         elif table.of_session:
@@ -51,22 +57,22 @@ def raw_step(contract: Contract, *upstream: Contract) -> Step:
     return Step.over_hours(contract, upstream, ingest, comparing=comparing, counts=REJECTED)
 
 
-def read_with(resources: Resources, contract: Contract, hour: Hour, other: Hour) -> Outcome:
+def read_with(resources: RunContext, contract: Contract, hour: Hour, other: Hour) -> TableResult:
     """What a step says of an hour that has been read together with another one."""
-    return Outcome(rows=resources.lake.rows(contract, hour), metadata={"read_with": other.key})
+    return TableResult(rows=resources.lake.rows(contract, hour), metadata={"read_with": other.key})
 
 
-def reaching(resources: Resources, hours: Sequence[Hour]) -> Resources:
+def reaching(resources: RunContext, hours: Sequence[Hour]) -> RunContext:
     """Resources whose look-back, from the end of the last hour, is that of the first one."""
     before = (hours[-1].start - hours[0].start) // HOUR
     longer = before + resources.settings.lookback_hours
     return replace(resources, settings=resources.settings.model_copy(update={"lookback_hours": longer}))
 
 
-def ingested_outcome(lake: Lake, contract: Contract, hour: Hour, taken: Ingested) -> Outcome:
+def ingested_outcome(lake: Lake, contract: Contract, hour: Hour, taken: IngestResult) -> TableResult:
     """What an ingestion says to Dagster: the hour's rows, the window's rows, rejects and repeats."""
     rows = lake.scan(contract, [hour])
-    return Outcome(
+    return TableResult(
         rows=count(rows),
         findings={"rejected_rows": taken.rejected},
         metadata={

@@ -10,8 +10,8 @@ import polars as pl
 
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
 from ghost_pipeline.defs.period_over_period import period_over_period
-from ghost_pipeline.defs.retained_hours import left_out
-from ghost_pipeline.defs.table_asset import Outcome, Resources, Step
+from ghost_pipeline.defs.retained_hours import skipped_by_retention
+from ghost_pipeline.defs.table_asset import RunContext, Step, TableResult
 from ghost_pipeline.domain.ghost.cohort_ghost_release import (
     ReleaseRules,
     cohort_ghost_release,
@@ -21,34 +21,34 @@ from ghost_pipeline.domain.ghost.cohort_ghost_release import (
 from ghost_pipeline.domain.shared.period_figures import release_figures
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.lake.locking import one_at_a_time
+from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
 
 
-def materialize_cohort_ghost_release(resources: Resources, hour: Hour) -> Outcome:
+def materialize_cohort_ghost_release(resources: RunContext, hour: Hour) -> TableResult:
     """What peers see of each cohort from the end of the hour on, and what its members contributed to it."""
     lake = resources.lake
     # What an hour may release depends on the hour before; two runs side by side would not know of each other.
-    with one_at_a_time(lake.beside, COHORT_GHOST_RELEASE.name):
+    with table_lock(lake.beside, COHORT_GHOST_RELEASE.name):
         newest = lake.newest_hour(COHORT_GHOST_RELEASE)
         # Nobody reads a release that old.
-        if outcome := left_out(resources, hour):
+        if outcome := skipped_by_retention(resources, hour):
             return outcome
         rules = release_rules(resources.settings)
         if newest and hour <= newest:
             # Whoever added the entry may have been killed before this.
             _forget(lake, _needed(lake, newest, rules))
-            return Outcome(
+            return TableResult(
                 rows=lake.rows(COHORT_GHOST_RELEASE, hour),
                 metadata={"ledger": f"left as it is: {newest.key} is in it, and only newer hours are added"},
             )
         return _append(lake, newest, hour, rules)
 
 
-def count_cohort_release_contributions(resources: Resources, hour: Hour) -> Outcome:
+def count_cohort_release_contributions(resources: RunContext, hour: Hour) -> TableResult:
     """Count what the lake holds of the hour; the step of the ledger has written it."""
-    return Outcome(rows=resources.lake.rows(COHORT_RELEASE_CONTRIBUTIONS, hour))
+    return TableResult(rows=resources.lake.rows(COHORT_RELEASE_CONTRIBUTIONS, hour))
 
 
 def release_rules(settings: Settings) -> ReleaseRules:
@@ -63,7 +63,7 @@ def release_rules(settings: Settings) -> ReleaseRules:
     )
 
 
-def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules) -> Outcome:
+def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules) -> TableResult:
     if not lake.exists(USER_GHOST_STATS, hour):
         raise LakeError(
             f"{COHORT_GHOST_RELEASE.name}, partition {hour.key}: {USER_GHOST_STATS.name} has no such hour, and the "
@@ -85,7 +85,7 @@ def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules) ->
     anew, released = release["released_as_of"] == hour.as_of, release["released"]
     ends = {one.as_of for one in needed}
     lost = sum(last is not None and last not in ends for last in release["last_release_as_of"])
-    return Outcome(
+    return TableResult(
         rows=release.height,
         findings={"cohorts_whose_last_release_nobody_can_compare_with": lost},
         metadata={

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import USER_GHOST_STATS
 from ghost_pipeline.contracts.retention import gone_until
-from ghost_pipeline.defs.table_asset import Outcome, Resources
-from ghost_pipeline.incremental.stale_ledger import clear_stale
+from ghost_pipeline.defs.table_asset import RunContext, TableResult
+from ghost_pipeline.incremental.stale_ledger import mark_rebuilt
 from ghost_pipeline.windows import Hour
 
 
-def hours_kept(resources: Resources, contract: Contract, hours: Sequence[Hour]) -> list[Hour]:
+def hours_within_retention(resources: RunContext, contract: Contract, hours: Sequence[Hour]) -> list[Hour]:
     """Of ascending hours that are computed together, those that are written of a table: the last ones.
 
     A single hour was asked for: it is written however old it is, and goes with the next run of a newer one.
@@ -23,14 +23,14 @@ def hours_kept(resources: Resources, contract: Contract, hours: Sequence[Hour]) 
     return [hour for hour in hours if until is None or hour.as_of > until]
 
 
-def not_written(resources: Resources, contract: Contract, hour: Hour) -> Outcome:
+def expired_result(resources: RunContext, contract: Contract, hour: Hour) -> TableResult:
     """What a step says of an hour that is not kept; where it had been written it is removed."""
     resources.lake.remove(contract, hour)
-    clear_stale(resources.lake, contract, [hour])
+    mark_rebuilt(resources.lake, contract, [hour])
     return _left_out()
 
 
-def left_out(resources: Resources, hour: Hour) -> Outcome | None:
+def skipped_by_retention(resources: RunContext, hour: Hour) -> TableResult | None:
     """What a step says that has no rows of users of an hour because they are not kept; None where it has."""
     there = resources.lake.newest_hour(USER_GHOST_STATS)
     newest = max((one for one in (resources.until, there) if one), default=None)
@@ -39,5 +39,5 @@ def left_out(resources: Resources, hour: Hour) -> Outcome | None:
     return _left_out()
 
 
-def _left_out() -> Outcome:
-    return Outcome(rows=0, metadata={"not_written": "older than what is kept (GHOST_RETENTION)"})
+def _left_out() -> TableResult:
+    return TableResult(rows=0, metadata={"not_written": "older than what is kept (GHOST_RETENTION)"})

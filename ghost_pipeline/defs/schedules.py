@@ -21,7 +21,7 @@ from ghost_pipeline.contracts.retention import Chosen, gone_until
 from ghost_pipeline.defs.benchmarks import ACHIEVER_STEPS
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.defs.partitions import RANGE_END, RANGE_START, chunks, range_tags
-from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month, hours
@@ -55,7 +55,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         "that were missed, in their order.",
     )
     def hourly_schedule(
-        context: dg.ScheduleEvaluationContext, resources: dg.ResourceParam[Resources]
+        context: dg.ScheduleEvaluationContext, resources: dg.ResourceParam[RunContext]
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         closed = Hour.containing(context.scheduled_execution_time)
         under_way = _under_way(context.instance, context.scheduled_execution_time)
@@ -78,7 +78,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         "is not there the night after is asked for again.",
     )
     def monthly_schedule(
-        context: dg.ScheduleEvaluationContext, resources: dg.ResourceParam[Resources]
+        context: dg.ScheduleEvaluationContext, resources: dg.ResourceParam[RunContext]
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         month = Month.newest_complete(context.scheduled_execution_time - MONTH_LAG)
         under_way = context.instance.get_runs(

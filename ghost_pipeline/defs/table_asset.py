@@ -16,13 +16,13 @@ import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract, Partitioning
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
-from ghost_pipeline.defs.checks import COVERAGE, STRUCTURE, Check, Comparing, spec
-from ghost_pipeline.defs.partitions import SINCE, UNTIL, Partitions
+from ghost_pipeline.defs.checks import COVERAGE, STRUCTURE, Check, ComparisonCheck, spec
+from ghost_pipeline.defs.partitions import LAST_OF_RUNS, SOURCE_FROM, Partitions
 from ghost_pipeline.errors import ContractError, without_values
-from ghost_pipeline.ingest.source_reads import begin_reading, last_reading
-from ghost_pipeline.lake.concurrent_replace import read_again
+from ghost_pipeline.ingest.source_reads import last_read, record_read
+from ghost_pipeline.lake.concurrent_replace import retry_on_replace
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.lake.locking import beside_others, one_at_a_time
+from ghost_pipeline.lake.locking import shared_lock, table_lock
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import Source
@@ -47,14 +47,14 @@ before, or on the first days of March the one before that, which may still serve
 
 
 @dataclass(frozen=True)
-class Resources:
+class RunContext:
     """What every step gets: the settings and the lake; the source is opened by those who read it."""
 
     settings: Settings
     lake: Lake
     until: Hour | None = None
     """Of hours that are run together, and of runs that follow one another, the last hour of them all."""
-    over_gaps: bool = False
+    allow_gaps: bool = False
     """Whether the publication takes event tables of which hours are missing as they are: an erasure's does."""
     opened: list[Source] = field(default_factory=list, compare=False)
     """The source, once a step has asked for it; a copy of this shares it."""
@@ -69,12 +69,12 @@ class Resources:
 
         """
         if not self.opened:
-            self.readings.update({name: last_reading(self.lake.beside, name) for name in SOURCE_TABLES})
+            self.readings.update({name: last_read(self.lake.beside, name) for name in SOURCE_TABLES})
             self.opened.append(open_source(self.settings.source, self.settings.source_mapping))
         return self.opened[0]
 
     @contextmanager
-    def taking_in(self, table: Contract) -> Iterator[None]:
+    def exclusive_source_read(self, table: Contract) -> Iterator[None]:
         """Let one run at a time read a table of the source, compare it with the lake and write it.
 
         The source of the block is not older than what the lake has of the table: where another run has read it
@@ -85,11 +85,11 @@ class Resources:
             SourceError: the source cannot be opened anew.
 
         """
-        with one_at_a_time(self.lake.beside, table.name):
-            if self.opened and self.readings[table.name] != last_reading(self.lake.beside, table.name):
+        with table_lock(self.lake.beside, table.name):
+            if self.opened and self.readings[table.name] != last_read(self.lake.beside, table.name):
                 self.close()
             self.source()
-            self.readings[table.name] = begin_reading(self.lake.beside, table.name)
+            self.readings[table.name] = record_read(self.lake.beside, table.name)
             yield
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TableResult:
     """What a step did for one partition."""
 
     rows: int
@@ -120,14 +120,14 @@ class Step:
 
     contract: Contract
     upstream: tuple[Contract, ...]
-    body: Callable[[Resources, Hour], Outcome] | Callable[[Resources, Month], Outcome]
-    over: Callable[[Resources, Sequence[Hour]], Iterable[Outcome]] | None = None
+    body: Callable[[RunContext, Hour], TableResult] | Callable[[RunContext, Month], TableResult]
+    over: Callable[[RunContext, Sequence[Hour]], Iterable[TableResult]] | None = None
     """Where it is cheaper to compute hours together, ascending: an outcome for each; takes the place of `body`."""
     continues_itself: bool = False
     """Whether a partition follows from the one before it."""
     checks: tuple[Check, ...] = ()
     """Further checks of this table whose warnings the outcomes hold; they never block."""
-    comparing: tuple[Comparing, ...] = ()
+    comparing: tuple[ComparisonCheck, ...] = ()
     """Further checks that compare what was written with what was before; they never block."""
     counts: str = ""
     """What `coverage` counts in this table; empty where there is nothing that could not fit."""
@@ -138,14 +138,14 @@ class Step:
         cls,
         contract: Contract,
         upstream: tuple[Contract, ...],
-        over: Callable[[Resources, Sequence[Hour]], Iterable[Outcome]],
+        over: Callable[[RunContext, Sequence[Hour]], Iterable[TableResult]],
         *,
-        comparing: tuple[Comparing, ...] = (),
+        comparing: tuple[ComparisonCheck, ...] = (),
         counts: str = "",
     ) -> "Step":
         """The step of a table whose hours are computed together."""
 
-        def body(resources: Resources, hour: Hour) -> Outcome:
+        def body(resources: RunContext, hour: Hour) -> TableResult:
             (outcome,) = over(resources, [hour])
             return outcome
 
@@ -187,15 +187,15 @@ class Step:
             },
             check_specs=[spec(check, contract) for check in self.every_check],
         )
-        def table(context: dg.AssetExecutionContext, resources: dg.ResourceParam[Resources]) -> Iterator[object]:
+        def table(context: dg.AssetExecutionContext, resources: dg.ResourceParam[RunContext]) -> Iterator[object]:
             try:
                 keys = sorted(context.partition_keys)
-                until = context.run.tags.get(UNTIL) or (keys[-1] if len(keys) > 1 else None)
+                until = context.run.tags.get(LAST_OF_RUNS) or (keys[-1] if len(keys) > 1 else None)
                 if until and not monthly:
                     resources = replace(resources, until=Hour.from_key(until))
                 # Steps give the same partitions however often they run.
-                with beside_others(resources.lake.beside):
-                    outcomes = read_again(partial(self._outcomes, context.log, resources, keys))
+                with shared_lock(resources.lake.beside):
+                    outcomes = retry_on_replace(partial(self._outcomes, context.log, resources, keys))
             except ContractError as error:
                 yield dg.AssetCheckResult(
                     check_name=STRUCTURE.name, passed=False, metadata={"fault": dg.MetadataValue.text(str(error))}
@@ -213,14 +213,14 @@ class Step:
             yield _structure(outcomes)
             yield _coverage(outcomes)
             yield from (_warned(check.name, outcomes) for check in self.checks)
-            looked_at = _windows(keys, context.run.tags.get(SINCE), monthly=monthly)
+            looked_at = _windows(keys, context.run.tags.get(SOURCE_FROM), monthly=monthly)
             for one in self.comparing:
                 yield one.result(resources.lake, resources.settings, contract, looked_at)
             yield dg.MaterializeResult()
 
         return table
 
-    def _outcomes(self, log: Logger, resources: Resources, keys: Sequence[str]) -> dict[str, Outcome]:
+    def _outcomes(self, log: Logger, resources: RunContext, keys: Sequence[str]) -> dict[str, TableResult]:
         if self.over:
             found = self.over(resources, [Hour.from_key(key) for key in keys])
         else:
@@ -294,7 +294,7 @@ def _cell(value: object) -> str:
     return repr(value)[1:-1].replace("|", "\\|") if isinstance(value, str) else str(value)
 
 
-def _structure(outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
+def _structure(outcomes: Mapping[str, TableResult]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=STRUCTURE.name,
         passed=True,
@@ -302,7 +302,7 @@ def _structure(outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
     )
 
 
-def _coverage(outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
+def _coverage(outcomes: Mapping[str, TableResult]) -> dg.AssetCheckResult:
     # The most of each over the partitions: hours of one run look at the same rows again.
     findings: dict[str, int] = {}
     for outcome in outcomes.values():
@@ -316,7 +316,7 @@ def _coverage(outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
     )
 
 
-def _warned(name: str, outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
+def _warned(name: str, outcomes: Mapping[str, TableResult]) -> dg.AssetCheckResult:
     warned = [f"{key}: {text}" for key, outcome in outcomes.items() for text in outcome.warnings.get(name, ())]
     return dg.AssetCheckResult(
         check_name=name,
@@ -327,7 +327,7 @@ def _warned(name: str, outcomes: Mapping[str, Outcome]) -> dg.AssetCheckResult:
     )
 
 
-def _metadata(outcome: Outcome) -> dict[str, int | str | dg.MetadataValue]:
+def _metadata(outcome: TableResult) -> dict[str, int | str | dg.MetadataValue]:
     metadata: dict[str, int | str | dg.MetadataValue] = {
         "dagster/partition_row_count": outcome.rows,
         **outcome.metadata,
@@ -338,6 +338,6 @@ def _metadata(outcome: Outcome) -> dict[str, int | str | dg.MetadataValue]:
     return metadata
 
 
-def _names(outcomes: Mapping[str, Outcome]) -> str:
+def _names(outcomes: Mapping[str, TableResult]) -> str:
     first, last = min(outcomes), max(outcomes)
     return first if first == last else f"{first} to {last}"

@@ -5,7 +5,7 @@ from datetime import datetime
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.defs.checks import VOLUME, Comparing
+from ghost_pipeline.defs.checks import VOLUME, ComparisonCheck
 from ghost_pipeline.domain.shared.comparisons import Comparison
 from ghost_pipeline.domain.shared.volume import FARTHEST, ROWS, days_to_compare, volume
 from ghost_pipeline.lake.lake import Lake
@@ -33,4 +33,4 @@ def _day(end: datetime) -> list[Hour]:
     return list(hours(end - DAY, end))
 
 
-VOLUME_OF_EVENTS = Comparing(VOLUME, (ROWS,), _look)
+VOLUME_OF_EVENTS = ComparisonCheck(VOLUME, (ROWS,), _look)

@@ -23,7 +23,7 @@ from ghost_pipeline.domain.ghost.activity_rollups import activity_days, event_ac
 from ghost_pipeline.domain.ghost.activity_state import ACTIVITY_SCHEMA, CHECKPOINT_COLUMNS, ActivityState
 from ghost_pipeline.lake.cache import Cache
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.lake.locking import one_at_a_time
+from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.windows import DAY, Day, Hour, Month, hours
 
 WEEK = timedelta(days=7)
@@ -37,7 +37,7 @@ _LOCK = "user_activity"
 
 def activity_lock(lake: Lake) -> AbstractContextManager[None]:
     """Held by whoever sums up events, and by whoever replaces them: no sum of what was replaced meanwhile is kept."""
-    return one_at_a_time(lake.beside, _LOCK)
+    return table_lock(lake.beside, _LOCK)
 
 
 def forget_activity(lake: Lake, changed: Sequence[Hour]) -> None:

@@ -12,7 +12,7 @@ from ghost_pipeline.windows import Hour
 _SEEN = "seen"
 
 
-class SeenHours:
+class ChangedInputs:
     """The hours of some tables that a step has seen as they are now, and the others."""
 
     def __init__(self, lake: Lake, table: Contract, inputs: Iterable[Contract], hour: Hour) -> None:

@@ -16,7 +16,7 @@ from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS
 from ghost_pipeline.contracts.retention import Chosen, kept_for
 from ghost_pipeline.incremental.activity_history import activity_lock
-from ghost_pipeline.incremental.stale_ledger import forget_stale
+from ghost_pipeline.incremental.stale_ledger import drop_expired
 from ghost_pipeline.incremental.summary_cache import forget_inputs
 from ghost_pipeline.lake.lake import Lake, Partition
 from ghost_pipeline.locations import Location
@@ -73,7 +73,7 @@ def remove_expired(lake: Lake, chosen: Chosen, database: Location) -> list[Remov
                 removed = sum(lake.remove(contract, partition) for partition, end in partitions if end <= until)
                 found.append(Removed(contract.name, kept, until, removed))
                 # Each time: a run that was killed may have come no further than the partitions.
-                forget_stale(lake, contract, until)
+                drop_expired(lake, contract, until)
                 if contract is NGRAM_SPEED_SUMMARIES:
                     forget_inputs(lake, until)
     return found

@@ -12,9 +12,9 @@ import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.staleness import STALE_HOURS
-from ghost_pipeline.lake.concurrent_replace import read_again
+from ghost_pipeline.lake.concurrent_replace import retry_on_replace
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.lake.locking import one_at_a_time
+from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.windows import Day, Hour
 
 _INSTANT = pl.Datetime("us", "UTC")
@@ -47,7 +47,7 @@ def mark_stale(lake: Lake, tables: Iterable[Contract], changed_from: datetime, n
 
 
 @contextmanager
-def building(lake: Lake, table: Contract, hours: Iterable[Hour]) -> Iterator[None]:
+def mark_building(lake: Lake, table: Contract, hours: Iterable[Hour]) -> Iterator[None]:
     """Put down hours of a table that are about to be built from what the lake has now, one run at a time.
 
     Another run of the same hours, had it read before something changed and written after this one, would leave hours
@@ -57,7 +57,7 @@ def building(lake: Lake, table: Contract, hours: Iterable[Hour]) -> Iterator[Non
         LakeError: another run builds the table for too long.
 
     """
-    with one_at_a_time(lake.beside, table.name):
+    with table_lock(lake.beside, table.name):
         _begin(lake, table, hours)
         yield
 
@@ -73,7 +73,7 @@ def _begin(lake: Lake, table: Contract, hours: Iterable[Hour]) -> None:
             _write(lake, day, pl.concat([rest, begun.select(rest.columns)]))
 
 
-def clear_stale(lake: Lake, table: Contract, hours: Iterable[Hour]) -> None:
+def mark_rebuilt(lake: Lake, table: Contract, hours: Iterable[Hour]) -> None:
     """Take off hours of a table that have been built; one for which something has changed meanwhile stays stale."""
     with _ledger(lake):
         for day, rows in _by_day(table, sorted(hours)):
@@ -85,7 +85,7 @@ def clear_stale(lake: Lake, table: Contract, hours: Iterable[Hour]) -> None:
                 _write(lake, day, pl.concat([rest, stays]))
 
 
-def forget_stale(lake: Lake, table: Contract, until: datetime) -> None:
+def drop_expired(lake: Lake, table: Contract, until: datetime) -> None:
     """Take off every hour of a table that had ended by `until`: what is no longer kept is not built again."""
     if not any(day.start < until for day in lake.days(STALE_HOURS)):
         return
@@ -105,7 +105,7 @@ def stale_hours(lake: Lake) -> pl.DataFrame:
         changed = lake.scan(STALE_HOURS).filter(pl.col("changed_from").is_not_null())
         return changed.select(*_KEY, "changed_from", "noticed_at").sort(_KEY).collect()
 
-    return read_again(read)
+    return retry_on_replace(read)
 
 
 def stale_hours_of(lake: Lake, table: Contract) -> set[Hour]:
@@ -115,7 +115,7 @@ def stale_hours_of(lake: Lake, table: Contract) -> set[Hour]:
 
 @contextmanager
 def _ledger(lake: Lake) -> Iterator[None]:
-    with one_at_a_time(lake.beside, STALE_HOURS.name):
+    with table_lock(lake.beside, STALE_HOURS.name):
         yield
 
 

@@ -49,10 +49,10 @@ from ghost_pipeline.ingest.validation import (
 )
 from ghost_pipeline.lake.lake import Lake, Rejects
 from ghost_pipeline.lake.local_files import SHARD_FILE
-from ghost_pipeline.lake.locking import one_at_a_time
-from ghost_pipeline.privacy.tombstones import NOBODY, Tombstones
+from ghost_pipeline.lake.locking import table_lock
+from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, Tombstones
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.sources.source import Source, Window, halves
+from ghost_pipeline.sources.source import Source, Window, domains
 from ghost_pipeline.windows import HOUR, LONGEST_GAP, Hour, hours, without_silence
 
 _START = "_start"
@@ -82,7 +82,7 @@ _SHOWN = {
 
 
 @dataclass(frozen=True)
-class Ingested:
+class IngestResult:
     """What a run took in from one source table."""
 
     rows: int
@@ -97,12 +97,12 @@ class Ingested:
     """Rows read in the window, or without a readable time, of people who were erased."""
 
 
-NOTHING = Ingested(rows=0, rejected=0)
+NOTHING = IngestResult(rows=0, rejected=0)
 """The source has not this table: its half is absent, or it is optional."""
 
 
 @dataclass(frozen=True)
-class Rereading:
+class ReadPolicy:
     """How far back a run reads again, and what it may take away."""
 
     lookback: timedelta
@@ -113,7 +113,7 @@ class Rereading:
     """Of the rows of an hour, how many may be gone."""
 
     @classmethod
-    def of(cls, settings: Settings) -> "Rereading":
+    def of(cls, settings: Settings) -> "ReadPolicy":
         """As it is set."""
         keeps = timedelta(hours=settings.source_keeps) if settings.source_keeps else None
         allowed = _ALL if settings.accept_deletions else settings.max_removed_percent
@@ -130,7 +130,7 @@ class Rereading:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadRows:
     """Rows of a source table that were read for a window."""
 
     good: pl.DataFrame
@@ -146,8 +146,8 @@ class Reading:
 
 
 def ingest_versions(
-    source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, erased: Tombstones = NOBODY
-) -> Ingested:
+    source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, erased: Tombstones = NO_TOMBSTONES
+) -> IngestResult:
     """Record the changes of a table of users, cohorts or keyboards that the run of `hour` sees (G1.7)."""
     if not _is_there(source, lake, table, contract):
         return NOTHING
@@ -165,7 +165,7 @@ def ingest_versions(
     _mark_stale_versions(lake, contract, added, hour)
     lake.write(REJECTED_ROWS, Rejects(table.name, None), rejected)
     written = lake.write(contract, hour, partition)
-    return Ingested(good.height, rejected.height, changed=int(written.changed), erased=gone.height)
+    return IngestResult(good.height, rejected.height, changed=int(written.changed), erased=gone.height)
 
 
 def ingest_events(
@@ -174,9 +174,9 @@ def ingest_events(
     table: SourceTable,
     contract: Contract,
     hour: Hour,
-    again: Rereading,
-    erased: Tombstones = NOBODY,
-) -> Ingested:
+    again: ReadPolicy,
+    erased: Tombstones = NO_TOMBSTONES,
+) -> IngestResult:
     """Take in the events of a table that carries its own time, up to the end of `hour`."""
     if not _is_there(source, lake, table, contract):
         return NOTHING
@@ -192,7 +192,7 @@ def ingest_events(
     good = found.good.sort(str(table.time), *table.key)
     changed = write_events(lake, contract, hour, start, good, again)
     write_rejects(lake, table, start, hour, found.rejected)
-    return Ingested(good.height, found.rejected.height, merged, changed, found.erased)
+    return IngestResult(good.height, found.rejected.height, merged, changed, found.erased)
 
 
 def read_session_rows(
@@ -202,8 +202,8 @@ def read_session_rows(
     contract: Contract,
     start: datetime | None,
     hour: Hour,
-    erased: Tombstones = NOBODY,
-) -> Reading:
+    erased: Tombstones = NO_TOMBSTONES,
+) -> ReadRows:
     """Read the rows of a table whose rows belong to practice sessions that started in [start, end of `hour`).
 
     Rows of an older session that `contract`, which keeps the table, has not are late: then from that session on.
@@ -216,7 +216,7 @@ def read_session_rows(
         starts = lake.scan(PRACTICE_SESSIONS).select("session_id", pl.col("start_time").alias(_START)).collect().lazy()
         known = pl.concat([sessions, starts.select("session_id")])
         rows = reject_unknown(_read(source, table, window), "session_id", known, "practice session")
-        if erased is not NOBODY:
+        if erased is not NO_TOMBSTONES:
             # Also of sessions that were never taken in, because their typist was erased before.
             theirs = read.filter(pl.col(REASON) == ERASED).select(pl.col("session_id").drop_nulls().unique()).collect()
             rows = set_aside_erased(
@@ -240,9 +240,9 @@ def ingest_session_rows(
     table: SourceTable,
     contract: Contract,
     hour: Hour,
-    again: Rereading,
-    erased: Tombstones = NOBODY,
-) -> Ingested:
+    again: ReadPolicy,
+    erased: Tombstones = NO_TOMBSTONES,
+) -> IngestResult:
     """Take in the rows of a table that belong to practice sessions, up to the end of `hour`."""
     if not _is_there(source, lake, table, contract):
         return NOTHING
@@ -251,10 +251,10 @@ def ingest_session_rows(
     good = found.good.sort(_START, *table.key)
     changed = write_events(lake, contract, hour, found.start, good, again)
     write_rejects(lake, table, found.start, hour, found.rejected, whole=start is None or not source.reads_windows)
-    return Ingested(good.height, found.rejected.height, changed=changed, erased=found.erased)
+    return IngestResult(good.height, found.rejected.height, changed=changed, erased=found.erased)
 
 
-def read_from(lake: Lake, contract: Contract, hour: Hour, again: Rereading) -> datetime | None:
+def read_from(lake: Lake, contract: Contract, hour: Hour, again: ReadPolicy) -> datetime | None:
     """From when on the run of `hour` reads a table again; None: from the beginning."""
     complete = lake.complete_until(contract)
     if complete is None:
@@ -272,7 +272,7 @@ def read_to(lake: Lake, contract: Contract, hour: Hour) -> Hour:
 
 
 def write_events(
-    lake: Lake, contract: Contract, hour: Hour, start: datetime | None, rows: pl.DataFrame, again: Rereading
+    lake: Lake, contract: Contract, hour: Hour, start: datetime | None, rows: pl.DataFrame, again: ReadPolicy
 ) -> int:
     """Write the hours of [start, end of `hour`) and whatever keeps the table without a gap.
 
@@ -316,7 +316,7 @@ def write_events(
                 # First, so that a kill between the two leaves the late rows still to be taken in. Held until they are:
                 # another run would else fill the gap with what follows from the rows before.
                 for derived in _DERIVED.get(contract.name, ()):
-                    locks.enter_context(one_at_a_time(lake.beside, derived.name))
+                    locks.enter_context(table_lock(lake.beside, derived.name))
                     lake.invalidate(derived, Hour.containing(begin))
             mark_stale(lake, SNAPSHOTS.get(contract.name, ()), min(changed).start, hour.as_of)
             if contract is USER_PROGRESS:
@@ -393,8 +393,8 @@ def write_rejects(
         lake.write(REJECTED_ROWS, partition, pl.concat([*before, part]).unique(maintain_order=True) if before else part)
     for old in lake.rejects(REJECTED_ROWS, table.name):
         in_window = old.hour is not None and (start is None or old.hour.start >= start) and old.hour <= hour
-        read_again = in_window or (old.hour is None and whole)
-        if read_again and old.hour not in found:
+        was_read = in_window or (old.hour is None and whole)
+        if was_read and old.hour not in found:
             lake.remove(REJECTED_ROWS, old)
 
 
@@ -434,7 +434,7 @@ def _read(source: Source, table: SourceTable, window: Window | None = None) -> p
 
 
 def _absent(source: Source, table: SourceTable) -> bool:
-    if table.half is not None and table.half not in halves(source):
+    if table.half is not None and table.half not in domains(source):
         return True
     return not table.required and table.name not in source.tables()
 
@@ -494,7 +494,7 @@ def _reaching_back(
     return min(Hour.containing(earliest).start, start)
 
 
-def _collect(rows: pl.LazyFrame, table: SourceTable, start: datetime | None, as_of: datetime) -> Reading:
+def _collect(rows: pl.LazyFrame, table: SourceTable, start: datetime | None, as_of: datetime) -> ReadRows:
     placed = pl.col(_START)
     in_window = placed < pl.lit(as_of, pl.Datetime("us", "UTC"))
     if start is not None:
@@ -510,7 +510,7 @@ def _collect(rows: pl.LazyFrame, table: SourceTable, start: datetime | None, as_
             _erased(rows.filter(here)),
         ]
     )
-    return Reading(good, rejected, sessions, start, gone.height)
+    return ReadRows(good, rejected, sessions, start, gone.height)
 
 
 def _erased(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -530,7 +530,7 @@ def _set_aside_erased(rows: pl.LazyFrame, known: pl.LazyFrame, columns: list[str
 
     Whoever was erased is nobody that the lake knows: the few ids of others are read first, and looked at one by one.
     """
-    if erased is NOBODY or not columns:
+    if erased is NO_TOMBSTONES or not columns:
         return rows
     (owner,) = known.collect_schema().names()
     strangers = rows.select(columns).join(known, on=owner, how="anti").unique().collect()

@@ -12,7 +12,7 @@ from ghost_pipeline.lake.atomic import replacing
 READINGS = ".readings"
 
 
-def last_reading(folder: Path, table: str) -> str | None:
+def last_read(folder: Path, table: str) -> str | None:
     """What tells the last reading of a table from those before it; None where nobody has read it yet."""
     try:
         return _path(folder, table).read_text(encoding="utf-8")
@@ -20,8 +20,8 @@ def last_reading(folder: Path, table: str) -> str | None:
         return None
 
 
-def begin_reading(folder: Path, table: str) -> str:
-    """Put down that a table is read anew; returns what `last_reading` gives from now on.
+def record_read(folder: Path, table: str) -> str:
+    """Put down that a table is read anew; returns what `last_read` gives from now on.
 
     Args:
         folder: where it is put down, the same for all runs.

@@ -11,14 +11,14 @@ ATTEMPTS = 10
 Found = TypeVar("Found")
 
 
-class ReplacedError(Exception):
+class ConcurrentReplaceError(Exception):
     """A partition has been replaced while others were read that belong to it."""
 
 
-def read_again(read: Callable[[], Found]) -> Found:
+def retry_on_replace(read: Callable[[], Found]) -> Found:
     """What `read` gives; again where a partition that it has listed is gone by the time it is its turn.
 
-    Whoever needs several partitions as they were at one moment raises `ReplacedError` where one is another meanwhile.
+    A reader that needs several partitions of one moment raises `ConcurrentReplaceError` if one was replaced meanwhile.
 
     Raises:
         LakeError: files go faster than they are read.
@@ -29,7 +29,7 @@ def read_again(read: Callable[[], Found]) -> Found:
         left -= 1
         try:
             return read()
-        except (FileNotFoundError, ReplacedError) as error:
+        except (FileNotFoundError, ConcurrentReplaceError) as error:
             if not left:
                 raise LakeError(
                     f"{error}: other runs have done that {ATTEMPTS} times while it was read. Run again when they are "

@@ -22,7 +22,7 @@ _LAKE = ".lake.lock"
 
 
 @contextmanager
-def one_at_a_time(folder: Path, table: str) -> Iterator[None]:
+def table_lock(folder: Path, table: str) -> Iterator[None]:
     """Keep other processes out of the block until this one has left it.
 
     The operating system frees the lock of a process that dies.
@@ -54,7 +54,7 @@ def one_at_a_time(folder: Path, table: str) -> Iterator[None]:
 
 
 @contextmanager
-def beside_others(folder: Path) -> Iterator[None]:
+def shared_lock(folder: Path) -> Iterator[None]:
     """Work in the lake as every step does: beside any number of others, and never while somebody has it alone.
 
     Args:

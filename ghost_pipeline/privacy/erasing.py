@@ -20,7 +20,7 @@ from ghost_pipeline.lake.atomic import clear_staging
 from ghost_pipeline.lake.cache import clear_cache
 from ghost_pipeline.lake.lake import Lake, Partition
 from ghost_pipeline.privacy.personal_rows import IDS_SCHEMA, ids_of, is_of, of_one_member, under_other_names
-from ghost_pipeline.privacy.tombstones import buried, bury, finish, put_down
+from ghost_pipeline.privacy.tombstones import buried, finish, load_tombstones, record_tombstones
 
 NAME_BYTES = 16
 """Random bytes of a name that takes the place of an id."""
@@ -62,7 +62,7 @@ def erased_ids_in(lake: Lake, key: bytes) -> pl.DataFrame:
         SettingsError: the tombstones have another key.
 
     """
-    erased = put_down(lake, key)
+    erased = load_tombstones(lake, key)
     told = lake.scan(REJECTED_ROWS).select(pl.col("row").str.json_path_match(f"$.{USER}").str.strip_chars())
     users = [told, *(lake.scan(one).select(USER) for one in CONTRACTS.values() if USER in one.polars_schema)]
     there = pl.concat([one.select(pl.nth(0).alias(USER)) for one in users]).unique().collect().to_series()
@@ -146,7 +146,7 @@ def erase_from_lake(
 
     """
     found = to_erase(lake, ids)
-    new = bury(lake, key, ids, at)
+    new = record_tombstones(lake, key, ids, at)
     begins(changes(found), new)
     for contract, of_table in found.items():
         lake.rewrite(contract, of_table.partitions, _change(contract, ids, of_table.condition))

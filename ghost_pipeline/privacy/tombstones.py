@@ -86,7 +86,7 @@ class Tombstones:
         return hmac.digest(self.key, f"{column}\0{one}".encode(), "sha256").hex()
 
 
-NOBODY = Tombstones(b"", frozenset())
+NO_TOMBSTONES = Tombstones(b"", frozenset())
 """Nobody was erased."""
 
 
@@ -101,7 +101,7 @@ def tombstones(lake: Lake, settings: Settings) -> Tombstones:
     """
     known = lake.scan(ERASED_PEOPLE).collect()
     if known.is_empty():
-        return NOBODY
+        return NO_TOMBSTONES
     found = _recognised(known, erasure_key(settings))
     if known["under_way"].is_not_null().any():
         raise LakeError(
@@ -136,7 +136,7 @@ def _require_gone(lake: Lake, erased: Tombstones) -> None:
         cache.write({_GONE: marks.with_columns(tombstones=pl.lit(mark))})
 
 
-def bury(lake: Lake, key: bytes, ids: pl.DataFrame, at: datetime) -> int:
+def record_tombstones(lake: Lake, key: bytes, ids: pl.DataFrame, at: datetime) -> int:
     """Put down tombstones of people before anything is removed; they say that this is under way.
 
     So do those that were there of the people themselves: what a backup has brought back goes like anything else.
@@ -180,7 +180,7 @@ def finish(lake: Lake, key: bytes, users: Collection[str] | None = None) -> None
     _change(lake, done, pl.lit(None, pl.String))
 
 
-def put_down(lake: Lake, key: bytes) -> Tombstones:
+def load_tombstones(lake: Lake, key: bytes) -> Tombstones:
     """The tombstones that are there, whatever else is.
 
     Raises:
@@ -188,7 +188,7 @@ def put_down(lake: Lake, key: bytes) -> Tombstones:
 
     """
     known = lake.scan(ERASED_PEOPLE).collect()
-    return NOBODY if known.is_empty() else _recognised(known, key)
+    return NO_TOMBSTONES if known.is_empty() else _recognised(known, key)
 
 
 def buried(lake: Lake, key: bytes, users: Collection[str]) -> set[str]:
@@ -198,7 +198,7 @@ def buried(lake: Lake, key: bytes, users: Collection[str]) -> set[str]:
         SettingsError: the tombstones have another key.
 
     """
-    return set(put_down(lake, key).among(USER, pl.Series(USER, sorted(users), pl.String)))
+    return set(load_tombstones(lake, key).among(USER, pl.Series(USER, sorted(users), pl.String)))
 
 
 def _recognised(known: pl.DataFrame, key: bytes | None) -> Tombstones:

@@ -18,7 +18,7 @@ from ghost_pipeline.contracts.published import TABLE_INFO
 from ghost_pipeline.errors import PublishError, without_values
 from ghost_pipeline.lake.atomic import clear_leftovers
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.lake.locking import one_at_a_time
+from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import Location
 from ghost_pipeline.publish.duckdb_connecting import connect
@@ -43,7 +43,7 @@ class PublishedTable:
 
 def publication_lock(database: Location) -> AbstractContextManager[None]:
     """Held by whoever publishes, and by whoever removes partitions that a publication reads."""
-    return one_at_a_time(open_files(database.parent).folder, database.name)
+    return table_lock(open_files(database.parent).folder, database.name)
 
 
 def with_gaps(lake: Lake) -> list[str]:
@@ -53,7 +53,7 @@ def with_gaps(lake: Lake) -> list[str]:
     return [one.name for one, hour in newest if hour and lake.complete_until(one) != hour.as_of]
 
 
-def publish(lake: Lake, database: Location, *, over_gaps: bool = False) -> list[PublishedTable]:
+def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list[PublishedTable]:
     """Build the published database from the lake and put it in place of the one before.
 
     Current state comes from the newest partition of each table, monthly tables with all their months.
@@ -61,8 +61,7 @@ def publish(lake: Lake, database: Location, *, over_gaps: bool = False) -> list[
     Args:
         lake: where from.
         database: the file.
-        over_gaps: publish what there is of an event table of which hours are missing: for an erasure, which cannot wait
-            until a run has filled them in.
+        allow_gaps: publish event tables even if hours are missing; an erasure cannot wait until a run has filled them.
 
     Raises:
         PublishError: it cannot be built; the one before stays.
@@ -74,7 +73,7 @@ def publish(lake: Lake, database: Location, *, over_gaps: bool = False) -> list[
         clear_leftovers(files.folder)
         try:
             with files.replacing([]) as staging:
-                return _build(lake, files.folder, staging.add(database.name), over_gaps=over_gaps)
+                return _build(lake, files.folder, staging.add(database.name), allow_gaps=allow_gaps)
         except duckdb.Error as error:
             # Of files it cites no more than their names, and why they cannot be written comes after them.
             why = str(error).splitlines()[0] if isinstance(error, duckdb.IOException) else without_values(error)
@@ -85,12 +84,12 @@ def publish(lake: Lake, database: Location, *, over_gaps: bool = False) -> list[
             ) from None
 
 
-def _build(lake: Lake, folder: Path, target: Path, *, over_gaps: bool) -> list[PublishedTable]:
+def _build(lake: Lake, folder: Path, target: Path, *, allow_gaps: bool) -> list[PublishedTable]:
     with connect(folder) as connection:
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
         connection.execute(f"ATTACH {literal(str(target))} AS published (STORAGE_VERSION '{STORAGE_VERSION}')")
         info = [
-            _fill(connection, lake, contract, over_gaps=over_gaps)
+            _fill(connection, lake, contract, allow_gaps=allow_gaps)
             for contract in CONTRACTS.values()
             if contract.published
         ]
@@ -106,12 +105,12 @@ def _build(lake: Lake, folder: Path, target: Path, *, over_gaps: bool) -> list[P
     return info
 
 
-def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake, contract: Contract, *, over_gaps: bool) -> PublishedTable:
+def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake, contract: Contract, *, allow_gaps: bool) -> PublishedTable:
     relation = f"published.{contract.name}"
     for statement in duckdb_ddl(contract, relation):
         connection.execute(statement)
     for _ in range(ATTEMPTS):
-        files, as_of = _inputs(lake, contract, over_gaps=over_gaps)
+        files, as_of = _inputs(lake, contract, allow_gaps=allow_gaps)
         before = state_of(files)
         try:
             _insert(connection, contract, relation, files)
@@ -139,7 +138,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, contract: Contract, relation:
     if not files:
         return
     names = ", ".join(f'"{name}"' for name in contract.polars_schema)
-    sorted_by = contract.sorted_by or (() if contract.grows else contract.primary_key)
+    sorted_by = contract.sorted_by or (() if contract.append_only else contract.primary_key)
     order = f" ORDER BY {', '.join(sorted_by)}" if sorted_by else ""
     connection.execute(
         f"INSERT INTO {relation} SELECT {names} FROM read_parquet(?, hive_partitioning = false){order}",  # noqa: S608
@@ -147,7 +146,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, contract: Contract, relation:
     )
 
 
-def _inputs(lake: Lake, contract: Contract, *, over_gaps: bool) -> tuple[list[Path], datetime | None]:
+def _inputs(lake: Lake, contract: Contract, *, allow_gaps: bool) -> tuple[list[Path], datetime | None]:
     match contract.partitioning:
         case Partitioning.SNAPSHOT_HOUR:
             newest = lake.newest_hour(contract)
@@ -157,7 +156,7 @@ def _inputs(lake: Lake, contract: Contract, *, over_gaps: bool) -> tuple[list[Pa
             return lake.files(contract, months), (months[-1].as_of if months else None)
         case _:
             newest = lake.newest_hour(contract)
-            if newest and contract.partitioning is Partitioning.EVENT_HOUR and not over_gaps:
+            if newest and contract.partitioning is Partitioning.EVENT_HOUR and not allow_gaps:
                 # Another run may have made room for what came late, and not be done yet; or have been killed.
                 lake.scan_until(contract, newest.as_of)
             return lake.files(contract), (newest.as_of if newest else None)

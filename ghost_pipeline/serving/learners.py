@@ -14,7 +14,7 @@ from ghost_pipeline.domain.ghost.percentile_rank import rank_column
 from ghost_pipeline.errors import UnknownArgumentError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.serving.inputs import Inputs
-from ghost_pipeline.serving.publication_watcher import Follower
+from ghost_pipeline.serving.publication_watcher import PublicationWatcher
 from ghost_pipeline.serving.responses import (
     RESPONSE_COLUMNS,
     ExtendedGhostData,
@@ -41,7 +41,7 @@ OWN_VALUES = {
 """Figures of their own that an app may know newer than the last hour (G7.6), and the most that each can be."""
 
 
-class Learners(Follower):
+class Learners(PublicationWatcher):
     """What a learner may see, each answer made from one publication as a whole."""
 
     def inputs(self, as_of: datetime | None = None) -> Inputs:

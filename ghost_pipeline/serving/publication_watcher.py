@@ -50,7 +50,7 @@ class Publication:
         return self.database.as_of(NGRAM_SPEED_SUMMARIES)
 
 
-class Follower:
+class PublicationWatcher:
     """Knows the newest publication. Safe to use from threads."""
 
     def __init__(self, settings: Settings | None = None) -> None:

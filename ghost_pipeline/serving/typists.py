@@ -31,13 +31,13 @@ from ghost_pipeline.domain.ngrams.ngram_trends import (
 )
 from ghost_pipeline.domain.shared.versions import keyboards_at
 from ghost_pipeline.publish.published_database import PublishedDatabase
-from ghost_pipeline.serving.publication_watcher import Follower
+from ghost_pipeline.serving.publication_watcher import PublicationWatcher
 
 SMALL: EngineType = "in-memory"
 """A board is some thousand rows, for which setting up the streaming engine takes longer than the work."""
 
 
-class Typists(Follower):
+class Typists(PublicationWatcher):
     """What a typist may see of an own keyboard; an unknown user or keyboard has no rows (N4.4).
 
     Arguments, columns and errors are those of the transforms of the same names.

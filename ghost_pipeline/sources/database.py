@@ -15,7 +15,7 @@ import polars as pl
 from ghost_pipeline.contracts.raw import SOURCE_PRACTICE_SESSIONS, SOURCE_TABLES, SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.sources.mapping import SourceMapping
-from ghost_pipeline.sources.source import Look, Window, require_columns
+from ghost_pipeline.sources.source import TableSample, Window, require_columns
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 SAMPLE_ROWS = 100_000
@@ -102,14 +102,14 @@ class DatabaseSource(ABC):
             self._scanned[table.name] = found
         return found[1]
 
-    def look(self, table: SourceTable) -> Look:
+    def look(self, table: SourceTable) -> TableSample:
         """Where a table comes from, and its first `SAMPLE_ROWS` rows."""
         relation = self._required(table)
         rows = self._rows(table, f"{self._select(table, None)} LIMIT {SAMPLE_ROWS}", None)
         columns = {canonical: column.name for canonical, column in relation.columns.items()}
         # Of a table that is read whole nothing has to be counted.
         whole = rows.select(pl.len()).collect().item() < SAMPLE_ROWS
-        return Look(relation.origin, columns, rows, None if whole else self._size(table, relation))
+        return TableSample(relation.origin, columns, rows, None if whole else self._size(table, relation))
 
     def remedy(self, missing: Sequence[str]) -> str:
         """The tables to add or to map."""

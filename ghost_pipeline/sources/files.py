@@ -20,7 +20,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from ghost_pipeline.contracts.raw import SOURCE_TABLES, SourceTable
 from ghost_pipeline.errors import SourceError, without_values
 from ghost_pipeline.sources.mapping import SourceMapping
-from ghost_pipeline.sources.source import Look, Window, require_columns
+from ghost_pipeline.sources.source import TableSample, Window, require_columns
 
 SUFFIXES = (".parquet", ".csv", ".ndjson")
 _FILE = "__file"
@@ -104,13 +104,13 @@ class FileSource:
         require_columns(str(path), table, frame.collect_schema().names())
         return frame
 
-    def look(self, table: SourceTable) -> Look:
+    def look(self, table: SourceTable) -> TableSample:
         """The file of a table and all its rows."""
         rows = self.scan(table)
         own = self.mapping.of(table.name).columns
         found = set(rows.collect_schema().names())
         columns = {column.name: own.get(column.name, column.name) for column in table.columns if column.name in found}
-        return Look(self.location(table).name, columns, rows)
+        return TableSample(self.location(table).name, columns, rows)
 
     def remedy(self, missing: Sequence[str]) -> str:
         """The files to add."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import polars as pl
 
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, Half, SourceTable
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, Domain, SourceTable
 from ghost_pipeline.errors import SourceError
 
 
@@ -21,7 +21,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Look:
+class TableSample:
     """What a source has for a canonical table, found without reading all of a large one."""
 
     origin: str
@@ -62,7 +62,7 @@ class Source(Protocol):
 
         """
 
-    def look(self, table: SourceTable) -> Look:
+    def look(self, table: SourceTable) -> TableSample:
         """Where a table comes from, and its first rows.
 
         Raises:
@@ -77,7 +77,7 @@ class Source(Protocol):
         """Let go of connections; frames that were scanned stay readable."""
 
 
-def halves(source: Source) -> set[Half]:
+def domains(source: Source) -> set[Domain]:
     """The halves that a source has: each of which at least one table is there.
 
     Raises:
@@ -85,18 +85,18 @@ def halves(source: Source) -> set[Half]:
 
     """
     found = source.tables()
-    present = {half for half in Half if any(table.name in found for table in _of(half) if table.half is half)}
+    present = {half for half in Domain if any(table.name in found for table in _of(half) if table.half is half)}
     if not present:
         raise SourceError(
             f"{source.name}: has {', '.join(sorted(found)) or 'no canonical table'}, which is no half. A source needs "
             f"users with cohorts and user_progress, or users with keyboards and practice_sessions",
         )
     for half in sorted(present, key=lambda half: half.value):
-        require_half(source, half)
+        require_domain(source, half)
     return present
 
 
-def require_half(source: Source, half: Half) -> None:
+def require_domain(source: Source, half: Domain) -> None:
     """Make sure that every required table of a half is there.
 
     Raises:
@@ -128,7 +128,7 @@ def require_columns(source: str, table: SourceTable, found: Iterable[str]) -> No
         )
 
 
-def _of(half: Half) -> list[SourceTable]:
+def _of(half: Domain) -> list[SourceTable]:
     return [table for table in SOURCE_TABLES.values() if table.half in {half, None}]
 
 

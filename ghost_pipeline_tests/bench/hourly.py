@@ -22,7 +22,7 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import COHORTS, USER_PROGRESS, USERS
 from ghost_pipeline.defs.activity import materialize_user_activity_checkpoints
 from ghost_pipeline.defs.ghost import materialize_cohort_ghost_data, materialize_user_ghost_stats
-from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import DAY, Hour, Month, hours
@@ -84,7 +84,7 @@ def prepare(folder: Path, users: int, events: int) -> int:
 
 
 def _run(folder: Path, window: list[Hour], until: Hour | None = None) -> None:
-    resources = Resources(Settings.load(data=folder), Lake(folder / "lake"), until)
+    resources = RunContext(Settings.load(data=folder), Lake(folder / "lake"), until)
     list(materialize_user_ghost_stats(resources, window))
     list(materialize_cohort_ghost_data(resources, window))
 
@@ -109,7 +109,7 @@ def range_of_hours(folder: Path, number: int) -> None:
 def cold_start(folder: Path) -> None:
     """All of history into checkpoints."""
     shutil.rmtree(folder / "lake" / USER_ACTIVITY_CHECKPOINTS.name, ignore_errors=True)
-    resources = Resources(Settings.load(data=folder), Lake(folder / "lake"))
+    resources = RunContext(Settings.load(data=folder), Lake(folder / "lake"))
     with working():
         materialize_user_activity_checkpoints(resources, Month.newest_complete(AS_OF))
 

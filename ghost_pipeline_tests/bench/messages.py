@@ -22,7 +22,7 @@ from ghost_pipeline.contracts.ghost import (
     USER_GHOST_STATS,
 )
 from ghost_pipeline.defs.messages import materialize_ghost_messages
-from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.domain.ghost.benchmarks.achievers import DEFAULT_BANDS, DEFAULT_STARTS, starting_skill
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import DEFAULT_DAYS, POPULATIONS
 from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import DEFAULT_PERCENTILES
@@ -158,7 +158,7 @@ def _crossed(**columns: object) -> pl.LazyFrame:
 def ghost_pipeline(folder: Path) -> None:
     """The step as a run does it."""
     settings = Settings.load(data=folder)
-    resources = Resources(settings, Lake(settings.lake))
+    resources = RunContext(settings, Lake(settings.lake))
     with working():
         materialize_ghost_messages(resources, HOUR)
 

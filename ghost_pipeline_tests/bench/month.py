@@ -15,7 +15,7 @@ import polars as pl
 
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.defs.benchmarks import materialize_ghost_benchmarks
-from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month, hours
@@ -91,7 +91,7 @@ def write_day(
 def ghost_pipeline(folder: Path, shards: int) -> None:
     """The step as a run does it: from raw partitions to the table, the JSON, the picture."""
     settings = Settings.load(data=folder, shards=shards)
-    resources = Resources(settings, Lake(settings.lake))
+    resources = RunContext(settings, Lake(settings.lake))
     with working():
         materialize_ghost_benchmarks(resources, MONTH)
 

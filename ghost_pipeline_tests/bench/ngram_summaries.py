@@ -21,7 +21,7 @@ import polars as pl
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.raw import KEYBOARDS, PRACTICE_SESSIONS, SESSION_NGRAM_SPEED
 from ghost_pipeline.defs.ngrams import materialize_ngram_speed_summaries
-from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.cache import CACHE
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
@@ -128,7 +128,7 @@ def _ids(chance: np.random.Generator, count: int) -> Ids:
 
 def _run(lake: Lake, hour: Hour) -> None:
     settings = Settings.load(data=lake.root.parent)
-    materialize_ngram_speed_summaries(Resources(settings, lake), hour)
+    materialize_ngram_speed_summaries(RunContext(settings, lake), hour)
 
 
 def from_scratch(folder: Path, number: int) -> None:

@@ -21,7 +21,7 @@ from ghost_pipeline.definitions import build_defs
 from ghost_pipeline.defs.jobs import HOURLY
 from ghost_pipeline.defs.partitions import RANGE_END, RANGE_START, chunks
 from ghost_pipeline.defs.schedules import due_hours
-from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
 from ghost_pipeline.domain.ghost.user_ghost_stats import user_ghost_stats
 from ghost_pipeline.domain.shared.versions import users_at
@@ -186,7 +186,7 @@ def _requests(settings: Settings, lake: Lake, instance: dg.DagsterInstance) -> l
     context = dg.build_schedule_context(
         instance=instance,
         scheduled_execution_time=NOON + timedelta(minutes=5),
-        resources={"resources": Resources(settings, lake)},
+        resources={"resources": RunContext(settings, lake)},
         repository_def=defs.get_repository_def(),
     )
     return list(schedule.evaluate_tick(context).run_requests or [])

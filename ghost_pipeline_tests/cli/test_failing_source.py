@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from ghost_pipeline.defs import ghost
-from ghost_pipeline.defs.partitions import SINCE
+from ghost_pipeline.defs.partitions import SOURCE_FROM
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
 from ghost_pipeline_tests.defs.test_dagster_runs import SOURCE, Tables, execute, write
 from ghost_pipeline_tests.running import lake_digest, published_rows
@@ -178,7 +178,7 @@ def test_days_without_rows_warn_and_block_nothing(tmp_path: Path) -> None:
             source,
             instance,
             partition_key="2025-03-12-11:00",
-            tags={SINCE: "2025-03-07-00:00"},
+            tags={SOURCE_FROM: "2025-03-07-00:00"},
         )
     assert result.success
     (volume,) = (

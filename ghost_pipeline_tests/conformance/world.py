@@ -29,10 +29,10 @@ from ghost_pipeline.contracts.raw import (
     SESSION_NGRAM_ERRORS,
     SESSION_NGRAM_SPEED,
     SOURCE_TABLES,
-    Half,
+    Domain,
 )
 from ghost_pipeline.definitions import STEPS
-from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import benchmark_day, benchmark_target_band
 from ghost_pipeline.domain.ghost.benchmarks.ghost_fastest_improvers import user_minutes_per_day
 from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import next_streak_threshold
@@ -63,7 +63,7 @@ class World:
         settings = Settings.load(
             source=str(self.source), data=folder / "data", export_messages=False, **case.get("settings", {})
         )
-        self.resources = Resources(settings, Lake(settings.lake))
+        self.resources = RunContext(settings, Lake(settings.lake))
         self.area = case["area"]
         self.ran: set[Hour | Month] = set()
         tables = dict(case["tables"])
@@ -287,7 +287,7 @@ class World:
         return _rows(_where(self.resources.lake.scan(contract, [month]).collect(), where))
 
     def _run(self, window: Hour | Month, *, monthly: bool) -> None:
-        half = {"ghost": Half.GHOST, "ngram": Half.NGRAMS}[self.area]
+        half = {"ghost": Domain.GHOST, "ngram": Domain.NGRAMS}[self.area]
         wanted = selection({half}, monthly=monthly)
         for step in STEPS:
             if step.contract.name in wanted:

@@ -63,7 +63,7 @@ def test_what_every_hour_holds_of_every_user_is_kept_for_a_week(contract: Contra
 
 
 def test_what_cannot_be_had_again_stays() -> None:
-    stays = {contract.name for contract in CONTRACTS.values() if contract.stays_because}
+    stays = {contract.name for contract in CONTRACTS.values() if contract.retention_exempt_reason}
     derived = {
         *("user_activity_days", "user_activity_checkpoints", "user_ghost_stats", "cohort_ghost_data"),
         *("ghost_messages", "ghost_benchmarks", "ghost_streak_shares", "ghost_fastest_improvers"),
@@ -97,7 +97,7 @@ def test_the_database_has_the_primary_key(contract: Contract) -> None:
         keys = connection.execute(
             "SELECT constraint_column_names FROM duckdb_constraints() WHERE constraint_type = 'PRIMARY KEY'"
         ).fetchall()
-    assert keys == ([(contract.primary_key,)] if contract.primary_key and not contract.grows else [])
+    assert keys == ([(contract.primary_key,)] if contract.primary_key and not contract.append_only else [])
 
 
 @every_contract

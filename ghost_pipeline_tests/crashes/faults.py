@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 from unittest.mock import patch
 
-NOBODY = (1 << 22) + 7
+NO_TOMBSTONES = (1 << 22) + 7
 """More than Linux numbers processes: what it leaves behind counts as that of a dead one."""
 _WRITING = set("wax+")
 _CHANGING = os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -82,7 +82,7 @@ class Faults:
             (os, "mkdir"): self._mkdir(os.mkdir),
             (os, "fsync"): self._fsync(os.fsync),
             (os, "sync"): self._sync,
-            (os, "getpid"): lambda: NOBODY,
+            (os, "getpid"): lambda: NO_TOMBSTONES,
         }
         patches = [patch.object(module, name, call) for (module, name), call in replaced.items()]
         for one in patches:

@@ -92,7 +92,7 @@ def run_and_kill(world: World, arguments: Sequence[str], after: int, chance: Ran
 
 
 @dataclass
-class Reading:
+class ReadRows:
     """What a reader has seen, once it has been stopped."""
 
     looked: int = 0
@@ -100,9 +100,9 @@ class Reading:
 
 
 @contextmanager
-def read_meanwhile(world: World) -> Iterator[Reading]:
+def read_meanwhile(world: World) -> Iterator[ReadRows]:
     """Let a reader look at everything, over and over, beside the block."""
-    stop, found = world.folder / "stop", Reading()
+    stop, found = world.folder / "stop", ReadRows()
     command = [sys.executable, "-m", "ghost_pipeline_tests.crashes.reading", str(stop), LEARNER]
     with subprocess.Popen(
         command, env=_environment(world), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

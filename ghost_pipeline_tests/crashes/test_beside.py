@@ -16,7 +16,7 @@ from ghost_pipeline.contracts.ghost import (
 from ghost_pipeline.contracts.raw import COHORTS, KEYBOARDS, USERS
 from ghost_pipeline.contracts.staleness import STALE_HOURS
 from ghost_pipeline.defs.release import materialize_cohort_ghost_release
-from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
@@ -66,7 +66,7 @@ def values(lake: Lake, contract: Contract) -> list[tuple[object, ...]]:
 def check_ledger(world: World, before: World, folder: Path) -> None:
     """What was released before is as it was, and each entry since follows from the one before it."""
     lake = world.resources().lake
-    alone = Resources(Settings.load(data=folder), Lake(folder / "lake"))
+    alone = RunContext(Settings.load(data=folder), Lake(folder / "lake"))
     for contract in (COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS):
         shutil.copytree(before.data / "lake" / contract.name, folder / "lake" / contract.name)
     released = alone.lake.hours(COHORT_GHOST_RELEASE)

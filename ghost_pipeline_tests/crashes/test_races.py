@@ -16,9 +16,9 @@ from ghost_pipeline.contracts.raw import SESSION_NGRAM_ERRORS, USER_PROGRESS, US
 from ghost_pipeline.defs import benchmarks as achievers
 from ghost_pipeline.domain.shared.shards import compact
 from ghost_pipeline.errors import LakeError, PublishError
-from ghost_pipeline.incremental.stale_ledger import building
+from ghost_pipeline.incremental.stale_ledger import mark_building
 from ghost_pipeline.lake import locking
-from ghost_pipeline.lake.concurrent_replace import ReplacedError, read_again
+from ghost_pipeline.lake.concurrent_replace import ConcurrentReplaceError, retry_on_replace
 from ghost_pipeline.lake.lake import Lake, Written
 from ghost_pipeline.publish import querying
 from ghost_pipeline.publish.duckdb_reading import ATTEMPTS
@@ -69,26 +69,26 @@ def test_a_source_that_was_opened_before_another_run_read_the_table_is_opened_an
     world.write(users=users(), cohorts=[], user_progress=[])
     older, newer = world.resources(), world.resources()
     opened = older.source()
-    with older.taking_in(USERS):
+    with older.exclusive_source_read(USERS):
         assert older.source() is opened
-    with newer.taking_in(USER_PROGRESS):
+    with newer.exclusive_source_read(USER_PROGRESS):
         pass
-    with older.taking_in(USERS):
+    with older.exclusive_source_read(USERS):
         assert older.source() is opened
-    with older.taking_in(USER_PROGRESS):
+    with older.exclusive_source_read(USER_PROGRESS):
         assert older.source() is not opened
 
 
 def test_an_hour_is_built_by_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lake, hour = Lake(tmp_path / "lake"), Hour.from_key(NOON)
     monkeypatch.setattr(locking, "LOCK_SECONDS", 0.1)
-    with building(lake, USER_GHOST_STATS, [hour]):
+    with mark_building(lake, USER_GHOST_STATS, [hour]):
         with (
             pytest.raises(LakeError, match=r"user_ghost_stats: another run has been writing it .* Wait for it"),
-            building(lake, USER_GHOST_STATS, [hour]),
+            mark_building(lake, USER_GHOST_STATS, [hour]),
         ):
             pass
-        with building(lake, COHORT_GHOST_DATA, [hour]):
+        with mark_building(lake, COHORT_GHOST_DATA, [hour]):
             pass
 
 
@@ -195,14 +195,14 @@ def test_a_question_that_read_a_file_by_another_ones_footer_is_asked_again(
 
 
 def test_reading_begins_again_where_a_partition_has_gone() -> None:
-    left = iter([FileNotFoundError("stale_hours"), ReplacedError("user_progress")])
+    left = iter([FileNotFoundError("stale_hours"), ConcurrentReplaceError("user_progress")])
 
     def read() -> str:
         for error in left:
             raise error
         return "read"
 
-    assert read_again(read) == "read"
+    assert retry_on_replace(read) == "read"
 
 
 def test_partitions_that_go_without_end_are_one_clear_error() -> None:
@@ -210,7 +210,7 @@ def test_partitions_that_go_without_end_are_one_clear_error() -> None:
         raise FileNotFoundError("rejected_rows/shard-0.parquet")
 
     with pytest.raises(LakeError, match=r"rejected_rows/shard-0\.parquet: other runs .* Run again when they are done"):
-        read_again(read)
+        retry_on_replace(read)
 
 
 def test_dagster_yaml_is_there_whole_or_not_at_all(world_without_home: World) -> None:

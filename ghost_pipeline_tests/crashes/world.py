@@ -9,7 +9,7 @@ from typing import Any
 
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.definitions import STEPS
-from ghost_pipeline.defs.table_asset import Resources, Step
+from ghost_pipeline.defs.table_asset import RunContext, Step
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.published import publish
 from ghost_pipeline.settings import Settings
@@ -33,10 +33,10 @@ class World:
         """What runs write."""
         return self.folder / "data"
 
-    def resources(self, **values: object) -> Resources:
+    def resources(self, **values: object) -> RunContext:
         """Settings and lake as a new process has them."""
         settings = Settings.load(source=str(self.folder / "source"), data=self.data, **values)
-        return Resources(settings, Lake(settings.lake))
+        return RunContext(settings, Lake(settings.lake))
 
     def write(self, **tables: Sequence[Row]) -> None:
         """Write tables of the source in place of those before."""

@@ -14,7 +14,7 @@ from ghost_pipeline.defs.ngrams import (
     materialize_ngram_speed_summary_history,
     materialize_session_ngram_summary,
 )
-from ghost_pipeline.defs.table_asset import Outcome, Resources
+from ghost_pipeline.defs.table_asset import RunContext, TableResult
 from ghost_pipeline.domain.ngrams.ngram_speed_summaries import SummaryLimits, ngram_speed_summaries
 from ghost_pipeline.domain.shared.versions import keyboards_at
 from ghost_pipeline.lake.cache import CACHE
@@ -61,10 +61,10 @@ class Practice:
         """Add sessions, or replace those with the same id."""
         self.sessions |= {session.session_id: session for session in sessions}
 
-    def run(self, number: int) -> Outcome:
+    def run(self, number: int) -> TableResult:
         """Write the raw tables as they are now and run the steps of an hour; returns what the summaries' step says."""
         self.write()
-        resources, hour = Resources(Settings.load(data=self.folder, **self.limits), self.lake), self.hour(number)
+        resources, hour = RunContext(Settings.load(data=self.folder, **self.limits), self.lake), self.hour(number)
         materialize_session_ngram_summary(resources, hour)
         outcome = materialize_ngram_speed_summaries(resources, hour)
         list(materialize_ngram_speed_summary_history(resources, [hour]))

@@ -12,10 +12,10 @@ from ghost_pipeline.contracts.raw import (
     SESSION_KEYSTROKES,
     SESSION_NGRAM_ERRORS,
     SESSION_NGRAM_SPEED,
-    Half,
+    Domain,
 )
 from ghost_pipeline.definitions import STEPS
-from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.domain.ngrams.ngram_queries import error_n, slowest_n
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
@@ -32,8 +32,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     if not source.is_dir():
         pytest.skip(f"no Aalto data in {source}; GHOST_SHARED_DATA names the folder that has it")
     settings = Settings.load(source=str(source), data=tmp_path_factory.mktemp("aalto"))
-    resources = Resources(settings, Lake(settings.lake))
-    wanted = selection({Half.NGRAMS}, monthly=False)
+    resources = RunContext(settings, Lake(settings.lake))
+    wanted = selection({Domain.NGRAMS}, monthly=False)
     for step in STEPS:
         if step.contract.name in wanted:
             step.body(resources, HOUR)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
 from ghost_pipeline.defs.benchmarks import ACHIEVER_STEPS, STABLE, materialize_ghost_benchmarks
 from ghost_pipeline.defs.raw import RAW_STEPS
-from ghost_pipeline.defs.table_asset import Outcome, Resources
+from ghost_pipeline.defs.table_asset import RunContext, TableResult
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
@@ -21,25 +21,25 @@ FEBRUARY, MARCH = Month.from_key("2025-02"), Month.from_key("2025-03")
 
 
 @pytest.fixture(scope="module")
-def resources(tmp_path_factory: pytest.TempPathFactory) -> Resources:
+def resources(tmp_path_factory: pytest.TempPathFactory) -> RunContext:
     """The demo world, taken in up to the end of March."""
     settings = Settings.load(source=str(DEMO_WORLD), data=tmp_path_factory.mktemp("data"))
-    resources = Resources(settings, Lake(settings.lake))
+    resources = RunContext(settings, Lake(settings.lake))
     for step in RAW_STEPS:
         if step.contract.name in {"users", "cohorts", "user_progress"}:
             step.body(resources, Hour.ending_at(MARCH.as_of))  # type: ignore[arg-type]
     return resources
 
 
-def run(resources: Resources, month: Month = FEBRUARY) -> dict[str, Outcome]:
+def run(resources: RunContext, month: Month = FEBRUARY) -> dict[str, TableResult]:
     return {step.contract.name: step.body(resources, month) for step in ACHIEVER_STEPS}  # type: ignore[arg-type]
 
 
-def with_settings(resources: Resources, **changes: object) -> Resources:
-    return Resources(resources.settings.model_copy(update=changes), resources.lake)
+def with_settings(resources: RunContext, **changes: object) -> RunContext:
+    return RunContext(resources.settings.model_copy(update=changes), resources.lake)
 
 
-def test_one_part_and_sixteen_parts_give_the_same_bytes(resources: Resources) -> None:
+def test_one_part_and_sixteen_parts_give_the_same_bytes(resources: RunContext) -> None:
     run(resources)
     data = resources.settings.local
     once = lake_digest(data), (resources.settings.local / "ghost_benchmarks.json").read_bytes()
@@ -47,7 +47,7 @@ def test_one_part_and_sixteen_parts_give_the_same_bytes(resources: Resources) ->
     assert (lake_digest(data), (resources.settings.local / "ghost_benchmarks.json").read_bytes()) == once
 
 
-def test_streak_shares_of_the_demo_world(resources: Resources) -> None:
+def test_streak_shares_of_the_demo_world(resources: RunContext) -> None:
     run(resources)
     shares = resources.lake.scan(GHOST_STREAK_SHARES, [FEBRUARY]).filter(pl.col("target_band") == 7.5).collect()
     all_starts = shares.filter(pl.col("starting_skill").is_null())
@@ -60,7 +60,7 @@ def test_streak_shares_of_the_demo_world(resources: Resources) -> None:
     assert from_six["percentage"].head(3).to_list() == [98, 98, 73]
 
 
-def test_the_dictionary_fulfils_its_schema(resources: Resources) -> None:
+def test_the_dictionary_fulfils_its_schema(resources: RunContext) -> None:
     run(resources)
     dictionary = resources.settings.local / "ghost_benchmarks.json"
     schema = json.loads(dictionary.with_suffix(".schema.json").read_text(encoding="utf-8"))
@@ -71,7 +71,7 @@ def test_the_dictionary_fulfils_its_schema(resources: Resources) -> None:
     assert len(nested["band_7.5_achievers"]["starting_skill_6.0"]) == 90
 
 
-def test_the_schema_refuses_a_figure_that_is_no_number(resources: Resources) -> None:
+def test_the_schema_refuses_a_figure_that_is_no_number(resources: RunContext) -> None:
     run(resources)
     dictionary = resources.settings.local / "ghost_benchmarks.json"
     nested = json.loads(dictionary.read_text(encoding="utf-8"))
@@ -80,9 +80,9 @@ def test_the_schema_refuses_a_figure_that_is_no_number(resources: Resources) -> 
     assert not Draft202012Validator(schema).is_valid(nested)
 
 
-def test_an_older_month_does_not_replace_the_dictionary_of_a_newer_one(resources: Resources, tmp_path: Path) -> None:
+def test_an_older_month_does_not_replace_the_dictionary_of_a_newer_one(resources: RunContext, tmp_path: Path) -> None:
     settings = resources.settings.model_copy(update={"data": tmp_path, "min_sample": 1})
-    ours = Resources(settings, resources.lake)
+    ours = RunContext(settings, resources.lake)
     run(ours, MARCH)
     newest = (settings.local / "ghost_benchmarks.json").read_bytes()
     run(ours, FEBRUARY)
@@ -90,14 +90,14 @@ def test_an_older_month_does_not_replace_the_dictionary_of_a_newer_one(resources
     resources.lake.remove(GHOST_BENCHMARKS, MARCH)
 
 
-def test_a_cell_that_shrank_below_the_minimum_is_gone_after_the_refresh(resources: Resources) -> None:
+def test_a_cell_that_shrank_below_the_minimum_is_gone_after_the_refresh(resources: RunContext) -> None:
     run(resources)
     assert run(with_settings(resources, min_sample=52))["ghost_benchmarks"].rows == 270
     left = resources.lake.scan(GHOST_BENCHMARKS, [FEBRUARY]).select("population", "target_band").unique().collect()
     assert [(population, float(band)) for population, band in left.iter_rows()] == [("at_least", 7.0)]
 
 
-def test_a_figure_that_moved_too_far_is_named(resources: Resources) -> None:
+def test_a_figure_that_moved_too_far_is_named(resources: RunContext) -> None:
     run(resources)
     february = resources.lake.scan(GHOST_BENCHMARKS, [FEBRUARY]).collect()
     same = materialize_ghost_benchmarks(resources, MARCH)
@@ -113,14 +113,14 @@ def test_a_figure_that_moved_too_far_is_named(resources: Resources) -> None:
     resources.lake.remove(GHOST_BENCHMARKS, MARCH)
 
 
-def test_the_cells_say_what_is_missing_and_why(resources: Resources) -> None:
+def test_the_cells_say_what_is_missing_and_why(resources: RunContext) -> None:
     samples = str(run(resources)["ghost_benchmarks"].metadata["samples"])
     assert "| interval | 7.5 | 6.0 | 50 | 50 | 90 |  |" in samples
     assert "| interval | 8.0 | 5.0 | 0 | 0 | 0 | nobody |" in samples
     assert "fewer than 50 achievers" in samples
 
 
-def test_the_curves_are_pictures_that_carry_their_data(resources: Resources) -> None:
+def test_the_curves_are_pictures_that_carry_their_data(resources: RunContext) -> None:
     for name in ("curves_interval", "curves_at_least"):
         assert "(data:image/png;base64,iVBOR" in str(run(resources)["ghost_benchmarks"].metadata[name])
 
@@ -148,7 +148,7 @@ def test_ties_are_broken_alike_in_one_part_and_in_sixteen(tmp_path: Path) -> Non
         }
     ).write_csv(source / "user_progress.csv")
     settings = Settings.load(source=str(source), data=tmp_path / "data", shards=1)
-    one = Resources(settings, Lake(settings.lake))
+    one = RunContext(settings, Lake(settings.lake))
     for step in RAW_STEPS:
         if step.contract.name in {"users", "cohorts", "user_progress"}:
             step.body(one, Hour.ending_at(FEBRUARY.as_of))  # type: ignore[arg-type]
@@ -163,4 +163,4 @@ def test_ties_are_broken_alike_in_one_part_and_in_sixteen(tmp_path: Path) -> Non
 def test_a_month_that_has_not_been_taken_in_is_an_error(tmp_path: Path) -> None:
     settings = Settings.load(source=str(DEMO_WORLD), data=tmp_path)
     with pytest.raises(LakeError, match=r"user_progress, month 2025-02: taken in until never"):
-        materialize_ghost_benchmarks(Resources(settings, Lake(settings.lake)), FEBRUARY)
+        materialize_ghost_benchmarks(RunContext(settings, Lake(settings.lake)), FEBRUARY)

@@ -10,7 +10,7 @@ import pytest
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import GHOST_STREAK_SHARES, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import USER_PROGRESS
-from ghost_pipeline.defs.checks import VOLUME, Comparing
+from ghost_pipeline.defs.checks import VOLUME, ComparisonCheck
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.volume import VOLUME_OF_EVENTS
 from ghost_pipeline.domain.shared.comparisons import Comparison
@@ -39,7 +39,7 @@ def events(lake: Lake, days: int, rows: int = 4, until: datetime = NOON, gone: f
 
 
 def look(
-    lake: Lake, comparing: Comparing, contract: Contract, *windows: Hour | Month, **values: object
+    lake: Lake, comparing: ComparisonCheck, contract: Contract, *windows: Hour | Month, **values: object
 ) -> dg.AssetCheckResult:
     settings = Settings.load(data=lake.root.parent, **values)
     return comparing.result(lake, settings, contract, windows or [Hour.ending_at(NOON)])
@@ -57,7 +57,7 @@ def test_what_cannot_be_looked_at_warns_and_never_stops_a_step(lake: Lake, error
     def raises(*_: object) -> list[Comparison]:
         raise error
 
-    result = look(lake, Comparing(VOLUME, (), raises), USER_PROGRESS)
+    result = look(lake, ComparisonCheck(VOLUME, (), raises), USER_PROGRESS)
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
 
 

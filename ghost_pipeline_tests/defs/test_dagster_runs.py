@@ -9,7 +9,7 @@ import pytest
 
 from ghost_pipeline.cli.run import AT_THE_END, selection
 from ghost_pipeline.contracts.contract import Partitioning
-from ghost_pipeline.contracts.raw import REJECTED_ROWS, Half
+from ghost_pipeline.contracts.raw import REJECTED_ROWS, Domain
 from ghost_pipeline.definitions import STEPS, build_defs
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.errors import SourceError
@@ -65,7 +65,7 @@ def execute(
     data: Path, source: Path, instance: dg.DagsterInstance, *, raise_on_error: bool = True, **options: object
 ) -> dg.ExecuteInProcessResult:
     settings = Settings.load(source=str(source), data=data)
-    wanted = selection({Half.GHOST, Half.NGRAMS}, monthly=False)
+    wanted = selection({Domain.GHOST, Domain.NGRAMS}, monthly=False)
     return (
         build_defs(settings)
         .resolve_job_def(HOURLY)
@@ -149,7 +149,7 @@ def test_coverage_warns_of_rejected_rows_with_their_reasons(
 def test_structure_passes_where_rows_were_rejected(ranged: tuple[Path, dg.ExecuteInProcessResult, str]) -> None:
     _, result, _ = ranged
     structure = [one for one in result.get_asset_check_evaluations() if one.check_name == "structure"]
-    assert len(structure) == len(selection({Half.GHOST, Half.NGRAMS}, monthly=False)) - len(AT_THE_END)
+    assert len(structure) == len(selection({Domain.GHOST, Domain.NGRAMS}, monthly=False)) - len(AT_THE_END)
     assert all(one.passed for one in structure)
 
 

@@ -11,7 +11,7 @@ import pytest
 from ghost_pipeline.cli.run import selection
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
-from ghost_pipeline.contracts.raw import USER_PROGRESS, Half
+from ghost_pipeline.contracts.raw import USER_PROGRESS, Domain
 from ghost_pipeline.definitions import STEPS, build_defs
 from ghost_pipeline.defs import ghost
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
@@ -35,7 +35,7 @@ def settings(data: Path) -> Settings:
 def execute(
     data: Path, job: str, instance: dg.DagsterInstance, *, raise_on_error: bool = True, **options: object
 ) -> dg.ExecuteInProcessResult:
-    wanted = selection({Half.GHOST}, monthly=job == MONTHLY)
+    wanted = selection({Domain.GHOST}, monthly=job == MONTHLY)
     return (
         build_defs(settings(data))
         .resolve_job_def(job)
@@ -80,7 +80,7 @@ def test_an_asset_shows_what_its_contract_says(step: object) -> None:
 def test_every_table_is_in_the_pool_of_its_kind() -> None:
     defs = build_defs(Settings.load())
     for job, pool in ((HOURLY, "hours"), (MONTHLY, "months")):
-        names = selection({Half.GHOST, Half.NGRAMS}, monthly=job == MONTHLY)[:-1]
+        names = selection({Domain.GHOST, Domain.NGRAMS}, monthly=job == MONTHLY)[:-1]
         assert {str(defs.resolve_assets_def(name).op.pool) for name in names} == {pool}
     assert defs.resolve_assets_def("published_database").op.pool is None
 
@@ -100,7 +100,7 @@ def test_partitions_are_utc_hours_and_months() -> None:
         assert isinstance(partitions, dg.TimeWindowPartitionsDefinition)
         assert partitions.timezone == "UTC"
         monthly = isinstance(partitions, dg.MonthlyPartitionsDefinition)
-        assert monthly == (step.contract.name in selection({Half.GHOST}, monthly=True))
+        assert monthly == (step.contract.name in selection({Domain.GHOST}, monthly=True))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from ghost_pipeline.defs.ghost import GHOST_STEPS
 from ghost_pipeline.defs.messages import materialize_ghost_messages
 from ghost_pipeline.defs.raw import RAW_STEPS
 from ghost_pipeline.defs.release import RELEASE_STEPS
-from ghost_pipeline.defs.table_asset import Outcome, Resources
+from ghost_pipeline.defs.table_asset import RunContext, TableResult
 from ghost_pipeline.errors import ContractError
 from ghost_pipeline.incremental.stale_ledger import mark_stale, stale_hours
 from ghost_pipeline.lake.lake import Lake
@@ -30,7 +30,7 @@ FEBRUARY = Month.from_key("2025-02")
 def demo_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The lake of the demo world at the end of the hour, with the benchmarks of February."""
     settings = Settings.load(source=str(DEMO_WORLD), data=tmp_path_factory.mktemp("data"))
-    resources = Resources(settings, Lake(settings.lake))
+    resources = RunContext(settings, Lake(settings.lake))
     taken_in = [step for step in RAW_STEPS if step.contract.name in {"users", "cohorts", "user_progress"}]
     for step in (*taken_in, *GHOST_STEPS, *RELEASE_STEPS):
         step.body(resources, HOUR)  # type: ignore[arg-type]
@@ -40,23 +40,23 @@ def demo_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def resources(demo_world: Path, tmp_path: Path) -> Resources:
+def resources(demo_world: Path, tmp_path: Path) -> RunContext:
     """A copy of what the export reads."""
     settings = Settings.load(data=tmp_path)
     shutil.copytree(demo_world, settings.local / "lake", ignore=shutil.ignore_patterns("user_progress"))
-    return Resources(settings, Lake(settings.lake))
+    return RunContext(settings, Lake(settings.lake))
 
 
-def rows(resources: Resources, **where: str) -> pl.DataFrame:
+def rows(resources: RunContext, **where: str) -> pl.DataFrame:
     found = resources.lake.scan(GHOST_MESSAGES, [HOUR]).collect()
     return found.filter(**where) if where else found
 
 
-def file(resources: Resources) -> bytes:
+def file(resources: RunContext) -> bytes:
     return resources.lake.path(GHOST_MESSAGES, HOUR).read_bytes()
 
 
-def test_messages_that_are_kept_longer_than_figures_stay_as_they_were(resources: Resources) -> None:
+def test_messages_that_are_kept_longer_than_figures_stay_as_they_were(resources: RunContext) -> None:
     lake = resources.lake
     materialize_ghost_messages(resources, HOUR)
     before = file(resources)
@@ -68,7 +68,7 @@ def test_messages_that_are_kept_longer_than_figures_stay_as_they_were(resources:
     assert stale_hours(lake).height == 0
 
 
-def test_the_messages_of_the_user_of_the_example(resources: Resources) -> None:
+def test_the_messages_of_the_user_of_the_example(resources: RunContext) -> None:
     materialize_ghost_messages(resources, HOUR)
     assert rows(resources, user_id="me", context="weekly_report")["text"].to_list() == [
         "Users who scored 7.5+ had completed 15 tasks by Day 12. You're at 8.",
@@ -77,7 +77,7 @@ def test_the_messages_of_the_user_of_the_example(resources: Resources) -> None:
     ]
 
 
-def test_every_user_who_is_there_has_a_place_in_the_order(resources: Resources) -> None:
+def test_every_user_who_is_there_has_a_place_in_the_order(resources: RunContext) -> None:
     outcome = materialize_ghost_messages(resources, HOUR)
     written = rows(resources)
     assert outcome.rows == written.height > 0
@@ -88,7 +88,7 @@ def test_every_user_who_is_there_has_a_place_in_the_order(resources: Resources) 
 
 
 def test_some_users_at_a_time_give_the_rows_of_all_at_once(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch
+    resources: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     materialize_ghost_messages(resources, HOUR)
     once = rows(resources)
@@ -97,21 +97,23 @@ def test_some_users_at_a_time_give_the_rows_of_all_at_once(
     assert rows(resources).equals(once)
 
 
-def test_a_second_run_gives_the_same_bytes(resources: Resources) -> None:
+def test_a_second_run_gives_the_same_bytes(resources: RunContext) -> None:
     materialize_ghost_messages(resources, HOUR)
     once = file(resources)
     materialize_ghost_messages(resources, HOUR)
     assert file(resources) == once
 
 
-def test_switched_off_nothing_is_written_and_it_says_so(resources: Resources) -> None:
+def test_switched_off_nothing_is_written_and_it_says_so(resources: RunContext) -> None:
     settings = resources.settings.model_copy(update={"export_messages": False})
-    outcome = materialize_ghost_messages(Resources(settings, resources.lake), HOUR)
+    outcome = materialize_ghost_messages(RunContext(settings, resources.lake), HOUR)
     assert not resources.lake.exists(GHOST_MESSAGES, HOUR)
-    assert outcome == Outcome(rows=0, metadata={"export": "switched off by GHOST_EXPORT_MESSAGES; nothing was written"})
+    assert outcome == TableResult(
+        rows=0, metadata={"export": "switched off by GHOST_EXPORT_MESSAGES; nothing was written"}
+    )
 
 
-def test_releases_of_later_hours_do_not_reach_an_older_one(resources: Resources) -> None:
+def test_releases_of_later_hours_do_not_reach_an_older_one(resources: RunContext) -> None:
     ledger = resources.lake.scan(COHORT_GHOST_RELEASE, [HOUR]).collect()
     resources.lake.remove(COHORT_GHOST_RELEASE, HOUR)
     later = HOUR.next()
@@ -124,7 +126,7 @@ def test_releases_of_later_hours_do_not_reach_an_older_one(resources: Resources)
     assert rows(resources, type="cohort_comparison").height == 0
 
 
-def test_an_hour_without_an_entry_shows_what_the_ledger_said_before(resources: Resources) -> None:
+def test_an_hour_without_an_entry_shows_what_the_ledger_said_before(resources: RunContext) -> None:
     materialize_ghost_messages(resources, HOUR)
     as_it_was = rows(resources, type="cohort_comparison")
     earlier = Hour(HOUR.start - timedelta(hours=3))
@@ -139,13 +141,13 @@ def test_an_hour_without_an_entry_shows_what_the_ledger_said_before(resources: R
     assert set(shown["figure_as_of"]) == {earlier.as_of}
 
 
-def test_without_a_month_there_are_messages_about_the_cohort_alone(resources: Resources) -> None:
+def test_without_a_month_there_are_messages_about_the_cohort_alone(resources: RunContext) -> None:
     resources.lake.remove(GHOST_BENCHMARKS, FEBRUARY)
     materialize_ghost_messages(resources, HOUR)
     assert rows(resources, user_id="me", context="daily_dashboard")["type"].to_list() == ["cohort_comparison"]
 
 
-def test_a_month_in_which_no_cell_had_enough_achievers_serves_with_nothing(resources: Resources) -> None:
+def test_a_month_in_which_no_cell_had_enough_achievers_serves_with_nothing(resources: RunContext) -> None:
     lake, january = resources.lake, Month.from_key("2025-01")
     february = lake.scan(GHOST_BENCHMARKS, [FEBRUARY]).collect()
     clock = dict.fromkeys(("as_of", "created_at", "updated_at"), pl.lit(january.as_of))
@@ -155,14 +157,14 @@ def test_a_month_in_which_no_cell_had_enough_achievers_serves_with_nothing(resou
     assert rows(resources, type="success_benchmark").height == 0
 
 
-def test_metadata_count_what_is_shown_and_name_nobody(resources: Resources) -> None:
+def test_metadata_count_what_is_shown_and_name_nobody(resources: RunContext) -> None:
     outcome = materialize_ghost_messages(resources, HOUR)
     assert "| daily_dashboard | success_benchmark |" in str(outcome.metadata["shown"])
     assert outcome.sample is None
 
 
 def test_what_breaks_the_contract_leaves_the_partition_as_it_was(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch
+    resources: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     materialize_ghost_messages(resources, HOUR)
     once = file(resources)

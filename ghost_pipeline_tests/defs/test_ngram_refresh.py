@@ -26,7 +26,7 @@ PAIRS = [("u1", "k1"), ("u2", "k1"), ("u2", "k2"), *((f"u{number}", "k3") for nu
 measured = st.dictionaries(
     st.sampled_from([TH, HE, ("e", 1)]), st.lists(st.sampled_from([90.0, 110.0, 300.0]), min_size=1, max_size=3)
 )
-start = st.integers(0, 11).map(lambda halves: MIDNIGHT + halves * HOUR / 2)
+start = st.integers(0, 11).map(lambda domains: MIDNIGHT + domains * HOUR / 2)
 practised = st.builds(
     lambda name, at, of, pair: Session(f"s{name:02}", at, of, *pair),
     st.integers(0, 9),

@@ -141,8 +141,8 @@ def test_half_an_emoji_reads_as_the_sign_for_no_character(typist: Typist) -> Non
 
 
 def test_bytes_that_are_no_text_are_an_error_of_their_file(typist: Typist) -> None:
-    halves = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\3\0\0\0"), pa.py_buffer(b"\xed\xa0\xbd"))
-    rows = {"session_id": ["s1"], "ngram_text": halves, "ngram_size": [2], "ms_per_keystroke": [100.0]}
+    domains = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\3\0\0\0"), pa.py_buffer(b"\xed\xa0\xbd"))
+    rows = {"session_id": ["s1"], "ngram_text": domains, "ngram_size": [2], "ms_per_keystroke": [100.0]}
     typist.write()
     pq.write_table(pa.table(rows), typist.folder / "session_ngram_speed.parquet")
     with pytest.raises(SourceError, match="table session_ngram_speed cannot be read"):

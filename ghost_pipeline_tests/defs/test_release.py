@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
 from ghost_pipeline.defs.release import RELEASE_STEPS, materialize_cohort_ghost_release, release_rules
-from ghost_pipeline.defs.table_asset import Outcome, Resources
+from ghost_pipeline.defs.table_asset import RunContext, TableResult
 from ghost_pipeline.domain.ghost.cohort_ghost_release import ReleaseRules
 from ghost_pipeline.domain.ghost.user_ghost_stats import user_ghost_stats
 from ghost_pipeline.errors import LakeError
@@ -29,9 +29,9 @@ LEDGER, COUNTED = RELEASE_STEPS
 
 
 @pytest.fixture
-def resources(tmp_path: Path) -> Resources:
+def resources(tmp_path: Path) -> RunContext:
     settings = Settings.load(data=tmp_path, release_compared_hours=24)
-    return Resources(settings, Lake(settings.lake))
+    return RunContext(settings, Lake(settings.lake))
 
 
 def hour(number: int) -> Hour:
@@ -39,7 +39,7 @@ def hour(number: int) -> Hour:
     return Hour(FIRST.start + number * HOUR)
 
 
-def take_in(resources: Resources, number: int, *, busy: int = 0, members: list[Row] = PEOPLE) -> None:
+def take_in(resources: RunContext, number: int, *, busy: int = 0, members: list[Row] = PEOPLE) -> None:
     """Figures of users at the end of an hour, in which some completed one more task."""
     now = hour(number)
     more = [event(row["user_id"], now.start, minutes=number) for row in members[:busy]]
@@ -47,7 +47,7 @@ def take_in(resources: Resources, number: int, *, busy: int = 0, members: list[R
     resources.lake.write(USER_GHOST_STATS, now, stats.collect())
 
 
-def release(resources: Resources, number: int) -> Outcome:
+def release(resources: RunContext, number: int) -> TableResult:
     outcome = LEDGER.body(resources, hour(number))  # type: ignore[arg-type]
     assert COUNTED.body(resources, hour(number)).rows == resources.lake.rows(  # type: ignore[arg-type]
         COHORT_RELEASE_CONTRIBUTIONS, hour(number)
@@ -55,24 +55,24 @@ def release(resources: Resources, number: int) -> Outcome:
     return outcome
 
 
-def run(resources: Resources, number: int, *, busy: int = 0, members: list[Row] = PEOPLE) -> Outcome:
+def run(resources: RunContext, number: int, *, busy: int = 0, members: list[Row] = PEOPLE) -> TableResult:
     take_in(resources, number, busy=busy, members=members)
     return release(resources, number)
 
 
-def seen(resources: Resources, number: int) -> tuple[object, ...]:
+def seen(resources: RunContext, number: int) -> tuple[object, ...]:
     """What peers see of c1: whether released, why not, and how many hours after the first one it was released."""
     row = resources.lake.scan(COHORT_GHOST_RELEASE, [hour(number)]).filter(pl.col("cohort_id") == "c1").collect()
     since = None if row["released_as_of"].item() is None else (row["released_as_of"].item() - FIRST.as_of) // HOUR
     return row["released"].item(), row["suppressed_reason"].item(), since
 
 
-def kept(resources: Resources) -> list[int]:
+def kept(resources: RunContext) -> list[int]:
     """The hours of which contributions are kept, by their distance to the first one."""
     return [(one.start - FIRST.start) // HOUR for one in resources.lake.hours(COHORT_RELEASE_CONTRIBUTIONS)]
 
 
-def test_every_hour_says_what_peers_see_from_its_end_on(resources: Resources) -> None:
+def test_every_hour_says_what_peers_see_from_its_end_on(resources: RunContext) -> None:
     outcomes = [run(resources, number, busy=busy) for number, busy in enumerate([0, 3, 4])]
     assert [seen(resources, number) for number in range(3)] == [(True, None, 0), (True, None, 0), (True, None, 2)]
     assert [dict(one.metadata) for one in outcomes] == [
@@ -84,7 +84,7 @@ def test_every_hour_says_what_peers_see_from_its_end_on(resources: Resources) ->
     assert not any(number for one in outcomes for number in one.findings.values())
 
 
-def test_contributions_are_kept_of_released_cohorts_only(resources: Resources) -> None:
+def test_contributions_are_kept_of_released_cohorts_only(resources: RunContext) -> None:
     few = [user(f"v{number}", cohort_id="c2") for number in range(3)]
     run(resources, 0, members=[*PEOPLE, *few])
     rows = resources.lake.scan(COHORT_RELEASE_CONTRIBUTIONS, [FIRST]).collect()
@@ -95,7 +95,7 @@ def test_contributions_are_kept_of_released_cohorts_only(resources: Resources) -
     assert resources.lake.rows(COHORT_RELEASE_CONTRIBUTIONS, hour(1)) == 0
 
 
-def test_a_second_run_of_an_hour_changes_no_byte(resources: Resources) -> None:
+def test_a_second_run_of_an_hour_changes_no_byte(resources: RunContext) -> None:
     run(resources, 0)
     run(resources, 1, busy=5)
     before = lake_digest(resources.settings.local)
@@ -110,7 +110,7 @@ def test_a_second_run_of_an_hour_changes_no_byte(resources: Resources) -> None:
     assert again.metadata == {"ledger": "left as it is: 2025-03-12-12:00 is in it, and only newer hours are added"}
 
 
-def test_a_backfill_of_an_older_hour_adds_no_entry_to_the_ledger(resources: Resources) -> None:
+def test_a_backfill_of_an_older_hour_adds_no_entry_to_the_ledger(resources: RunContext) -> None:
     run(resources, 2)
     for older in (0, 1, 2):
         assert run(resources, older, busy=12).rows == (1 if older == 2 else 0)
@@ -118,13 +118,13 @@ def test_a_backfill_of_an_older_hour_adds_no_entry_to_the_ledger(resources: Reso
     assert kept(resources) == [2]
 
 
-def test_an_hour_that_was_left_out_is_no_obstacle(resources: Resources) -> None:
+def test_an_hour_that_was_left_out_is_no_obstacle(resources: RunContext) -> None:
     run(resources, 0)
     run(resources, 5, busy=1)
     assert seen(resources, 5) == (True, None, 0)
 
 
-def test_suppressed_at_once_and_back_only_with_enough_changes(resources: Resources) -> None:
+def test_suppressed_at_once_and_back_only_with_enough_changes(resources: RunContext) -> None:
     people, others = PEOPLE[:10], [{**row, "cohort_id": "c2"} for row in PEOPLE[:2]]
     run(resources, 0, members=people)
     run(resources, 1, members=[*people[2:], *others])
@@ -138,7 +138,7 @@ def test_suppressed_at_once_and_back_only_with_enough_changes(resources: Resourc
     ]
 
 
-def test_a_run_that_died_before_the_ledger_is_made_good_by_the_next_run_of_the_hour(resources: Resources) -> None:
+def test_a_run_that_died_before_the_ledger_is_made_good_by_the_next_run_of_the_hour(resources: RunContext) -> None:
     run(resources, 0)
     run(resources, 1, busy=5)
     undisturbed = lake_digest(resources.settings.local)
@@ -149,7 +149,7 @@ def test_a_run_that_died_before_the_ledger_is_made_good_by_the_next_run_of_the_h
     assert lake_digest(resources.settings.local) == undisturbed
 
 
-def test_what_a_run_left_that_died_before_the_ledger_counts_for_nothing_in_a_later_hour(resources: Resources) -> None:
+def test_what_a_run_left_that_died_before_the_ledger_counts_for_nothing_in_a_later_hour(resources: RunContext) -> None:
     run(resources, 0)
     run(resources, 1, busy=5)
     resources.lake.remove(COHORT_GHOST_RELEASE, hour(1))
@@ -159,7 +159,7 @@ def test_what_a_run_left_that_died_before_the_ledger_counts_for_nothing_in_a_lat
     assert kept(resources) == [0, 2]
 
 
-def test_contributions_go_when_no_later_hour_compares_with_them(resources: Resources) -> None:
+def test_contributions_go_when_no_later_hour_compares_with_them(resources: RunContext) -> None:
     for number, busy in enumerate([0, 4, 8]):
         run(resources, number, busy=busy)
     assert kept(resources) == [0, 1, 2]
@@ -172,21 +172,21 @@ def test_contributions_go_when_no_later_hour_compares_with_them(resources: Resou
     assert kept(resources) == [70, 90]
 
 
-def test_lost_contributions_are_a_finding_and_release_nothing(resources: Resources) -> None:
+def test_lost_contributions_are_a_finding_and_release_nothing(resources: RunContext) -> None:
     run(resources, 0)
     resources.lake.remove(COHORT_RELEASE_CONTRIBUTIONS, hour(0))
     assert run(resources, 1, busy=12).findings == {"cohorts_whose_last_release_nobody_can_compare_with": 1}
     assert seen(resources, 1) == (True, None, 0)
 
 
-def test_an_hour_without_figures_of_users_adds_nothing_to_the_ledger(resources: Resources) -> None:
+def test_an_hour_without_figures_of_users_adds_nothing_to_the_ledger(resources: RunContext) -> None:
     run(resources, 0)
     with pytest.raises(LakeError, match=r"cohort_ghost_release, partition 2025-03-12-12:00: user_ghost_stats has no"):
         release(resources, 1)
     assert resources.lake.hours(COHORT_GHOST_RELEASE) == [FIRST]
 
 
-def test_runs_side_by_side_release_one_after_the_other(resources: Resources, tmp_path: Path) -> None:
+def test_runs_side_by_side_release_one_after_the_other(resources: RunContext, tmp_path: Path) -> None:
     numbers = range(6)
     for number in numbers:
         take_in(resources, number, busy=number)
@@ -207,7 +207,7 @@ def test_runs_side_by_side_release_one_after_the_other(resources: Resources, tmp
     written = resources.lake.hours(COHORT_GHOST_RELEASE)
     assert written[-1] == hour(5)
     # Whichever came first: each entry follows from the one before it.
-    alone = Resources(resources.settings, Lake(tmp_path / "alone"))
+    alone = RunContext(resources.settings, Lake(tmp_path / "alone"))
     for one in written:
         alone.lake.write(USER_GHOST_STATS, one, resources.lake.scan(USER_GHOST_STATS, [one]).collect())
         materialize_cohort_ghost_release(alone, one)
@@ -215,7 +215,7 @@ def test_runs_side_by_side_release_one_after_the_other(resources: Resources, tmp
         assert alone.lake.scan(contract).collect().equals(resources.lake.scan(contract).collect())
 
 
-def test_a_run_that_writes_too_long_is_named(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_writes_too_long_is_named(resources: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
     take_in(resources, 0)
     monkeypatch.setattr(locking, "LOCK_SECONDS", 0.1)
     with (
@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> N
     (tmp_path / "lake").write_text("in the way", encoding="utf-8")
     with (
         pytest.raises(LakeError, match=r"\.table\.lock: cannot be written \(File exists\)"),
-        locking.one_at_a_time(tmp_path / "lake", "table"),
+        locking.table_lock(tmp_path / "lake", "table"),
     ):
         pass
 
@@ -253,14 +253,14 @@ def test_every_threshold_is_a_setting() -> None:
     assert release_rules(settings) == ReleaseRules(11, 21, 80, 5, timedelta(hours=48), strict=True)
 
 
-def test_the_ledger_speaks_of_nobody(resources: Resources) -> None:
+def test_the_ledger_speaks_of_nobody(resources: RunContext) -> None:
     outcome = run(resources, 0)
     assert outcome.sample is not None
     assert "user_id" not in outcome.sample.columns
     assert COUNTED.body(resources, FIRST).sample is None  # type: ignore[arg-type]
 
 
-def test_one_who_ages_out_is_one_change(resources: Resources) -> None:
+def test_one_who_ages_out_is_one_change(resources: RunContext) -> None:
     members = [{**row, "created_at": at("2025-02-01T00:00")} for row in PEOPLE]
     silent = [event("u00", FIRST.as_of - timedelta(days=14)), *(one for one in TASKS if one["user_id"] != "u00")]
     for number in range(2):
@@ -270,7 +270,7 @@ def test_one_who_ages_out_is_one_change(resources: Resources) -> None:
     assert [seen(resources, number) for number in range(2)] == [(True, None, 0), (True, None, 0)]
 
 
-def test_whoever_was_erased_still_counts_as_having_left(resources: Resources) -> None:
+def test_whoever_was_erased_still_counts_as_having_left(resources: RunContext) -> None:
     """Two releases that differ by one person give that person away, erased or not (G9.3)."""
     run(resources, 0)
     lake = resources.lake

@@ -5,9 +5,9 @@ from datetime import datetime
 from pathlib import Path
 
 from ghost_pipeline.cli.run import selection
-from ghost_pipeline.contracts.raw import REJECTED_ROWS, SESSION_KEYSTROKES, Half
+from ghost_pipeline.contracts.raw import REJECTED_ROWS, SESSION_KEYSTROKES, Domain
 from ghost_pipeline.definitions import STEPS
-from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
@@ -29,7 +29,7 @@ class Typist:
             "session_keystrokes": [],
         }
         settings = Settings.load(source=str(self.folder), data=folder / "data")
-        self.resources = Resources(settings, Lake(settings.lake))
+        self.resources = RunContext(settings, Lake(settings.lake))
 
     @property
     def lake(self) -> Lake:
@@ -73,7 +73,7 @@ class Typist:
 
     def run_steps(self, hour: str) -> None:
         """Run every step of the half for an hour."""
-        wanted = selection({Half.NGRAMS}, monthly=False)
+        wanted = selection({Domain.NGRAMS}, monthly=False)
         for step in STEPS:
             if step.contract.name in wanted:
                 step.body(self.resources, Hour.from_key(hour))  # type: ignore[arg-type]

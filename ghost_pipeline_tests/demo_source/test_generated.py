@@ -141,7 +141,7 @@ def tasks(world: Tables) -> pl.DataFrame:
     )
 
 
-def halves(column: str) -> pl.Expr:
+def domains(column: str) -> pl.Expr:
     """The score, floored to halves; whole tenths keep 6.999... out."""
     return (pl.col(column) * 10).round().cast(pl.Int64) // 5 / 2
 
@@ -150,7 +150,7 @@ def achievers(world: Tables) -> pl.DataFrame:
     return (
         world["users"]
         .filter(pl.col("updated_at") < MONTH, pl.col("created_at").dt.date() + timedelta(days=91) < MONTH.date())
-        .with_columns(band=halves("final_band_score"), start=halves("diagnostic_score"))
+        .with_columns(band=domains("final_band_score"), start=domains("diagnostic_score"))
         .filter(pl.col("band").is_in([7.0, 7.5, 8.0]), pl.col("start").is_between(5.0, 6.5))
     )
 

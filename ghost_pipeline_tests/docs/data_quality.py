@@ -78,7 +78,13 @@ def _row(step: Step) -> str:
     own = [f"`{check.name}`" for check in step.checks]
     own += [f"`{one.check.name}` ({', '.join(one.figures)})" for one in step.comparing]
     fresh = f"{age.days} d" if age >= timedelta(days=2) else f"{age // timedelta(hours=1)} h"
-    kept = "fixed" if contract.stays_because else f"{contract.kept_for.days} d" if contract.kept_for else "for ever"
+    kept = (
+        "fixed"
+        if contract.retention_exempt_reason
+        else f"{contract.kept_for.days} d"
+        if contract.kept_for
+        else "for ever"
+    )
     return f"| `{contract.name}` | {_blocks(step)} | {step.counts} | {', '.join(own)} | {fresh} | {kept} |"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ghost_pipeline.contracts.raw import Half
+from ghost_pipeline.contracts.raw import Domain
 from ghost_pipeline.demo_source.generated import DEMO_AS_OF, generate_source
 from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS
@@ -72,7 +72,7 @@ def publish_demo(data: Path) -> Settings:
     """Materialize and publish the ghost half of the demo."""
     generate_source(data / "source", as_of=DEMO_AS_OF)
     settings = Settings.load(source=str(data / "source"), data=data)
-    materialize(settings, DEMO_AS_OF, halves={Half.GHOST})
+    materialize(settings, DEMO_AS_OF, domains={Domain.GHOST})
     return settings
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.contract import duckdb_type
 from ghost_pipeline.contracts.published import TABLE_INFO
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, Half, Kind, SourceColumn, SourceTable
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, Domain, Kind, SourceColumn, SourceTable
 
 GENERATED = "<!-- Written by `make docs` from the contracts; change those. -->"
 
@@ -135,8 +135,8 @@ def _table(contract: Contract) -> Iterator[str]:
 def _kept(contract: Contract) -> str:
     if contract is TABLE_INFO:
         return ""
-    if contract.stays_because:
-        return f" Not removed by retention: {contract.stays_because}."
+    if contract.retention_exempt_reason:
+        return f" Not removed by retention: {contract.retention_exempt_reason}."
     length = "for ever" if contract.kept_for is None else f"for {contract.kept_for.days} days"
     return f" Kept {length}, unless set."
 
@@ -153,7 +153,7 @@ def _source_page() -> Iterator[str]:
 
 
 def _source_table(table: SourceTable) -> Iterator[str]:
-    half = {None: "both halves", Half.GHOST: "ghost data", Half.NGRAMS: "n-gram analytics"}[table.half]
+    half = {None: "both halves", Domain.GHOST: "ghost data", Domain.NGRAMS: "n-gram analytics"}[table.half]
     yield ""
     yield f"## {table.name}{'' if table.required else '?'}"
     yield ""

@@ -7,7 +7,7 @@ import pytest
 from ghost_pipeline.contracts.contract import Partitioning
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS, SOURCE_TABLES
 from ghost_pipeline.definitions import STEPS
-from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
@@ -26,7 +26,7 @@ def take_in(folder: Path, *bad: BadInput) -> Lake:
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (source / f"{name}.ndjson").write_text(text, encoding="utf-8")
     settings = Settings.load(source=str(source), data=folder / "data")
-    resources = Resources(settings, Lake(settings.lake))
+    resources = RunContext(settings, Lake(settings.lake))
     for step in STEPS:
         if step.contract.partitioning is not Partitioning.MONTH:
             step.body(resources, HOUR)  # type: ignore[arg-type]

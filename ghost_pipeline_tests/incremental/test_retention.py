@@ -16,7 +16,7 @@ from ghost_pipeline.contracts.staleness import STALE_HOURS
 from ghost_pipeline.domain.ngrams.ngram_speed_refresh import PAIR_INPUT_SCHEMA
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.incremental.retention import newest_snapshot, remove_expired
-from ghost_pipeline.incremental.stale_ledger import building, mark_stale, stale_hours
+from ghost_pipeline.incremental.stale_ledger import mark_building, mark_stale, stale_hours
 from ghost_pipeline.incremental.summary_cache import NgramCache
 from ghost_pipeline.lake.cache import Cache
 from ghost_pipeline.lake.lake import Lake, Rejects
@@ -106,7 +106,7 @@ def test_what_is_removed_is_no_longer_stale(lake: Lake) -> None:
     for table in (USER_GHOST_STATS, COHORT_GHOST_DATA):
         build(lake, table, hours(NOON - 30 * HOUR, NOON))
     mark_stale(lake, [USER_GHOST_STATS, COHORT_GHOST_DATA], NOON - 28 * HOUR, NOON)
-    with building(lake, USER_GHOST_STATS, [Hour(NOON - 27 * HOUR)]):
+    with mark_building(lake, USER_GHOST_STATS, [Hour(NOON - 27 * HOUR)]):
         pass
     removed(lake, "user_ghost_stats=24h")
     left = stale_hours(lake).group_by("table").agg(pl.col("hour").min(), rows=pl.len()).sort("table").rows()

@@ -17,7 +17,7 @@ from ghost_pipeline.contracts.raw import REJECTED_ROWS, SOURCE_TABLES, USER_PROG
 from ghost_pipeline.contracts.staleness import STALE_HOURS
 from ghost_pipeline.defs.ghost import materialize_cohort_ghost_data, materialize_user_ghost_stats
 from ghost_pipeline.defs.raw import RAW_STEPS
-from ghost_pipeline.defs.table_asset import Outcome, Resources
+from ghost_pipeline.defs.table_asset import RunContext, TableResult
 from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.errors import LakeError, SourceError
 from ghost_pipeline.incremental.stale_ledger import stale_hours
@@ -42,7 +42,7 @@ class Source:
         self.users: list[Row] = [{"user_id": "u1", "created_at": "2025-01-01T00:00:00Z"}]
         self.events: list[Row] = []
         settings = Settings.load(source=str(self.folder), data=folder / "data")
-        self.resources = Resources(settings, Lake(settings.lake))
+        self.resources = RunContext(settings, Lake(settings.lake))
 
     @property
     def lake(self) -> Lake:
@@ -53,9 +53,9 @@ class Source:
         self.events.append({**event, "time_spent_minutes": 1, **values})
 
     def set(self, **values: object) -> None:
-        self.resources = Resources(self.resources.settings.model_copy(update=values), self.resources.lake)
+        self.resources = RunContext(self.resources.settings.model_copy(update=values), self.resources.lake)
 
-    def run(self, hour: str) -> dict[str, Outcome]:
+    def run(self, hour: str) -> dict[str, TableResult]:
         self.write()
         wanted = {"users", "cohorts", "user_progress"}
         steps = [step for step in RAW_STEPS if step.contract.name in wanted]
@@ -315,11 +315,11 @@ def test_what_is_taken_in_while_hours_are_built_makes_them_stale(source: Source)
     source.event("first", "2025-03-12T06:00:00Z")
     source.run(NOON)
     window = [Hour.from_key(f"2025-03-12-{hour:02}:00") for hour in (8, 9, 10)]
-    building = iter(materialize_cohort_ghost_data(source.resources, window))
-    next(building)
+    mark_building = iter(materialize_cohort_ghost_data(source.resources, window))
+    next(mark_building)
     source.event("late", "2025-03-12T08:10:00Z")
     source.run("2025-03-12-12:00")
-    list(building)
+    list(mark_building)
     assert [start.hour for start in stale_hours(source.lake)["hour"]] == [8, 9, 10]
     list(materialize_cohort_ghost_data(source.resources, window))
     assert stale_hours(source.lake).is_empty()

@@ -12,7 +12,7 @@ import pytest
 
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake import locking
-from ghost_pipeline.lake.locking import alone, beside_others
+from ghost_pipeline.lake.locking import alone, shared_lock
 
 Lock = Callable[[Path], AbstractContextManager[None]]
 
@@ -35,15 +35,15 @@ def another_process(lock: Lock, folder: Path) -> Iterator[subprocess.Popen[str]]
 
 
 def test_steps_work_beside_one_another(tmp_path: Path) -> None:
-    with another_process(beside_others, tmp_path), beside_others(tmp_path):
+    with another_process(shared_lock, tmp_path), shared_lock(tmp_path):
         pass
 
 
 @pytest.mark.parametrize(
     ("first", "second", "says"),
     [
-        (alone, beside_others, "an erasure has had the lake to itself for 0.2 s"),
-        (beside_others, alone, "other runs have been at work in the lake for 0.2 s"),
+        (alone, shared_lock, "an erasure has had the lake to itself for 0.2 s"),
+        (shared_lock, alone, "other runs have been at work in the lake for 0.2 s"),
         (alone, alone, "other runs have been at work in the lake for 0.2 s"),
     ],
 )
@@ -55,7 +55,7 @@ def test_who_waits_too_long_is_told_for_whom(
         pass
 
 
-@pytest.mark.parametrize(("first", "second"), [(alone, beside_others), (beside_others, alone)])
+@pytest.mark.parametrize(("first", "second"), [(alone, shared_lock), (shared_lock, alone)])
 def test_a_process_that_is_killed_holds_nothing(first: Lock, second: Lock, tmp_path: Path) -> None:
     with another_process(first, tmp_path) as process:
         process.kill()
@@ -70,7 +70,7 @@ def test_steps_without_end_keep_nobody_waiting(tmp_path: Path) -> None:
     def one_after_the_other(number: int) -> None:
         first = True
         while not stop.is_set():
-            with beside_others(tmp_path):
+            with shared_lock(tmp_path):
                 if first:
                     entered.wait(10)
                     first = False
@@ -96,6 +96,6 @@ def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "lake").write_bytes(b"")
     with (
         pytest.raises(LakeError, match=r"lake/\.lake\.lock: cannot be written .* then run again"),
-        beside_others(tmp_path / "lake"),
+        shared_lock(tmp_path / "lake"),
     ):
         pass

@@ -19,17 +19,17 @@ from ghost_pipeline.cli.run import selection
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.erasure import ERASED_PEOPLE
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS
-from ghost_pipeline.contracts.raw import REJECTED_ROWS, SOURCE_TABLES, Half
+from ghost_pipeline.contracts.raw import REJECTED_ROWS, SOURCE_TABLES, Domain
 from ghost_pipeline.definitions import STEPS
 from ghost_pipeline.defs.operations import published_database
 from ghost_pipeline.defs.partitions import Partitions
-from ghost_pipeline.defs.table_asset import Outcome, Resources, Step
+from ghost_pipeline.defs.table_asset import RunContext, Step, TableResult
 from ghost_pipeline.errors import LakeError, SettingsError
 from ghost_pipeline.lake import locking
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import alone
 from ghost_pipeline.privacy.erasing import erase_from_lake, erased_ids_in, ids_in
-from ghost_pipeline.privacy.tombstones import Tombstones, bury, tombstones
+from ghost_pipeline.privacy.tombstones import Tombstones, record_tombstones, tombstones
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour
 from ghost_pipeline_tests.traces import traces
@@ -57,19 +57,19 @@ class World:
     def lake(self) -> Lake:
         return Lake(self.settings.lake)
 
-    def run(self, *hours: Hour, but: tuple[str, ...] = ()) -> dict[str, Outcome]:
+    def run(self, *hours: Hour, but: tuple[str, ...] = ()) -> dict[str, TableResult]:
         """Run every hourly step of the halves that there are for some hours, one after the other."""
         for name, rows in self.tables.items():
             columns = dict.fromkeys(column.name for column in SOURCE_TABLES[name].columns)
             text = "".join(json.dumps({**columns, **row}) + "\n" for row in rows)
             (self.folder / f"{name}.ndjson").write_text(text, encoding="utf-8")
-        halves = {Half.GHOST if "user_progress" in self.tables else Half.NGRAMS}
-        wanted = [step for step in STEPS if step.contract.name in selection(halves, monthly=False)]
+        domains = {Domain.GHOST if "user_progress" in self.tables else Domain.NGRAMS}
+        wanted = [step for step in STEPS if step.contract.name in selection(domains, monthly=False)]
         outcomes = {}
         for hour in hours:
             for step in wanted:
                 if step.contract.name not in but:
-                    resources = Resources(self.settings, self.lake)
+                    resources = RunContext(self.settings, self.lake)
                     outcomes[step.contract.name] = step.body(resources, hour)  # type: ignore[arg-type]
                     resources.close()
         return outcomes
@@ -136,7 +136,7 @@ def typists() -> Tables:
     }
 
 
-def counted(outcomes: Mapping[str, Outcome], table: str) -> object:
+def counted(outcomes: Mapping[str, TableResult], table: str) -> object:
     return outcomes[table].metadata["rows_of_erased_people"]
 
 
@@ -217,7 +217,7 @@ def test_no_source_is_read_without_the_key(half: "type[Tables]", tmp_path: Path)
     world.run(hour(0))
     world.erase(PERSON)
     world.settings = world.settings.model_copy(update={"erasure_key": None})
-    resources = Resources(world.settings, world.lake)
+    resources = RunContext(world.settings, world.lake)
     for name in world.tables:
         step = next(one for one in STEPS if one.contract.name == name)
         with pytest.raises(SettingsError, match="without their key a source would bring them back"):
@@ -227,11 +227,11 @@ def test_no_source_is_read_without_the_key(half: "type[Tables]", tmp_path: Path)
 def test_no_source_is_read_while_somebody_is_half_erased(tmp_path: Path) -> None:
     world = World(tmp_path, learners())
     world.run(hour(0))
-    bury(world.lake, KEY.encode(), ids_in(world.lake, [PERSON]), NOON)
+    record_tombstones(world.lake, KEY.encode(), ids_in(world.lake, [PERSON]), NOON)
     with pytest.raises(LakeError, match="an erasure was interrupted"):
         world.run(hour(1))
     counts = next(one for one in STEPS if one.contract is ERASED_PEOPLE)
-    outcome = counts.body(Resources(world.settings, world.lake), hour(1))  # type: ignore[arg-type]
+    outcome = counts.body(RunContext(world.settings, world.lake), hour(1))  # type: ignore[arg-type]
     assert outcome.findings == {"ids_whose_erasure_was_interrupted": 2}
 
 
@@ -275,8 +275,10 @@ def test_users_who_were_looked_at_once_are_not_looked_at_again(tmp_path: Path, m
 
 def rows_of(lake: Lake) -> dict[str, pl.DataFrame]:
     """Every row of every table but the tombstones and what an erasure leaves; an hour without rows is as none."""
-    left_out = {ERASED_PEOPLE.name, COHORT_GHOST_RELEASE.name, COHORT_RELEASE_CONTRIBUTIONS.name}
-    found = {name: lake.scan(contract).collect() for name, contract in CONTRACTS.items() if name not in left_out}
+    skipped_by_retention = {ERASED_PEOPLE.name, COHORT_GHOST_RELEASE.name, COHORT_RELEASE_CONTRIBUTIONS.name}
+    found = {
+        name: lake.scan(contract).collect() for name, contract in CONTRACTS.items() if name not in skipped_by_retention
+    }
     return {name: frame.sort(frame.columns, nulls_last=True) for name, frame in found.items()}
 
 
@@ -332,7 +334,7 @@ def test_a_step_keeps_an_erasure_waiting_and_so_does_the_publication(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings.load(data=tmp_path)
-    resources = Resources(settings, Lake(settings.lake))
+    resources = RunContext(settings, Lake(settings.lake))
     monkeypatch.setattr(locking, "LOCK_SECONDS", 0.2)
     refused: list[str] = []
 
@@ -349,9 +351,9 @@ def test_a_step_keeps_an_erasure_waiting_and_so_does_the_publication(
         thread.join()
         return []
 
-    def body(_: Resources, __: Hour) -> Outcome:
+    def body(_: RunContext, __: Hour) -> TableResult:
         at_work()
-        return Outcome(rows=0)
+        return TableResult(rows=0)
 
     monkeypatch.setattr("ghost_pipeline.defs.operations.publish", at_work)
     step = Step(ERASED_PEOPLE, (), body).asset(Partitions.from_settings(settings), 24)

@@ -11,11 +11,11 @@ from ghost_pipeline.errors import LakeError, SettingsError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.privacy.personal_rows import IDS_SCHEMA
 from ghost_pipeline.privacy.tombstones import (
-    NOBODY,
+    NO_TOMBSTONES,
     buried,
-    bury,
     erasure_key,
     finish,
+    record_tombstones,
     require_erasure_key,
     tombstones,
 )
@@ -40,11 +40,11 @@ def settings(lake: Lake, key: str | None = KEY) -> Settings:
 
 
 def test_nobody_needs_a_key(lake: Lake) -> None:
-    assert tombstones(lake, settings(lake, None)) is NOBODY
+    assert tombstones(lake, settings(lake, None)) is NO_TOMBSTONES
 
 
 def test_an_id_is_recognised_in_its_own_column_alone(lake: Lake) -> None:
-    bury(lake, KEY.encode(), ids(*PEOPLE), NOON)
+    record_tombstones(lake, KEY.encode(), ids(*PEOPLE), NOON)
     finish(lake, KEY.encode(), ["u1", "u2"])
     known = tombstones(lake, settings(lake))
     assert known.among("user_id", pl.Series(["u2", "u3", None, "s1", "u1", "u2"])).to_list() == ["u1", "u2"]
@@ -53,26 +53,26 @@ def test_an_id_is_recognised_in_its_own_column_alone(lake: Lake) -> None:
 
 
 def test_no_id_can_be_read_or_tried_without_the_key(lake: Lake) -> None:
-    bury(lake, KEY.encode(), ids(*PEOPLE), NOON)
+    record_tombstones(lake, KEY.encode(), ids(*PEOPLE), NOON)
     first = lake.scan(ERASED_PEOPLE).collect()
     assert first["erased_date"].unique().to_list() == [date(2025, 3, 12)]
     assert ERASED_PEOPLE.faults(first) == []
     other = Lake(lake.root.parent / "other")
-    bury(other, OTHER.encode(), ids(*PEOPLE), NOON)
+    record_tombstones(other, OTHER.encode(), ids(*PEOPLE), NOON)
     second = other.scan(ERASED_PEOPLE).collect()
     assert not set(first["tombstone"]) & set(second["tombstone"])
     assert not set(first["key_check"]) & set(second["key_check"])
 
 
 def test_a_second_time_nothing_is_added(lake: Lake) -> None:
-    assert bury(lake, KEY.encode(), ids(*PEOPLE[:2]), NOON) == 2
-    assert bury(lake, KEY.encode(), ids(*PEOPLE), NOON) == 2
+    assert record_tombstones(lake, KEY.encode(), ids(*PEOPLE[:2]), NOON) == 2
+    assert record_tombstones(lake, KEY.encode(), ids(*PEOPLE), NOON) == 2
     assert lake.scan(ERASED_PEOPLE).collect().height == 4
     assert buried(lake, KEY.encode(), ["u1", "u2", "u3"]) == {"u1", "u2"}
 
 
 def test_no_source_is_read_while_somebody_is_half_erased(lake: Lake) -> None:
-    bury(lake, KEY.encode(), ids(*PEOPLE), NOON)
+    record_tombstones(lake, KEY.encode(), ids(*PEOPLE), NOON)
     finish(lake, KEY.encode(), ["u1"])
     with pytest.raises(LakeError, match=r"an erasure was interrupted.*ghost-pipeline erase"):
         tombstones(lake, settings(lake))
@@ -89,15 +89,15 @@ def test_no_source_is_read_while_somebody_is_half_erased(lake: Lake) -> None:
     ],
 )
 def test_nothing_goes_on_without_the_key(key: str | None, says: str, lake: Lake) -> None:
-    bury(lake, KEY.encode(), ids(*PEOPLE), NOON)
+    record_tombstones(lake, KEY.encode(), ids(*PEOPLE), NOON)
     with pytest.raises(SettingsError, match=says):
         tombstones(lake, settings(lake, key))
 
 
 def test_nobody_is_added_under_another_key(lake: Lake) -> None:
-    bury(lake, KEY.encode(), ids(*PEOPLE[:2]), NOON)
+    record_tombstones(lake, KEY.encode(), ids(*PEOPLE[:2]), NOON)
     with pytest.raises(SettingsError, match="not the key"):
-        bury(lake, OTHER.encode(), ids(*PEOPLE), NOON)
+        record_tombstones(lake, OTHER.encode(), ids(*PEOPLE), NOON)
     assert lake.scan(ERASED_PEOPLE).collect().height == 2
 
 

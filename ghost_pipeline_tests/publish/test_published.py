@@ -121,7 +121,7 @@ def test_a_table_with_a_gap_is_published_by_an_erasure_alone(lake: Lake, databas
     assert with_gaps(lake) == [ERRORS.name]
     with pytest.raises(LakeError, match="1 of 3 hours"):
         publish(lake, database)
-    publish(lake, database, over_gaps=True)
+    publish(lake, database, allow_gaps=True)
     assert rows_of(database, ERRORS.name) == 6
 
 
@@ -149,7 +149,7 @@ def test_a_published_table_has_the_key_of_its_contract(contract: Contract, full:
             "WHERE constraint_type = 'PRIMARY KEY' AND table_name = ?",
             [contract.name],
         ).fetchall()
-    assert keys == ([(contract.primary_key,)] if contract.primary_key and not contract.grows else [])
+    assert keys == ([(contract.primary_key,)] if contract.primary_key and not contract.append_only else [])
 
 
 @every_published_table

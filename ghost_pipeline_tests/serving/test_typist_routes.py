@@ -9,7 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
-from ghost_pipeline.contracts.raw import Half
+from ghost_pipeline.contracts.raw import Domain
 from ghost_pipeline.domain.ngrams.ngram_queries import heat_map
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.serving import GhostReader
@@ -117,11 +117,11 @@ def test_keyboards_have_their_names_and_targets(api: httpx.Client) -> None:
 
 def test_a_reader_that_is_held_stays_with_its_publication(tmp_path: Path) -> None:
     of = settings(tmp_path / "data", make_source(tmp_path / "source"))
-    materialize(of, TYPED_AT[0], halves={Half.NGRAMS})
+    materialize(of, TYPED_AT[0], domains={Domain.NGRAMS})
     reader = GhostReader(of)
     held = reader.pinned()
     assert held.heat_map("me", "k1").height > 0
-    materialize(of, TYPED_AT[1], halves={Half.NGRAMS})
+    materialize(of, TYPED_AT[1], domains={Domain.NGRAMS})
     assert (held.ngrams_as_of(), reader.ngrams_as_of()) == TYPED_AT[:2]
     before, after = (max(one.heat_map("me", "k1")["last_measured"].to_list()) for one in (held, reader))
     assert before < after

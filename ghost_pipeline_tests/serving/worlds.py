@@ -14,9 +14,9 @@ import polars as pl
 import uvicorn
 
 from ghost_pipeline.cli.run import selection
-from ghost_pipeline.contracts.raw import Half
+from ghost_pipeline.contracts.raw import Domain
 from ghost_pipeline.definitions import STEPS
-from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.published import publish
 from ghost_pipeline.serving.app import build_app
@@ -54,18 +54,18 @@ def settings(data: Path, source: Path | None = None, **values: object) -> Settin
 
 
 def materialize(
-    of: Settings, as_of: datetime, *, typed_at: Sequence[datetime] = (), halves: Collection[Half] = tuple(Half)
+    of: Settings, as_of: datetime, *, typed_at: Sequence[datetime] = (), domains: Collection[Domain] = tuple(Domain)
 ) -> None:
     """Run the steps of an hour and of the month before it in this process, and publish.
 
     The n-gram half is run for the hours that end at `typed_at` first: they make its history.
     """
-    resources = Resources(of, Lake(of.lake))
+    resources = RunContext(of, Lake(of.lake))
     for end in typed_at:
-        _run(resources, Hour.ending_at(end), selection({Half.NGRAMS}, monthly=False))
-    _run(resources, Hour.ending_at(as_of), selection(set(halves), monthly=False))
-    if Half.GHOST in halves:
-        _run(resources, Month.newest_complete(as_of), selection({Half.GHOST}, monthly=True))
+        _run(resources, Hour.ending_at(end), selection({Domain.NGRAMS}, monthly=False))
+    _run(resources, Hour.ending_at(as_of), selection(set(domains), monthly=False))
+    if Domain.GHOST in domains:
+        _run(resources, Month.newest_complete(as_of), selection({Domain.GHOST}, monthly=True))
     publish(resources.lake, of.database)
 
 
@@ -95,7 +95,7 @@ def bearer(subject: object, *, key: str = KEY, seconds: float = 86_400, algorith
     return {"Authorization": f"Bearer {token}"}
 
 
-def _run(resources: Resources, window: Hour | Month, names: Sequence[str]) -> None:
+def _run(resources: RunContext, window: Hour | Month, names: Sequence[str]) -> None:
     for step in STEPS:
         if step.contract.name in names:
             step.body(resources, window)  # type: ignore[arg-type]

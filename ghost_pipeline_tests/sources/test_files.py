@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, SOURCE_USER_PROGRESS, SOURCE_USERS, Half, SourceTable
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, SOURCE_USER_PROGRESS, SOURCE_USERS, Domain, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.ingest.validation import REASON, good_rows, read_rows
 from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.sources.opening import open_source
-from ghost_pipeline.sources.source import halves, require_half
+from ghost_pipeline.sources.source import domains, require_domain
 
 COHORTS = SOURCE_TABLES["cohorts"]
 PROGRESS = pl.DataFrame(
@@ -451,17 +451,17 @@ def with_tables(folder: Path, *names: str) -> FileSource:
 
 
 def test_a_source_may_have_the_ghost_half_alone(tmp_path: Path) -> None:
-    assert halves(with_tables(tmp_path, "users", "cohorts", "user_progress")) == {Half.GHOST}
+    assert domains(with_tables(tmp_path, "users", "cohorts", "user_progress")) == {Domain.GHOST}
 
 
 def test_a_source_may_have_the_ngram_half_alone(tmp_path: Path) -> None:
-    assert halves(with_tables(tmp_path, "users", "keyboards", "practice_sessions")) == {Half.NGRAMS}
+    assert domains(with_tables(tmp_path, "users", "keyboards", "practice_sessions")) == {Domain.NGRAMS}
 
 
 @pytest.mark.parametrize("names", [(), ("users",)])
 def test_a_source_without_any_half_says_what_it_needs(names: tuple[str, ...], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="A source needs users with cohorts and user_progress, or"):
-        halves(with_tables(tmp_path, *names))
+        domains(with_tables(tmp_path, *names))
 
 
 @pytest.mark.parametrize(
@@ -474,13 +474,13 @@ def test_a_source_without_any_half_says_what_it_needs(names: tuple[str, ...], tm
 )
 def test_a_half_that_is_begun_has_to_be_whole(names: tuple[str, ...], missing: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=f"source {tmp_path}: {missing}"):
-        halves(with_tables(tmp_path, *names))
+        domains(with_tables(tmp_path, *names))
 
 
 def test_a_half_that_is_asked_for_has_to_be_there(tmp_path: Path) -> None:
     source = with_tables(tmp_path, "users", "cohorts", "user_progress")
     with pytest.raises(SourceError, match="tables keyboards, practice_sessions are missing, which the ngrams half"):
-        require_half(source, Half.NGRAMS)
+        require_domain(source, Domain.NGRAMS)
 
 
 # --- opening ---

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, Half
-from ghost_pipeline.defs.table_asset import Resources
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, Domain
+from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.ingest.validation import REASON, read_rows
 from ghost_pipeline.lake.lake import Lake
@@ -23,7 +23,7 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.mapping import MappedTable, SourceMapping
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.postgres import PostgresSource
-from ghost_pipeline.sources.source import Window, halves
+from ghost_pipeline.sources.source import Window, domains
 from ghost_pipeline_tests.sources.servers import PASSWORD, READER, SCHEMA, Database, fill_sqlite
 
 USERS, COHORTS, PROGRESS = (SOURCE_TABLES[name] for name in ("users", "cohorts", "user_progress"))
@@ -68,13 +68,13 @@ def fault(source: PostgresSource, table: str) -> str:
 def test_the_schema_of_an_application_needs_no_mapping(database: Database, opened: Opener) -> None:
     database.execute(*SCHEMA)
     source = opened()
-    assert halves(source) == {Half.GHOST, Half.NGRAMS}
+    assert domains(source) == {Domain.GHOST, Domain.NGRAMS}
     assert "session_ngram_speed" not in source.tables()
 
 
 def test_a_half_that_is_absent_is_no_fault(database: Database, opened: Opener) -> None:
     database.execute(*SCHEMA[:3])
-    assert halves(opened()) == {Half.GHOST}
+    assert domains(opened()) == {Domain.GHOST}
 
 
 def test_a_missing_table_says_how_to_add_one_to_a_database(database: Database, opened: Opener) -> None:
@@ -82,7 +82,7 @@ def test_a_missing_table_says_how_to_add_one_to_a_database(database: Database, o
     with pytest.raises(
         SourceError, match=r"table user_progress is missing, .* Create user_progress as tables or views"
     ):
-        halves(opened())
+        domains(opened())
 
 
 def test_a_view_is_a_table(database: Database, opened: Opener) -> None:
@@ -463,7 +463,7 @@ def test_a_write_fails_in_the_session(database: Database, opened: Opener) -> Non
 def test_a_table_that_is_dropped_in_between_is_named(database: Database, opened: Opener) -> None:
     database.execute(*SCHEMA)
     source = opened()
-    assert halves(source) == {Half.GHOST, Half.NGRAMS}
+    assert domains(source) == {Domain.GHOST, Domain.NGRAMS}
     database.execute("DROP TABLE cohorts")
     assert 'table cohorts cannot be read (relation "public.cohorts" does not exist)' in fault(source, "cohorts")
 
@@ -494,7 +494,7 @@ def test_a_closed_source_leaves_no_session(database: Database) -> None:
 
 def test_all_steps_of_a_run_share_one_source(database: Database, tmp_path: Path) -> None:
     of_run = Settings.load(source=database.address, data=tmp_path)
-    resources = Resources(of_run, Lake(of_run.lake))
+    resources = RunContext(of_run, Lake(of_run.lake))
     first = resources.source()
     assert replace(resources, settings=of_run.model_copy()).source() is first
     resources.close()

@@ -9,12 +9,12 @@ from uuid import UUID
 
 import pytest
 
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, Half
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, Domain
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.ingest.validation import REASON, read_rows
 from ghost_pipeline.sources.mapping import MappedTable, SourceMapping
 from ghost_pipeline.sources.opening import open_source
-from ghost_pipeline.sources.source import Window, halves
+from ghost_pipeline.sources.source import Window, domains
 from ghost_pipeline.sources.sqlite import SqliteSource
 from ghost_pipeline_tests.sources.servers import SCHEMA, fill_sqlite
 
@@ -79,7 +79,7 @@ def test_a_file_of_another_kind_is_named(file: Path, opened: list[SqliteSource])
 
 
 def test_the_schema_of_an_application_needs_no_mapping(file: Path, opened: list[SqliteSource]) -> None:
-    assert halves(source_of(opened, file, *SCHEMA)) == {Half.GHOST, Half.NGRAMS}
+    assert domains(source_of(opened, file, *SCHEMA)) == {Domain.GHOST, Domain.NGRAMS}
 
 
 def test_the_case_of_names_does_not_matter(file: Path, opened: list[SqliteSource]) -> None:

@@ -136,7 +136,7 @@ def test_a_session_that_changed_is_read_again_and_costs_others_nothing() -> None
     assert usable(kept([FIRST, SECOND], 2), now, 2)["session_id"].to_list() == ["a"]
 
 
-starts = st.integers(0, 12).map(lambda halves: MIDNIGHT + halves * timedelta(minutes=30))
+starts = st.integers(0, 12).map(lambda domains: MIDNIGHT + domains * timedelta(minutes=30))
 ngrams = st.dictionaries(st.sampled_from([TH, HE]), st.lists(st.integers(1, 9).map(float), min_size=1, max_size=3))
 drawn = st.lists(st.tuples(starts, ngrams, st.sampled_from(["u1", "u2"]), st.integers(0, 2)), max_size=14)
 

@@ -220,7 +220,7 @@ measured = st.dictionaries(
 @st.composite
 def practice(draw: st.DrawFn) -> list[Session]:
     """Sessions of two users on two keyboards, often at the same time."""
-    times = st.integers(0, 12).map(lambda halves: MIDNIGHT + halves * HOUR / 2)
+    times = st.integers(0, 12).map(lambda domains: MIDNIGHT + domains * HOUR / 2)
     session = st.tuples(times, measured, st.sampled_from(["u1", "u2"]), st.sampled_from(["k1", "k2"]))
     names = draw(st.permutations([f"s{number:02}" for number in range(16)]))
     return [Session(name, *made) for name, made in zip(names, draw(st.lists(session, max_size=16)), strict=False)]
