@@ -25,7 +25,7 @@ from ghost_pipeline_tests.running import DEMO_WORLD, environment, lake_digest
 
 HOURS = ["2025-03-12-09:00", "2025-03-12-10:00", "2025-03-12-11:00"]
 MORNING = ["2025-03-12-06:00", "2025-03-12-07:00", "2025-03-12-08:00"]
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 
 def settings(data: Path) -> Settings:

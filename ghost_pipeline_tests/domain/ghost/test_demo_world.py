@@ -14,7 +14,7 @@ from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
 from ghost_pipeline.domain.ghost.user_ghost_stats import user_ghost_stats
 from ghost_pipeline_tests.domain.ghost.ghost_frames import INSTANT, Row, at
 
-FOLDER = Path(__file__).parents[1] / "data" / "demo_world"
+FOLDER = Path(__file__).parents[2] / "data" / "demo_world"
 AS_OF = at("2025-03-12T12:00")
 MONTH_END = at("2025-03-01T00:00")
 

@@ -17,7 +17,7 @@ from ghost_pipeline.domain.ghost.user_ghost_stats import user_ghost_stats
 from ghost_pipeline.domain.shared.local_time import unknown_timezones
 from ghost_pipeline_tests.domain.ghost.ghost_frames import INSTANT, Row, at
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 FOLDER = Path(os.environ.get("GHOST_SHARED_DATA", PROJECT.parent / "shared" / "data")) / "epm"
 NOVEMBER = at("2014-11-20T12:00")
 DECEMBER = at("2014-12-12T00:00")
