@@ -6,14 +6,14 @@ from collections.abc import Mapping
 import dagster as dg
 
 from ghost_pipeline.contracts.retention import require_removable
-from ghost_pipeline.defs.activity import ACTIVITY_STEPS
-from ghost_pipeline.defs.benchmarks import ACHIEVER_STEPS
-from ghost_pipeline.defs.ghost import GHOST_STEPS
+from ghost_pipeline.defs.activity import ACTIVITY_ASSETS
+from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS
+from ghost_pipeline.defs.ghost import GHOST_ASSETS
 from ghost_pipeline.defs.jobs import build_jobs, hourly_tables
-from ghost_pipeline.defs.messages import MESSAGE_STEPS
-from ghost_pipeline.defs.ngrams import NGRAM_STEPS
+from ghost_pipeline.defs.messages import MESSAGE_ASSETS
+from ghost_pipeline.defs.ngrams import NGRAM_ASSETS
 from ghost_pipeline.defs.operations import (
-    OPERATIONS_STEPS,
+    OPERATIONS_ASSETS,
     RETENTION,
     publications,
     published_database,
@@ -21,8 +21,8 @@ from ghost_pipeline.defs.operations import (
 )
 from ghost_pipeline.defs.partitions import Partitions
 from ghost_pipeline.defs.published_postgres import published_postgres
-from ghost_pipeline.defs.raw import RAW_STEPS
-from ghost_pipeline.defs.release import RELEASE_STEPS
+from ghost_pipeline.defs.raw import RAW_ASSETS
+from ghost_pipeline.defs.release import RELEASE_ASSETS
 from ghost_pipeline.defs.resources import build_resources
 from ghost_pipeline.defs.run_records import build_pruning, build_pruning_schedule
 from ghost_pipeline.defs.schedules import build_schedules
@@ -32,15 +32,15 @@ from ghost_pipeline.settings import Settings
 for _parameter in ("backfill_policy", "include_sources"):
     warnings.filterwarnings("ignore", f"Parameter `{_parameter}`", dg.BetaWarning)
 
-STEPS = (
-    *RAW_STEPS,
-    *ACTIVITY_STEPS,
-    *GHOST_STEPS,
-    *RELEASE_STEPS,
-    *ACHIEVER_STEPS,
-    *MESSAGE_STEPS,
-    *NGRAM_STEPS,
-    *OPERATIONS_STEPS,
+TABLE_ASSETS = (
+    *RAW_ASSETS,
+    *ACTIVITY_ASSETS,
+    *GHOST_ASSETS,
+    *RELEASE_ASSETS,
+    *BENCHMARK_ASSETS,
+    *MESSAGE_ASSETS,
+    *NGRAM_ASSETS,
+    *OPERATIONS_ASSETS,
 )
 """Every table of the lake that has an asset."""
 
@@ -56,13 +56,13 @@ def build_defs(
     """
     require_removable(settings.retention)
     partitions = Partitions.from_settings(settings)
-    published = [step.contract.name for step in STEPS if step.contract.published]
-    jobs = build_jobs(STEPS, publications(settings))
+    published = [step.contract.name for step in TABLE_ASSETS if step.contract.published]
+    jobs = build_jobs(TABLE_ASSETS, publications(settings))
     pruning = build_pruning(settings)
     return dg.Definitions(
         assets=[
-            *(step.asset(partitions, settings.hours_per_run) for step in STEPS),
-            retention(hourly_tables(STEPS), partitions, settings.hours_per_run),
+            *(step.asset(partitions, settings.hours_per_run) for step in TABLE_ASSETS),
+            retention(hourly_tables(TABLE_ASSETS), partitions, settings.hours_per_run),
             published_database([*published, RETENTION]),
             *([published_postgres()] if settings.publish_postgres else []),
         ],

@@ -26,7 +26,7 @@ from ghost_pipeline.contracts.ghost import (
     USER_GHOST_STATS,
 )
 from ghost_pipeline.contracts.raw import SOURCE_TABLES, Domain
-from ghost_pipeline.definitions import STEPS, build_defs
+from ghost_pipeline.definitions import TABLE_ASSETS, build_defs
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.defs.launcher import PROCESS, this_process
 from ghost_pipeline.defs.operations import PUBLISHED_DATABASE, RETENTION, publications
@@ -360,7 +360,7 @@ def selection(chosen: set[Domain], *, monthly: bool) -> list[str]:
     """The assets of the hourly or the monthly job that the chosen halves need."""
     layers = {Domain.GHOST: Layer.GHOST, Domain.NGRAMS: Layer.NGRAMS}
     names = []
-    for step in STEPS:
+    for step in TABLE_ASSETS:
         contract = step.contract
         table = SOURCE_TABLES.get(contract.name)
         wanted = (

@@ -3,7 +3,7 @@
 from ghost_pipeline.contracts.activity import USER_ACTIVITY_CHECKPOINTS, USER_ACTIVITY_DAYS
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.defs.period_over_period import period_over_period
-from ghost_pipeline.defs.table_asset import RunContext, Step, TableResult
+from ghost_pipeline.defs.table_asset import RunContext, TableAsset, TableResult
 from ghost_pipeline.domain.ghost.user_calendars import UserCalendars
 from ghost_pipeline.domain.shared.period_figures import row_count
 from ghost_pipeline.incremental.activity_history import ActivityHistory, activity_lock
@@ -31,13 +31,13 @@ def _history(lake: Lake, hour: Hour) -> ActivityHistory:
     return ActivityHistory(lake, users.entities)
 
 
-ACTIVITY_STEPS = (
-    Step(USER_ACTIVITY_DAYS, (USERS, USER_PROGRESS), materialize_user_activity_days),
-    Step(
+ACTIVITY_ASSETS = (
+    TableAsset(USER_ACTIVITY_DAYS, (USERS, USER_PROGRESS), materialize_user_activity_days),
+    TableAsset(
         USER_ACTIVITY_CHECKPOINTS,
         (USERS, USER_PROGRESS),
         materialize_user_activity_checkpoints,
         continues_itself=True,
-        comparing=(period_over_period(USER_ACTIVITY_CHECKPOINTS, row_count),),
+        comparisons=(period_over_period(USER_ACTIVITY_CHECKPOINTS, row_count),),
     ),
 )

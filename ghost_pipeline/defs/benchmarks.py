@@ -16,7 +16,7 @@ from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.defs.benchmark_charts import as_markdown_image, benchmark_curves
 from ghost_pipeline.defs.checks import Check
 from ghost_pipeline.defs.period_over_period import period_over_period
-from ghost_pipeline.defs.table_asset import RunContext, Step, TableResult, markdown_table
+from ghost_pipeline.defs.table_asset import RunContext, TableAsset, TableResult, markdown_table
 from ghost_pipeline.domain.ghost.benchmarks.achievers import achievers
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_cells import cell_samples
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import (
@@ -26,7 +26,7 @@ from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import (
     benchmark_counts,
 )
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_dictionary import benchmark_dictionary
-from ghost_pipeline.domain.ghost.benchmarks.benchmark_drift import CELL_NAMES, benchmark_moves
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_drift import CELL_NAMES, benchmark_drift
 from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import benchmark_means, finish_benchmarks
 from ghost_pipeline.domain.ghost.benchmarks.ghost_fastest_improvers import finish_fastest_improvers, improvers
 from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import (
@@ -181,7 +181,7 @@ def _moves(resources: RunContext, month: Month, benchmarks: pl.DataFrame) -> lis
     if not resources.lake.exists(GHOST_BENCHMARKS, before):
         older = [one for one in resources.lake.months(GHOST_BENCHMARKS) if one < month]
         return [f"{before.key} is missing, so nothing was compared"] if older else []
-    moves = benchmark_moves(benchmarks.lazy(), previous, resources.settings.benchmark_move_percent).collect()
+    moves = benchmark_drift(benchmarks.lazy(), previous, resources.settings.benchmark_move_percent).collect()
     cells = [frame.select(*CELL_NAMES).unique() for frame in (benchmarks.lazy(), previous)]
     gone = cells[1].join(cells[0], on=CELL_NAMES, how="anti").sort(CELL_NAMES).collect()
     vanished = [
@@ -195,23 +195,23 @@ def _moves(resources: RunContext, month: Month, benchmarks: pl.DataFrame) -> lis
     ]
 
 
-ACHIEVER_STEPS = (
-    Step(
+BENCHMARK_ASSETS = (
+    TableAsset(
         GHOST_BENCHMARKS,
         (USERS, USER_PROGRESS),
         _alone(GHOST_BENCHMARKS, materialize_ghost_benchmarks),
         checks=(STABLE,),
     ),
-    Step(
+    TableAsset(
         GHOST_STREAK_SHARES,
         (USERS, USER_PROGRESS),
         _alone(GHOST_STREAK_SHARES, materialize_ghost_streak_shares),
-        comparing=(period_over_period(GHOST_STREAK_SHARES, sample_figures),),
+        comparisons=(period_over_period(GHOST_STREAK_SHARES, sample_figures),),
     ),
-    Step(
+    TableAsset(
         GHOST_FASTEST_IMPROVERS,
         (USERS, USER_PROGRESS),
         _alone(GHOST_FASTEST_IMPROVERS, materialize_ghost_fastest_improvers),
-        comparing=(period_over_period(GHOST_FASTEST_IMPROVERS, sample_figures),),
+        comparisons=(period_over_period(GHOST_FASTEST_IMPROVERS, sample_figures),),
     ),
 )

@@ -13,7 +13,7 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import COHORTS, USER_PROGRESS, USERS
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.retained_hours import expired_result, hours_within_retention
-from ghost_pipeline.defs.table_asset import RunContext, Step, TableResult, count
+from ghost_pipeline.defs.table_asset import RunContext, TableAsset, TableResult, count
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
 from ghost_pipeline.domain.ghost.unknown_cohorts import unknown_cohorts
 from ghost_pipeline.domain.ghost.user_calendars import UserCalendars
@@ -91,19 +91,19 @@ def _figures(lake: Lake, hours: Sequence[Hour]) -> Iterator[pl.DataFrame]:
         yield with_activity_figures(together.lazy(), end).collect()
 
 
-GHOST_STEPS = (
-    Step.over_hours(
+GHOST_ASSETS = (
+    TableAsset.over_hours(
         USER_GHOST_STATS,
         (USERS, USER_PROGRESS, USER_ACTIVITY_DAYS, USER_ACTIVITY_CHECKPOINTS),
         materialize_user_ghost_stats,
-        comparing=(period_over_period(USER_GHOST_STATS, row_count),),
+        comparisons=(period_over_period(USER_GHOST_STATS, row_count),),
         counts="events before their journey, users with an unknown time zone",
     ),
-    Step.over_hours(
+    TableAsset.over_hours(
         COHORT_GHOST_DATA,
         (USER_GHOST_STATS, COHORTS),
         materialize_cohort_ghost_data,
-        comparing=(period_over_period(COHORT_GHOST_DATA, cohort_figures),),
+        comparisons=(period_over_period(COHORT_GHOST_DATA, cohort_figures),),
         counts="cohorts that users name and the source does not know",
     ),
 )

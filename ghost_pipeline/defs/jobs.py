@@ -7,7 +7,7 @@ import dagster as dg
 
 from ghost_pipeline.contracts.contract import Partitioning
 from ghost_pipeline.defs.operations import RETENTION
-from ghost_pipeline.defs.table_asset import Step
+from ghost_pipeline.defs.table_asset import TableAsset
 
 if TYPE_CHECKING:
     # What `define_asset_job` returns has no public name.
@@ -19,12 +19,12 @@ WHOLE = {"dagster/retry_strategy": "ALL_STEPS"}
 """A run that crashed is run again from its first step: what it reads of the source is of one snapshot."""
 
 
-def hourly_tables(steps: tuple[Step, ...]) -> list[str]:
+def hourly_tables(steps: tuple[TableAsset, ...]) -> list[str]:
     """The tables that the hourly job materializes."""
     return [step.contract.name for step in steps if step.contract.partitioning is not Partitioning.MONTH]
 
 
-def build_jobs(steps: tuple[Step, ...], publications: Sequence[str]) -> dict[str, "UnresolvedAssetJobDefinition"]:
+def build_jobs(steps: tuple[TableAsset, ...], publications: Sequence[str]) -> dict[str, "UnresolvedAssetJobDefinition"]:
     """The hourly and the monthly job, each ending with the assets that publish."""
     monthly = [step.contract.name for step in steps if step.contract.partitioning is Partitioning.MONTH]
     return {

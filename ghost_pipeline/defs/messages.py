@@ -15,7 +15,7 @@ from ghost_pipeline.contracts.ghost import (
 )
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.retained_hours import expired_result, hours_within_retention, skipped_by_retention
-from ghost_pipeline.defs.table_asset import RunContext, Step, TableResult, markdown_table
+from ghost_pipeline.defs.table_asset import RunContext, TableAsset, TableResult, markdown_table
 from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits, ghost_figures, serving_month
 from ghost_pipeline.domain.ghost.ghost_messages import ghost_messages
 from ghost_pipeline.domain.shared.period_figures import row_count
@@ -79,11 +79,11 @@ def _parts(resources: RunContext, hour: Hour) -> Iterator[pl.DataFrame]:
         yield ghost_messages(figures).collect()
 
 
-MESSAGE_STEPS = (
-    Step(
+MESSAGE_ASSETS = (
+    TableAsset(
         GHOST_MESSAGES,
         (USER_GHOST_STATS, COHORT_GHOST_RELEASE, GHOST_BENCHMARKS, GHOST_STREAK_SHARES, GHOST_FASTEST_IMPROVERS),
         materialize_ghost_messages,
-        comparing=(period_over_period(GHOST_MESSAGES, row_count),),
+        comparisons=(period_over_period(GHOST_MESSAGES, row_count),),
     ),
 )

@@ -21,7 +21,7 @@ from ghost_pipeline.contracts.raw import (
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.raw import REJECTED, ingested_outcome, reaching, read_with
 from ghost_pipeline.defs.retained_hours import expired_result, hours_within_retention
-from ghost_pipeline.defs.table_asset import PREVIEW_ROWS, RunContext, Step, TableResult, count
+from ghost_pipeline.defs.table_asset import PREVIEW_ROWS, RunContext, TableAsset, TableResult, count
 from ghost_pipeline.defs.volume import VOLUME_OF_EVENTS
 from ghost_pipeline.domain.ngrams.ngram_extraction import error_ngrams, speed_ngrams, whole_sessions
 from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
@@ -67,7 +67,7 @@ _OTHER = {
 """A session with rows of its own in either table has none extracted for the other."""
 
 
-def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
+def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
     """The step of a table of n-grams: the application's rows, else those extracted from keystrokes (N1.2)."""
 
     def materialize(resources: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
@@ -116,8 +116,8 @@ def session_ngrams_step(contract: Contract, extract: Extraction) -> Step:
         taken = IngestResult(rows, direct.rejected.height, changed=changed, erased=direct.erased)
         return ingested_outcome(lake, contract, hour, taken)
 
-    return Step.over_hours(
-        contract, (PRACTICE_SESSIONS, SESSION_KEYSTROKES), materialize, comparing=(VOLUME_OF_EVENTS,), counts=REJECTED
+    return TableAsset.over_hours(
+        contract, (PRACTICE_SESSIONS, SESSION_KEYSTROKES), materialize, comparisons=(VOLUME_OF_EVENTS,), counts=REJECTED
     )
 
 
@@ -241,20 +241,22 @@ def materialize_session_ngram_summary(resources: RunContext, hour: Hour) -> Tabl
     )
 
 
-NGRAM_STEPS = (
-    session_ngrams_step(SESSION_NGRAM_SPEED, speed_ngrams),
-    session_ngrams_step(SESSION_NGRAM_ERRORS, error_ngrams),
-    Step(
+NGRAM_ASSETS = (
+    session_ngrams_table(SESSION_NGRAM_SPEED, speed_ngrams),
+    session_ngrams_table(SESSION_NGRAM_ERRORS, error_ngrams),
+    TableAsset(
         SESSION_NGRAM_SUMMARY,
         (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS),
         materialize_session_ngram_summary,
     ),
-    Step(
+    TableAsset(
         NGRAM_SPEED_SUMMARIES,
         (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, KEYBOARDS),
         materialize_ngram_speed_summaries,
-        comparing=(period_over_period(NGRAM_SPEED_SUMMARIES, row_count),),
+        comparisons=(period_over_period(NGRAM_SPEED_SUMMARIES, row_count),),
         counts="sessions on keyboards that the source does not know",
     ),
-    Step.over_hours(NGRAM_SPEED_SUMMARY_HISTORY, (NGRAM_SPEED_SUMMARIES,), materialize_ngram_speed_summary_history),
+    TableAsset.over_hours(
+        NGRAM_SPEED_SUMMARY_HISTORY, (NGRAM_SPEED_SUMMARIES,), materialize_ngram_speed_summary_history
+    ),
 )

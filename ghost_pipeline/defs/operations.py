@@ -10,7 +10,15 @@ from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS
 from ghost_pipeline.contracts.staleness import STALE_HOURS
 from ghost_pipeline.defs.partitions import Partitions, chunks
-from ghost_pipeline.defs.table_asset import HOURS_POOL, OWNER, RunContext, Step, TableResult, count, markdown_table
+from ghost_pipeline.defs.table_asset import (
+    HOURS_POOL,
+    OWNER,
+    RunContext,
+    TableAsset,
+    TableResult,
+    count,
+    markdown_table,
+)
 from ghost_pipeline.domain.shared.rejections import rejections_by_reason
 from ghost_pipeline.incremental.retention import newest_snapshot, remove_expired
 from ghost_pipeline.incremental.stale_ledger import stale_hours
@@ -69,20 +77,20 @@ def _stretches(found: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["table", "from", "to", "hours"], orient="row")
 
 
-OPERATIONS_STEPS = (
-    Step(
+OPERATIONS_ASSETS = (
+    TableAsset(
         REJECTED_ROWS,
         tuple(RAW_CONTRACTS.values()),
         summarise_rejected_rows,
         counts="the rejected rows of the lake by table and reason",
     ),
-    Step(
+    TableAsset(
         STALE_HOURS,
         (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARIES),
         list_stale_hours,
         counts="hours to be built again, by table",
     ),
-    Step(ERASED_PEOPLE, tuple(RAW_CONTRACTS.values()), count_tombstones),
+    TableAsset(ERASED_PEOPLE, tuple(RAW_CONTRACTS.values()), count_tombstones),
 )
 
 

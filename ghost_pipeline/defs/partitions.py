@@ -8,9 +8,9 @@ import dagster as dg
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR_KEY_FORMAT, MONTH_KEY_FORMAT, Hour
 
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+RUN_START, RUN_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 """Tags by which Dagster runs a range of partitions in one run."""
-LAST_OF_RUNS = "ghost_pipeline/until"
+RANGE_END = "ghost_pipeline/until"
 """Tag of a run that is one of several: the last hour of them all."""
 SOURCE_FROM = "ghost_pipeline/since"
 """Tag of a run of an hour that reads the source for hours before it, too: the first of them."""
@@ -51,4 +51,4 @@ def chunks(hours: Iterable[Hour], size: int) -> Iterator[list[Hour]]:
 
 def range_tags(chunk: Sequence[Hour], until: Hour) -> dict[str, str]:
     """The tags of a run over consecutive hours, one of several runs that end with `until`."""
-    return {RANGE_START: chunk[0].key, RANGE_END: chunk[-1].key, LAST_OF_RUNS: until.key}
+    return {RUN_START: chunk[0].key, RUN_END: chunk[-1].key, RANGE_END: until.key}

@@ -8,7 +8,7 @@ import polars as pl
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.defs.checks import PERIOD_OVER_PERIOD, ComparisonCheck
 from ghost_pipeline.domain.shared.comparisons import Comparison
-from ghost_pipeline.domain.shared.period_figures import period_moves
+from ghost_pipeline.domain.shared.period_figures import period_drift
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import DAY, Hour, Month
@@ -28,7 +28,7 @@ def period_over_period(table: Contract, figures: Figures) -> ComparisonCheck:
         found = []
         for basis, before in _before(partition).items():
             if (then := _figures(lake, contract, before, figures)) is not None:
-                found += period_moves(now, then, basis, settings.period_move_percent)
+                found += period_drift(now, then, basis, settings.period_move_percent)
         return found
 
     return ComparisonCheck(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ghost_pipeline.contracts import raw
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
-from ghost_pipeline.defs.table_asset import PREVIEW_ROWS, RunContext, Step, TableResult, count
+from ghost_pipeline.defs.table_asset import PREVIEW_ROWS, RunContext, TableAsset, TableResult, count
 from ghost_pipeline.defs.volume import VOLUME_OF_EVENTS
 from ghost_pipeline.ingest.ingestion import (
     IngestResult,
@@ -22,7 +22,7 @@ from ghost_pipeline.windows import HOUR, Hour
 REJECTED = "rejected rows of the window that was read"
 
 
-def raw_step(contract: Contract, *upstream: Contract) -> Step:
+def raw_table(contract: Contract, *upstream: Contract) -> TableAsset:
     """The step of a source table: its versions, its events, or the rows of its sessions."""
     table = SOURCE_TABLES[contract.name]
 
@@ -53,8 +53,8 @@ def raw_step(contract: Contract, *upstream: Contract) -> Step:
             taken = ingest_events(source, lake, table, contract, hour, again, erased)
         return ingested_outcome(lake, contract, hour, taken)
 
-    comparing = () if table.versioned else (VOLUME_OF_EVENTS,)
-    return Step.over_hours(contract, upstream, ingest, comparing=comparing, counts=REJECTED)
+    comparisons = () if table.versioned else (VOLUME_OF_EVENTS,)
+    return TableAsset.over_hours(contract, upstream, ingest, comparisons=comparisons, counts=REJECTED)
 
 
 def read_with(resources: RunContext, contract: Contract, hour: Hour, other: Hour) -> TableResult:
@@ -86,11 +86,11 @@ def ingested_outcome(lake: Lake, contract: Contract, hour: Hour, taken: IngestRe
     )
 
 
-RAW_STEPS = (
-    raw_step(raw.USERS),
-    raw_step(raw.COHORTS),
-    raw_step(raw.KEYBOARDS, raw.USERS),
-    raw_step(raw.USER_PROGRESS, raw.USERS),
-    raw_step(raw.PRACTICE_SESSIONS, raw.USERS),
-    raw_step(raw.SESSION_KEYSTROKES, raw.USERS, raw.PRACTICE_SESSIONS),
+RAW_ASSETS = (
+    raw_table(raw.USERS),
+    raw_table(raw.COHORTS),
+    raw_table(raw.KEYBOARDS, raw.USERS),
+    raw_table(raw.USER_PROGRESS, raw.USERS),
+    raw_table(raw.PRACTICE_SESSIONS, raw.USERS),
+    raw_table(raw.SESSION_KEYSTROKES, raw.USERS, raw.PRACTICE_SESSIONS),
 )

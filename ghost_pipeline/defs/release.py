@@ -11,7 +11,7 @@ import polars as pl
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.retained_hours import skipped_by_retention
-from ghost_pipeline.defs.table_asset import RunContext, Step, TableResult
+from ghost_pipeline.defs.table_asset import RunContext, TableAsset, TableResult
 from ghost_pipeline.domain.ghost.cohort_ghost_release import (
     ReleaseRules,
     cohort_ghost_release,
@@ -116,13 +116,13 @@ def _compared(lake: Lake, ledger: pl.DataFrame, since: datetime) -> list[Hour]:
     return lake.written(COHORT_GHOST_RELEASE, [hour for hour in kept if hour.as_of >= since or hour.as_of in last])
 
 
-RELEASE_STEPS = (
-    Step(
+RELEASE_ASSETS = (
+    TableAsset(
         COHORT_GHOST_RELEASE,
         (USER_GHOST_STATS,),
         materialize_cohort_ghost_release,
-        comparing=(period_over_period(COHORT_GHOST_RELEASE, release_figures),),
+        comparisons=(period_over_period(COHORT_GHOST_RELEASE, release_figures),),
         counts="cohorts whose last release nobody can compare with",
     ),
-    Step(COHORT_RELEASE_CONTRIBUTIONS, (COHORT_GHOST_RELEASE,), count_cohort_release_contributions),
+    TableAsset(COHORT_RELEASE_CONTRIBUTIONS, (COHORT_GHOST_RELEASE,), count_cohort_release_contributions),
 )

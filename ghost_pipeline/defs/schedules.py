@@ -18,9 +18,9 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARY_HISTORY
 from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.contracts.retention import Chosen, gone_until
-from ghost_pipeline.defs.benchmarks import ACHIEVER_STEPS
+from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
-from ghost_pipeline.defs.partitions import RANGE_END, RANGE_START, chunks, range_tags
+from ghost_pipeline.defs.partitions import RUN_END, RUN_START, chunks, range_tags
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
@@ -98,7 +98,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
 
 def is_built(lake: Lake, month: Month) -> bool:
     """Whether every table of a month is there."""
-    return all(lake.exists(step.contract, month) for step in ACHIEVER_STEPS)
+    return all(lake.exists(step.contract, month) for step in BENCHMARK_ASSETS)
 
 
 def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = (), chosen: Chosen | None = None) -> Iterator[Hour]:
@@ -126,7 +126,7 @@ def _under_way(instance: dg.DagsterInstance, now: datetime) -> Iterator[Hour]:
     begun = [status for status in UNFINISHED if status is not dg.DagsterRunStatus.QUEUED]
     recent = dg.RunsFilter(job_name=HOURLY, statuses=begun, updated_after=now - LONGEST_RUN)
     for run in (*instance.get_runs(waiting), *instance.get_runs(recent)):
-        first = run.tags.get(RANGE_START) or run.tags.get("dagster/partition")
-        last = run.tags.get(RANGE_END) or run.tags.get("dagster/partition")
+        first = run.tags.get(RUN_START) or run.tags.get("dagster/partition")
+        last = run.tags.get(RUN_END) or run.tags.get("dagster/partition")
         if first and last:
             yield from hours(Hour.from_key(first).start, Hour.from_key(last).as_of)

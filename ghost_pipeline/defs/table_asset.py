@@ -17,7 +17,7 @@ import polars as pl
 from ghost_pipeline.contracts.contract import Contract, Partitioning
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.defs.checks import COVERAGE, STRUCTURE, Check, ComparisonCheck, spec
-from ghost_pipeline.defs.partitions import LAST_OF_RUNS, SOURCE_FROM, Partitions
+from ghost_pipeline.defs.partitions import RANGE_END, SOURCE_FROM, Partitions
 from ghost_pipeline.errors import ContractError, without_values
 from ghost_pipeline.ingest.source_reads import last_read, record_read
 from ghost_pipeline.lake.concurrent_replace import retry_on_replace
@@ -115,7 +115,7 @@ class TableResult:
 
 
 @dataclass(frozen=True)
-class Step:
+class TableAsset:
     """A table, what it is computed from, and how one partition of it comes about."""
 
     contract: Contract
@@ -127,7 +127,7 @@ class Step:
     """Whether a partition follows from the one before it."""
     checks: tuple[Check, ...] = ()
     """Further checks of this table whose warnings the outcomes hold; they never block."""
-    comparing: tuple[ComparisonCheck, ...] = ()
+    comparisons: tuple[ComparisonCheck, ...] = ()
     """Further checks that compare what was written with what was before; they never block."""
     counts: str = ""
     """What `coverage` counts in this table; empty where there is nothing that could not fit."""
@@ -140,22 +140,22 @@ class Step:
         upstream: tuple[Contract, ...],
         over: Callable[[RunContext, Sequence[Hour]], Iterable[TableResult]],
         *,
-        comparing: tuple[ComparisonCheck, ...] = (),
+        comparisons: tuple[ComparisonCheck, ...] = (),
         counts: str = "",
-    ) -> "Step":
+    ) -> "TableAsset":
         """The step of a table whose hours are computed together."""
 
         def body(resources: RunContext, hour: Hour) -> TableResult:
             (outcome,) = over(resources, [hour])
             return outcome
 
-        return cls(contract, upstream, body, over, comparing=comparing, counts=counts)
+        return cls(contract, upstream, body, over, comparisons=comparisons, counts=counts)
 
     @property
     def every_check(self) -> tuple[Check, ...]:
         """All checks of the table: those that every one has, and its own."""
         coverage = replace(COVERAGE, says=f"{COVERAGE.says} Counted here: {self.counts or 'nothing'}.")
-        return (STRUCTURE, coverage, *self.checks, *(one.check for one in self.comparing))
+        return (STRUCTURE, coverage, *self.checks, *(one.check for one in self.comparisons))
 
     def asset(self, partitions: Partitions, hours_per_run: int) -> dg.AssetsDefinition:
         """The Dagster asset of this table.
@@ -190,7 +190,7 @@ class Step:
         def table(context: dg.AssetExecutionContext, resources: dg.ResourceParam[RunContext]) -> Iterator[object]:
             try:
                 keys = sorted(context.partition_keys)
-                until = context.run.tags.get(LAST_OF_RUNS) or (keys[-1] if len(keys) > 1 else None)
+                until = context.run.tags.get(RANGE_END) or (keys[-1] if len(keys) > 1 else None)
                 if until and not monthly:
                     resources = replace(resources, until=Hour.from_key(until))
                 # Steps give the same partitions however often they run.
@@ -214,7 +214,7 @@ class Step:
             yield _coverage(outcomes)
             yield from (_warned(check.name, outcomes) for check in self.checks)
             looked_at = _windows(keys, context.run.tags.get(SOURCE_FROM), monthly=monthly)
-            for one in self.comparing:
+            for one in self.comparisons:
                 yield one.result(resources.lake, resources.settings, contract, looked_at)
             yield dg.MaterializeResult()
 

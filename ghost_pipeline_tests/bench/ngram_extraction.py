@@ -20,7 +20,7 @@ from ghost_pipeline.contracts.raw import (
     SESSION_NGRAM_ERRORS,
     SESSION_NGRAM_SPEED,
 )
-from ghost_pipeline.defs.ngrams import NGRAM_STEPS
+from ghost_pipeline.defs.ngrams import NGRAM_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.domain.ngrams.keystroke_replay import BACKSPACE, KEYSTROKE_SCHEMA
 from ghost_pipeline.domain.ngrams.ngram_extraction import iterate_ngrams
@@ -131,7 +131,7 @@ def step(folder: Path, table: str) -> None:
     """The step of a table as the first run does it: from the keystrokes of the lake to all hours of the table."""
     lake = Lake(folder / "lake")
     shutil.rmtree(lake.root / table, ignore_errors=True)
-    (body,) = (one.body for one in NGRAM_STEPS if one.contract.name == table)
+    (body,) = (one.body for one in NGRAM_ASSETS if one.contract.name == table)
     resources = RunContext(Settings.load(source=str(folder / "source"), data=folder), lake)
     with working():
         body(resources, Hour.ending_at(BEGIN + HOURS * HOUR))  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.definitions import build_defs
 from ghost_pipeline.defs.jobs import HOURLY
-from ghost_pipeline.defs.partitions import RANGE_END, RANGE_START, chunks
+from ghost_pipeline.defs.partitions import RUN_END, RUN_START, chunks
 from ghost_pipeline.defs.schedules import due_hours
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
@@ -202,8 +202,14 @@ def test_after_downtime_the_schedule_asks_for_what_was_missed_in_ranges(tmp_path
     lake, settings = _built(tmp_path, NOON - 6 * HOUR), Settings.load(data=tmp_path, hours_per_run=4)
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         first, second = _requests(settings, lake, instance)
-        assert (first.tags[RANGE_START], first.tags[RANGE_END]) == ("2025-03-12-06:00", "2025-03-12-09:00")
-        assert (second.tags[RANGE_START], second.tags[RANGE_END]) == ("2025-03-12-10:00", "2025-03-12-11:00")
+        assert (first.tags[RUN_START], first.tags[RUN_END]) == (
+            "2025-03-12-06:00",
+            "2025-03-12-09:00",
+        )
+        assert (second.tags[RUN_START], second.tags[RUN_END]) == (
+            "2025-03-12-10:00",
+            "2025-03-12-11:00",
+        )
         run_of = instance.create_run_for_job(build_defs(settings).resolve_job_def(HOURLY), tags=dict(first.tags))
         instance.report_run_canceling(run_of)
         instance.report_run_canceled(instance.get_run_by_id(run_of.run_id) or run_of)
@@ -211,7 +217,7 @@ def test_after_downtime_the_schedule_asks_for_what_was_missed_in_ranges(tmp_path
         waiting = instance.create_run_for_job(build_defs(settings).resolve_job_def(HOURLY), tags=dict(second.tags))
         assert waiting.status is dg.DagsterRunStatus.NOT_STARTED
         (again,) = _requests(settings, lake, instance)
-        assert again.tags[RANGE_END] == first.tags[RANGE_END]
+        assert again.tags[RUN_END] == first.tags[RUN_END]
 
 
 def test_rows_of_a_range_count_each_hour_once(built: Path) -> None:

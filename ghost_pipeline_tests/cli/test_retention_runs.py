@@ -12,7 +12,7 @@ from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_MESSAGES, USER_GHOST_STATS
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY
 from ghost_pipeline.contracts.raw import USER_PROGRESS
-from ghost_pipeline.defs.partitions import RANGE_END, RANGE_START
+from ghost_pipeline.defs.partitions import RUN_END, RUN_START
 from ghost_pipeline.defs.schedules import due_hours
 from ghost_pipeline.errors import SettingsError
 from ghost_pipeline.incremental.stale_ledger import mark_stale, stale_hours_of
@@ -40,7 +40,7 @@ def run_hour(tmp_path: Path) -> Run:
 
     def of(*numbers: int, data: str = "data") -> dg.ExecuteInProcessResult:
         keys = [f"2025-03-12-{number:02}:00" for number in numbers]
-        which = {"tags": {RANGE_START: keys[0], RANGE_END: keys[-1]}} if keys[1:] else {"partition_key": keys[0]}
+        which = {"tags": {RUN_START: keys[0], RUN_END: keys[-1]}} if keys[1:] else {"partition_key": keys[0]}
         with dg.DagsterInstance.ephemeral() as instance:
             return execute(tmp_path / data, source, instance, **which)
 

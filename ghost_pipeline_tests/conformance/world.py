@@ -31,7 +31,7 @@ from ghost_pipeline.contracts.raw import (
     SOURCE_TABLES,
     Domain,
 )
-from ghost_pipeline.definitions import STEPS
+from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import benchmark_day, benchmark_target_band
 from ghost_pipeline.domain.ghost.benchmarks.ghost_fastest_improvers import user_minutes_per_day
@@ -289,7 +289,7 @@ class World:
     def _run(self, window: Hour | Month, *, monthly: bool) -> None:
         half = {"ghost": Domain.GHOST, "ngram": Domain.NGRAMS}[self.area]
         wanted = selection({half}, monthly=monthly)
-        for step in STEPS:
+        for step in TABLE_ASSETS:
             if step.contract.name in wanted:
                 step.body(self.resources, window)  # type: ignore[arg-type]
         self.ran.add(window)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
-from ghost_pipeline.definitions import STEPS
-from ghost_pipeline.defs.table_asset import RunContext, Step
+from ghost_pipeline.definitions import TABLE_ASSETS
+from ghost_pipeline.defs.table_asset import RunContext, TableAsset
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.published import publish
 from ghost_pipeline.settings import Settings
@@ -18,7 +18,7 @@ from ghost_pipeline_tests.running import published_rows
 
 Row = dict[str, Any]
 DAY = "2025-03-12"
-_STEPS = {step.contract.name: step for step in STEPS}
+_STEPS = {step.contract.name: step for step in TABLE_ASSETS}
 LEARNERS = 12
 
 
@@ -57,7 +57,7 @@ class World:
         """Run steps for hours that are computed together."""
         resources = self.resources(**values)
         for name in tables:
-            step: Step = _STEPS[name]
+            step: TableAsset = _STEPS[name]
             if step.over:
                 for _ in step.over(resources, hours):
                     pass

@@ -14,7 +14,7 @@ from ghost_pipeline.contracts.raw import (
     SESSION_NGRAM_SPEED,
     Domain,
 )
-from ghost_pipeline.definitions import STEPS
+from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.domain.ngrams.ngram_queries import error_n, slowest_n
 from ghost_pipeline.lake.lake import Lake
@@ -34,7 +34,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     settings = Settings.load(source=str(source), data=tmp_path_factory.mktemp("aalto"))
     resources = RunContext(settings, Lake(settings.lake))
     wanted = selection({Domain.NGRAMS}, monthly=False)
-    for step in STEPS:
+    for step in TABLE_ASSETS:
         if step.contract.name in wanted:
             step.body(resources, HOUR)  # type: ignore[arg-type]
     return resources.lake

@@ -8,8 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
-from ghost_pipeline.defs.benchmarks import ACHIEVER_STEPS, STABLE, materialize_ghost_benchmarks
-from ghost_pipeline.defs.raw import RAW_STEPS
+from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS, STABLE, materialize_ghost_benchmarks
+from ghost_pipeline.defs.raw import RAW_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext, TableResult
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.lake import Lake
@@ -25,14 +25,14 @@ def resources(tmp_path_factory: pytest.TempPathFactory) -> RunContext:
     """The demo world, taken in up to the end of March."""
     settings = Settings.load(source=str(DEMO_WORLD), data=tmp_path_factory.mktemp("data"))
     resources = RunContext(settings, Lake(settings.lake))
-    for step in RAW_STEPS:
+    for step in RAW_ASSETS:
         if step.contract.name in {"users", "cohorts", "user_progress"}:
             step.body(resources, Hour.ending_at(MARCH.as_of))  # type: ignore[arg-type]
     return resources
 
 
 def run(resources: RunContext, month: Month = FEBRUARY) -> dict[str, TableResult]:
-    return {step.contract.name: step.body(resources, month) for step in ACHIEVER_STEPS}  # type: ignore[arg-type]
+    return {step.contract.name: step.body(resources, month) for step in BENCHMARK_ASSETS}  # type: ignore[arg-type]
 
 
 def with_settings(resources: RunContext, **changes: object) -> RunContext:
@@ -149,7 +149,7 @@ def test_ties_are_broken_alike_in_one_part_and_in_sixteen(tmp_path: Path) -> Non
     ).write_csv(source / "user_progress.csv")
     settings = Settings.load(source=str(source), data=tmp_path / "data", shards=1)
     one = RunContext(settings, Lake(settings.lake))
-    for step in RAW_STEPS:
+    for step in RAW_ASSETS:
         if step.contract.name in {"users", "cohorts", "user_progress"}:
             step.body(one, Hour.ending_at(FEBRUARY.as_of))  # type: ignore[arg-type]
     run(one)

@@ -39,10 +39,10 @@ def events(lake: Lake, days: int, rows: int = 4, until: datetime = NOON, gone: f
 
 
 def look(
-    lake: Lake, comparing: ComparisonCheck, contract: Contract, *windows: Hour | Month, **values: object
+    lake: Lake, comparisons: ComparisonCheck, contract: Contract, *windows: Hour | Month, **values: object
 ) -> dg.AssetCheckResult:
     settings = Settings.load(data=lake.root.parent, **values)
-    return comparing.result(lake, settings, contract, windows or [Hour.ending_at(NOON)])
+    return comparisons.result(lake, settings, contract, windows or [Hour.ending_at(NOON)])
 
 
 def test_what_was_found_is_plotted(lake: Lake) -> None:

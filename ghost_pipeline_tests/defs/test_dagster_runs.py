@@ -10,7 +10,7 @@ import pytest
 from ghost_pipeline.cli.run import AT_THE_END, selection
 from ghost_pipeline.contracts.contract import Partitioning
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, Domain
-from ghost_pipeline.definitions import STEPS, build_defs
+from ghost_pipeline.definitions import TABLE_ASSETS, build_defs
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.lake.lake import Lake
@@ -180,14 +180,18 @@ def test_every_hourly_and_every_monthly_table_has_its_job() -> None:
     defs = build_defs(Settings.load())
     for name, monthly in ((HOURLY, False), (MONTHLY, True)):
         keys = {key.to_user_string() for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys}
-        wanted = {one.contract.name for one in STEPS if (one.contract.partitioning is Partitioning.MONTH) == monthly}
+        wanted = {
+            one.contract.name for one in TABLE_ASSETS if (one.contract.partitioning is Partitioning.MONTH) == monthly
+        }
         assert keys == {*wanted, "published_database", *([] if monthly else ["retention"])}
 
 
 def test_a_backfill_runs_in_parts_of_a_day(tmp_path: Path) -> None:
     defs = build_defs(Settings.load(data=tmp_path))
-    policies = {step.contract.name: defs.resolve_assets_def(step.contract.name).backfill_policy for step in STEPS}
-    monthly = {one.contract.name for one in STEPS if one.contract.partitioning is Partitioning.MONTH}
+    policies = {
+        step.contract.name: defs.resolve_assets_def(step.contract.name).backfill_policy for step in TABLE_ASSETS
+    }
+    monthly = {one.contract.name for one in TABLE_ASSETS if one.contract.partitioning is Partitioning.MONTH}
     for name, policy in policies.items():
         assert policy is not None
         assert policy.max_partitions_per_run == (1 if name in monthly else 24)

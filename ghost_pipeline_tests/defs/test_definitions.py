@@ -12,7 +12,7 @@ from ghost_pipeline.cli.run import selection
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import USER_PROGRESS, Domain
-from ghost_pipeline.definitions import STEPS, build_defs
+from ghost_pipeline.definitions import TABLE_ASSETS, build_defs
 from ghost_pipeline.defs import ghost
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.defs.partitions import Partitions
@@ -65,9 +65,9 @@ def test_every_table_of_the_lake_is_an_asset() -> None:
     assert keys == {*CONTRACTS, "published_database", "retention"}
 
 
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.contract.name)
+@pytest.mark.parametrize("step", TABLE_ASSETS, ids=lambda step: step.contract.name)
 def test_an_asset_shows_what_its_contract_says(step: object) -> None:
-    contract = next(one.contract for one in STEPS if one is step)
+    contract = next(one.contract for one in TABLE_ASSETS if one is step)
     spec = build_defs(Settings.load()).resolve_assets_def(contract.name).get_asset_spec()
     assert contract.description in str(spec.description)
     assert spec.group_name == contract.layer.value
@@ -85,9 +85,9 @@ def test_every_table_is_in_the_pool_of_its_kind() -> None:
     assert defs.resolve_assets_def("published_database").op.pool is None
 
 
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.contract.name)
+@pytest.mark.parametrize("step", TABLE_ASSETS, ids=lambda step: step.contract.name)
 def test_every_asset_checks_its_structure_and_blocks(step: object) -> None:
-    name = next(one.contract.name for one in STEPS if one is step)
+    name = next(one.contract.name for one in TABLE_ASSETS if one is step)
     specs = {one.name: one for one in build_defs(Settings.load()).resolve_assets_def(name).check_specs}
     assert specs["structure"].blocking
     assert not specs["coverage"].blocking
@@ -95,7 +95,7 @@ def test_every_asset_checks_its_structure_and_blocks(step: object) -> None:
 
 def test_partitions_are_utc_hours_and_months() -> None:
     defs = build_defs(Settings.load())
-    for step in STEPS:
+    for step in TABLE_ASSETS:
         partitions = defs.resolve_assets_def(step.contract.name).partitions_def
         assert isinstance(partitions, dg.TimeWindowPartitionsDefinition)
         assert partitions.timezone == "UTC"

@@ -9,11 +9,11 @@ import pytest
 
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, GHOST_BENCHMARKS, GHOST_MESSAGES, USER_GHOST_STATS
 from ghost_pipeline.defs import messages
-from ghost_pipeline.defs.benchmarks import ACHIEVER_STEPS
-from ghost_pipeline.defs.ghost import GHOST_STEPS
+from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS
+from ghost_pipeline.defs.ghost import GHOST_ASSETS
 from ghost_pipeline.defs.messages import materialize_ghost_messages
-from ghost_pipeline.defs.raw import RAW_STEPS
-from ghost_pipeline.defs.release import RELEASE_STEPS
+from ghost_pipeline.defs.raw import RAW_ASSETS
+from ghost_pipeline.defs.release import RELEASE_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext, TableResult
 from ghost_pipeline.errors import ContractError
 from ghost_pipeline.incremental.stale_ledger import mark_stale, stale_hours
@@ -31,10 +31,10 @@ def demo_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The lake of the demo world at the end of the hour, with the benchmarks of February."""
     settings = Settings.load(source=str(DEMO_WORLD), data=tmp_path_factory.mktemp("data"))
     resources = RunContext(settings, Lake(settings.lake))
-    taken_in = [step for step in RAW_STEPS if step.contract.name in {"users", "cohorts", "user_progress"}]
-    for step in (*taken_in, *GHOST_STEPS, *RELEASE_STEPS):
+    taken_in = [step for step in RAW_ASSETS if step.contract.name in {"users", "cohorts", "user_progress"}]
+    for step in (*taken_in, *GHOST_ASSETS, *RELEASE_ASSETS):
         step.body(resources, HOUR)  # type: ignore[arg-type]
-    for step in ACHIEVER_STEPS:
+    for step in BENCHMARK_ASSETS:
         step.body(resources, FEBRUARY)  # type: ignore[arg-type]
     return settings.local / "lake"
 

@@ -9,7 +9,7 @@ import pytest
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS
 from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.definitions import build_defs
-from ghost_pipeline.defs.benchmarks import ACHIEVER_STEPS
+from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS
 from ghost_pipeline.defs.jobs import MONTHLY
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.lake import Lake
@@ -29,7 +29,7 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def build(lake: Lake, month: Month) -> None:
-    for step in ACHIEVER_STEPS:
+    for step in BENCHMARK_ASSETS:
         lake.write(step.contract, month, step.contract.empty())
 
 

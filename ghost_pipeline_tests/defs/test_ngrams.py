@@ -7,7 +7,7 @@ import pytest
 
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, SESSION_NGRAM_SUMMARY
 from ghost_pipeline.contracts.raw import SESSION_NGRAM_SPEED
-from ghost_pipeline.defs.ngrams import NGRAM_STEPS
+from ghost_pipeline.defs.ngrams import NGRAM_ASSETS
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.lake import lake
 from ghost_pipeline.windows import Hour
@@ -118,7 +118,7 @@ def test_a_session_is_summarised_again_only_when_something_of_its_hour_has_chang
     for number in range(3):
         typist.session(f"s{number}", f"2025-03-12T0{number}:00:00Z")
     typist.run(NOON)
-    step = next(one for one in NGRAM_STEPS if one.contract is SESSION_NGRAM_SUMMARY)
+    step = next(one for one in NGRAM_ASSETS if one.contract is SESSION_NGRAM_SUMMARY)
     hour = Hour.from_key(NOON)
     assert step.body(typist.resources, hour).metadata["rows_computed"] == 0  # type: ignore[arg-type]
     typist.lake.remove(SESSION_NGRAM_SUMMARY, Hour.from_key("2025-03-12-01:00"))

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
-from ghost_pipeline.defs.release import RELEASE_STEPS, materialize_cohort_ghost_release, release_rules
+from ghost_pipeline.defs.release import RELEASE_ASSETS, materialize_cohort_ghost_release, release_rules
 from ghost_pipeline.defs.table_asset import RunContext, TableResult
 from ghost_pipeline.domain.ghost.cohort_ghost_release import ReleaseRules
 from ghost_pipeline.domain.ghost.user_ghost_stats import user_ghost_stats
@@ -25,7 +25,7 @@ from ghost_pipeline_tests.running import lake_digest
 FIRST = Hour.from_key("2025-03-12-11:00")
 PEOPLE = [user(f"u{number:02}") for number in range(12)]
 TASKS = [event(row["user_id"], "2025-03-11T08:00") for row in PEOPLE]
-LEDGER, COUNTED = RELEASE_STEPS
+LEDGER, COUNTED = RELEASE_ASSETS
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ghost_pipeline.cli.run import selection
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, SESSION_KEYSTROKES, Domain
-from ghost_pipeline.definitions import STEPS
+from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
@@ -74,7 +74,7 @@ class Typist:
     def run_steps(self, hour: str) -> None:
         """Run every step of the half for an hour."""
         wanted = selection({Domain.NGRAMS}, monthly=False)
-        for step in STEPS:
+        for step in TABLE_ASSETS:
             if step.contract.name in wanted:
                 step.body(self.resources, Hour.from_key(hour))  # type: ignore[arg-type]
 

@@ -17,7 +17,7 @@ import dagster as dg
 import pytest
 
 from ghost_pipeline.contracts.contract import Partitioning
-from ghost_pipeline.definitions import STEPS, build_defs
+from ghost_pipeline.definitions import TABLE_ASSETS, build_defs
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
@@ -26,7 +26,7 @@ from ghost_pipeline_tests.deployment.services import Machine, children, eventual
 from ghost_pipeline_tests.running import lake_digest, published_rows
 from ghost_pipeline_tests.sources.servers import PASSWORD, Database
 
-MONTHLY_TABLES = {step.contract.name for step in STEPS if step.contract.partitioning is Partitioning.MONTH}
+MONTHLY_TABLES = {step.contract.name for step in TABLE_ASSETS if step.contract.partitioning is Partitioning.MONTH}
 SECRETS = (PASSWORD, quote(PASSWORD, safe=""), "s3cr3t", DAGSTER_PASSWORD, quote(DAGSTER_PASSWORD), "d4gster")
 PARTITION, SCHEDULE = "dagster/partition", "dagster/schedule_name"
 WORKSPACE = "/opt/ghost-pipeline/deploy/workspace.yaml"
@@ -222,7 +222,7 @@ def test_lake_and_published_rows_are_those_of_an_undisturbed_run(story: Story, u
 def test_a_run_whose_process_is_killed_is_noticed_and_run_again_from_its_first_step(story: Story) -> None:
     killed, again = story.runs["killed"], story.runs["again"]
     assert (killed.status, again.status, again.tags["dagster/retry_number"]) == ("FAILURE", "SUCCESS", "1")
-    hourly = {step.contract.name for step in STEPS} - MONTHLY_TABLES
+    hourly = {step.contract.name for step in TABLE_ASSETS} - MONTHLY_TABLES
     assert materialized(story.records, again) == {*hourly, "retention", "published_database"}
 
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 from ghost_pipeline.contracts.contract import Partitioning
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, SOURCE_TABLES
-from ghost_pipeline.definitions import STEPS
+from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.benchmarks import STABLE
 from ghost_pipeline.defs.checks import COVERAGE, HOURS_APART, PERIOD_OVER_PERIOD, STRUCTURE, VOLUME
-from ghost_pipeline.defs.table_asset import Step
+from ghost_pipeline.defs.table_asset import TableAsset
 from ghost_pipeline.domain.shared.comparisons import CHANCE
 from ghost_pipeline.domain.shared.period_figures import FEW_MEMBERS
 from ghost_pipeline_tests.docs.tables_page import GENERATED
@@ -68,15 +68,15 @@ def _page() -> Iterator[str]:
     yield _LIMITS
     yield f"| table | blocks, besides `{STRUCTURE.name}` | `{COVERAGE.name}` counts | warns as well | fresh | kept |"
     yield "|---|---|---|---|---|---|"
-    for step in STEPS:
+    for step in TABLE_ASSETS:
         yield _row(step)
     yield ""
 
 
-def _row(step: Step) -> str:
+def _row(step: TableAsset) -> str:
     contract, age = step.contract, step.contract.max_age
     own = [f"`{check.name}`" for check in step.checks]
-    own += [f"`{one.check.name}` ({', '.join(one.figures)})" for one in step.comparing]
+    own += [f"`{one.check.name}` ({', '.join(one.figures)})" for one in step.comparisons]
     fresh = f"{age.days} d" if age >= timedelta(days=2) else f"{age // timedelta(hours=1)} h"
     kept = (
         "fixed"
@@ -88,7 +88,7 @@ def _row(step: Step) -> str:
     return f"| `{contract.name}` | {_blocks(step)} | {step.counts} | {', '.join(own)} | {fresh} | {kept} |"
 
 
-def _blocks(step: Step) -> str:
+def _blocks(step: TableAsset) -> str:
     name = step.contract.name
     if name in SOURCE_TABLES:
         return "the source" if SOURCE_TABLES[name].versioned else "the source, too much is gone"

@@ -6,7 +6,7 @@ import pytest
 
 from ghost_pipeline.contracts.contract import Partitioning
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS, SOURCE_TABLES
-from ghost_pipeline.definitions import STEPS
+from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.lake.lake import Lake
@@ -27,7 +27,7 @@ def take_in(folder: Path, *bad: BadInput) -> Lake:
         (source / f"{name}.ndjson").write_text(text, encoding="utf-8")
     settings = Settings.load(source=str(source), data=folder / "data")
     resources = RunContext(settings, Lake(settings.lake))
-    for step in STEPS:
+    for step in TABLE_ASSETS:
         if step.contract.partitioning is not Partitioning.MONTH:
             step.body(resources, HOUR)  # type: ignore[arg-type]
     return resources.lake

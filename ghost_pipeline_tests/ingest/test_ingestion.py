@@ -16,7 +16,7 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, SOURCE_TABLES, USER_PROGRESS, USERS, SourceTable
 from ghost_pipeline.contracts.staleness import STALE_HOURS
 from ghost_pipeline.defs.ghost import materialize_cohort_ghost_data, materialize_user_ghost_stats
-from ghost_pipeline.defs.raw import RAW_STEPS
+from ghost_pipeline.defs.raw import RAW_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext, TableResult
 from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.errors import LakeError, SourceError
@@ -58,7 +58,7 @@ class Source:
     def run(self, hour: str) -> dict[str, TableResult]:
         self.write()
         wanted = {"users", "cohorts", "user_progress"}
-        steps = [step for step in RAW_STEPS if step.contract.name in wanted]
+        steps = [step for step in RAW_ASSETS if step.contract.name in wanted]
         return {step.contract.name: step.body(self.resources, Hour.from_key(hour)) for step in steps}  # type: ignore[arg-type]
 
     def write(self) -> None:
@@ -397,8 +397,8 @@ def test_a_range_of_hours_reads_the_source_once(source: Source, monkeypatch: pyt
 
     monkeypatch.setattr(FileSource, "scan", counted)
     source.write()
-    step = next(step for step in RAW_STEPS if step.contract is USER_PROGRESS)
-    users = next(step for step in RAW_STEPS if step.contract is USERS)
+    step = next(step for step in RAW_ASSETS if step.contract is USER_PROGRESS)
+    users = next(step for step in RAW_ASSETS if step.contract is USERS)
     window = [Hour.from_key(f"2025-03-12-{hour:02}:00") for hour in (9, 10, 11)]
     assert users.over
     assert step.over
@@ -532,7 +532,7 @@ def test_only_changes_of_users_are_kept(source: Source) -> None:
 def test_a_source_without_its_events_is_an_error_that_names_the_table(source: Source) -> None:
     source.run(NOON)
     (source.folder / "user_progress.ndjson").unlink()
-    step = next(step for step in RAW_STEPS if step.contract is USER_PROGRESS)
+    step = next(step for step in RAW_ASSETS if step.contract is USER_PROGRESS)
     with pytest.raises(SourceError, match="table user_progress is missing"):
         step.body(source.resources, Hour.from_key(NOON))  # type: ignore[arg-type]
 
@@ -544,7 +544,7 @@ def test_a_half_that_is_gone_from_the_source_is_an_error_and_keeps_its_rows(sour
         (source.folder / f"{name}.ndjson").unlink()
     for name in ("keyboards", "practice_sessions"):
         (source.folder / f"{name}.ndjson").write_text("", encoding="utf-8")
-    step = next(step for step in RAW_STEPS if step.contract is USER_PROGRESS)
+    step = next(step for step in RAW_ASSETS if step.contract is USER_PROGRESS)
     with pytest.raises(SourceError, match="the lake has rows of it"):
         step.body(source.resources, Hour.from_key("2025-03-12-12:00"))  # type: ignore[arg-type]
     assert source.taken_in() == ["one"]

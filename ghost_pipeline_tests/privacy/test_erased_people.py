@@ -20,10 +20,10 @@ from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.erasure import ERASED_PEOPLE
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, SOURCE_TABLES, Domain
-from ghost_pipeline.definitions import STEPS
+from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.operations import published_database
 from ghost_pipeline.defs.partitions import Partitions
-from ghost_pipeline.defs.table_asset import RunContext, Step, TableResult
+from ghost_pipeline.defs.table_asset import RunContext, TableAsset, TableResult
 from ghost_pipeline.errors import LakeError, SettingsError
 from ghost_pipeline.lake import locking
 from ghost_pipeline.lake.lake import Lake
@@ -64,7 +64,7 @@ class World:
             text = "".join(json.dumps({**columns, **row}) + "\n" for row in rows)
             (self.folder / f"{name}.ndjson").write_text(text, encoding="utf-8")
         domains = {Domain.GHOST if "user_progress" in self.tables else Domain.NGRAMS}
-        wanted = [step for step in STEPS if step.contract.name in selection(domains, monthly=False)]
+        wanted = [step for step in TABLE_ASSETS if step.contract.name in selection(domains, monthly=False)]
         outcomes = {}
         for hour in hours:
             for step in wanted:
@@ -219,7 +219,7 @@ def test_no_source_is_read_without_the_key(half: "type[Tables]", tmp_path: Path)
     world.settings = world.settings.model_copy(update={"erasure_key": None})
     resources = RunContext(world.settings, world.lake)
     for name in world.tables:
-        step = next(one for one in STEPS if one.contract.name == name)
+        step = next(one for one in TABLE_ASSETS if one.contract.name == name)
         with pytest.raises(SettingsError, match="without their key a source would bring them back"):
             step.body(resources, hour(1))  # type: ignore[arg-type]
 
@@ -230,7 +230,7 @@ def test_no_source_is_read_while_somebody_is_half_erased(tmp_path: Path) -> None
     record_tombstones(world.lake, KEY.encode(), ids_in(world.lake, [PERSON]), NOON)
     with pytest.raises(LakeError, match="an erasure was interrupted"):
         world.run(hour(1))
-    counts = next(one for one in STEPS if one.contract is ERASED_PEOPLE)
+    counts = next(one for one in TABLE_ASSETS if one.contract is ERASED_PEOPLE)
     outcome = counts.body(RunContext(world.settings, world.lake), hour(1))  # type: ignore[arg-type]
     assert outcome.findings == {"ids_whose_erasure_was_interrupted": 2}
 
@@ -356,7 +356,7 @@ def test_a_step_keeps_an_erasure_waiting_and_so_does_the_publication(
         return TableResult(rows=0)
 
     monkeypatch.setattr("ghost_pipeline.defs.operations.publish", at_work)
-    step = Step(ERASED_PEOPLE, (), body).asset(Partitions.from_settings(settings), 24)
+    step = TableAsset(ERASED_PEOPLE, (), body).asset(Partitions.from_settings(settings), 24)
     with dg.DagsterInstance.ephemeral() as instance:
         done = dg.materialize(
             [step, published_database([ERASED_PEOPLE.name])],

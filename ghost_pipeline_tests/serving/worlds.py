@@ -15,7 +15,7 @@ import uvicorn
 
 from ghost_pipeline.cli.run import selection
 from ghost_pipeline.contracts.raw import Domain
-from ghost_pipeline.definitions import STEPS
+from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.published import publish
@@ -96,7 +96,7 @@ def bearer(subject: object, *, key: str = KEY, seconds: float = 86_400, algorith
 
 
 def _run(resources: RunContext, window: Hour | Month, names: Sequence[str]) -> None:
-    for step in STEPS:
+    for step in TABLE_ASSETS:
         if step.contract.name in names:
             step.body(resources, window)  # type: ignore[arg-type]
 

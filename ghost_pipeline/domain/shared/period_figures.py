@@ -46,7 +46,7 @@ def sample_figures(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.select(rows=pl.len().cast(pl.Int64), sample_size=pl.col("sample_size").sum().cast(pl.Int64))
 
 
-def period_moves(
+def period_drift(
     now: Mapping[str, float | None], before: Mapping[str, float | None], basis: str, percent: int
 ) -> list[Comparison]:
     """Compare the figures of a partition with those of one before; what either has not is left out."""

@@ -7,7 +7,7 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEA
 from ghost_pipeline.domain.shared.period_figures import (
     FEW_MEMBERS,
     cohort_figures,
-    period_moves,
+    period_drift,
     release_figures,
     row_count,
     sample_figures,
@@ -56,7 +56,7 @@ def test_figures_of_other_tables() -> None:
 
 
 def moved(now: float | None, before: float | None) -> list[bool]:
-    return [one.moved for one in period_moves({"figure": now}, {"figure": before}, "a day before", 30)]
+    return [one.moved for one in period_drift({"figure": now}, {"figure": before}, "a day before", 30)]
 
 
 @pytest.mark.parametrize(
@@ -84,4 +84,4 @@ def test_what_either_has_not_is_not_compared(now: float | None, before: float | 
 
 
 def test_a_figure_that_is_new_is_not_compared() -> None:
-    assert period_moves({"new": 3}, {}, "a day before", 30) == []
+    assert period_drift({"new": 3}, {}, "a day before", 30) == []

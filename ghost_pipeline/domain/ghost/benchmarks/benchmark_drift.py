@@ -10,7 +10,7 @@ SMALLEST_MOVE = 2
 """A figure that goes from 1 to 2 has doubled and says nothing: moves up to this are not looked at."""
 
 
-def benchmark_moves(current: pl.LazyFrame, previous: pl.LazyFrame, percent: int) -> pl.LazyFrame:
+def benchmark_drift(current: pl.LazyFrame, previous: pl.LazyFrame, percent: int) -> pl.LazyFrame:
     """The figures that differ from the month before by more than `percent` of it and by more than 2.
 
     Args:

@@ -3,7 +3,7 @@ from decimal import Decimal
 import polars as pl
 
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import BENCHMARK_METRICS
-from ghost_pipeline.domain.ghost.benchmarks.benchmark_drift import benchmark_moves
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_drift import benchmark_drift
 
 CELL = {
     "population": "interval",
@@ -20,7 +20,7 @@ def month(**figures: int) -> pl.LazyFrame:
 
 
 def moved(current: pl.LazyFrame, previous: pl.LazyFrame, percent: int = 20) -> list[tuple[str, int, int]]:
-    return benchmark_moves(current, previous, percent).select("metric", "previous", "current").collect().rows()
+    return benchmark_drift(current, previous, percent).select("metric", "previous", "current").collect().rows()
 
 
 def test_a_move_beyond_the_amount_is_named() -> None:
