@@ -21,10 +21,11 @@ test: $(READY)  ## Set up and run every test
 soak: $(READY)  ## Let runs meet with faults, kills and one another for SOAK_MINUTES (30)
 	@SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m ghost_pipeline_tests.crashes
 
-check: $(READY)  ## Lint, formatting, types, lock file, code location
+check: $(READY)  ## Lint, formatting, layers, types, lock file, code location
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo --no-cache pyproject.toml
+	@$(BIN)/ast-grep scan --rule ghost_pipeline/domain/pure.yml ghost_pipeline/domain
 	@$(BIN)/mypy
 	@$(BIN)/python -m ghost_pipeline_tests.lock_check
 	@DAGSTER_HOME= $(BIN)/dagster definitions validate -w workspace.yaml

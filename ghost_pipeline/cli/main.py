@@ -124,7 +124,7 @@ def erase(users: tuple[str, ...], *, again: bool, even_if_unknown: bool, yes: bo
         raise click.UsageError("Name who is to be erased, or give --again: one of the two.")
     from ghost_pipeline.cli import erase as erasure
     from ghost_pipeline.cli.render import as_table
-    from ghost_pipeline.serving.freshness import wall_clock
+    from ghost_pipeline.clock import wall_clock
 
     settings = Settings.load()
     named = None if again else users
@@ -156,7 +156,7 @@ def status_command(*, as_json: bool) -> None:
     """Show how fresh every table is, how many rows were rejected, which hours are stale and what failed last."""
     from ghost_pipeline.cli.render import as_table
     from ghost_pipeline.cli.status import status
-    from ghost_pipeline.serving.freshness import wall_clock
+    from ghost_pipeline.clock import wall_clock
 
     found = status(Settings.load(), wall_clock())
     if as_json:

@@ -12,9 +12,9 @@ from fastapi.responses import JSONResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ghost_pipeline import __version__
+from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.errors import ForbiddenError, GhostError, NothingPublishedError, UnknownUserError
 from ghost_pipeline.serving.auth import describe_tokens
-from ghost_pipeline.serving.freshness import wall_clock
 from ghost_pipeline.serving.in_memory_responses import ResidentGhostData
 from ghost_pipeline.serving.learner_routes import ghost_data_route, health_route, learner_routes
 from ghost_pipeline.serving.page import PageFiles

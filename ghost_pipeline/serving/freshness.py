@@ -1,18 +1,12 @@
 """How old published tables may be by the wall clock; for monitoring only (G7.7)."""
 
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.serving.responses import Health, TableHealth
 from ghost_pipeline.windows import FIRST_INSTANT
-
-
-def wall_clock() -> datetime:
-    """The time of day; for monitoring only, no figure depends on it (G7.7)."""
-    return datetime.fromtimestamp(time.time(), UTC)
 
 
 def stale_from(as_of: datetime | None, table: str) -> datetime:

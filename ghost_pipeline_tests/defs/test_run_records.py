@@ -2,13 +2,14 @@
 
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from ghost_pipeline.cli.run import DAGSTER_YAML
+from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.definitions import build_defs
 from ghost_pipeline.defs import run_records
 from ghost_pipeline.settings import Settings
@@ -25,7 +26,7 @@ def materialize(instance: dg.DagsterInstance, partition: str) -> str:
 
 def age(home: Path, run_id: str, days: int) -> None:
     """As if a run had ended so many days ago."""
-    when = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S.%f")
+    when = (wall_clock() - timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S.%f")
     with closing(sqlite3.connect(home / "history" / "runs.db")) as connection, connection:
         connection.execute("UPDATE runs SET update_timestamp = ? WHERE run_id = ?", (when, run_id))
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 import polars as pl
 import pytest
 
+from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.deployment.services import DEPLOY, Machine, free_port, shipped_environment
 from ghost_pipeline_tests.sources.conftest import server
@@ -22,7 +23,7 @@ DEMO_END = datetime(2025, 3, 12, 12, tzinfo=UTC)
 
 def last_tick() -> datetime:
     """When the hourly schedule was last due."""
-    now = datetime.now(UTC) - timedelta(minutes=5)
+    now = wall_clock() - timedelta(minutes=5)
     return now.replace(minute=5, second=0, microsecond=0)
 
 

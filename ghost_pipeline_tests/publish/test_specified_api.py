@@ -12,6 +12,7 @@ import psycopg2  # type: ignore[import-untyped]
 import pytest
 from psycopg2.extras import NamedTupleCursor  # type: ignore[import-untyped]
 
+from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE
 from ghost_pipeline.defs.published_postgres import publish_postgres
 from ghost_pipeline.lake.lake import Lake
@@ -92,7 +93,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def published(server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    now, folder = datetime.now(UTC), tmp_path_factory.mktemp("world")
+    now, folder = wall_clock(), tmp_path_factory.mktemp("world")
     # POSIX counts westwards: noon, more or less, wherever it is noon now.
     zone = f"<here>{now.hour - 12:+d}"
     today = (now - timedelta(hours=now.hour - 12)).date()

@@ -14,6 +14,7 @@ import polars as pl
 import uvicorn
 
 from ghost_pipeline.cli.run import selection
+from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.contracts.raw import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext
@@ -91,7 +92,7 @@ def served(of: Settings, now: datetime = NOW) -> Iterator[httpx.Client]:
 
 def bearer(subject: object, *, key: str = KEY, seconds: float = 86_400, algorithm: str = "HS256") -> dict[str, str]:
     """The header of a caller; `seconds` from now on the token holds: longer than any run of the tests."""
-    token = jwt.encode({"sub": subject, "exp": time.time() + seconds}, key, algorithm)
+    token = jwt.encode({"sub": subject, "exp": wall_clock().timestamp() + seconds}, key, algorithm)
     return {"Authorization": f"Bearer {token}"}
 
 
