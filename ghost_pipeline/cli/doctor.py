@@ -14,11 +14,11 @@ from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Partitioning
 from ghost_pipeline.contracts.raw import SOURCE_TABLES, SourceTable
 from ghost_pipeline.contracts.retention import require_removable
-from ghost_pipeline.defs.table_asset import PERSONAL_COLUMNS
 from ghost_pipeline.errors import GhostError
 from ghost_pipeline.ingest.validation import REASON, ROW, read_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.opening import open_files
+from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS
 from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, tombstones
 from ghost_pipeline.publish.published_file import PublishedFile
 from ghost_pipeline.publish.published_postgres import tables_there
@@ -33,8 +33,6 @@ ROWS_SHOWN = 2
 LONGEST_VALUE = 40
 PROBE = ".doctor"
 """A file that is written, read and removed."""
-HIDDEN = PERSONAL_COLUMNS | {"keystroke_char", "expected_char"}
-"""Columns of whose values only the type is shown: what names a person, and what somebody typed, key by key."""
 
 
 class Verdict(Enum):
@@ -153,7 +151,7 @@ def _counted(table: SourceTable, look: TableSample, reasons: pl.DataFrame) -> Fi
 def _shown(row: Mapping[str, object], types: Mapping[str, pl.DataType], look: TableSample) -> str:
     """The canonical columns of a row, personal ones by their type alone."""
     return ", ".join(
-        f"{name} {types[name]}" if name in HIDDEN and row[name] is not None else f"{name} {_value(row[name])}"
+        f"{name} {types[name]}" if name in PERSONAL_COLUMNS and row[name] is not None else f"{name} {_value(row[name])}"
         for name in look.columns
     )
 

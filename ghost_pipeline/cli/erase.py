@@ -12,7 +12,6 @@ from typing import Any, TextIO
 import polars as pl
 
 from ghost_pipeline.cli.run import republish
-from ghost_pipeline.contracts.erasure import USER
 from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import USERS
 from ghost_pipeline.errors import UnknownUserError
@@ -32,6 +31,7 @@ from ghost_pipeline.privacy.erasing import (
     to_erase,
     unknown_users,
 )
+from ghost_pipeline.privacy.personal_columns import USER
 from ghost_pipeline.privacy.tombstones import Tombstones, buried, require_erasure_key
 from ghost_pipeline.publish.json_files import publish_json
 from ghost_pipeline.publish.published import with_gaps

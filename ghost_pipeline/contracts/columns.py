@@ -5,6 +5,9 @@ import polars as pl
 
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
+_KEY, _PERSONAL = "key", "personal"
+"""Entries of a column's metadata."""
+
 
 def identifier(description: str, *, primary_key: bool = False, nullable: bool = False) -> dy.String:
     """A text id; UUIDs are their text. Never empty."""
@@ -37,7 +40,26 @@ def instant(description: str, *, primary_key: bool = False, nullable: bool = Fal
 
 def row_id(table_key: str) -> dy.String:
     """The specification's `id`: uuid5 of the key (G1.10)."""
-    return dy.String(regex=r"^[0-9a-f-]{36}$", description=f"uuid5 of ({table_key}) (G1.10)")
+    return dy.String(
+        regex=r"^[0-9a-f-]{36}$",
+        description=f"uuid5 of ({table_key}) (G1.10)",
+        metadata={_KEY: frozenset(table_key.split(", "))},
+    )
+
+
+def key_columns(column: dy.Column) -> frozenset[str]:
+    """The columns that a `row_id` is made of; empty for any other column."""
+    return frozenset((column.metadata or {}).get(_KEY, ()))
+
+
+def personal(column: dy.String) -> dy.String:
+    """Mark a column whose values name a person or hold what a person wrote, so that no preview shows them."""
+    return column.with_metadata({**(column.metadata or {}), _PERSONAL: True})
+
+
+def is_personal(column: dy.Column) -> bool:
+    """Whether a column is marked as personal."""
+    return bool((column.metadata or {}).get(_PERSONAL))
 
 
 def as_of_column() -> dy.Datetime:

@@ -9,7 +9,7 @@ from enum import Enum
 
 import dataframely as dy
 
-from ghost_pipeline.contracts.columns import Characters, identifier, instant
+from ghost_pipeline.contracts.columns import Characters, identifier, instant, personal
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
 
 GLOBAL_COHORT = "global"
@@ -387,7 +387,7 @@ class RejectedRows(dy.Schema):
     source_table = dy.String(min_length=1, description="The canonical table that the row was read for")
     hour = instant("Hour of the row's event; null where the row does not tell it", nullable=True)
     reason = dy.String(min_length=1, description="Every rule that the row breaks, separated by '; '")
-    row = dy.String(min_length=2, description="The row as it was read, as a JSON object")
+    row = personal(dy.String(min_length=2, description="The row as it was read, as a JSON object"))
 
 
 REJECTED_ROWS = Contract(

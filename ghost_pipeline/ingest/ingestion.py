@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.erasure import NAMING, USER
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_MESSAGES, USER_GHOST_STATS
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY
 from ghost_pipeline.contracts.raw import (
@@ -50,6 +49,7 @@ from ghost_pipeline.ingest.validation import (
 from ghost_pipeline.lake.lake import Lake, Rejects
 from ghost_pipeline.lake.local_files import SHARD_FILE
 from ghost_pipeline.lake.locking import table_lock
+from ghost_pipeline.privacy.personal_columns import ID_COLUMNS, USER
 from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, Tombstones
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.source import Source, Window, domains
@@ -522,7 +522,9 @@ def _reject_strangers(rows: pl.LazyFrame, table: SourceTable, lake: Lake, erased
     known = lake.scan(USERS).select("user_id")
     if any(column.references == "users" for column in table.columns):
         rows = reject_unknown(rows, "user_id", known, "user")
-    return _set_aside_erased(rows, known, [column.name for column in table.columns if column.name in NAMING], erased)
+    return _set_aside_erased(
+        rows, known, [column.name for column in table.columns if column.name in ID_COLUMNS], erased
+    )
 
 
 def _set_aside_erased(rows: pl.LazyFrame, known: pl.LazyFrame, columns: list[str], erased: Tombstones) -> pl.LazyFrame:

@@ -13,12 +13,12 @@ import polars as pl
 
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.erasure import NAMING, USER, owner_column
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS, USERS
 from ghost_pipeline.lake.atomic import clear_staging
 from ghost_pipeline.lake.cache import clear_cache
 from ghost_pipeline.lake.lake import Lake, Partition
+from ghost_pipeline.privacy.personal_columns import ID_COLUMNS, USER, owner_column
 from ghost_pipeline.privacy.personal_rows import IDS_SCHEMA, ids_of, is_of, of_one_member, under_other_names
 from ghost_pipeline.privacy.tombstones import buried, finish, load_tombstones, record_tombstones
 
@@ -67,7 +67,7 @@ def erased_ids_in(lake: Lake, key: bytes) -> pl.DataFrame:
     users = [told, *(lake.scan(one).select(USER) for one in CONTRACTS.values() if USER in one.polars_schema)]
     there = pl.concat([one.select(pl.nth(0).alias(USER)) for one in users]).unique().collect().to_series()
     ids = ids_in(lake, erased.among(USER, there).to_list())
-    for column, table in list(NAMING.items())[1:]:
+    for column, table in list(ID_COLUMNS.items())[1:]:
         owned = [lake.scan(one).select(column) for one in CONTRACTS.values() if owner_column(one) == column]
         if owned:
             # What somebody else has taken over from them is somebody else's.

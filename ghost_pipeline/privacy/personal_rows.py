@@ -1,6 +1,6 @@
 """Which rows are a person's, so that they can be erased; and what becomes of those that have to stay.
 
-Ids are frames of `IDS_SCHEMA`: what names a person or is theirs (`contracts/erasure.py`).
+Ids are frames of `IDS_SCHEMA`: what names a person or is theirs (`personal_columns`).
 """
 
 import json
@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract, Partitioning
-from ghost_pipeline.contracts.erasure import NAMING, USER, owner_column
 from ghost_pipeline.contracts.raw import SOURCE_TABLES, Kind
 from ghost_pipeline.domain.shared.identity import uuid_text
+from ghost_pipeline.privacy.personal_columns import ID_COLUMNS, USER, owner_column
 
 IDS_SCHEMA = pl.Schema({"user_id": pl.String(), "column": pl.String(), "id": pl.String()})
 """A row for each id: the person, what the id is an id of, and the id."""
@@ -33,10 +33,10 @@ def ids_of(tables: Mapping[str, pl.LazyFrame], users: pl.Series) -> pl.LazyFrame
     shared = [pl.LazyFrame(schema=IDS_SCHEMA)]
     for name, rows in tables.items():
         there = rows.collect_schema().names()
-        for column in (one for one in NAMING if one in there and one != USER):
+        for column in (one for one in ID_COLUMNS if one in there and one != USER):
             pairs = rows.select(USER, column=pl.lit(column), id=column)
             # An event has one row, and with it one owner; a keyboard may have been lent, or handed on.
-            (own if NAMING[column].name == name and NAMING[column].time else shared).append(pairs)
+            (own if ID_COLUMNS[column].name == name and ID_COLUMNS[column].time else shared).append(pairs)
     pairs = pl.concat(shared)
     theirs_shared = pairs.filter(theirs).unique()
     others = pairs.filter(~theirs).join(theirs_shared, on=["column", "id"], how="semi")
@@ -84,7 +84,7 @@ def _is_rejected_of(ids: pl.DataFrame) -> pl.Expr:
         (pl.col("source_table") == table.name) & _as_read(row.str.json_path_match(f"$.{column.name}"), ids, column.name)
         for table in SOURCE_TABLES.values()
         for column in table.columns
-        if column.name in NAMING and column.kind is Kind.ID
+        if column.name in ID_COLUMNS and column.kind is Kind.ID
     ]
     long = ids.filter(pl.col("id").str.len_chars() >= LONG_ID)["id"].unique().sort()
     patterns = [json.dumps(one, ensure_ascii=False)[1:-1] for one in long]

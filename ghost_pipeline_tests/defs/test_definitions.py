@@ -16,9 +16,10 @@ from ghost_pipeline.definitions import TABLE_ASSETS, build_defs
 from ghost_pipeline.defs import ghost
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.defs.partitions import Partitions
-from ghost_pipeline.defs.table_asset import PERSONAL_COLUMNS, column_schema, preview
+from ghost_pipeline.defs.table_asset import column_schema, preview
 from ghost_pipeline.errors import ContractError, LakeError
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.running import DEMO_WORLD, environment, lake_digest

@@ -10,13 +10,14 @@ import pytest
 
 from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.contract import Partitioning
-from ghost_pipeline.contracts.erasure import ERASED_PEOPLE, NAMING, owner_column
+from ghost_pipeline.contracts.erasure import ERASED_PEOPLE
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEASE
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, SESSION_KEYSTROKES, USER_PROGRESS, USERS
 from ghost_pipeline.lake.atomic import STAGING
 from ghost_pipeline.lake.cache import Cache
 from ghost_pipeline.lake.lake import Lake, Rejects
 from ghost_pipeline.privacy.erasing import erase_from_lake, erased_ids_in, ids_in, unknown_users
+from ghost_pipeline.privacy.personal_columns import ID_COLUMNS, owner_column
 from ghost_pipeline.windows import HOUR, Hour
 from ghost_pipeline_tests.running import lake_digest
 from ghost_pipeline_tests.samples import HOUR as NOON
@@ -47,7 +48,9 @@ def rows(contract: Contract) -> pl.DataFrame:
 
 def _with_person(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     theirs = pl.int_range(pl.len()) < 2
-    named = [pl.when(theirs).then(pl.lit(NAMES[name])).otherwise(name).alias(name) for name in NAMING if name in frame]
+    named = [
+        pl.when(theirs).then(pl.lit(NAMES[name])).otherwise(name).alias(name) for name in ID_COLUMNS if name in frame
+    ]
     frame = frame.with_columns(named)
     key = [name for name in contract.primary_key if name in NAMES]
     # Where the ids alone are the key there is one such row.

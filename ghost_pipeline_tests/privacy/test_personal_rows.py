@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from ghost_pipeline.contracts import CONTRACTS
-from ghost_pipeline.contracts.erasure import NAMING, owner_column
 from ghost_pipeline.contracts.ghost import COHORT_RELEASE_CONTRIBUTIONS
 from ghost_pipeline.contracts.raw import REJECTED_ROWS
+from ghost_pipeline.privacy.personal_columns import ID_COLUMNS, owner_column
 from ghost_pipeline.privacy.personal_rows import IDS_SCHEMA, ids_of, is_of, of_one_member, under_other_names
 from ghost_pipeline_tests.samples import sample
 
@@ -71,7 +71,7 @@ def test_what_two_have_in_common_goes_with_neither_as_long_as_one_stays() -> Non
 
 
 def test_every_id_of_people_is_known_by_its_column() -> None:
-    assert {name: table.name for name, table in NAMING.items()} == {
+    assert {name: table.name for name, table in ID_COLUMNS.items()} == {
         "user_id": "users",
         "progress_id": "user_progress",
         "keyboard_id": "keyboards",
