@@ -90,20 +90,20 @@ def _source(settings: Settings) -> Iterator[Finding]:
         except GhostError as error:
             yield Finding(Verdict.WRONG, "source", str(error))
             return
-        names = " and ".join(sorted(half.value for half in present))
+        names = " and ".join(sorted(domain.value for domain in present))
         yield Finding(Verdict.OK, "source", f"{source.name}: {names} data")
         for name in SOURCE_TABLES:
             if name in tables:
                 yield from _source_table(source, SOURCE_TABLES[name])
-            elif SOURCE_TABLES[name].half in present:
+            elif SOURCE_TABLES[name].domain in present:
                 yield Finding(Verdict.OK, name, "not there; it is optional")
 
 
 def _source_table(source: Source, table: SourceTable) -> Iterator[Finding]:
     """What a table holds, some of its rows, and the first that would be rejected."""
     try:
-        look = source.look(table)
-        rows = read_rows(look.rows, table)
+        sample = source.inspect(table)
+        rows = read_rows(sample.rows, table)
         reasons, first, rejected = pl.collect_all(
             [
                 rows.group_by(REASON).len().sort("len", REASON, descending=[True, False]),
@@ -117,26 +117,26 @@ def _source_table(source: Source, table: SourceTable) -> Iterator[Finding]:
     except pl.exceptions.PolarsError as error:
         yield Finding(Verdict.WRONG, table.name, f"cannot be read ({str(error).splitlines()[0]}). Write it again")
         return
-    yield Finding(Verdict.OK, f"{table.name} columns", _columns(look, table))
-    yield _counted(table, look, reasons)
-    types = look.rows.collect_schema()
+    yield Finding(Verdict.OK, f"{table.name} columns", _columns(sample, table))
+    yield _counted(table, sample, reasons)
+    types = sample.rows.collect_schema()
     for row in first[ROW]:
-        yield Finding(Verdict.OK, f"{table.name} row", _shown(row, types, look))
+        yield Finding(Verdict.OK, f"{table.name} row", _shown(row, types, sample))
     for reason, row in rejected.select(REASON, ROW).iter_rows():
-        yield Finding(Verdict.LOOK, f"{table.name} rejected", f"{reason}: {_shown(row, types, look)}")
+        yield Finding(Verdict.LOOK, f"{table.name} rejected", f"{reason}: {_shown(row, types, sample)}")
 
 
-def _columns(look: TableSample, table: SourceTable) -> str:
-    found = [name if own == name else f"{name} (from {own})" for name, own in look.columns.items()]
-    absent = [column.name for column in table.columns if column.name not in look.columns]
+def _columns(sample: TableSample, table: SourceTable) -> str:
+    found = [name if own == name else f"{name} (from {own})" for name, own in sample.columns.items()]
+    absent = [column.name for column in table.columns if column.name not in sample.columns]
     lacking = f"; not there, optional: {', '.join(absent)}" if absent else ""
-    return f"{look.origin}: {', '.join(found)}{lacking}"
+    return f"{sample.origin}: {', '.join(found)}{lacking}"
 
 
-def _counted(table: SourceTable, look: TableSample, reasons: pl.DataFrame) -> Finding:
+def _counted(table: SourceTable, sample: TableSample, reasons: pl.DataFrame) -> Finding:
     rejected = reasons.drop_nulls()
     read, bad = int(reasons["len"].sum()), int(rejected["len"].sum())
-    rows = f"{read:,} rows" if look.beyond is None else f"{look.beyond}; of the first {read:,}"
+    rows = f"{read:,} rows" if sample.beyond is None else f"{sample.beyond}; of the first {read:,}"
     if rejected.is_empty():
         return Finding(Verdict.OK, table.name, f"{rows}, all readable")
     shown = ", ".join(f"{number} x {reason}" for reason, number in rejected.head(REASONS_SHOWN).iter_rows())
@@ -148,11 +148,11 @@ def _counted(table: SourceTable, look: TableSample, reasons: pl.DataFrame) -> Fi
     )
 
 
-def _shown(row: Mapping[str, object], types: Mapping[str, pl.DataType], look: TableSample) -> str:
+def _shown(row: Mapping[str, object], types: Mapping[str, pl.DataType], sample: TableSample) -> str:
     """The canonical columns of a row, personal ones by their type alone."""
     return ", ".join(
         f"{name} {types[name]}" if name in PERSONAL_COLUMNS and row[name] is not None else f"{name} {_value(row[name])}"
-        for name in look.columns
+        for name in sample.columns
     )
 
 

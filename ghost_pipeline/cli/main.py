@@ -53,7 +53,7 @@ accept_deletions = click.option(
 @click.option(
     "--half",
     type=click.Choice(["ghost", "ngrams"]),
-    help="Only this half of the source; by default every half that it has.",
+    help="Only this domain of the source; by default, every domain it has.",
 )
 @accept_deletions
 def materialize(as_of: datetime, half: str | None, *, accept_deletions: bool) -> None:
@@ -71,7 +71,7 @@ def materialize(as_of: datetime, half: str | None, *, accept_deletions: bool) ->
 @click.option(
     "--half",
     type=click.Choice(["ghost", "ngrams"]),
-    help="Only this half of the source; by default every half that it has.",
+    help="Only this domain of the source; by default, every domain it has.",
 )
 @click.option("--all", "everything", is_flag=True, help="Build every hour, also those that are built and not stale.")
 @accept_deletions

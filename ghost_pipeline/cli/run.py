@@ -150,7 +150,7 @@ def materialize(settings: Settings, as_of: datetime, chosen: Domain | None = Non
     Args:
         settings: where from and where to.
         as_of: the end of the hour, aware, on a full hour.
-        chosen: only this half; without it, the halves that the source has.
+        chosen: only this domain; without it, every domain of the source.
         out: where progress is written.
 
     Raises:
@@ -193,7 +193,7 @@ def backfill(
         settings: where from and where to.
         start: the start of the first hour, aware, on a full hour.
         end: the end of the last one.
-        chosen: only this half; without it, the halves that the source has.
+        chosen: only this domain; without it, every domain of the source.
         everything: build all of the hours, also those that are right.
         out: where progress is written.
 
@@ -240,7 +240,7 @@ def _to_build(settings: Settings, lake: Lake, window: Sequence[Hour], selected: 
     """The hours of which a table is missing or stale that is written hour by hour; messages come after the months."""
     snapshots = {Domain.GHOST: (COHORT_GHOST_DATA, USER_GHOST_STATS), Domain.NGRAMS: NGRAM_SNAPSHOTS}
     of_range = RunContext(settings, lake, until=window[-1])
-    kept = {one: set(hours_within_retention(of_range, one, window)) for half in selected for one in snapshots[half]}
+    kept = {one: set(hours_within_retention(of_range, one, window)) for domain in selected for one in snapshots[domain]}
     released = lake.newest_hour(COHORT_GHOST_RELEASE)
     stale = _stale(lake)
     there = {one: set(lake.written(one, window)) for one in kept}
@@ -314,8 +314,10 @@ def republish(settings: Settings, months: Sequence[Month] = (), *, out: TextIO =
             _run(defs, instance, HOURLY, newest.key, publications(settings))
 
 
-def materialize_hours(settings: Settings, ends: Sequence[datetime], half: Domain, *, out: TextIO = sys.stderr) -> None:
-    """Materialize the hours that end at `ends`, in that order, for one half, without publishing.
+def materialize_hours(
+    settings: Settings, ends: Sequence[datetime], domain: Domain, *, out: TextIO = sys.stderr
+) -> None:
+    """Materialize the hours that end at `ends`, in that order, for one domain, without publishing.
 
     Raises:
         GhostError: what went wrong, in one line.
@@ -325,7 +327,7 @@ def materialize_hours(settings: Settings, ends: Sequence[datetime], half: Domain
     settings = _reaching(settings, min(hour.start for hour in hours))
     prepare_dagster_home(settings)
     defs = build_defs(settings, loggers={PROGRESS: _progress_logger(out)})
-    tables = [name for name in selection({half}, monthly=False) if name not in AT_THE_END]
+    tables = [name for name in selection({domain}, monthly=False) if name not in AT_THE_END]
     with _records() as instance:
         for hour in hours:
             _require_closed(settings, hour)
@@ -334,7 +336,7 @@ def materialize_hours(settings: Settings, ends: Sequence[datetime], half: Domain
 
 
 def _selected(settings: Settings, chosen: Domain | None) -> set[Domain]:
-    """The chosen half, or all that the source has."""
+    """Return the chosen domain, or every domain of the source."""
     with closing(open_source(settings.source, settings.source_mapping)) as source:
         if chosen is None:
             return domains(source)
@@ -357,7 +359,7 @@ def _require_closed(settings: Settings, hour: Hour) -> None:
 
 
 def selection(chosen: set[Domain], *, monthly: bool) -> list[str]:
-    """The assets of the hourly or the monthly job that the chosen halves need."""
+    """The assets of the hourly or the monthly job that the chosen domains need."""
     layers = {Domain.GHOST: Layer.GHOST, Domain.NGRAMS: Layer.NGRAMS}
     names = []
     for step in TABLE_ASSETS:
@@ -365,8 +367,8 @@ def selection(chosen: set[Domain], *, monthly: bool) -> list[str]:
         table = SOURCE_TABLES.get(contract.name)
         wanted = (
             contract.layer is Layer.OPERATIONS
-            or (table is not None and (table.half is None or table.half in chosen))
-            or (table is None and any(layers[half] is contract.layer for half in chosen))
+            or (table is not None and (table.domain is None or table.domain in chosen))
+            or (table is None and any(layers[domain] is contract.layer for domain in chosen))
         )
         if wanted and (contract.partitioning is Partitioning.MONTH) == monthly:
             names.append(contract.name)

@@ -34,7 +34,7 @@ MIN_TARGET_MS, MAX_TARGET_MS = 50.0, 5000.0
 
 
 class Domain(Enum):
-    """The two halves of a source; either may be absent."""
+    """The two domains of a source; either may be absent."""
 
     GHOST = "ghost"
     NGRAMS = "ngrams"
@@ -98,8 +98,8 @@ class SourceTable:
     """One canonical table."""
 
     name: str
-    half: Domain | None
-    """None: both halves need it."""
+    domain: Domain | None
+    """None: both domains need it."""
     columns: tuple[SourceColumn, ...]
     key: tuple[str, ...] = ()
     """Columns that identify a row; empty where rows may repeat."""
@@ -192,7 +192,7 @@ _NGRAM = (
 
 SOURCE_USERS = SourceTable(
     "users",
-    half=None,
+    domain=None,
     key=("user_id",),
     columns=(
         SourceColumn("user_id", Kind.ID, "The user"),
@@ -210,7 +210,7 @@ SOURCE_USERS = SourceTable(
 )
 SOURCE_COHORTS = SourceTable(
     "cohorts",
-    half=Domain.GHOST,
+    domain=Domain.GHOST,
     key=("cohort_id",),
     columns=(
         SourceColumn("cohort_id", Kind.ID, "The cohort", none_of=(GLOBAL_COHORT,)),
@@ -221,7 +221,7 @@ SOURCE_COHORTS = SourceTable(
 )
 SOURCE_USER_PROGRESS = SourceTable(
     "user_progress",
-    half=Domain.GHOST,
+    domain=Domain.GHOST,
     key=("progress_id",),
     time="completed_at",
     columns=(
@@ -234,7 +234,7 @@ SOURCE_USER_PROGRESS = SourceTable(
 )
 SOURCE_KEYBOARDS = SourceTable(
     "keyboards",
-    half=Domain.NGRAMS,
+    domain=Domain.NGRAMS,
     key=("keyboard_id",),
     columns=(
         SourceColumn("keyboard_id", Kind.ID, "The keyboard"),
@@ -254,7 +254,7 @@ SOURCE_KEYBOARDS = SourceTable(
 )
 SOURCE_PRACTICE_SESSIONS = SourceTable(
     "practice_sessions",
-    half=Domain.NGRAMS,
+    domain=Domain.NGRAMS,
     key=("session_id",),
     time="start_time",
     columns=(
@@ -267,7 +267,7 @@ SOURCE_PRACTICE_SESSIONS = SourceTable(
 )
 SOURCE_SESSION_KEYSTROKES = SourceTable(
     "session_keystrokes",
-    half=Domain.NGRAMS,
+    domain=Domain.NGRAMS,
     key=("session_id", "key_index"),
     required=False,
     columns=(
@@ -281,7 +281,7 @@ SOURCE_SESSION_KEYSTROKES = SourceTable(
 )
 SOURCE_SESSION_NGRAM_SPEED = SourceTable(
     "session_ngram_speed",
-    half=Domain.NGRAMS,
+    domain=Domain.NGRAMS,
     required=False,
     columns=(
         _SESSION_ID,
@@ -297,7 +297,7 @@ SOURCE_SESSION_NGRAM_SPEED = SourceTable(
 )
 SOURCE_SESSION_NGRAM_ERRORS = SourceTable(
     "session_ngram_errors",
-    half=Domain.NGRAMS,
+    domain=Domain.NGRAMS,
     required=False,
     columns=(_SESSION_ID, *_NGRAM),
     extra={

@@ -98,7 +98,7 @@ class IngestResult:
 
 
 NOTHING = IngestResult(rows=0, rejected=0)
-"""The source has not this table: its half is absent, or it is optional."""
+"""The source has not this table: its domain is absent, or it is optional."""
 
 
 @dataclass(frozen=True)
@@ -434,7 +434,7 @@ def _read(source: Source, table: SourceTable, window: Window | None = None) -> p
 
 
 def _absent(source: Source, table: SourceTable) -> bool:
-    if table.half is not None and table.half not in domains(source):
+    if table.domain is not None and table.domain not in domains(source):
         return True
     return not table.required and table.name not in source.tables()
 

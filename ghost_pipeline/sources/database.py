@@ -102,7 +102,7 @@ class DatabaseSource(ABC):
             self._scanned[table.name] = found
         return found[1]
 
-    def look(self, table: SourceTable) -> TableSample:
+    def inspect(self, table: SourceTable) -> TableSample:
         """Where a table comes from, and its first `SAMPLE_ROWS` rows."""
         relation = self._required(table)
         rows = self._rows(table, f"{self._select(table, None)} LIMIT {SAMPLE_ROWS}", None)

@@ -104,7 +104,7 @@ class FileSource:
         require_columns(str(path), table, frame.collect_schema().names())
         return frame
 
-    def look(self, table: SourceTable) -> TableSample:
+    def inspect(self, table: SourceTable) -> TableSample:
         """The file of a table and all its rows."""
         rows = self.scan(table)
         own = self.mapping.of(table.name).columns

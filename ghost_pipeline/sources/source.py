@@ -62,8 +62,8 @@ class Source(Protocol):
 
         """
 
-    def look(self, table: SourceTable) -> TableSample:
-        """Where a table comes from, and its first rows.
+    def inspect(self, table: SourceTable) -> TableSample:
+        """Return where a table comes from, and its first rows.
 
         Raises:
             SourceError: as `scan`.
@@ -78,36 +78,38 @@ class Source(Protocol):
 
 
 def domains(source: Source) -> set[Domain]:
-    """The halves that a source has: each of which at least one table is there.
+    """Return the domains of a source: those with at least one table of their own.
 
     Raises:
-        SourceError: it has neither, or a half lacks a required table.
+        SourceError: it has neither, or a domain lacks a required table.
 
     """
     found = source.tables()
-    present = {half for half in Domain if any(table.name in found for table in _of(half) if table.half is half)}
+    present = {
+        domain for domain in Domain if any(table.name in found for table in _of(domain) if table.domain is domain)
+    }
     if not present:
         raise SourceError(
-            f"{source.name}: has {', '.join(sorted(found)) or 'no canonical table'}, which is no half. A source needs "
-            f"users with cohorts and user_progress, or users with keyboards and practice_sessions",
+            f"{source.name}: has {_only(found)}. A source needs users with cohorts and user_progress, or users with "
+            f"keyboards and practice_sessions",
         )
-    for half in sorted(present, key=lambda half: half.value):
-        require_domain(source, half)
+    for domain in sorted(present, key=lambda domain: domain.value):
+        require_domain(source, domain)
     return present
 
 
-def require_domain(source: Source, half: Domain) -> None:
-    """Make sure that every required table of a half is there.
+def require_domain(source: Source, domain: Domain) -> None:
+    """Require every required table of a domain.
 
     Raises:
         SourceError: names each one that is missing.
 
     """
-    missing = [t.name for t in _of(half) if t.required and t.name not in source.tables()]
+    missing = [t.name for t in _of(domain) if t.required and t.name not in source.tables()]
     if missing:
         raise SourceError(
-            f"{source.name}: {_tables(missing)} missing, which the {half.value} half needs. {source.remedy(missing)}; "
-            f"a table without rows still has its columns",
+            f"{source.name}: {_tables(missing)} missing, which the {domain.value} domain needs. "
+            f"{source.remedy(missing)}; a table without rows still has its columns",
         )
 
 
@@ -128,8 +130,12 @@ def require_columns(source: str, table: SourceTable, found: Iterable[str]) -> No
         )
 
 
-def _of(half: Domain) -> list[SourceTable]:
-    return [table for table in SOURCE_TABLES.values() if table.half in {half, None}]
+def _of(domain: Domain) -> list[SourceTable]:
+    return [table for table in SOURCE_TABLES.values() if table.domain in {domain, None}]
+
+
+def _only(found: set[str]) -> str:
+    return f"only {', '.join(sorted(found))}" if found else "no canonical table"
 
 
 def _tables(names: list[str]) -> str:

@@ -86,7 +86,7 @@ def test_a_source_that_is_no_folder_is_named(tmp_path: Path) -> None:
 def test_a_half_that_the_source_lacks_is_an_error(tmp_path: Path) -> None:
     done = run(["materialize", "--as-of", AS_OF, "--half", "ngrams"], tmp_path, DEMO_WORLD)
     assert done.returncode == 1
-    assert "keyboards, practice_sessions are missing, which the ngrams half needs" in one_line(done.stderr)
+    assert "keyboards, practice_sessions are missing, which the ngrams domain needs" in one_line(done.stderr)
 
 
 def test_a_missing_table_is_named_with_its_remedy(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_missing_table_is_named_with_its_remedy(tmp_path: Path) -> None:
     (source / "cohorts.parquet").unlink()
     done = run(["materialize", "--as-of", AS_OF], tmp_path / "data", source)
     assert done.returncode == 1
-    assert "table cohorts is missing, which the ghost half needs. Add cohorts.parquet" in one_line(done.stderr)
+    assert "table cohorts is missing, which the ghost domain needs. Add cohorts.parquet" in one_line(done.stderr)
 
 
 def test_an_hour_that_is_still_to_come_is_an_error(tmp_path: Path) -> None:

@@ -287,8 +287,8 @@ class World:
         return _rows(_where(self.resources.lake.scan(contract, [month]).collect(), where))
 
     def _run(self, window: Hour | Month, *, monthly: bool) -> None:
-        half = {"ghost": Domain.GHOST, "ngram": Domain.NGRAMS}[self.area]
-        wanted = selection({half}, monthly=monthly)
+        domain = {"ghost": Domain.GHOST, "ngram": Domain.NGRAMS}[self.area]
+        wanted = selection({domain}, monthly=monthly)
         for step in TABLE_ASSETS:
             if step.contract.name in wanted:
                 step.body(self.resources, window)  # type: ignore[arg-type]
@@ -305,11 +305,11 @@ class World:
         self._write()
 
     def _write(self) -> None:
-        half = {
+        tables = {
             "ghost": ("users", "cohorts", "user_progress"),
             "ngram": ("users", "keyboards", "practice_sessions"),
         }
-        for name in {*half[self.area], *self.tables}:
+        for name in {*tables[self.area], *self.tables}:
             columns = dict.fromkeys(column.name for column in SOURCE_TABLES[name].columns)
             rows = [{**columns, **row} for row in self.tables.get(name, {}).values()]
             text = "".join(json.dumps(row) + "\n" for row in rows)

@@ -151,7 +151,7 @@ def test_a_half_that_the_source_has_not_is_no_error_and_leaves_no_row(typist: Ty
 
 def test_a_half_that_lacks_a_table_is_an_error_that_names_it(typist: Typist) -> None:
     del typist.tables["practice_sessions"]
-    with pytest.raises(SourceError, match="table practice_sessions is missing, which the ngrams half needs"):
+    with pytest.raises(SourceError, match="table practice_sessions is missing, which the ngrams domain needs"):
         typist.run(NOON)
 
 

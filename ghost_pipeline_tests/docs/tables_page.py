@@ -18,7 +18,7 @@ Ids are text; numbers and UUIDs are taken as their text. Times are instants: wit
 without one they are UTC. As text they are ISO 8601 (`2025-03-12T11:59:00.5+01:00`); a bare number is no time, because
 it could be seconds, milliseconds or microseconds.
 
-Either half may be absent: `cohorts` and `user_progress`, or `keyboards`, `practice_sessions` and the rows of
+Either domain may be absent: `cohorts` and `user_progress`, or `keyboards`, `practice_sessions` and the rows of
 sessions. `users` is always needed. `ghost-pipeline doctor` says what it found, shows some rows without what names a
 person, and the first that would be rejected.
 
@@ -153,11 +153,11 @@ def _source_page() -> Iterator[str]:
 
 
 def _source_table(table: SourceTable) -> Iterator[str]:
-    half = {None: "both halves", Domain.GHOST: "ghost data", Domain.NGRAMS: "n-gram analytics"}[table.half]
+    domain = {None: "both domains", Domain.GHOST: "ghost data", Domain.NGRAMS: "n-gram analytics"}[table.domain]
     yield ""
     yield f"## {table.name}{'' if table.required else '?'}"
     yield ""
-    yield f"For {half}."
+    yield f"For {domain}."
     yield ""
     yield "| column | | accepted | |"
     yield "|---|---|---|---|"

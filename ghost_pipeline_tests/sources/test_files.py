@@ -441,7 +441,7 @@ def test_a_folder_may_have_any_name(write: Callable[[Path, pl.DataFrame], None],
     assert good(tmp_path / name).height == 3
 
 
-# --- halves ---
+# --- domains ---
 
 
 def with_tables(folder: Path, *names: str) -> FileSource:
@@ -454,12 +454,12 @@ def test_a_source_may_have_the_ghost_half_alone(tmp_path: Path) -> None:
     assert domains(with_tables(tmp_path, "users", "cohorts", "user_progress")) == {Domain.GHOST}
 
 
-def test_a_source_may_have_the_ngram_half_alone(tmp_path: Path) -> None:
+def test_a_source_may_have_the_ngram_domain_alone(tmp_path: Path) -> None:
     assert domains(with_tables(tmp_path, "users", "keyboards", "practice_sessions")) == {Domain.NGRAMS}
 
 
 @pytest.mark.parametrize("names", [(), ("users",)])
-def test_a_source_without_any_half_says_what_it_needs(names: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_source_without_any_domain_says_what_it_needs(names: tuple[str, ...], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="A source needs users with cohorts and user_progress, or"):
         domains(with_tables(tmp_path, *names))
 
@@ -467,19 +467,19 @@ def test_a_source_without_any_half_says_what_it_needs(names: tuple[str, ...], tm
 @pytest.mark.parametrize(
     ("names", "missing"),
     [
-        (("users", "cohorts"), "table user_progress is missing, which the ghost half needs"),
-        (("user_progress",), "tables users, cohorts are missing, which the ghost half needs"),
-        (("users", "session_keystrokes"), "tables keyboards, practice_sessions are missing, which the ngrams half"),
+        (("users", "cohorts"), "table user_progress is missing, which the ghost domain needs"),
+        (("user_progress",), "tables users, cohorts are missing, which the ghost domain needs"),
+        (("users", "session_keystrokes"), "tables keyboards, practice_sessions are missing, which the ngrams domain"),
     ],
 )
-def test_a_half_that_is_begun_has_to_be_whole(names: tuple[str, ...], missing: str, tmp_path: Path) -> None:
+def test_a_domain_that_is_begun_has_to_be_whole(names: tuple[str, ...], missing: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=f"source {tmp_path}: {missing}"):
         domains(with_tables(tmp_path, *names))
 
 
-def test_a_half_that_is_asked_for_has_to_be_there(tmp_path: Path) -> None:
+def test_a_domain_that_is_asked_for_has_to_be_there(tmp_path: Path) -> None:
     source = with_tables(tmp_path, "users", "cohorts", "user_progress")
-    with pytest.raises(SourceError, match="tables keyboards, practice_sessions are missing, which the ngrams half"):
+    with pytest.raises(SourceError, match="tables keyboards, practice_sessions are missing, which the ngrams domain"):
         require_domain(source, Domain.NGRAMS)
 
 

@@ -533,7 +533,7 @@ def test_a_right_to_the_columns_that_are_read_is_enough(database: Database) -> N
     )
     try:
         with closing(PostgresSource(database.address.replace("postgres@", f"{reader}@"))) as source:
-            assert source.look(COHORTS).rows.collect().rows() == [("c1",)]
+            assert source.inspect(COHORTS).rows.collect().rows() == [("c1",)]
     finally:
         database.execute("DROP TABLE cohorts", f"DROP ROLE {reader}")
 
