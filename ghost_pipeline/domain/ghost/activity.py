@@ -1,8 +1,8 @@
-"""What counts as activity, per event, day and user, and the streaks that follow from it (G1.5, G2).
+"""Activity per event, day and user, and the streaks that follow from it (G1.5, G2).
 
-Everything about a user is derived from `user_progress` here (G2.1). Totals are sums and maxima, active days
-are sets: both merge over any split of events and of users. Users go by a number from `present_users` on,
-because sorting and grouping by text costs several times as much as all the rest.
+Everything about a user is derived from `user_progress` (G2.1). Totals are sums and maxima, active days are sets:
+both merge over any split of events and of users. From `present_users` on a number identifies a user, because
+sorting and grouping by text costs several times as much as all other steps.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _DAYS_PER_USER = 2**32
 
 
 def present_users(users: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
-    """The users that exist at `as_of` (G1.1), with their calendar (G1.3, G1.5, G1.6); sorted by user_id.
+    """Return the users that exist at `as_of` (G1.1), with their calendar (G1.3, G1.5, G1.6); sorted by user_id.
 
     Returns user_number UInt32 (0, 1, 2 in the order of user_id), the columns of `users` and created_date
     Date, today Date, day_in_journey Int32 (today minus created date plus one).
@@ -39,10 +39,10 @@ def present_users(users: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
 
 
 def counted_events(present: pl.LazyFrame, progress: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
-    """The events of present users before `as_of` that count: not before the created date (G1.1, G1.5).
+    """Return the events of present users before `as_of` that count: not before the created date (G1.1, G1.5).
 
-    Of `present_users` it needs user_id, timezone and created_date; every column of both frames is kept, so
-    select beforehand what the events are wanted for. Adds local_date Date, journey_day Int32 (from 1) and
+    Of `present_users` it needs user_id, timezone and created_date. Every column of both frames is kept, so select
+    the needed ones beforehand. Adds local_date Date, journey_day Int32 (from 1) and
     is_task Boolean (false: a mock test, G2.2). Order undefined.
     """
     return (
@@ -58,11 +58,11 @@ def activity_totals(
     *,
     by: Sequence[str] = ("user_number",),
 ) -> pl.LazyFrame:
-    """Counted events summed per user, or per user and local day; order undefined.
+    """Sum counted events per user, or per user and local day; order undefined.
 
     Returns the columns of `by` (the key), the `TOTAL_COLUMNS` (Int64: counts, and practice_time_ms; of the
     tasks those within [as_of - 7 days, as_of) are tasks_this_week, G1.4) and last_activity_at Datetime?
-    (of a task; null where there are mock tests only, G2.2). The totals of two sets of events merge by sum
+    (of a task; null if there are only mock tests, G2.2). The totals of two sets of events merge by sum
     and maximum.
     """
     task = pl.col("is_task")
@@ -81,7 +81,7 @@ def activity_totals(
 
 
 def active_days(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The days on which a user did at least one task (mock tests are none, G2.2).
+    """Return the days on which a user did at least one task (mock tests do not count, G2.2).
 
     Returns user_number UInt32, local_date Date; one row per user and day, sorted by both.
     """
@@ -96,7 +96,7 @@ def active_days(events: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def days_practiced(days: pl.LazyFrame, present: pl.LazyFrame) -> pl.LazyFrame:
-    """Active days among the 7 calendar dates that end today (G1.4); only users who have one.
+    """Count active days among the 7 calendar dates that end today (G1.4); only users with at least one.
 
     Takes `active_days` and `present_users`; returns user_number, days_practiced Int32, order undefined.
     """
@@ -110,7 +110,7 @@ def days_practiced(days: pl.LazyFrame, present: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def streak_runs(days: pl.LazyFrame) -> pl.LazyFrame:
-    """Runs of consecutive active days, sorted by the key (user_number, first_day).
+    """Return runs of consecutive active days, sorted by the key (user_number, first_day).
 
     Takes `active_days`; returns user_number, first_day Date, last_day Date, run_length Int32.
     """
@@ -132,7 +132,7 @@ def streak_runs(days: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def streaks(runs: pl.LazyFrame, present: pl.LazyFrame) -> pl.LazyFrame:
-    """Current and longest streak of every present user (G2.4); grain user_number, order undefined.
+    """Return current and longest streak of every present user (G2.4); grain user_number, order undefined.
 
     Takes `streak_runs` and `present_users`; returns user_number, current_streak Int32, longest_streak
     Int32, streak_status String: `active` (practised today), `at_risk` (last practised yesterday), `broken`
@@ -161,7 +161,7 @@ def streaks(runs: pl.LazyFrame, present: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _user_day_key() -> pl.Expr:
-    """User and day as one Int64, consecutive for consecutive days of a user: sorts as one number."""
+    """Return user and day as one Int64 that sorts like both and is consecutive for consecutive days of a user."""
     day = pl.col("local_date").to_physical().cast(pl.Int64)
     return pl.col("user_number").cast(pl.Int64) * _DAYS_PER_USER + day + _DAYS_PER_USER // 2
 

@@ -1,4 +1,4 @@
-"""Events as activity of users in their calendars: the rows that are summed up, day by day or all at once (G1.5, G2)."""
+"""Activity rows of users in their calendars, from events; they are summed by day or all at once (G1.5, G2)."""
 
 import polars as pl
 
@@ -10,16 +10,16 @@ ENTITY_SCHEMA = pl.Schema(
     {"entity": pl.UInt32(), "user_id": pl.String(), "timezone": pl.String(), "created_date": pl.Date()}
 )
 """Users in calendars: one row per user and calendar, `entity` its place in the frame. A calendar is a time zone and the
-first date that counts; a user has a second one where either changes among the hours in question."""
+first date that counts; a user has a second calendar if either changes during the hours in question."""
 
 
 def calendars(users: pl.LazyFrame) -> pl.LazyFrame:
-    """The calendar of each user: the columns of `users` and `created_date` Date, in the user's zone (G1.5, G1.6)."""
+    """Return the calendar of each user: the columns of `users` and `created_date` Date, in the user's zone (G1.5, G1.6)."""
     return users.with_columns(created_date=local_date(pl.col("created_at"), pl.col("timezone")))
 
 
 def event_activity(progress: pl.LazyFrame, entities: pl.LazyFrame) -> pl.LazyFrame:
-    """What each event adds to each entity of its user, also where it precedes the journey.
+    """Return the contribution of each event to each entity of its user, also of events before the journey.
 
     Takes events of `user_progress` and `ENTITY_SCHEMA`. Returns entity, user_id, timezone, created_date, hour Datetime
     (start of the hour of the event), local_date, `COUNT_COLUMNS` and last_activity_at, a row per event and entity;
@@ -47,7 +47,7 @@ def event_activity(progress: pl.LazyFrame, entities: pl.LazyFrame) -> pl.LazyFra
 
 
 def activity_days(activity: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows of `event_activity`, or of this function, summed up per user, zone and local date.
+    """Sum rows of `event_activity`, or of this function, per user, zone and local date.
 
     Returns user_id, timezone?, local_date, `COUNT_COLUMNS` Int64, last_activity_at Datetime?; sorted by the first
     three. The sums of two sets of rows are the sums of both together.
@@ -57,7 +57,7 @@ def activity_days(activity: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def of_journeys(activity: pl.DataFrame) -> pl.DataFrame:
-    """Activity with only that counted which is not before the created date; the rest is a number (G1.5).
+    """Zero activity before the created date and count those events (G1.5).
 
     Takes created_date, local_date, `COUNT_COLUMNS` and last_activity_at; adds events_before_journey Int64.
     """

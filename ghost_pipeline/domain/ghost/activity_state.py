@@ -1,7 +1,7 @@
-"""What many users have done so far, kept so that more events are added at the cost of these events (G2).
+"""Running totals of many users, to which events are added at a cost that follows the new events only (G2).
 
-A user's days practised are bits of one number. The newest date is the lowest bit, so that the run which ends on the
-last active day begins at the lowest bit that is set: its length is one addition away, however long it is.
+A user's days practised are bits of one number, the newest date in the lowest bit. The run that ends on the last
+active day therefore begins at the lowest bit that is set, and one addition gives its length, however long it is.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _BEFORE = 9
 """Dates before the month that have a bit. Today is the day before the month at the earliest (a zone behind UTC), and
 the days practised reach back 6 further: 7. Two more cost nothing."""
 _AFTER = 2
-"""Dates after the month that have a bit: a zone ahead of UTC is there one day early."""
+"""Dates after the month that have a bit: a zone ahead of UTC reaches the next date early."""
 _NEVER = np.iinfo(np.int64).min
 _WEEK = np.uint64(2**RECENT_DAYS - 1)
 _ONE = np.uint64(1)
@@ -38,10 +38,10 @@ ACTIVITY_SCHEMA = pl.Schema(
         "last_activity_at": pl.Datetime("us", "UTC"),
     }
 )
-"""What is added to a state: any number of rows for an entity and a date."""
+"""Columns of the rows that are added to a state: any number for an entity and a date."""
 
 CHECKPOINT_COLUMNS = (*SUMS, "last_activity_at", "run_first_day", "last_day", "longest_streak", "recent_days")
-"""Of `user_activity_checkpoints`, what a state is continued from."""
+"""The columns of `user_activity_checkpoints` from which a state resumes."""
 
 
 @dataclass
@@ -52,19 +52,19 @@ class ActivityState:
     counts: Mapping[str, _Ints]
     """The `SUMS`."""
     last_activity: _Ints
-    """Microseconds since 1970 of the newest task; the smallest number where there is none."""
+    """Microseconds since 1970 of the newest task; the smallest integer if there is none."""
     days: _Bits
     """The days practised around the month: bit i is `newest` - i."""
     run_first: _Ints
-    """First day of the last run before the month, as days since 1970: how far a run reaches beyond the bits."""
+    """First day of the last run before the month, as days since 1970: a run may reach back beyond the bits."""
     run_last: _Ints
-    """Last day of that run; the smallest number where there is none."""
+    """Last day of that run; the smallest integer if there is none."""
     longest: _Ints
     """Length of the longest run so far."""
 
     @classmethod
     def empty(cls, size: int, month: Month) -> "ActivityState":
-        """So many entities that have done nothing before `month`."""
+        """Return a state of `size` entities without any activity before `month`."""
         nothing = {name: np.zeros(size, np.int64) for name in SUMS}
         never = np.full(size, _NEVER)
         longest = np.zeros(size, np.int64)
@@ -81,7 +81,7 @@ class ActivityState:
         return _number(self.month.as_of.date()) - 1 + _AFTER
 
     def resume(self, entity: _Ints, checkpoint: pl.DataFrame) -> None:
-        """Take what some entities, which have nothing yet, had done by the end of the month before.
+        """Set entities without activity to their totals at the end of the month before.
 
         Args:
             entity: their numbers, each once.
@@ -106,14 +106,14 @@ class ActivityState:
         entity = entity[practised]
         place = (self.newest - _dates(rows["local_date"])[practised]).astype(np.uint64)
         np.bitwise_or.at(self.days, entity, _ONE << place)
-        # By flags: to sort a million numbers takes ten times as long.
+        # Flags, because sorting a million numbers takes ten times as long.
         practised_now = np.zeros(len(self.days), bool)
         practised_now[entity] = True
         touched = np.flatnonzero(practised_now)
         self.longest[touched] = np.maximum(self.longest[touched], self._longest_of_bits(touched))
 
     def next_month(self) -> "ActivityState":
-        """The same activity, to go on with in the month after."""
+        """Return the same activity as the start of the next month."""
         state = ActivityState.empty(len(self.days), self.month.next())
         first, last, recent = self._last_runs()
         state.counts, state.last_activity, state.longest = self.counts, self.last_activity, self.longest
@@ -121,7 +121,7 @@ class ActivityState:
         return state
 
     def checkpoint(self) -> pl.DataFrame:
-        """What later months are continued from: `CHECKPOINT_COLUMNS`, a row for every entity in their order."""
+        """Return the checkpoint of the month: `CHECKPOINT_COLUMNS`, a row for every entity in order."""
         first, last, recent = self._last_runs()
         return pl.DataFrame(
             {
@@ -149,7 +149,7 @@ class ActivityState:
         first, last, _ = self._last_runs(entity)
         now = _dates(today)
         silent = np.where(last == _NEVER, 2, now - last)
-        # A user whose days have no bit has not practised for a week; a shift by 64 or more would be undefined.
+        # A user without a bit has not practised for a week; a shift by 64 or more would be undefined.
         place = np.clip(self.newest - now, 0, 63).astype(np.uint64)
         status = np.minimum(np.maximum(silent, 0), 2).astype(np.uint8)
         return pl.DataFrame(
@@ -174,7 +174,7 @@ class ActivityState:
         self.days[entity] |= ((run | recent) << lowest) & all_bits
 
     def _last_runs(self, entity: _Ints | None = None) -> tuple[_Ints, _Ints, _Bits]:
-        """First and last day of each entity's last run, and the bits of its last dates from the newest one on."""
+        """Return first and last day of each entity's last run, and the bits of its last dates, newest lowest."""
         chosen = slice(None) if entity is None else entity
         days, first, last = self.days[chosen], self.run_first[chosen], self.run_last[chosen]
         lowest = days & (~days + _ONE)
@@ -188,12 +188,12 @@ class ActivityState:
         return begins, ends, np.where(found, (days >> zeros.astype(np.uint64)) & _WEEK, np.uint64(0))
 
     def _longest_of_bits(self, entity: _Ints) -> _Ints:
-        """The longest run of each entity that has a bit, together with what reaches beyond the bits."""
+        """Return the longest run of each entity that has a bit, including the part beyond the bits."""
         days = self.days[entity]
         longest = np.zeros(len(days), np.int64)
         left, rest = np.arange(len(days)), days
         while len(left):
-            # Every turn takes the newest day off each run: a run of n days is there for n turns.
+            # Every turn removes the newest day of each run: a run of n days lasts n turns.
             some = rest > 0
             left, rest = left[some], rest[some]
             longest[left] += 1

@@ -4,7 +4,7 @@ import polars as pl
 
 
 def unknown_cohorts(user_stats: pl.LazyFrame, cohorts: pl.LazyFrame) -> pl.LazyFrame:
-    """The cohorts that users name and `cohorts` lacks; they get their row all the same.
+    """Find cohorts that users name and `cohorts` lacks; they get their snapshot row nevertheless.
 
     Returns:
         One row per cohort: `cohort_id`, sorted.

@@ -1,10 +1,9 @@
-"""Replay of a session's keys: what stood in the text, and on top of what each key was pressed (N5.1).
+"""Replay of a session's keys: the text after each key, and the character that each key was typed after (N5.1).
 
-A stack of characters is a sequential thing, and yet nothing here walks key by key. With +1 for a
-character and -1 for a backspace, the depth of the text after a key is the running sum minus the lowest
-point that the sum has had (0 included): every backspace on an empty text lowers that point by one and so
-takes back its own -1. A character survives if no later depth is below its own. It was typed upon the last
-character before it that reached the depth below its own.
+A stack of characters is sequential, but nothing here walks key by key. With +1 for a character and -1 for a
+backspace, the depth of the text after a key is the running sum minus the lowest value of the sum so far (0
+included): every backspace on an empty text lowers that value by one and so cancels its own -1. A character
+survives if no later depth is below its own. It was typed after the last earlier character whose depth is one less.
 """
 
 import polars as pl
@@ -21,7 +20,7 @@ KEYSTROKE_SCHEMA = pl.Schema(
         "text_index": pl.Int32(),
     },
 )
-"""What is read of `session_keystrokes`."""
+"""The columns of `session_keystrokes` that the replay reads."""
 
 REPLAY_SCHEMA = pl.Schema(
     {
@@ -50,7 +49,7 @@ def replay(keystrokes: pl.LazyFrame) -> pl.LazyFrame:
         - `depth` Int64: characters in the text after this key;
         - `is_net` Boolean: the key typed a character that is still there when the session ends;
         - `below` UInt32?: the row, counted from 0 in this frame, of the character that this key was typed
-          upon (the last of the text at that moment); null for a first character and for backspaces.
+          after (the last of the text at that moment); null for a first character and for backspaces.
     """
     return keystrokes.select(KEYSTROKE_SCHEMA.names()).map_batches(replay_frame, schema=REPLAY_SCHEMA)
 
@@ -59,8 +58,8 @@ def replay_frame(keystrokes: pl.DataFrame) -> pl.DataFrame:
     """Replay keys that are in memory; see `replay`."""
     keys = in_order_of_pressing(keystrokes.select(KEYSTROKE_SCHEMA.names()))
     keys = keys.with_columns(composed(keys["keystroke_char"]), composed(keys["expected_char"]))
-    # Sessions lie one upon the other, each `room` above the one before: no depth of one can meet another's,
-    # so that running minima over the whole frame stay within their session.
+    # Each session is shifted by `room` above the one before, so that no depth of one can meet another's and
+    # running minima over the whole frame stay within their session.
     room = 2 * keys.height + 2
     keys = (
         keys.with_columns(
@@ -90,7 +89,7 @@ def replay_frame(keystrokes: pl.DataFrame) -> pl.DataFrame:
 
 def composed(text: pl.Series) -> pl.Series:
     """Return `text` in Unicode's composed form, NFC (N5.1)."""
-    # Nearly everything typed is ASCII, which is its own NFC: to look is much cheaper than to normalize.
+    # Nearly all typed text is ASCII, which is its own NFC: testing is much cheaper than normalizing.
     is_ascii = (text.str.len_bytes() == text.str.len_chars()).all()
     return text if is_ascii else text.str.normalize("NFC")
 
@@ -99,14 +98,14 @@ def in_order_of_pressing(keys: pl.DataFrame) -> pl.DataFrame:
     """Return keys ordered by (session_id, key_index)."""
     session, index = pl.col("session_id"), pl.col("key_index")
     in_order = (session > session.shift(1)) | ((session == session.shift(1)) & (index > index.shift(1)))
-    # Sources deliver keys in this order nearly always, and sorting costs more than all the rest.
+    # Sources nearly always deliver keys in this order, and sorting costs more than all other steps together.
     if keys.select(in_order.all()).item():
         return keys
     return keys.sort("session_id", "key_index")
 
 
 def _rows_below(keys: pl.DataFrame) -> pl.Series:
-    """For every character the row of the one that it was typed upon (`below` of `replay`)."""
+    """Return for every character the row of the one that it was typed after (`below` of `replay`)."""
     row = pl.int_range(pl.len(), dtype=pl.UInt32)
     characters = keys.select(
         "is_backspace",
@@ -115,7 +114,7 @@ def _rows_below(keys: pl.DataFrame) -> pl.Series:
         level=pl.col("_base") + pl.col("depth"),
         is_first=pl.col("depth") == 1,
     )
-    # Straight on, it is simply the key before. Only after a backspace has one to look further back.
+    # Without a backspace in between it is the key before. Only after a backspace is a search needed.
     direct = characters.select(
         below=pl.when(~pl.col("is_backspace") & ~pl.col("is_first") & pl.col("follows_character")).then(
             pl.col("row") - 1,

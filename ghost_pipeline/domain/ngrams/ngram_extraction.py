@@ -1,8 +1,8 @@
-"""Speed and error n-grams out of keystrokes (N5).
+"""Speed and error n-grams, extracted from keystrokes (N5).
 
-One size after the other: the n-grams of size n are those of size n - 1 with one character more, so each
-step works on what the step before left over, and its cost follows the rows that come out. The sizes
-together are several times the keys; who has many sessions takes `iterate_ngrams`, which never holds all.
+Sizes are computed in ascending order: the n-grams of size n are those of size n - 1 with one character more, so
+each step works on the rows that the step before left, and its cost follows the rows that come out. All sizes
+together are several times as many rows as keys; for many sessions use `iterate_ngrams`, which never holds all.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from ghost_pipeline.domain.ngrams.keystroke_replay import KEYSTROKE_SCHEMA, in_o
 from ghost_pipeline.errors import GhostError
 
 SEPARATORS = (" ", "\t", "\n", "\r", "\0")
-"""What no n-gram holds (N5.1)."""
+"""Characters that an extracted n-gram never holds (N5.1)."""
 
 SEPARATOR_PATTERN = f"[{''.join(SEPARATORS)}]"
 
@@ -24,7 +24,7 @@ MAX_TEXT_CHARS = 50
 """The longest text that an n-gram may have."""
 
 KEYS_AT_A_TIME = 500_000
-"""The keys of a part of `iterate_ngrams`: some 200 MB at work, and too many for the parts to cost anything."""
+"""Keys per part of `iterate_ngrams`: about 200 MB of memory, and large enough that cutting into parts costs nothing."""
 
 SPEED_NGRAM_SCHEMA = pl.Schema(
     {
@@ -53,13 +53,13 @@ ERROR_NGRAM_SCHEMA = pl.Schema(
 
 
 class NgramArgumentError(GhostError, ValueError):
-    """An argument about n-grams is not what is allowed; the message says what is."""
+    """An argument about n-grams is not allowed; the message names the allowed values."""
 
 
 def speed_ngrams(keystrokes: pl.LazyFrame, max_size: int = SIZES[-1]) -> pl.LazyFrame:
     """Extract the n-grams that were typed right, with their times (N5.2, N5.4).
 
-    An n-gram of size n is n net keys, each typed upon the one before at the text index before, all right
+    An n-gram of size n is n net keys, each typed after the one at the text index before, all right
     and no separator among them. It is timed from the net key under its first one, which must stand at the
     text index before and have been pressed earlier.
 
@@ -87,8 +87,8 @@ def speed_ngrams(keystrokes: pl.LazyFrame, max_size: int = SIZES[-1]) -> pl.Lazy
 def error_ngrams(keystrokes: pl.LazyFrame, max_size: int = SIZES[-1]) -> pl.LazyFrame:
     """Extract the n-grams that end in a wrong key, corrected later or not (N5.3).
 
-    The keys before the wrong one are those that stood in the text when it was pressed, whatever became of
-    them. Unlike a speed n-gram it needs no key before it: it may begin at the first character of the text.
+    The keys before the wrong one are those that were in the text when it was pressed, even if they were deleted
+    later. Unlike a speed n-gram it needs no key before it: it may begin at the first character of the text.
 
     Args:
         keystrokes: `session_keystrokes`, see `keystroke_replay.replay`; the order is free.
@@ -114,10 +114,10 @@ def error_ngrams(keystrokes: pl.LazyFrame, max_size: int = SIZES[-1]) -> pl.Lazy
 def iterate_ngrams(
     keystrokes: pl.DataFrame, max_size: int = SIZES[-1], *, keys_at_a_time: int = KEYS_AT_A_TIME
 ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Extract from many sessions, some whole sessions at a time.
+    """Extract from many sessions, a few whole sessions at a time.
 
-    The same rows as `speed_ngrams` and `error_ngrams` over everything, but no more than those of one part
-    are there at once, and both come out of one replay.
+    Yields the same rows as `speed_ngrams` and `error_ngrams` over all sessions, but holds only one part in memory
+    and replays it once for both.
 
     Args:
         keystrokes: `session_keystrokes`, see `keystroke_replay.replay`; the order is free.
@@ -178,8 +178,8 @@ def _speed_ngrams(keys: pl.DataFrame, max_size: int) -> pl.DataFrame:
     grams = (
         keys.filter("is_net")
         .with_columns(_extends=(pl.col("_is_usable") & follows).fill_null(value=False))
-        # How many keys up to this one are usable and stand directly upon the one before: the largest size
-        # of an n-gram that ends here.
+        # The number of usable keys up to this one that directly follow each other: the largest size of an
+        # n-gram that ends here.
         .select(
             "session_id",
             "key_index",
@@ -250,7 +250,7 @@ def _error_ngrams(keys: pl.DataFrame, max_size: int) -> pl.DataFrame:
 
 
 def _judged(keys: pl.DataFrame) -> pl.DataFrame:
-    """Add what a replayed key is worth: `_is_usable` inside an n-gram, `_is_wrong` as the end of one."""
+    """Add whether a replayed key may be inside an n-gram (`_is_usable`) or ends an error n-gram (`_is_wrong`)."""
     expected = pl.col("expected_char")
     # Past the end of the text nothing is expected: such a key is neither right nor wrong.
     in_a_word = (expected.str.len_bytes() > 0) & ~expected.str.contains(SEPARATOR_PATTERN)
@@ -267,7 +267,7 @@ def _is_one_byte(characters: pl.Series) -> bool:
 
 
 def _with_valid_text(grams: pl.DataFrame, *, one_byte: bool) -> pl.DataFrame:
-    """Settle the text of n-grams: NFC as a whole, and no longer than an n-gram's text may be."""
+    """Compose the text of n-grams (NFC) and drop those whose text is too long."""
     if one_byte:
         # One byte a key, at most 20 keys: there is nothing to normalize and nothing can be too long.
         return grams

@@ -1,7 +1,6 @@
-"""What to practise, and whether practice works: figures beyond those of the specification.
+"""Practice priorities and learning rates: figures beyond those of the specification.
 
-Nothing here feeds a table or another figure; these are ways to read the summaries, their history and the
-errors of a typist.
+No table and no other figure depends on them; they are views of a typist's summaries, history and errors.
 """
 
 import polars as pl
@@ -9,7 +8,7 @@ import polars as pl
 from ghost_pipeline.domain.ngrams.ngram_queries import of_typist
 
 MAX_SESSIONS_AHEAD = 10_000
-"""An estimate of more sessions to the target than this says that it is out of reach."""
+"""A target that is estimated to take more sessions than this counts as out of reach."""
 
 IMPACT_SCHEMA = pl.Schema(
     {
@@ -49,7 +48,7 @@ _DAY_US = 86_400_000_000
 
 
 def practice_impact(summaries: pl.LazyFrame, user_id: str, keyboard_id: str) -> pl.LazyFrame:
-    """Rank a user's n-grams on a keyboard by the time that they cost against the target.
+    """Rank a user's n-grams on a keyboard by the time lost against the target.
 
     Args:
         summaries: `ngram_speed_summaries` at one `as_of`.
@@ -70,12 +69,12 @@ def practice_impact(summaries: pl.LazyFrame, user_id: str, keyboard_id: str) -> 
 
 
 def mistake_pairs(error_ngrams: pl.LazyFrame) -> pl.LazyFrame:
-    """Count which character was typed instead of which.
+    """Count each wrong character by the character that was expected.
 
     Args:
         error_ngrams: rows of `session_ngram_errors` of the sessions in question: `ngram_size` Int32,
-            `expected_char` and `keystroke_char` String. Where an application delivered its own rows these
-            two are null, and the rows do not count.
+            `expected_char` and `keystroke_char` String. Rows that an application delivered itself have null in
+            both and do not count.
 
     Returns:
         The columns of `MISTAKE_PAIR_SCHEMA`, one row per (expected_char, keystroke_char), corrected ones
@@ -93,11 +92,10 @@ def mistake_pairs(error_ngrams: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def learning_rates(history: pl.LazyFrame, user_id: str, keyboard_id: str) -> pl.LazyFrame:
-    """Fit how a user's n-grams on a keyboard get faster or slower.
+    """Fit a line to the speed of each of a user's n-grams on a keyboard, over time and over practice.
 
-    A least-squares line through the decaying averages of an n-gram, over time and over practice. What the
-    typist did is what counts: of the states with the same `last_measured` (a target changed, an old
-    session left the window) only the newest is a point of the line.
+    The line is a least-squares fit through the decaying averages. Only practice counts: of the states with the same
+    `last_measured` (a target changed, an old session left the window) only the newest is a point of the line.
 
     Args:
         history: `ngram_speed_summary_history`.

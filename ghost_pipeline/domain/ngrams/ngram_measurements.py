@@ -1,10 +1,9 @@
-"""The measurements of an n-gram in a session, merged: their mean and their number (N1.1, N3.6).
+"""The mean and the number of an n-gram's measurements in each session (N1.1, N3.6).
 
-There are many times more measurements than anything else in this project, so they are touched as little as
-possible: on the way in each becomes one integer (n-gram, session) beside its value, these are sorted once,
-and from then on everything is a pass over runs of equal integers. A mean is the same to the bit whatever
-the order of the rows or the number of threads. (To sort the values and then to sum them would not do: where
-an expression sorts before it sums, polars sees no use in the sort and leaves it out.)
+Measurements outnumber all other rows many times, so each is touched as little as possible: it becomes one integer
+(n-gram, session) beside its value, these are sorted once, and every later step is a pass over runs of equal
+integers. A mean is the same to the bit in any order of rows and with any number of threads. (Sorting the values
+before summing them would not help: polars drops a sort whose result is only summed.)
 """
 
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-# A size is at most 20; together with the number of a text it is what an n-gram is known by in here.
+# A size is at most 20; with the number of a text it identifies an n-gram in this module.
 _SIZE_BITS = 5
 _KEY_BITS = 64
 _BLOCK = 2**18
@@ -85,7 +84,7 @@ def session_means(session_ngram_speed: pl.LazyFrame, sessions: pl.LazyFrame, pla
     Raises:
         OverflowError: so many different texts and such large places do not fit in one integer.
     """
-    # Polars forgets the numbers of the texts with the last column of their type, so that one is kept.
+    # Polars forgets the numbers of the texts with the last column of their type, so one such column is kept.
     texts = pl.Series(dtype=pl.Categorical(pl.Categories.random("ngram_text")))
     text = pl.col("ngram_text").cast(texts.dtype).to_physical().cast(pl.UInt64)
     measured = (
@@ -98,7 +97,7 @@ def session_means(session_ngram_speed: pl.LazyFrame, sessions: pl.LazyFrame, pla
         .select(key=pl.col("ngram") * 2**place_bits + pl.col("place"), value="value")
         .collect()
     )
-    # No n-gram is empty: what the empty text is numbered now is how many texts there are.
+    # No n-gram is empty, so the number that the empty text gets now is the number of texts.
     ngram_bits = int(pl.Series([""]).cast(texts.dtype).to_physical()[0]).bit_length() + _SIZE_BITS
     if ngram_bits + place_bits > _KEY_BITS:
         raise OverflowError(
@@ -123,9 +122,9 @@ def session_means(session_ngram_speed: pl.LazyFrame, sessions: pl.LazyFrame, pla
 def _means(value: npt.NDArray[np.float64], count: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
     """Return the means of consecutive stretches of so many values, whatever the order within a stretch.
 
-    Integers add up to the same in any order and floats do not. So each stretch is measured from its
-    smallest value, in units of a power of two so small that the sum just fits an integer: that is finer
-    than a float is, and the mean of equal values is that value exactly.
+    Integers have the same sum in any order, floats do not. So each value is measured from the smallest one of its
+    stretch, in units of a power of two so small that the sum just fits an integer: that is finer than a float,
+    and the mean of equal values is exactly that value.
     """
     first = np.cumsum(count) - count
     base = np.minimum.reduceat(value, first)
@@ -149,10 +148,10 @@ def _sorted(measured: pl.DataFrame) -> tuple[npt.NDArray[np.uint64], npt.NDArray
     if int(key.max(initial=0)).bit_length() + row_bits > _KEY_BITS:
         order = np.argsort(key)
         return key[order], value[order], 0
-    # With the row in the low bits one sorts plain integers and moves nothing else: several times faster.
+    # With the row in the low bits only plain integers are sorted and moved: several times faster.
     key <<= np.uint64(row_bits)
     key |= np.arange(len(key), dtype=np.uint64)
-    # polars takes half as long for that as numpy.
+    # polars sorts these in half the time that numpy takes.
     return pl.Series(key).sort().to_numpy(), value, row_bits
 
 

@@ -1,7 +1,7 @@
-"""Questions about a typist's n-grams on a keyboard: heat map, slowest, most mistyped (N4.1 to N4.4).
+"""Queries about a typist's n-grams on a keyboard: heat map, slowest, most mistyped (N4.1 to N4.4).
 
-Every question first looks at its arguments, and refuses what makes no sense with a sentence that names the
-argument, the value and what is allowed. A user or a keyboard that nobody knows has no rows.
+Every query validates its arguments first; the error names the argument, its value and the allowed values. An
+unknown user or keyboard has no rows.
 """
 
 from collections.abc import Collection, Iterable
@@ -15,7 +15,7 @@ from ghost_pipeline.contracts.raw import MS_PER_MINUTE
 from ghost_pipeline.domain.ngrams.ngram_extraction import MAX_TEXT_CHARS, NgramArgumentError, check_ngram_size
 
 AMBER_FROM_PCT = 75.0
-"""The share of the target, in percent, from which on an n-gram that misses it is amber (N4.1)."""
+"""Percentage of the target from which an n-gram that misses it is amber, not grey (N4.1)."""
 
 CATEGORY_COLORS = {"green": "#90EE90", "amber": "#FFD700", "grey": "#D3D3D3"}
 """The performance categories and their colours, from met to far below the target (N4.1)."""
@@ -24,7 +24,7 @@ SORT_ORDERS = ("worst_to_best", "best_to_worst")
 """The orders of a heat map; the first is the default (N4.1)."""
 
 MIN_OCCURRENCES = 5
-"""The measurements below which an n-gram is not called slow (N4.2)."""
+"""The fewest measurements with which an n-gram may be called slow (N4.2)."""
 
 LOOKBACK_DISTANCE = 1000
 """The newest sessions whose errors count (N4.3)."""
@@ -63,7 +63,7 @@ def heat_map(
     exclude_successful: bool = False,
     sort_order: str = SORT_ORDERS[0],
 ) -> pl.LazyFrame:
-    """Show how a user's n-grams on a keyboard stand against the target (N4.1).
+    """Compare a user's n-grams on a keyboard with the target (N4.1).
 
     Args:
         summaries: `ngram_speed_summaries` at one `as_of`.
@@ -80,7 +80,7 @@ def heat_map(
         `decaying_average_wpm` = 60000 / average / 5.
 
     Raises:
-        NgramArgumentError: an argument is not what is allowed here; it is a ValueError.
+        NgramArgumentError: an argument is not allowed; it is a ValueError.
     """
     if ngram_size_filter is not None:
         check_ngram_size("ngram_size_filter", ngram_size_filter)
@@ -100,7 +100,7 @@ def heat_map(
         rows.with_columns(
             performance_category=_by_category(CATEGORY_COLORS),
             decaying_average_wpm=MS_PER_MINUTE / pl.col("decaying_average_ms") / KEYS_PER_WORD,
-            # By the same conditions, not by the name of the category: a look-up takes six times as long.
+            # By the same conditions, not by a look-up of the category, which takes six times as long.
             color_code=_by_category(CATEGORY_COLORS.values()),
         )
         .sort(
@@ -141,7 +141,7 @@ def slowest_n(
         limit comes after all filters.
 
     Raises:
-        NgramArgumentError: an argument is not what is allowed here; it is a ValueError.
+        NgramArgumentError: an argument is not allowed; it is a ValueError.
     """
     check_whole_number("n", n)
     check_whole_number("min_occurrences", min_occurrences)
@@ -184,14 +184,14 @@ def error_n(  # noqa: PLR0913 - the signature of N4.3 and the two tables that it
         ngram_sizes: only these sizes, each 1 to 20; None is every size, an empty collection no n-gram.
         included_keys: only n-grams made of nothing but these keys; a string is its characters.
         lookback_distance: the user's newest sessions on the keyboard that are looked at; 0 or less is none.
-        as_of: only sessions that started before this instant (aware); None: all that are handed in.
+        as_of: only sessions that started before this instant (aware); None: all sessions passed.
 
     Returns:
         The columns of `ERROR_COUNT_SCHEMA`, the most errors first, ties by ngram_text and ngram_size. The
         limit comes after all filters.
 
     Raises:
-        NgramArgumentError: an argument is not what is allowed here; it is a ValueError.
+        NgramArgumentError: an argument is not allowed; it is a ValueError.
     """
     check_whole_number("n", n)
     check_whole_number("lookback_distance", lookback_distance)
@@ -263,7 +263,7 @@ def check_whole_number(argument: str, value: int) -> None:
 
 
 def check_target_speed(argument: str, value: float) -> None:
-    """Raise an NgramArgumentError if `value` is not a time in ms that one can aim at."""
+    """Raise an NgramArgumentError if `value` is not a positive, finite number of ms."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (is_number and isfinite(value) and value > 0):
         raise NgramArgumentError(f"{argument} is {value!r}, allowed are numbers of milliseconds above 0")
@@ -284,7 +284,7 @@ def _made_of(included_keys: Collection[str]) -> pl.Expr:
     keys = sorted({normalize("NFC", key) for key in included_keys})
     if not keys:
         return pl.lit(value=False)
-    # A key may be several code points, so that a set of code points would not do.
+    # A key may be several code points, so a set of code points is not enough.
     return pl.col("ngram_text").str.contains(rf"\A(?:{'|'.join(map(pl.escape_regex, keys))})+\z")
 
 

@@ -1,13 +1,14 @@
-"""Which pairs of a user and a keyboard an hour has to summarise again, and from what (N3.3).
+"""Selection of the (user, keyboard) pairs that an hour has to summarise again, and of their inputs (N3.3).
 
 The summaries of a pair follow from its sessions, what was measured in them, the keyboard's target and the settings. A
 digest of these is kept with the summaries: where it has not changed, neither have they, whatever happened in between.
 
-Of a session that has left the window little counts any more. Of an n-gram, only its first session ever (`created_at`)
-and its newest one outside the window (the window was what it fell out of last: `last_updated`) leave a trace, and
-sessions that are added change nothing about that. So what is kept of a pair stays small, however long its history.
+Of a session that has left the window, little is still needed: for each n-gram only its first session ever
+(`created_at`) and its newest session outside the window (`last_updated`). Added sessions do not change that, so the
+rows kept for a pair stay few, however long its history.
 
-Digests are 64 bits of polars' own hash: another release of it may give others, and then everything counts as changed.
+Digests are 64 bits of polars' own hash: another release of polars may compute different ones, and then every pair
+counts as changed.
 """
 
 from datetime import datetime
@@ -69,7 +70,7 @@ def digested_sessions(practice_sessions: pl.LazyFrame, session_ngram_speed: pl.L
 
 
 def pair_inputs(sessions: pl.LazyFrame, keyboards: pl.LazyFrame, limits: SummaryLimits) -> pl.LazyFrame:
-    """Give every pair a digest of all that its summaries follow from.
+    """Give every pair a digest of all inputs of its summaries.
 
     Args:
         sessions: the digested sessions that exist.
@@ -117,10 +118,10 @@ def in_sessions(session_ngram_speed: pl.LazyFrame, sessions: pl.DataFrame) -> pl
 
 
 def usable(kept: pl.DataFrame, sessions: pl.DataFrame, max_sessions: int) -> pl.DataFrame:
-    """Of what was kept of some pairs, keep what still stands for the measurements of its sessions.
+    """Keep the cached rows of some pairs that still represent the measurements of their sessions.
 
-    Nothing of a pair is usable if a session whose measurements were thinned out is no longer as it was, or is in the
-    window again because newer ones are gone: what else it had nobody knows any more.
+    No row of a pair is usable if a session with thinned-out measurements has changed, or is in the window again
+    because newer sessions are gone: its discarded measurements cannot be recovered.
 
     Args:
         kept: rows of `still_counting`, of another time.
@@ -135,12 +136,12 @@ def usable(kept: pl.DataFrame, sessions: pl.DataFrame, max_sessions: int) -> pl.
     thinned = stands.remove("is_whole")
     lost = thinned.filter(pl.col("age").is_null() | (pl.col("age") < max_sessions))
     good = stands.filter(pl.col("age").is_not_null()).join(lost, on=PAIR, how="anti")
-    # Most often all of them: to copy the measurements takes longer than all the rest.
+    # Usually all of them are good, and copying the measurements would take longer than all other steps.
     return kept if good.height == kept.height else kept[good["_row"].sort()]
 
 
 def still_counting(measurements: pl.DataFrame, sessions: pl.DataFrame, max_sessions: int) -> pl.DataFrame:
-    """Thin out the measurements of some pairs to those that their summaries still follow from, now and later.
+    """Thin out the measurements of some pairs to those that their summaries depend on, now and later.
 
     Args:
         measurements: the columns of `SESSION_MEASUREMENTS_SCHEMA`, a row for each of the sessions.
@@ -183,7 +184,7 @@ def _with_measurements(sessions: pl.DataFrame, measured: pl.DataFrame) -> pl.Dat
 
 
 def with_carried(summaries: pl.DataFrame, before: pl.DataFrame, same: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """Put the summaries of an hour together: what was computed and what is carried over from another hour.
+    """Assemble the summaries of an hour from computed ones and ones carried over from another hour.
 
     Args:
         summaries: of some pairs, from `ngram_speed_summaries` at `as_of`.
@@ -195,8 +196,8 @@ def with_carried(summaries: pl.DataFrame, before: pl.DataFrame, same: pl.DataFra
         All in the order of `ngram_speed_summaries`, as of the same hour.
     """
     together = pl.concat([before.with_columns(as_of=pl.lit(as_of, _INSTANT)), summaries])
-    # The rows of a pair lie together and in order, and those of most neighbours stay so: to move no row by itself takes
-    # a tenth of the time of a join and a sort.
+    # The rows of a pair are adjacent and ordered, and most neighbours stay neighbours: moving whole stretches instead of
+    # rows takes a tenth of the time of a join and a sort.
     carried = _stretches(before).join(same, on=PAIR, how="semi")
     computed = _stretches(summaries).with_columns(pl.col("start") + before.height)
     follows = pl.col("start") == (pl.col("start") + pl.col("rows")).shift()
@@ -210,7 +211,7 @@ def with_carried(summaries: pl.DataFrame, before: pl.DataFrame, same: pl.DataFra
 
 
 def _stretches(rows: pl.DataFrame) -> pl.DataFrame:
-    """The pairs of rows that are in their order: PAIR, `start` (the place of the first one) and `rows`."""
+    """Return the pairs of ordered rows: PAIR, `start` (position of the first row) and `rows` (their number)."""
     first = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in PAIR)
     return (
         rows.lazy()

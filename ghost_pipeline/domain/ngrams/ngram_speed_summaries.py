@@ -1,8 +1,8 @@
-"""How fast a user types each n-gram on a keyboard at the end of an hour: the decaying average (N2, N3).
+"""The decaying average of a user's speed on each n-gram and keyboard at the end of an hour (N2, N3).
 
-From measurements to sessions is `ngram_measurements`; here the sessions of a pair are weighed, the newest
-first. Every sum follows from the row's own sessions in that order, so that a result is the same to the bit
-whatever the order of the rows, the number of threads or the pairs beside it.
+`ngram_measurements` merges measurements by session; this module weighs the sessions of a pair, newest first. Every
+sum is taken over the row's own sessions in that order, so a result is the same to the bit in any order of rows,
+with any number of threads and beside any other pairs.
 """
 
 from dataclasses import dataclass
@@ -90,12 +90,12 @@ def ngram_speed_summaries(
     place left takes the mean of the session. The average of equal values is exactly that value, so that a
     typist who is on target to the microsecond meets it.
 
-    A pair's rows depend on nothing but its own sessions: over disjoint sets of users the results of this
-    function put together are the result over all. That is also how to refresh a few pairs only (N3.3):
-    hand in the sessions of these. **All** of a pair's sessions, and all their measurements, are needed,
-    also those that have left the window: `created_at` and `last_updated` look back at them.
+    A pair's rows depend only on its own sessions: the results over disjoint sets of users, concatenated, are the
+    result over all. To refresh a few pairs only (N3.3), pass their sessions. **All** of a pair's sessions and all
+    their measurements are needed, also those that have left the window: `created_at` and `last_updated` depend on
+    them.
 
-    - `last_updated` is a function of the raw tables and not of when somebody ran something. Number the
+    - `last_updated` is a function of the raw tables, not of the time of a run. Number the
       sessions of a pair 0, 1, 2, ... by (start_time, session_id). The row of an n-gram changes when session
       i, which has it, begins; when session i + max_sessions begins, for then i falls out of the window; and
       at `target_valid_from` of the keyboard. `last_updated` is the `as_of` of the first hour that knows of
@@ -122,7 +122,7 @@ def ngram_speed_summaries(
         ngram_size), which also is the order: `decaying_average_ms` and `target_speed_ms` in ms per
         keystroke, `target_performance_pct` = target / average x 100, `sample_count` measurements in the
         window, `measurements_used` of them in the average, `last_measured` the start of the newest session
-        with the n-gram. It is computed at once, not when the frame is collected.
+        with the n-gram. It is computed during the call, not when the frame is collected.
 
     Raises:
         ValueError: `as_of` is not a full hour of an aware time, or a setting is out of its range.
@@ -232,7 +232,7 @@ def _summarise(
     max_sessions: int,
 ) -> pl.DataFrame:
     """One row per (n-gram, pair) that has a measurement in the window; times in µs since 1970."""
-    # A row is made of the entries with the same n-gram and pair. They lie together, the newest first.
+    # A row is made of the entries with the same n-gram and pair. They are adjacent, newest first.
     first = means.first_of_each(sessions.age_bits)
     length = np.diff(first, append=len(means.count))
     in_window = means.place_is_below(max_sessions, sessions.age_bits)
@@ -245,7 +245,7 @@ def _summarise(
     last_measured = sessions.started(newest)
     last_event = last_measured.copy()
     has_left = np.flatnonzero(recent < length)
-    # The newest session that fell out of the window did so when the one max_sessions later began.
+    # The newest session outside the window left it when the session max_sessions later began.
     pushed_out_by = means.place((first + recent)[has_left]) - max_sessions
     last_event[has_left] = np.maximum(last_measured[has_left], sessions.started(pushed_out_by))
     average, used = _decaying_average(means, sessions, first, recent, decay_factor, max_measurements)
@@ -274,7 +274,7 @@ def _decaying_average(
     max_measurements: int,
 ) -> tuple[_Floats, _Ints]:
     """The average (N2.1) and the measurements in it, of rows whose `recent` entries begin at `first`."""
-    # Every entry has a measurement, so no row needs more entries than it may have measurements.
+    # Every entry has at least one measurement, so no row needs more entries than max_measurements.
     length = np.minimum(recent, max_measurements)
     offset = np.cumsum(length) - length
     entry = np.repeat(first - offset, length) + np.arange(length.sum())
@@ -293,8 +293,8 @@ def _decaying_average(
 
 
 def _sums(values: npt.NDArray[_Number], starts: _Ints) -> npt.NDArray[_Number]:
-    """Sums of the stretches of `values` that begin at `starts`; each follows from its stretch, to the bit."""
-    # Without its type it would add up small integers as large ones, each converted first: ten times as long.
+    """Return the sums of the stretches of `values` that begin at `starts`; each depends on its stretch only."""
+    # Without the dtype numpy would convert each small integer to a large one first: ten times as long.
     return np.add.reduceat(values, starts, dtype=values.dtype) if len(starts) else values[:0]
 
 
@@ -314,7 +314,7 @@ def _pairs_with_target(sessions: _SessionOrder, keyboards: pl.LazyFrame, default
         sessions.frame.lazy()
         .select("_pair", "user_id", "keyboard_id")
         .unique()
-        # A keyboard that nobody declared: its typists are summarised all the same (N3.4).
+        # The source may not declare a keyboard: its typists are summarised nevertheless (N3.4).
         .join(targets, on="keyboard_id", how="left", validate="m:1")
         .with_columns(
             target_speed_ms=pl.col("target_ms_per_keystroke").cast(pl.Float64).fill_null(default_target_ms),

@@ -1,4 +1,4 @@
-"""What changed in the summaries from one hour to the next (N3.5)."""
+"""Changes of the summaries from one hour to the next (N3.5)."""
 
 from datetime import UTC, datetime
 
@@ -18,15 +18,15 @@ COMPARED_COLUMNS = (
     "measurements_used",
     "last_measured",
 )
-"""What a summary says; the rest of its columns identify it or tell when it was made."""
+"""The figures of a summary; its other columns identify it or date it."""
 
 
 def ngram_speed_summary_history(state: pl.LazyFrame, state_an_hour_ago: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
     """Return the summaries of `state` that are new or differ from those of an hour ago (N3.5).
 
-    An n-gram that has left the window since then has no summary any more, and so no row in this hour
-    either: the history says how a summary became what it is, the current table which ones there are. When
-    such an n-gram is practised again, its summary is new and is in that hour's history.
+    An n-gram that has left the window since then no longer has a summary, and so has no row in this hour: the
+    history shows how a summary changed, the current table which summaries exist. When such an n-gram is
+    practised again, its summary is new and enters that hour's history.
 
     Args:
         state: `ngram_speed_summaries` at `as_of`.
@@ -39,8 +39,8 @@ def ngram_speed_summary_history(state: pl.LazyFrame, state_an_hour_ago: pl.LazyF
         ngram_text, ngram_size), which also is the order.
     """
     key = list(NGRAM_SPEED_SUMMARY_KEY)
-    # Both states come from the same function, which gives the same bits for what has not changed:
-    # equality needs no tolerance.
+    # Both states come from the same function, which returns the same bits for unchanged inputs, so equality
+    # needs no tolerance.
     same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_before")) for name in COMPARED_COLUMNS)
     before = state_an_hour_ago.select(
         *key,

@@ -1,4 +1,4 @@
-"""How a typist's n-grams develop: from hour to hour and from session to session (N4.5)."""
+"""Trends of a typist's n-grams from hour to hour and from session to session (N4.5)."""
 
 from datetime import datetime
 
@@ -82,15 +82,15 @@ def ngram_trend(history: pl.LazyFrame, user_id: str, keyboard_id: str, ngram_tex
 def biggest_changes(history: pl.LazyFrame, user_id: str, keyboard_id: str, n: int | None = None) -> pl.LazyFrame:
     """Compare the two latest states of a user's keyboard in the history (N4.5).
 
-    The latest state is the newest hour with rows of the pair, the state before it what each n-gram's
-    newest row until then said. An n-gram counts if it has an average in both and the two differ; one that
-    is new, or whose target alone changed, neither improved nor regressed.
+    The latest state is the newest hour with rows of the pair; the state before it is each n-gram's newest earlier
+    row. An n-gram counts if it has an average in both states and they differ; a new n-gram, or one whose target
+    alone changed, neither improved nor regressed.
 
     Args:
         history: `ngram_speed_summary_history`.
         user_id: the typist.
         keyboard_id: the keyboard.
-        n: the so many biggest improvements and the so many biggest regressions; None is all, 0 or less none.
+        n: the number of biggest improvements and of biggest regressions; None is all, 0 or less none.
 
     Returns:
         The columns of `BIGGEST_CHANGES_SCHEMA`, one row per n-gram: `delta` = previous - latest in ms, so
@@ -141,8 +141,8 @@ def missing_target_counts(
 ) -> pl.LazyFrame:
     """Count, for each of a user's newest sessions on a keyboard, the n-grams that missed the target (N4.5).
 
-    What counts is the n-gram's mean in that session, not its decaying average; one with errors only has
-    no mean and misses nothing.
+    The n-gram's mean in that session counts, not its decaying average; an n-gram with errors only has no mean and
+    misses no target.
 
     Args:
         session_summaries: `session_ngram_summary`.
@@ -151,14 +151,14 @@ def missing_target_counts(
         keyboard_id: the keyboard.
         target_speed_ms: the keyboard's target in ms per keystroke.
         n_sessions: how many sessions; 0 or less is none.
-        as_of: only sessions that started before this instant (aware); None: all that are handed in.
+        as_of: only sessions that started before this instant (aware); None: all sessions passed.
 
     Returns:
         The columns of `MISSING_TARGET_SCHEMA`, one row per session, also those without any n-gram, oldest
         first.
 
     Raises:
-        NgramArgumentError: an argument is not what is allowed here; it is a ValueError.
+        NgramArgumentError: an argument is not allowed; it is a ValueError.
     """
     check_target_speed("target_speed_ms", target_speed_ms)
     check_whole_number("n_sessions", n_sessions)

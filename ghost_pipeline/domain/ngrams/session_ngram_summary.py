@@ -1,4 +1,4 @@
-"""What a session says about each n-gram typed in it: mean speed, occurrences and errors (N3.6)."""
+"""Mean speed, occurrences and errors of each n-gram in a session (N3.6)."""
 
 import polars as pl
 
@@ -29,7 +29,7 @@ def session_ngram_summary(
 ) -> pl.LazyFrame:
     """Summarise every n-gram of every session (N3.6).
 
-    A session's rows depend on that session alone: hand in the sessions of an hour for that hour's rows.
+    A session's rows depend on that session alone: pass the sessions of an hour to get that hour's rows.
 
     Args:
         practice_sessions: `session_id` (unique), `user_id`, `keyboard_id` String, `start_time`
@@ -42,7 +42,7 @@ def session_ngram_summary(
         The columns of `SESSION_NGRAM_SUMMARY_SCHEMA`, one row per (session_id, ngram_text, ngram_size),
         which also is the order. `avg_ms_per_keystroke` is the mean of the measurements (of equal ones that
         value, to the bit), null where there are only errors; `instance_count` = measurements + errors.
-        The measurements are merged at once, not when the frame is collected.
+        The measurements are merged during the call, not when the frame is collected.
     """
     key = list(SESSION_NGRAM_SUMMARY_KEY)
     sessions = practice_sessions.select("session_id", "user_id", "keyboard_id", "start_time").collect()

@@ -1,4 +1,4 @@
-"""One table of n-grams out of two origins: the application's own rows and the pipeline's extraction (N1.2)."""
+"""One table of n-grams from two origins: the application's own rows and the pipeline's extraction (N1.2)."""
 
 from collections.abc import Iterable
 
@@ -7,11 +7,11 @@ import polars as pl
 from ghost_pipeline.contracts.contract import Contract
 
 START = "_start"
-"""The column that places a row in an hour: when its session started."""
+"""The column that assigns a row to an hour: the start of its session."""
 
 
 def sessions_without(keystrokes: pl.LazyFrame, own: Iterable[pl.DataFrame]) -> pl.LazyFrame:
-    """The keystrokes of sessions that have no n-gram rows of their own, good or rejected (N1.2).
+    """Return the keystrokes of sessions without n-gram rows of their own, valid or rejected (N1.2).
 
     Args:
         keystrokes: `session_keystrokes`.
@@ -23,18 +23,18 @@ def sessions_without(keystrokes: pl.LazyFrame, own: Iterable[pl.DataFrame]) -> p
 
 
 def as_rows(ngrams: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """N-grams of either origin as rows of `contract`; columns that they lack are null."""
+    """Return n-grams of either origin as rows of `contract`; columns that they lack are null."""
     there = set(ngrams.columns)
     columns = {name: pl.col(name) if name in there else pl.lit(None) for name in contract.polars_schema}
     return ngrams.select(column.cast(contract.polars_schema[name]).alias(name) for name, column in columns.items())
 
 
 def by_session(rows: Iterable[pl.DataFrame], sessions: pl.LazyFrame) -> pl.DataFrame:
-    """Put the rows of sessions together.
+    """Collect the rows of some sessions, ordered by session.
 
     Args:
-        rows: of these sessions and of others, with `session_id`; those of a session in a fixed order.
-        sessions: `practice_sessions`, these.
+        rows: rows of these and other sessions, with `session_id`; the rows of a session are in a fixed order.
+        sessions: the `practice_sessions` to keep.
 
     Returns:
         The rows and `_start`, the start of their session, ordered by it and by session; those of a session stay in
@@ -46,7 +46,7 @@ def by_session(rows: Iterable[pl.DataFrame], sessions: pl.LazyFrame) -> pl.DataF
         .sort(START, "session_id")
         .with_row_index("_place")
     )
-    # By one number for a session: to sort by every column took five times as long as to extract.
+    # One number per session: sorting by every column took five times as long as the extraction.
     return (
         pl.concat([some.lazy() for some in rows])
         .join(places, on="session_id", how="inner", maintain_order="left")

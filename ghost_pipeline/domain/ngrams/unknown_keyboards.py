@@ -4,7 +4,7 @@ import polars as pl
 
 
 def unknown_keyboards(practice_sessions: pl.LazyFrame, keyboards: pl.LazyFrame) -> pl.LazyFrame:
-    """The keyboards that sessions name and `keyboards` lacks; their sessions are summarised all the same.
+    """Find keyboards that sessions name and `keyboards` lacks; their sessions are summarised nevertheless.
 
     Returns:
         One row per keyboard: `keyboard_id`, sorted.

@@ -1,40 +1,40 @@
-"""Whether a figure is what those before it let expect; what chance alone may do is no finding."""
+"""Comparison of a figure with its expected value; a difference that chance explains is no finding."""
 
 from dataclasses import dataclass
 from math import sqrt
 
 CHANCE = 3
-"""Standard deviations that a count may be off: rows come and go by themselves, and of 20 a day 8 say nothing."""
+"""Standard deviations that a count may differ: counts vary by chance, and of 20 rows a day 8 mean nothing."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A figure of a partition beside the one that was expected."""
+    """A figure of a partition and its expected value."""
 
     figure: str
-    """What is compared."""
+    """Name of the figure."""
     basis: str
-    """What it is compared with."""
+    """The source of the expected value, in words."""
     expected: float
     found: float
     moved: bool
-    """Whether it is further off than it may be."""
+    """Whether the difference exceeds the limits."""
 
     @property
     def percent(self) -> float:
-        """By how much `found` differs from `expected`; 0 where nothing was expected."""
+        """Difference of `found` from `expected` in percent; 0 if `expected` is 0."""
         return 100 * (self.found - self.expected) / self.expected if self.expected else 0.0
 
 
 def compared(figure: str, basis: str, expected: float, found: float, *, fall: int, rise: int) -> Comparison:
-    """Compare a figure with the expected one.
+    """Compare a figure with its expected value.
 
     Args:
-        figure: what is compared.
-        basis: what it is compared with.
-        expected: the figure that was expected; where it is 0, nothing was, and anything may come.
-        found: the figure; a whole number is a count, of which chance may explain a part.
-        fall: percent of the expected one by which it may be lower.
+        figure: name of the figure.
+        basis: the source of the expected value, in words.
+        expected: the expected value; with 0 any found value passes.
+        found: the figure; a whole number is a count, whose difference chance may explain.
+        fall: percent by which it may be lower.
         rise: percent by which it may be higher.
 
     """

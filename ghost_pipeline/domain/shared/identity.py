@@ -14,14 +14,14 @@ _VARIANTS = {digit: f"{int(digit, 16) & 0x3 | 0x8:x}" for digit in "0123456789ab
 
 
 def row_id(table: str, *key: pl.Expr) -> pl.Expr:
-    """The uuid5 of a row's key as String, named `id`.
+    """Return the uuid5 of a row's key as String, named `id`.
 
     The name under `NAMESPACE` is the compact JSON array of the table and the key parts. JSON quotes, so parts may
     contain any character, and null differs from the text "null". Numbers (decimals with all their digits), dates and
     times (ISO 8601) enter as text.
 
-    The hash itself is Python's, row by row; name and hyphens are built column-wise: with `uuid.uuid5` and
-    `json.dumps` for every row the ids cost 13 us each, most of the time of a summary; so they cost 1 us.
+    Python hashes row by row; names and hyphens are built column-wise. An id costs 1 us this way; with `uuid.uuid5`
+    and `json.dumps` for every row it cost 13 us, most of the time of a summary.
     """
     parts = [pl.struct(part.cast(pl.String).alias("k")).struct.json_encode() for part in key]
     # {"k":"text"} -> "text"
@@ -43,7 +43,7 @@ def row_id(table: str, *key: pl.Expr) -> pl.Expr:
 
 
 def _digests(names: pl.Series) -> pl.Series:
-    seeded = sha1(NAMESPACE.bytes, usedforsecurity=False)  # RFC 4122 fixes the hash; no secret hangs on it.
+    seeded = sha1(NAMESPACE.bytes, usedforsecurity=False)  # RFC 4122 prescribes the hash; it protects no secret.
 
     def digest(name: str) -> bytes:
         hashed = seeded.copy()
@@ -54,6 +54,6 @@ def _digests(names: pl.Series) -> pl.Series:
 
 
 def uuid_text(digits: pl.Expr) -> pl.Expr:
-    """Hexadecimal digits; those of 16 bytes as the text of a UUID."""
+    """Return hexadecimal digits unchanged, but those of 16 bytes as the text of a UUID."""
     parts = [digits.str.slice(start, length) for start, length in ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))]
     return pl.when(digits.str.len_bytes() == _UUID_DIGITS).then(pl.concat_str(parts, separator="-")).otherwise(digits)

@@ -20,7 +20,7 @@ def is_known_timezone(name: str) -> bool:
 
 
 def local_date(instant: pl.Expr, timezone: pl.Expr) -> pl.Expr:
-    """The local calendar date (Date) of an instant (Datetime us UTC) in the row's zone (String?).
+    """Return the local calendar date (Date) of an instant (Datetime us UTC) in the row's zone (String?).
 
     A null or unknown zone reads as UTC (G1.6). Either side may be a literal.
     """
@@ -33,14 +33,16 @@ def local_date(instant: pl.Expr, timezone: pl.Expr) -> pl.Expr:
 
 
 def today(as_of: datetime, timezone: pl.Expr) -> pl.Expr:
-    """The local date of the last instant before `as_of` (G1.3): at midnight the day that just ended."""
+    """Return the local date of the last instant before `as_of` (G1.3): at midnight the day that just ended."""
     return local_date(pl.lit(as_of - timedelta(microseconds=1), dtype=_UTC_MICROSECONDS), timezone)
 
 
 def unknown_timezones(users: pl.LazyFrame) -> pl.LazyFrame:
-    """The users whose `timezone` is no IANA name and reads as UTC: a finding (G1.6).
+    """Find users whose `timezone` is not an IANA name and therefore reads as UTC (G1.6).
 
-    Returns user_id, timezone (both String), sorted by user_id.
+    Returns:
+        `user_id`, `timezone` (both String), sorted by user_id.
+
     """
     return (
         users.filter(pl.col("timezone").is_not_null())

@@ -1,10 +1,10 @@
-"""Counting what was set aside."""
+"""Counts of rejected rows."""
 
 import polars as pl
 
 
 def rejections_by_reason(rejected_rows: pl.LazyFrame) -> pl.LazyFrame:
-    """How many rows of each source table break which rules.
+    """Count rejected rows by source table and reason.
 
     Returns:
         `source_table`, `reason` String and `rows` UInt32, most rows first.

@@ -13,7 +13,7 @@ _WIDEST = 38
 
 
 def round_half_away(numerator: pl.Expr, denominator: pl.Expr | int) -> pl.Expr:
-    """`numerator / denominator` as the nearest Int64, halves away from zero; null where dividing by 0.
+    """Return `numerator / denominator` as the nearest Int64, halves away from zero; null if dividing by 0.
 
     Exact for every Int64 numerator above -2**63 and every positive denominator below 2**63.
     """
@@ -26,7 +26,7 @@ def round_half_away(numerator: pl.Expr, denominator: pl.Expr | int) -> pl.Expr:
 
 
 def decimal_ratio(numerator: pl.Expr, denominator: pl.Expr | int, *, scale: int) -> pl.Expr:
-    """`numerator / denominator` as Decimal(38, scale), halves away from zero; null where dividing by 0.
+    """Return `numerator / denominator` as Decimal(38, scale), halves away from zero; null if dividing by 0.
 
     Exact while `denominator * 10**scale` and `numerator / denominator * 10**scale` stay below 2**63,
     that is for scale 2 a positive denominator up to 9.2e16. Cast the result to the declared precision.
@@ -34,20 +34,20 @@ def decimal_ratio(numerator: pl.Expr, denominator: pl.Expr | int, *, scale: int)
     divisor = _int64(denominator)
     dividend = _int64(numerator)
     power = 10**scale
-    # Whole and fractional part apart, so that only the remainder is multiplied by the power of ten.
+    # The whole part is split off, so that only the remainder is multiplied by the power of ten.
     whole = dividend.abs() // divisor
     fraction = round_half_away((dividend.abs() % divisor) * power, divisor)
     return decimal_units((whole * power + fraction) * dividend.sign(), scale=scale)
 
 
 def decimal_units(units: pl.Expr, *, scale: int) -> pl.Expr:
-    """An integer count of `10**-scale` as Decimal(38, scale), without a detour over floats."""
+    """Return an integer count of `10**-scale` as Decimal(38, scale), without going through floats."""
     number = units.cast(pl.Decimal(_WIDEST, 0))
     return (number * pl.lit(Decimal(1).scaleb(-scale))).cast(pl.Decimal(_WIDEST, scale))
 
 
 def mean_decimal(total: pl.Expr, count: pl.Expr, *, unit: int = 1, scale: int) -> pl.Expr:
-    """Mean of `count` values that sum to `total`, in units of `unit`, as Decimal(38, scale).
+    """Return the mean of `count` values that sum to `total`, in units of `unit`, as Decimal(38, scale).
 
     With `unit=60_000` a total in milliseconds gives a mean in minutes. The limits are those of
     `decimal_ratio` with the denominator `count * unit`: for minutes to two decimals 1.5e12 values.
@@ -56,16 +56,16 @@ def mean_decimal(total: pl.Expr, count: pl.Expr, *, unit: int = 1, scale: int) -
 
 
 def mean_integer(total: pl.Expr, count: pl.Expr, *, unit: int = 1) -> pl.Expr:
-    """Mean of `count` values that sum to `total`, in units of `unit`, as Int64, halves away from zero."""
+    """Return the mean of `count` values that sum to `total`, in units of `unit`, as Int64, halves away from zero."""
     return round_half_away(total, _int64(count) * unit)
 
 
 def percentile(column: str, percent: int, *, unit: int = 1) -> pl.Expr:
-    """The `percent`-th percentile of an integer column in units of `unit`, as Int64 (G3.3).
+    """Return the `percent`-th percentile of an integer column in units of `unit`, as Int64 (G3.3).
 
     Linear interpolation at h = (n - 1) * percent / 100 over the sorted non-null values, then rounded
     half away from zero. Null over no values. To be used in `select` or `group_by().agg`. Exact while the
-    values stay below 4.6e16 in absolute terms and `percent` lies in 0 to 100.
+    values stay below 4.6e16 in absolute terms and `percent` is in 0 to 100.
     """
     values = pl.col(column).cast(pl.Int64).drop_nulls().sort()
     position = (pl.col(column).count().cast(pl.Int64) - 1) * percent

@@ -1,4 +1,4 @@
-"""Parts of the users, for work that is done part by part and merged."""
+"""Shards of the users, for work that is done shard by shard and merged."""
 
 from zlib import crc32
 
@@ -10,15 +10,15 @@ _TASK_TYPE = pl.Enum([*TASK_TYPES, MOCK_TEST])
 
 
 def numbered(users: pl.LazyFrame) -> pl.LazyFrame:
-    """All users with their places in the order of user_id as `_number` (UInt32).
+    """Number all users in the order of user_id: `_number` (UInt32).
 
-    Before they are parted: a place among the users of a part would decide ties between parts by chance.
+    Numbers are given before sharding: numbers within a shard would decide ties between shards by chance.
     """
     return users.sort("user_id").with_row_index("_number").collect().lazy()
 
 
 def shard(users: pl.LazyFrame, number: int, count: int) -> pl.LazyFrame:
-    """The users of part `number` (from 0) of `count`, by a hash of user_id that no release of a library changes.
+    """Return the users of shard `number` (from 0) of `count`, by a hash of user_id that no library release changes.
 
     polars' own hash may differ between versions; the CRC of the text does not.
     """
@@ -30,11 +30,11 @@ def shard(users: pl.LazyFrame, number: int, count: int) -> pl.LazyFrame:
 
 
 def compact(users: pl.LazyFrame, progress: pl.LazyFrame) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Some users and their events, held in memory once and small.
+    """Load some users and their events into memory once, in compact form.
 
-    Ids become the numbers of the users, which keep every order and every tie, and task types one byte: 21 bytes an
-    event instead of some 80. A plan that joins the users to an hourly table itself opens its files over and over: 12 s
-    instead of 1 s on the 4,300 hours of the demo.
+    Ids become the numbers of the users, which keep every order and every tie, and task types one byte: 21 bytes per
+    event instead of about 80. A plan that joins the users to an hourly table directly opens the files repeatedly:
+    12 s instead of 1 s on the 4,300 hours of the demo.
 
     Args:
         users: some of the numbered users.

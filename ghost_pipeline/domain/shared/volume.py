@@ -1,4 +1,4 @@
-"""How many rows of events 24 hours should have had: as many as such a day has."""
+"""Expected rows of an event table in 24 hours, from comparable earlier days."""
 
 from collections.abc import Collection, Mapping
 from statistics import median
@@ -14,13 +14,13 @@ FARTHEST = max(SAME_WEEKDAY)
 
 
 def days_to_compare(there: Collection[int]) -> tuple[int, ...]:
-    """Which of the days before, by their distance, a day is compared with.
+    """Return the earlier days, by their distance, with which a day is compared.
 
-    The same weekday of up to four weeks; of a table that has not two of them, the days of the week before; none where
-    it has not three of those.
+    These are the same weekday of up to four weeks; if the table has fewer than two of them, the days of the week
+    before; if it has fewer than three of those, none.
 
     Args:
-        there: the days of which there are rows, or the knowledge that there were none.
+        there: the days that have been taken in, with rows or without.
 
     """
     weeks = tuple(day for day in SAME_WEEKDAY if day in there)
