@@ -14,6 +14,10 @@ COLOURS = ("#1b6ca8", "#e08214", "#7b7b7b")
 STYLES = ("-", "--", ":")
 """A second cue beside the colour, for those who do not tell colours apart."""
 CHART_WIDTH, CHART_HEIGHT = 2.5, 1.9
+LEFT, RIGHT, TOP, BOTTOM = 0.65, 0.15, 0.55, 0.45
+"""Inches around all charts."""
+APART_X, APART_Y = 0.15, 0.4
+"""Inches between two charts, for the title of the lower one."""
 DOTS_PER_INCH = 80
 
 
@@ -34,10 +38,9 @@ def benchmark_curves(
 
     """
     shown = benchmarks.filter(pl.col("population") == population)
-    figure = Figure(
-        figsize=(CHART_WIDTH * len(starts) + 1, CHART_HEIGHT * len(bands) * len(FIGURES) + 0.8), layout="constrained"
-    )
-    axes = figure.subplots(len(bands) * len(FIGURES), len(starts), sharex=True, sharey="row", squeeze=False)
+    rows = len(bands) * len(FIGURES)
+    figure = _figure(rows, len(starts))
+    axes = figure.subplots(rows, len(starts), sharex=True, sharey="row", squeeze=False)
     for row, (band, column) in enumerate((band, column) for band in bands for column in FIGURES):
         for place, start in enumerate(starts):
             axis = axes[row, place]
@@ -51,13 +54,30 @@ def benchmark_curves(
         axis.set_xlabel("day of the journey", fontsize=8)
     handles, labels = next((found for axis in axes.flat if (found := axis.get_legend_handles_labels())[0]), ([], []))
     if handles:
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8, frameon=False)
+        figure.legend(handles, labels, loc="upper center", ncols=len(labels), fontsize=8, frameon=False)
     return _png(figure)
 
 
 def as_markdown_image(png: bytes, text: str) -> str:
     """A PNG as a Markdown image that carries its own data: Dagster shows it without a file to serve."""
     return f"![{text}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def _figure(rows: int, columns: int) -> Figure:
+    """Return a figure with fixed margins: a layout engine draws every chart twice more to measure its texts."""
+    width, height = CHART_WIDTH * columns + 1, CHART_HEIGHT * rows + 0.8
+    figure = Figure(figsize=(width, height))
+    inner_width, inner_height = width - LEFT - RIGHT, height - TOP - BOTTOM
+    figure.subplots_adjust(
+        left=LEFT / width,
+        right=1 - RIGHT / width,
+        top=1 - TOP / height,
+        bottom=BOTTOM / height,
+        # Matplotlib measures gaps in widths and heights of a chart.
+        wspace=APART_X / ((inner_width - APART_X * (columns - 1)) / columns),
+        hspace=APART_Y / ((inner_height - APART_Y * (rows - 1)) / rows),
+    )
+    return figure
 
 
 def _draw(axis: Axes, cell: pl.DataFrame, column: str) -> None:
