@@ -14,7 +14,7 @@ first date that counts; a user has a second calendar if either changes during th
 
 
 def calendars(users: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the calendar of each user: the columns of `users` and `created_date` Date, in the user's zone (G1.5, G1.6)."""
+    """Return the calendar of each user: the columns of `users` and `created_date` Date in their zone (G1.5, G1.6)."""
     return users.with_columns(created_date=local_date(pl.col("created_at"), pl.col("timezone")))
 
 

@@ -196,8 +196,8 @@ def with_carried(summaries: pl.DataFrame, before: pl.DataFrame, same: pl.DataFra
         All in the order of `ngram_speed_summaries`, as of the same hour.
     """
     together = pl.concat([before.with_columns(as_of=pl.lit(as_of, _INSTANT)), summaries])
-    # The rows of a pair are adjacent and ordered, and most neighbours stay neighbours: moving whole stretches instead of
-    # rows takes a tenth of the time of a join and a sort.
+    # The rows of a pair are adjacent and ordered, and most neighbours stay neighbours: moving whole stretches takes a
+    # tenth of the time of a join and a sort.
     carried = _stretches(before).join(same, on=PAIR, how="semi")
     computed = _stretches(summaries).with_columns(pl.col("start") + before.height)
     follows = pl.col("start") == (pl.col("start") + pl.col("rows")).shift()
