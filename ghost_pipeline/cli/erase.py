@@ -19,7 +19,7 @@ from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.ingest.ingestion import GHOST_SNAPSHOTS
 from ghost_pipeline.lake.atomic import clear_staging
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.lake.locking import alone, shared_lock
+from ghost_pipeline.lake.locking import exclusive_lock, shared_lock
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import Location
 from ghost_pipeline.privacy.erasing import (
@@ -99,7 +99,7 @@ def planned(settings: Settings, users: Sequence[str] | None, *, even_if_unknown:
 
     """
     key, lake = require_erasure_key(settings), Lake(settings.lake)
-    with shared_lock(lake.beside):
+    with shared_lock(lake.root):
         return as_frame(changes(to_erase(lake, _ids(lake, users, key, even_if_unknown=even_if_unknown))))
 
 
@@ -129,7 +129,7 @@ def erase(
     """
     key, lake = require_erasure_key(settings), Lake(settings.lake)
     out.write("waiting for the steps that are at work\n")
-    with alone(lake.beside):
+    with exclusive_lock(lake.root):
         out.write("erasing\n")
         ids = _ids(lake, users, key, even_if_unknown=even_if_unknown)
         people = ids[USER].drop_nulls().unique().sort()

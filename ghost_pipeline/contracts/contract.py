@@ -115,7 +115,7 @@ class Contract:
                 return self.never_expire_reason
 
     @property
-    def kept_for(self) -> timedelta | None:
+    def retention(self) -> timedelta | None:
         """How long a partition stays after its time where nothing else is set; None: for ever."""
         of_users = self.partitioning is Partitioning.SNAPSHOT_HOUR and "user_id" in self.schema.columns()
         return USER_SNAPSHOTS_KEPT if of_users and not self.retention_exempt_reason else None

@@ -11,9 +11,9 @@ Chosen = Mapping[str, timedelta | None]
 """What is set: table and how long, None for ever."""
 
 
-def kept_for(contract: Contract, chosen: Chosen) -> timedelta | None:
+def retention(contract: Contract, chosen: Chosen) -> timedelta | None:
     """How long a partition stays; None: for ever."""
-    return chosen.get(contract.name, contract.kept_for)
+    return chosen.get(contract.name, contract.retention)
 
 
 def gone_until(contract: Contract, chosen: Chosen, newest: datetime) -> datetime | None:
@@ -25,7 +25,7 @@ def gone_until(contract: Contract, chosen: Chosen, newest: datetime) -> datetime
         newest: the end of its newest partition, which is the only clock: a table that nobody continues loses nothing.
 
     """
-    kept = kept_for(contract, chosen)
+    kept = retention(contract, chosen)
     return None if kept is None else newest - kept
 
 

@@ -150,11 +150,11 @@ def _shards(resources: RunContext, month: Month) -> Iterator[tuple[pl.LazyFrame,
             f"{month.as_of:%Y-%m-%dT%H:%MZ}. Materialize an hour that ends then or later first",
         )
     users = numbered(achievers(users_at(lake.scan(USERS), month.as_of), month.as_of))
-    marks = lake.marks((USER_PROGRESS,), month.as_of)
+    versions = lake.file_versions((USER_PROGRESS,), month.as_of)
     progress = lake.scan_until(USER_PROGRESS, month.as_of)
     for number in range(count):
         yield compact(shard(users, number, count), progress)
-    if not lake.marks((USER_PROGRESS,), month.as_of).equals(marks):
+    if not lake.file_versions((USER_PROGRESS,), month.as_of).equals(versions):
         raise ConcurrentReplaceError(f"{USER_PROGRESS.name}, month {month.key}: replaced while it was read")
 
 
@@ -162,7 +162,7 @@ def _alone(table: Contract, body: MonthlyBody) -> MonthlyBody:
     """A step that no other run takes between its reading and its writing: the later one has read what is newer."""
 
     def one_run(resources: RunContext, month: Month) -> TableResult:
-        with table_lock(resources.lake.beside, table.name):
+        with table_lock(resources.lake.root, table.name):
             return retry_on_replace(lambda: body(resources, month))
 
     return one_run

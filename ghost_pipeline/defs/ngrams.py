@@ -226,7 +226,7 @@ def materialize_session_ngram_summary(resources: RunContext, hour: Hour) -> Tabl
     inputs = (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS)
     rows, changed = 0, 0
     # What another run has written meanwhile, from older files, would count as seen.
-    with table_lock(lake.beside, SESSION_NGRAM_SUMMARY.name):
+    with table_lock(lake.root, SESSION_NGRAM_SUMMARY.name):
         seen = ChangedInputs(lake, SESSION_NGRAM_SUMMARY, inputs, hour)
         for part in lake.in_parts(SESSION_NGRAM_SPEED, seen.changed):
             found = session_ngram_summary(*(lake.scan(table, part) for table in inputs)).collect()

@@ -116,9 +116,9 @@ def retention(upstream: list[str], partitions: Partitions, hours_per_run: int) -
         if newest and last < newest:
             return dg.MaterializeResult(metadata={"left": f"{newest.key} is newer, and its run removes"})
         chosen = resources.settings.retention
-        with shared_lock(resources.lake.beside):
+        with shared_lock(resources.lake.root):
             found = remove_expired(resources.lake, chosen, resources.settings.database)
-        rows = [(one.table, shown_length(one.kept_for), one.ended_by, one.partitions) for one in found]
+        rows = [(one.table, shown_length(one.retention), one.ended_by, one.partitions) for one in found]
         table = pl.DataFrame(rows, schema=["table", "kept for", "removed up to", "partitions"], orient="row")
         return dg.MaterializeResult(
             metadata={"partitions_removed": sum(one.partitions for one in found), "tables": markdown_table(table)}
@@ -140,7 +140,7 @@ def published_database(upstream: list[str]) -> dg.AssetsDefinition:
         deps=upstream,
     )
     def database(resources: dg.ResourceParam[RunContext]) -> dg.MaterializeResult[None]:
-        with shared_lock(resources.lake.beside):
+        with shared_lock(resources.lake.root):
             tables = publish(resources.lake, resources.settings.database, allow_gaps=resources.allow_gaps)
         lines = ["| table | as_of | rows |", "|---|---|---|"]
         lines += [f"| {one.table} | {one.as_of or ''} | {one.rows} |" for one in tables]

@@ -30,7 +30,7 @@ def materialize_cohort_ghost_release(resources: RunContext, hour: Hour) -> Table
     """What peers see of each cohort from the end of the hour on, and what its members contributed to it."""
     lake = resources.lake
     # What an hour may release depends on the hour before; two runs side by side would not know of each other.
-    with table_lock(lake.beside, COHORT_GHOST_RELEASE.name):
+    with table_lock(lake.root, COHORT_GHOST_RELEASE.name):
         newest = lake.newest_hour(COHORT_GHOST_RELEASE)
         # Nobody reads a release that old.
         if outcome := skipped_by_retention(resources, hour):

@@ -65,7 +65,7 @@ class RunContext:
 
         """
         if not self.opened:
-            self.readings.update({name: last_read(self.lake.beside, name) for name in SOURCE_TABLES})
+            self.readings.update({name: last_read(self.lake.root, name) for name in SOURCE_TABLES})
             self.opened.append(open_source(self.settings.source, self.settings.source_mapping))
         return self.opened[0]
 
@@ -81,11 +81,11 @@ class RunContext:
             SourceError: the source cannot be opened anew.
 
         """
-        with table_lock(self.lake.beside, table.name):
-            if self.opened and self.readings[table.name] != last_read(self.lake.beside, table.name):
+        with table_lock(self.lake.root, table.name):
+            if self.opened and self.readings[table.name] != last_read(self.lake.root, table.name):
                 self.close()
             self.source()
-            self.readings[table.name] = record_read(self.lake.beside, table.name)
+            self.readings[table.name] = record_read(self.lake.root, table.name)
             yield
 
     def close(self) -> None:
@@ -190,7 +190,7 @@ class TableAsset:
                 if until and not monthly:
                     resources = replace(resources, until=Hour.from_key(until))
                 # Steps give the same partitions however often they run.
-                with shared_lock(resources.lake.beside):
+                with shared_lock(resources.lake.root):
                     outcomes = retry_on_replace(partial(self._outcomes, context.log, resources, keys))
             except ContractError as error:
                 yield dg.AssetCheckResult(

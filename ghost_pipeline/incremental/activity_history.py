@@ -37,7 +37,7 @@ _LOCK = "user_activity"
 
 def activity_lock(lake: Lake) -> AbstractContextManager[None]:
     """Held by whoever sums up events, and by whoever replaces them: no sum of what was replaced meanwhile is kept."""
-    return table_lock(lake.beside, _LOCK)
+    return table_lock(lake.root, _LOCK)
 
 
 def forget_activity(lake: Lake, changed: Sequence[Hour]) -> None:
@@ -172,15 +172,15 @@ class ActivityHistory:
 
     def _rebuilt(self, entities: pl.DataFrame, month: Month) -> pl.DataFrame:
         """What some entities had done by the end of a month, from their events; kept for the next hours."""
-        cache, name = Cache(self._lake.beside, USER_ACTIVITY_CHECKPOINTS.name), f"rebuilt/{month.key}"
-        mark = self._lake.mark(USER_ACTIVITY_CHECKPOINTS, month)
-        kept = cache.read(name, _REBUILT_SCHEMA).filter(pl.col("checkpoint") == mark)
+        cache, name = Cache(self._lake.root, USER_ACTIVITY_CHECKPOINTS.name), f"rebuilt/{month.key}"
+        version = self._lake.file_version(USER_ACTIVITY_CHECKPOINTS, month)
+        kept = cache.read(name, _REBUILT_SCHEMA).filter(pl.col("checkpoint") == version)
         calendar = ["user_id", *_CALENDAR]
         missing = entities.join(kept, on=calendar, how="anti", nulls_equal=True)
         if missing.height:
             history = ActivityHistory(self._lake, missing.with_columns(entity=pl.int_range(pl.len(), dtype=pl.UInt32)))
             rows = pl.concat([missing, history.from_events(month).checkpoint()], how="horizontal")
-            made = rows.with_columns(checkpoint=pl.lit(mark)).select(_REBUILT_SCHEMA.names()).cast(_REBUILT_SCHEMA)
+            made = rows.with_columns(checkpoint=pl.lit(version)).select(_REBUILT_SCHEMA.names()).cast(_REBUILT_SCHEMA)
             kept = pl.concat([kept, made])
             cache.write({name: kept})
         return entities.join(kept, on=calendar, how="inner", nulls_equal=True)

@@ -6,7 +6,7 @@ import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.lake.cache import Cache
-from ghost_pipeline.lake.lake import MARK_SCHEMA, Lake
+from ghost_pipeline.lake.lake import FILE_VERSION_SCHEMA, Lake
 from ghost_pipeline.windows import Hour
 
 _SEEN = "seen"
@@ -22,16 +22,16 @@ class ChangedInputs:
             LakeError: hours of an input are missing; names them.
 
         """
-        self._cache = Cache(lake.beside, table.name)
-        self._marks = lake.marks(inputs, hour.as_of)
-        kept = self._cache.read(_SEEN, MARK_SCHEMA)
+        self._cache = Cache(lake.root, table.name)
+        self._versions = lake.file_versions(inputs, hour.as_of)
+        kept = self._cache.read(_SEEN, FILE_VERSION_SCHEMA)
         self._later = kept.filter(pl.col("hour") >= hour.as_of)
-        seen = self._marks.join(kept, on="mark", how="semi")["hour"]
+        seen = self._versions.join(kept, on="file_version", how="semi")["hour"]
         there = {Hour.containing(start) for start in seen} & set(lake.hours(table))
-        self.changed = [one for start in self._marks["hour"] if (one := Hour.containing(start)) not in there]
+        self.changed = [one for start in self._versions["hour"] if (one := Hour.containing(start)) not in there]
         """The hours whose files are others, and those that `table` has not, ascending."""
 
     def keep(self) -> None:
         """Keep that the changed hours have been seen, as they were when this was made."""
         if self.changed:
-            self._cache.write({_SEEN: pl.concat([self._marks, self._later])})
+            self._cache.write({_SEEN: pl.concat([self._versions, self._later])})

@@ -14,7 +14,7 @@ from ghost_pipeline.contracts.activity import ACTIVITY_CONTRACTS
 from ghost_pipeline.contracts.contract import Layer, Partitioning
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS
-from ghost_pipeline.contracts.retention import Chosen, kept_for
+from ghost_pipeline.contracts.retention import Chosen, retention
 from ghost_pipeline.incremental.activity_history import activity_lock
 from ghost_pipeline.incremental.stale_ledger import drop_expired
 from ghost_pipeline.incremental.summary_cache import forget_inputs
@@ -35,7 +35,7 @@ class Removed:
     """What was removed of a table."""
 
     table: str
-    kept_for: timedelta
+    retention: timedelta
     ended_by: datetime
     """Partitions that had ended by then are gone."""
     partitions: int
@@ -64,7 +64,7 @@ def remove_expired(lake: Lake, chosen: Chosen, database: Location) -> list[Remov
     """
     found = []
     for contract in CONTRACTS.values():
-        kept = kept_for(contract, chosen)
+        kept = retention(contract, chosen)
         if kept is None:
             continue
         with _guard(lake, contract, database):

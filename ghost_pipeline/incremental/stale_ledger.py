@@ -57,7 +57,7 @@ def mark_building(lake: Lake, table: Contract, hours: Iterable[Hour]) -> Iterato
         LakeError: another run builds the table for too long.
 
     """
-    with table_lock(lake.beside, table.name):
+    with table_lock(lake.root, table.name):
         _begin(lake, table, hours)
         yield
 
@@ -115,7 +115,7 @@ def stale_hours_of(lake: Lake, table: Contract) -> set[Hour]:
 
 @contextmanager
 def _ledger(lake: Lake) -> Iterator[None]:
-    with table_lock(lake.beside, STALE_HOURS.name):
+    with table_lock(lake.root, STALE_HOURS.name):
         yield
 
 

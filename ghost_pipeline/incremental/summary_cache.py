@@ -29,10 +29,10 @@ from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
     usable,
 )
 from ghost_pipeline.lake.cache import Cache
-from ghost_pipeline.lake.lake import MARK_SCHEMA, Lake
+from ghost_pipeline.lake.lake import FILE_VERSION_SCHEMA, Lake
 from ghost_pipeline.windows import HOUR, Hour
 
-_SESSION_SCHEMA = pl.Schema({**MARK_SCHEMA, **DIGESTED_SESSION_SCHEMA})
+_SESSION_SCHEMA = pl.Schema({**FILE_VERSION_SCHEMA, **DIGESTED_SESSION_SCHEMA})
 _INPUTS = "inputs"
 _INPUT_SCHEMA = pl.Schema({**PAIR_INPUT_SCHEMA, "state": pl.String()})
 
@@ -49,7 +49,7 @@ class KeptState:
 
 def forget_inputs(lake: Lake, until: datetime) -> None:
     """Forget the inputs of hours that had ended by `until`, whose summaries are no longer kept."""
-    cache, first = Cache(lake.beside, NGRAM_SPEED_SUMMARIES.name), _inputs_of(Hour(until))
+    cache, first = Cache(lake.root, NGRAM_SPEED_SUMMARIES.name), _inputs_of(Hour(until))
     for name in cache.names(_INPUTS):
         if name < first:
             cache.remove(name)
@@ -71,7 +71,7 @@ class NgramCache:
 
         """
         self._lake, self._hour = lake, hour
-        self._cache = Cache(lake.beside, NGRAM_SPEED_SUMMARIES.name)
+        self._cache = Cache(lake.root, NGRAM_SPEED_SUMMARIES.name)
         self._beside = ThreadPoolExecutor(max_workers=1)
         self._before = self._beside.submit(lambda: before or self._state())
         self._writes: list[Future[None]] = []
@@ -107,11 +107,11 @@ class NgramCache:
             LakeError: hours are missing; names them.
 
         """
-        marks = self._lake.marks((PRACTICE_SESSIONS, SESSION_NGRAM_SPEED), self._hour.as_of)
-        frames = [self._cache.read(name, _SESSION_SCHEMA) for name in _months(marks)]
+        versions = self._lake.file_versions((PRACTICE_SESSIONS, SESSION_NGRAM_SPEED), self._hour.as_of)
+        frames = [self._cache.read(name, _SESSION_SCHEMA) for name in _months(versions)]
         kept = pl.concat([_SESSION_SCHEMA.to_frame(), *frames])
-        known = kept.filter(pl.col("mark").is_in(marks["mark"].implode()))
-        changed = marks.join(known, on="mark", how="anti")
+        known = kept.filter(pl.col("file_version").is_in(versions["file_version"].implode()))
+        changed = versions.join(known, on="file_version", how="anti")
         if changed.height:
             known = pl.concat([known, self._digested(changed)])
             whole = pl.concat([known, kept.filter(pl.col("hour") >= self._hour.as_of)])
@@ -144,7 +144,7 @@ class NgramCache:
 
     def keep_inputs(self, inputs: pl.DataFrame) -> None:
         """Keep what the summaries of the hour, as they are in the lake, follow from."""
-        self._keep({_inputs_of(self._hour): inputs.with_columns(state=pl.lit(self._fingerprint(self._hour)))})
+        self._keep({_inputs_of(self._hour): inputs.with_columns(state=pl.lit(self._content_hash(self._hour)))})
 
     def forget(self, pairs: pl.DataFrame) -> None:
         """Forget the measurements of pairs that no longer exist."""
@@ -164,29 +164,29 @@ class NgramCache:
 
     def _state_of(self, hour: Hour) -> KeptState | None:
         inputs = self._cache.read(_inputs_of(hour), _INPUT_SCHEMA)
-        if inputs.is_empty() or not (inputs["state"] == self._fingerprint(hour)).all():
+        if inputs.is_empty() or not (inputs["state"] == self._content_hash(hour)).all():
             return None
         summaries = self._lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).collect()
         # Another run may have built that hour anew while it was read.
-        if not (inputs["state"] == self._fingerprint(hour)).all():
+        if not (inputs["state"] == self._content_hash(hour)).all():
             return None
         return KeptState(summaries, inputs.select(PAIR_INPUT_SCHEMA.names()))
 
-    def _digested(self, marks: pl.DataFrame) -> pl.DataFrame:
+    def _digested(self, versions: pl.DataFrame) -> pl.DataFrame:
         """Read the sessions of some hours. An hour without any has a row, too: it has been read."""
-        hours = [Hour.containing(start) for start in marks["hour"]]
+        hours = [Hour.containing(start) for start in versions["hour"]]
         sessions, speed = (self._lake.scan(table, hours) for table in (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED))
         found = digested_sessions(sessions, speed).with_columns(hour=pl.col("start_time").dt.truncate("1h"))
-        return marks.join(found.collect(), on="hour", how="left").select(_SESSION_SCHEMA.names())
+        return versions.join(found.collect(), on="hour", how="left").select(_SESSION_SCHEMA.names())
 
-    def _fingerprint(self, hour: Hour) -> str:
-        return self._lake.fingerprint(self._lake.files(NGRAM_SPEED_SUMMARIES, [hour]))
+    def _content_hash(self, hour: Hour) -> str:
+        return self._lake.content_hash(self._lake.files(NGRAM_SPEED_SUMMARIES, [hour]))
 
 
-def _months(marks: pl.DataFrame) -> dict[str, pl.Expr]:
+def _months(versions: pl.DataFrame) -> dict[str, pl.Expr]:
     """The frames of sessions that hours belong to, by name, each with what tells its rows."""
     month = pl.col("hour").dt.truncate("1mo")
-    return {f"sessions/{one:%Y-%m}": month == one for one in marks.select(month.unique()).to_series()}
+    return {f"sessions/{one:%Y-%m}": month == one for one in versions.select(month.unique()).to_series()}
 
 
 def _inputs_of(hour: Hour) -> str:

@@ -316,7 +316,7 @@ def write_events(
                 # First, so that a kill between the two leaves the late rows still to be taken in. Held until they are:
                 # another run would else fill the gap with what follows from the rows before.
                 for derived in _DERIVED.get(contract.name, ()):
-                    locks.enter_context(table_lock(lake.beside, derived.name))
+                    locks.enter_context(table_lock(lake.root, derived.name))
                     lake.invalidate(derived, Hour.containing(begin))
             mark_stale(lake, SNAPSHOTS.get(contract.name, ()), min(changed).start, hour.as_of)
             if contract is USER_PROGRESS:

@@ -39,8 +39,8 @@ NO_HOUR = "unknown"
 PART_BYTES = 1 << 20
 """The files of a part of `Lake.in_parts`: some 100,000 measurements or keystrokes."""
 
-MARK_SCHEMA = pl.Schema({"hour": pl.Datetime("us", "UTC"), "mark": pl.UInt64()})
-"""The columns of `Lake.marks`."""
+FILE_VERSION_SCHEMA = pl.Schema({"hour": pl.Datetime("us", "UTC"), "file_version": pl.UInt64()})
+"""The columns of `Lake.file_versions`."""
 
 
 @dataclass(frozen=True, order=True)
@@ -79,13 +79,11 @@ class Lake:
 
     @property
     def root(self) -> Path:
-        """The folder of the lake; of one in a bucket, that of the copies of its objects."""
-        return self._files.folder
+        """The folder of this machine with the lake's files, or with copies of them if the lake is in a bucket.
 
-    @property
-    def beside(self) -> Path:
-        """The folder of this machine in which locks and caches of the lake lie."""
-        return self.root
+        Locks and caches are in it, too.
+        """
+        return self._files.folder
 
     @property
     def is_empty(self) -> bool:
@@ -231,7 +229,7 @@ class Lake:
     def written(self, contract: Contract, partitions: Iterable[SomePartition]) -> list[SomePartition]:
         """Those of some partitions that have been written, in their order."""
         names = {partition: _name(contract, partition) for partition in partitions}
-        found = self._files.tokens([*names.values()])
+        found = self._files.file_versions([*names.values()])
         return [partition for partition, name in names.items() if name in found]
 
     def hours(self, contract: Contract) -> list[Hour]:
@@ -287,11 +285,11 @@ class Lake:
             _require_gapless(contract, there, max(end, *(hour.as_of for hour in there[-1:]), end), window)
         return self.scan(contract, written)
 
-    def mark(self, contract: Contract, partition: Partition) -> str | None:
-        """What tells a partition's file from one that replaces it; None where there is none. See `marks`."""
+    def file_version(self, contract: Contract, partition: Partition) -> str | None:
+        """What tells a partition's file from one that replaces it; None where there is none. See `file_versions`."""
         name = _name(contract, partition)
-        token = self._files.tokens([name]).get(name)
-        return "-".join(map(str, token)) if token else None
+        version = self._files.file_versions([name]).get(name)
+        return "-".join(map(str, version)) if version else None
 
     def in_parts(self, contract: Contract, hours: Iterable[Hour]) -> Iterator[list[Hour]]:
         """Cut hours, in their order, into parts that are small in memory: by the size of their files of one table.
@@ -383,24 +381,25 @@ class Lake:
             _require_gapless_until(contract, there, as_of)
         return self.scan(contract, written)
 
-    def marks(self, contracts: Iterable[Contract], as_of: datetime) -> pl.DataFrame:
+    def file_versions(self, contracts: Iterable[Contract], as_of: datetime) -> pl.DataFrame:
         """What tells whether the files of an hour are those of an earlier look: of 2,400 hours in 20 ms a table.
 
-        A file is never changed, only replaced: then its token is another. A lake that was copied has other
-        marks, too.
+        A file is never changed, only replaced: then its version is another. A lake that was copied has other
+        versions, too.
 
         Args:
             contracts: hourly event tables.
             as_of: only hours that had ended then.
 
         Returns:
-            One row per hour that any of the tables has: `hour` Datetime, its start, and `mark` UInt64; ascending.
+            One row per hour that any of the tables has, ascending: `hour` Datetime, its start, and `file_version`
+            UInt64.
 
         Raises:
             LakeError: a table has a gap before `as_of`; names the hours.
 
         """
-        marks = pl.LazyFrame(schema=MARK_SCHEMA)
+        versions = pl.LazyFrame(schema=FILE_VERSION_SCHEMA)
         for contract in contracts:
             every = self._stats(contract)
             written = every.filter(pl.col("hour") < as_of)
@@ -408,14 +407,14 @@ class Lake:
             if isinstance(first, datetime) and written.height != (as_of - first) // HOUR:
                 # Hour by hour only now: of most tables, the number of their hours says that none is missing.
                 _require_gapless_until(contract, [Hour.containing(one) for one in every["hour"].sort()], as_of)
-            marks = marks.join(written.lazy(), on="hour", how="full", coalesce=True).select(
-                "hour", mark=pl.struct(pl.all()).hash()
+            versions = versions.join(written.lazy(), on="hour", how="full", coalesce=True).select(
+                "hour", file_version=pl.struct(pl.all()).hash()
             )
-        return marks.sort("hour").collect()
+        return versions.sort("hour").collect()
 
-    def marks_of(self, contract: Contract) -> pl.DataFrame:
-        """The `marks` of one hourly table, whether hours are missing or not; in no order."""
-        return self._stats(contract).select("hour", mark=pl.struct(pl.all()).hash())
+    def file_versions_of(self, contract: Contract) -> pl.DataFrame:
+        """The `file_versions` of one hourly table, whether hours are missing or not; in no order."""
+        return self._stats(contract).select("hour", file_version=pl.struct(pl.all()).hash())
 
     def complete_until(self, contract: Contract) -> datetime | None:
         """The end of the hours of an event table that are there without a gap; None for an empty table."""
@@ -446,7 +445,7 @@ class Lake:
                     f"source or computed anew",
                 ) from error
 
-    def fingerprint(self, paths: Iterable[Path]) -> str:
+    def content_hash(self, paths: Iterable[Path]) -> str:
         """SHA-256 over the names and contents of lake files."""
         digest = hashlib.sha256()
         for path in paths:
@@ -461,14 +460,14 @@ class Lake:
 
     def _sizes(self, contract: Contract, hours: Sequence[Hour]) -> list[int]:
         names = [_name(contract, hour) for hour in hours]
-        tokens = self._files.tokens(names)
-        return [tokens[name][0] if name in tokens else 0 for name in names]
+        versions = self._files.file_versions(names)
+        return [versions[name][0] if name in versions else 0 for name in names]
 
     def _stats(self, contract: Contract) -> pl.DataFrame:
         """The files of an hourly table: `hour`, and what tells one file from another."""
         rows = [
-            (day + hour, *token)
-            for (day, hour), token in self._files.partitions(contract.name, len(contract.partitioning.value))
+            (day + hour, *version)
+            for (day, hour), version in self._files.partitions(contract.name, len(contract.partitioning.value))
         ]
         schema = {"hour": pl.String, "size": pl.Int64, "changed": pl.Int64, "number": pl.UInt64}
         start = (pl.col("hour") + "00").str.to_datetime("%Y-%m-%d%H%M", time_unit="us", time_zone="UTC")

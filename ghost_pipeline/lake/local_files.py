@@ -14,7 +14,7 @@ from ghost_pipeline.lake.atomic import Replacements, remove_file, remove_folder,
 SHARD_FILE = "shard-0.parquet"
 """The one file of a partition."""
 
-Token = tuple[int, int, int]
+FileVersion = tuple[int, int, int]
 """Tells a file from one that takes its place: its size, and two numbers that the storage gives it."""
 
 
@@ -46,7 +46,7 @@ class Files(Protocol):
         """The names of the folders right below one, in no order; none where it does not exist."""
         ...
 
-    def partitions(self, parent: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], Token]]:
+    def partitions(self, parent: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], FileVersion]]:
         """The partitions below a folder that have a file, in no order.
 
         Args:
@@ -55,13 +55,13 @@ class Files(Protocol):
             since: leave out what lies in folders right below `parent` whose names sort before this.
 
         Returns:
-            Of each the values in the names of its folders, and the token of its file.
+            Of each the values in the names of its folders, and the version of its file.
 
         """
         ...
 
-    def tokens(self, names: Sequence[str]) -> dict[str, Token]:
-        """The tokens of those of some files that are there."""
+    def file_versions(self, names: Sequence[str]) -> dict[str, FileVersion]:
+        """The versions of those of some files that are there."""
         ...
 
     def located(self, names: Sequence[str]) -> list[Path]:
@@ -138,14 +138,14 @@ class LocalFiles:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def partitions(self, parent: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], Token]]:
+    def partitions(self, parent: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], FileVersion]]:
         """See `Files`."""
         return _partitions(f"{self.folder}/{parent}", levels, since)
 
-    def tokens(self, names: Sequence[str]) -> dict[str, Token]:
+    def file_versions(self, names: Sequence[str]) -> dict[str, FileVersion]:
         """See `Files`."""
-        found = ((name, _token(f"{self.folder}/{name}")) for name in names)
-        return {name: token for name, token in found if token is not None}
+        found = ((name, _file_version(f"{self.folder}/{name}")) for name in names)
+        return {name: version for name, version in found if version is not None}
 
     def located(self, names: Sequence[str]) -> list[Path]:
         """See `Files`."""
@@ -204,7 +204,7 @@ def holds(path: Path, content: bytes) -> bool:
     return False
 
 
-def _partitions(folder: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], Token]]:
+def _partitions(folder: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], FileVersion]]:
     try:
         entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -215,13 +215,13 @@ def _partitions(folder: str, levels: int, since: str = "") -> Iterator[tuple[tup
             if not equals or entry.name < since:
                 continue
             if levels > 1:
-                for values, token in _partitions(entry.path, levels - 1):
-                    yield (value, *values), token
-            elif token_ := _token(f"{entry.path}/{SHARD_FILE}"):
-                yield (value,), token_
+                for values, version in _partitions(entry.path, levels - 1):
+                    yield (value, *values), version
+            elif found := _file_version(f"{entry.path}/{SHARD_FILE}"):
+                yield (value,), found
 
 
-def _token(path: str) -> Token | None:
+def _file_version(path: str) -> FileVersion | None:
     try:
         # Path objects would take as long as the files.
         stat = os.stat(path)  # noqa: PTH116

@@ -58,43 +58,43 @@ def shared_lock(folder: Path) -> Iterator[None]:
     """Work in the lake as every step does: beside any number of others, and never while somebody has it alone.
 
     Args:
-        folder: `Lake.beside`, where the lock file lies and stays.
+        folder: `Lake.root`, where the lock file lies and stays.
 
     Raises:
         LakeError: somebody has the lake alone for too long, or the lock cannot be written.
 
     """
-    with _lake(folder, alone=False, refused="an erasure has had the lake to itself"):
+    with _lake(folder, exclusive=False, refused="an erasure has had the lake to itself"):
         yield
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Have the lake to oneself: no step is at work in the block, so nothing is written after it that was read before.
 
     While one waits for the steps that are at work, those that begin wait behind it: steps that follow one another
     without end keep nobody waiting.
 
     Args:
-        folder: `Lake.beside`, where the lock file lies and stays.
+        folder: `Lake.root`, where the lock file lies and stays.
 
     Raises:
         LakeError: steps are at work for too long, or the lock cannot be written.
 
     """
-    with _lake(folder, alone=True, refused="other runs have been at work in the lake"):
+    with _lake(folder, exclusive=True, refused="other runs have been at work in the lake"):
         yield
 
 
 @contextmanager
-def _lake(folder: Path, *, alone: bool, refused: str) -> Iterator[None]:
+def _lake(folder: Path, *, exclusive: bool, refused: str) -> Iterator[None]:
     path = folder / _LAKE
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Not the one instance for the path: two threads of a process would get an error instead of waiting.
         lock = ReadWriteLock(path, timeout=LOCK_SECONDS, is_singleton=False)
         try:
-            (lock.acquire_write if alone else lock.acquire_read)()
+            (lock.acquire_write if exclusive else lock.acquire_read)()
         except BaseException:
             lock.close()
             raise

@@ -25,7 +25,7 @@ from obstore.store import S3Store
 
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.atomic import Replacements, replacing
-from ghost_pipeline.lake.local_files import SHARD_FILE, LocalFiles, Staging, Token, holds
+from ghost_pipeline.lake.local_files import SHARD_FILE, FileVersion, LocalFiles, Staging, holds
 from ghost_pipeline.locations import Mirrored
 
 RETRIES, RETRY_SECONDS = 3, 10
@@ -82,29 +82,29 @@ class ObjectFiles:
         found = self._asked(parent, "listed", lambda: obstore.list_with_delimiter(self._store, parent))
         return [name.rpartition("/")[2] for name in found["common_prefixes"]]
 
-    def partitions(self, parent: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], Token]]:
+    def partitions(self, parent: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], FileVersion]]:
         """See `Files`."""
-        for name, token in self._listed(parent, since=f"{parent}/{since}" if since else None):
+        for name, version in self._listed(parent, since=f"{parent}/{since}" if since else None):
             *folders, file = name.removeprefix(f"{parent}/").split("/")
             values = tuple(folder.partition("=")[2] for folder in folders)
             if file == SHARD_FILE and len(values) == levels and all("=" in folder for folder in folders):
-                yield values, token
+                yield values, version
 
-    def tokens(self, names: Sequence[str]) -> dict[str, Token]:
+    def file_versions(self, names: Sequence[str]) -> dict[str, FileVersion]:
         """See `Files`."""
         if len(names) <= FEW:
-            found = ((name, self._token(name)) for name in names)
-            return {name: token for name, token in found if token is not None}
+            found = ((name, self._file_version(name)) for name in names)
+            return {name: version for name, version in found if version is not None}
         wanted, first, last = set(names), min(names), max(names)
         parent = os.path.commonpath([os.path.dirname(first), os.path.dirname(last)])  # noqa: PTH120 - no paths
-        tokens = {}
+        versions = {}
         # A folder sorts before what is in it.
-        for name, token in self._listed(parent, since=first.rpartition("/")[0]):
+        for name, version in self._listed(parent, since=first.rpartition("/")[0]):
             if name > last:
                 break
             if name in wanted:
-                tokens[name] = token
-        return tokens
+                versions[name] = version
+        return versions
 
     def located(self, names: Sequence[str]) -> list[Path]:
         """See `Files`: copies are fetched where they are not current.
@@ -113,9 +113,9 @@ class ObjectFiles:
             LakeError: an object cannot be fetched, or its copy cannot be written.
 
         """
-        tokens = self.tokens(names)
-        self._fetch([name for name, token in tokens.items() if not self._is_current(name, token)])
-        return [self.folder / name for name in names if name in tokens]
+        versions = self.file_versions(names)
+        self._fetch([name for name, version in versions.items() if not self._is_current(name, version)])
+        return [self.folder / name for name in names if name in versions]
 
     def at_hand(self, names: Sequence[str]) -> list[Path]:
         """See `Files`."""
@@ -130,14 +130,14 @@ class ObjectFiles:
     @contextmanager
     def replacing(self, names: Sequence[str]) -> Iterator[Staging]:
         """See `Files`."""
-        tokens = self.tokens(names)
+        versions = self.file_versions(names)
         with replacing(self.folder, before=self._upload) as replacements:
-            yield _ObjectStaging(self, tokens, replacements)
+            yield _ObjectStaging(self, versions, replacements)
 
     def remove(self, name: str) -> bool:
         """See `Files`: the copy first, for nothing tells of one whose object is gone."""
         LocalFiles(self.folder).remove(name)
-        was_there = self._token(name) is not None
+        was_there = self._file_version(name) is not None
         if was_there:
             self._asked(name, "removed", lambda: obstore.delete(self._store, name))
         return was_there
@@ -158,34 +158,34 @@ class ObjectFiles:
             if copy.is_file() and not (name in there and self._is_current(name, there[name])):
                 LocalFiles(self.folder).remove(name)
 
-    def has(self, name: str, token: Token | None, content: bytes) -> bool:
-        """Whether an object, of which `tokens` told the token, has these bytes."""
-        if token is None or token[0] != len(content):
+    def has(self, name: str, version: FileVersion | None, content: bytes) -> bool:
+        """Whether an object, whose version `file_versions` told, has these bytes."""
+        if version is None or version[0] != len(content):
             return False
-        if not self._is_current(name, token):
+        if not self._is_current(name, version):
             self._fetch([name])
         return holds(self.folder / name, content)
 
-    def _listed(self, parent: str, since: str | None = None) -> Iterator[tuple[str, Token]]:
+    def _listed(self, parent: str, since: str | None = None) -> Iterator[tuple[str, FileVersion]]:
         pages = iter(obstore.list(self._store, parent, offset=since, chunk_size=PAGE))
         while page := self._asked(parent, "listed", lambda: next(pages, None)):
             for one in page:
-                yield one["path"], _token(one["size"], one["e_tag"])
+                yield one["path"], _file_version(one["size"], one["e_tag"])
 
-    def _token(self, name: str) -> Token | None:
+    def _file_version(self, name: str) -> FileVersion | None:
         try:
             found = self._asked(name, "read", lambda: obstore.head(self._store, name))
         except FileNotFoundError:
             return None
-        return _token(found["size"], found["e_tag"])
+        return _file_version(found["size"], found["e_tag"])
 
-    def _is_current(self, name: str, token: Token) -> bool:
+    def _is_current(self, name: str, version: FileVersion) -> bool:
         try:
             # Path objects would take as long as the files.
             copy = os.stat(f"{self.folder}/{name}")  # noqa: PTH116
         except OSError:
             return False
-        return (copy.st_size, copy.st_mtime_ns) == token[:2]
+        return (copy.st_size, copy.st_mtime_ns) == version[:2]
 
     def _fetch(self, names: Sequence[str]) -> None:
         if not names:
@@ -210,7 +210,7 @@ class ObjectFiles:
         with path.open("wb") as file:
             while (chunk := self._asked(name, "read", lambda: next(chunks, None))) is not None:
                 file.write(chunk)
-        _stamp(path, _token(found.meta["size"], found.meta["e_tag"]))
+        _stamp(path, _file_version(found.meta["size"], found.meta["e_tag"]))
 
     def _upload(self, staged: Path, target: Path) -> None:
         """Replace an object by a staged file, which becomes its copy right after."""
@@ -221,7 +221,7 @@ class ObjectFiles:
             )
         except FileNotFoundError as error:
             raise self._failed(name, "written", error) from error
-        _stamp(staged, _token(size, put["e_tag"]))
+        _stamp(staged, _file_version(size, put["e_tag"]))
 
     def _asked(self, name: str, done: str, request: Callable[[], Answer]) -> Answer:
         """The answer to a request.
@@ -243,27 +243,27 @@ class ObjectFiles:
 
 
 class _ObjectStaging:
-    def __init__(self, files: ObjectFiles, tokens: dict[str, Token], replacements: Replacements) -> None:
-        self._files, self._tokens, self._replacements = files, tokens, replacements
+    def __init__(self, files: ObjectFiles, versions: dict[str, FileVersion], replacements: Replacements) -> None:
+        self._files, self._versions, self._replacements = files, versions, replacements
 
     def add(self, name: str) -> Path:
         return self._replacements.add(self._files.folder / name)
 
     def put(self, name: str, content: bytes) -> bool:
-        if self._files.has(name, self._tokens.get(name), content):
+        if self._files.has(name, self._versions.get(name), content):
             return False
         self.add(name).write_bytes(content)
         return True
 
 
-def _token(size: int, e_tag: str | None) -> Token:
+def _file_version(size: int, e_tag: str | None) -> FileVersion:
     """The second number is a time, to be put on the copy."""
     digest = sha256((e_tag or "").strip('"').encode()).digest()
     return size, int.from_bytes(digest[:8], "big") % _TIMES, 0
 
 
-def _stamp(path: Path, token: Token) -> None:
-    os.utime(path, ns=(token[1], token[1]))
+def _stamp(path: Path, version: FileVersion) -> None:
+    os.utime(path, ns=(version[1], version[1]))
 
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")

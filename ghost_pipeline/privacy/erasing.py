@@ -127,7 +127,7 @@ def erase_from_lake(
     everybody: bool = False,
     begins: Callable[[list[Changed], int], None] = lambda _changed, _new: None,
 ) -> tuple[list[Changed], int]:
-    """Remove people from the lake. The caller has it alone (`locking.alone`).
+    """Remove people from the lake. The caller has it alone (`locking.exclusive_lock`).
 
     Args:
         lake: where from.
@@ -151,8 +151,8 @@ def erase_from_lake(
     for contract, of_table in found.items():
         lake.rewrite(contract, of_table.partitions, _change(contract, ids, of_table.condition))
     lake.forget_copies(CONTRACTS.values())
-    clear_cache(lake.beside)
-    clear_staging(lake.beside)
+    clear_cache(lake.root)
+    clear_staging(lake.root)
     finish(lake, key, None if everybody else ids[USER].drop_nulls().unique())
     return changes(found), new
 

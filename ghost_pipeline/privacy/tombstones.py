@@ -17,14 +17,14 @@ from ghost_pipeline.contracts.erasure import ERASED_PEOPLE
 from ghost_pipeline.contracts.raw import USERS
 from ghost_pipeline.errors import LakeError, SettingsError
 from ghost_pipeline.lake.cache import Cache
-from ghost_pipeline.lake.lake import MARK_SCHEMA, Lake
+from ghost_pipeline.lake.lake import FILE_VERSION_SCHEMA, Lake
 from ghost_pipeline.privacy.personal_columns import USER
 from ghost_pipeline.settings import MIN_KEY_LENGTH, Settings
 from ghost_pipeline.windows import Day, Hour
 
 _GONE = "gone"
 """The name of what is kept of the last look at whether all who were erased are gone."""
-_GONE_SCHEMA = pl.Schema({**MARK_SCHEMA, "tombstones": pl.String()})
+_GONE_SCHEMA = pl.Schema({**FILE_VERSION_SCHEMA, "tombstones": pl.String()})
 _NAMES = "GHOST_ERASURE_KEY, or GHOST_ERASURE_KEY_FILE"
 
 
@@ -119,10 +119,10 @@ def _require_gone(lake: Lake, erased: Tombstones) -> None:
     Only hours of `users` are looked at that have changed since the last look under the same tombstones: a million users
     cost 1.9 s once.
     """
-    mark = sha256("".join(sorted(erased.hashes)).encode()).hexdigest()
-    cache, marks = Cache(lake.beside, ERASED_PEOPLE.name), lake.marks_of(USERS)
-    seen = cache.read(_GONE, _GONE_SCHEMA).filter(pl.col("tombstones") == mark)
-    changed = marks.join(seen, on=["hour", "mark"], how="anti")["hour"].sort()
+    hashes = sha256("".join(sorted(erased.hashes)).encode()).hexdigest()
+    cache, versions = Cache(lake.root, ERASED_PEOPLE.name), lake.file_versions_of(USERS)
+    seen = cache.read(_GONE, _GONE_SCHEMA).filter(pl.col("tombstones") == hashes)
+    changed = versions.join(seen, on=["hour", "file_version"], how="anti")["hour"].sort()
     if changed.is_empty():
         return
     there = lake.scan(USERS, [Hour.containing(start) for start in changed]).select(pl.col(USER).unique())
@@ -134,7 +134,7 @@ def _require_gone(lake: Lake, erased: Tombstones) -> None:
         )
     # What cannot be kept is looked at again.
     with suppress(LakeError):
-        cache.write({_GONE: marks.with_columns(tombstones=pl.lit(mark))})
+        cache.write({_GONE: versions.with_columns(tombstones=pl.lit(hashes))})
 
 
 def record_tombstones(lake: Lake, key: bytes, ids: pl.DataFrame, at: datetime) -> int:

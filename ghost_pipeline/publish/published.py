@@ -114,7 +114,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake, contract: Contract,
         before = state_of(files)
         try:
             _insert(connection, contract, relation, files)
-            inputs_hash = lake.fingerprint(files)
+            inputs_hash = lake.content_hash(files)
         except (duckdb.Error, FileNotFoundError):
             if state_of(files) == before:
                 raise

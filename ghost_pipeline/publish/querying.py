@@ -56,7 +56,7 @@ def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
 
 
 def _answer(sql: str, published: Path | None, lake: Lake) -> pl.DataFrame:
-    with connect(lake.beside) as connection:
+    with connect(lake.root) as connection:
         # A catalog of its own, so that `lake.<table>` names a view whatever the default catalog is.
         connection.execute("ATTACH ':memory:' AS lake")
         for statement in _lake_views(lake, sql):

@@ -94,7 +94,7 @@ changes = st.one_of(
 def seen(lake: Lake) -> dict[str, object]:
     """Everything that a lake tells of these tables."""
     window = [hour(number) for number in range(-30, HOURS)]
-    marks = lake.marks([USERS], hour(HOURS).as_of) if not _has_gap(lake) else None
+    versions = lake.file_versions([USERS], hour(HOURS).as_of) if not _has_gap(lake) else None
     return {
         "hours": [lake.hours(table) for table in (USERS, USER_PROGRESS)],
         "newest": [lake.newest_hour(table) for table in (USERS, USER_PROGRESS)],
@@ -109,8 +109,8 @@ def seen(lake: Lake) -> dict[str, object]:
         "rejects": [lake.rejects(REJECTED_ROWS, table) for table in ("users", "user_progress")],
         "all": [lake.scan(table).collect().rows() for table in (USERS, USER_PROGRESS, REJECTED_ROWS)],
         "some": lake.scan(USER_PROGRESS, window[::7]).collect().rows(),
-        "fingerprint": [lake.fingerprint(lake.files(table)) for table in (USERS, USER_PROGRESS)],
-        "marked": None if marks is None else marks["hour"].to_list(),
+        "content_hash": [lake.content_hash(lake.files(table)) for table in (USERS, USER_PROGRESS)],
+        "marked": None if versions is None else versions["hour"].to_list(),
         "is_empty": lake.is_empty,
     }
 

@@ -120,12 +120,12 @@ def test_a_killed_backfill_goes_on_where_it_was(tmp_path: Path) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = {hour: lake.mark(COHORT_GHOST_DATA, hour) for hour in lake.hours(COHORT_GHOST_DATA)}
+    done = {hour: lake.file_version(COHORT_GHOST_DATA, hour) for hour in lake.hours(COHORT_GHOST_DATA)}
     assert 5 <= len(done) < 12
     environ = environment(data, DEMO_WORLD, **variables)
     again = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     assert f"{12 - len(done)} of 12 hours to build" in again.stderr
-    assert {hour: lake.mark(COHORT_GHOST_DATA, hour) for hour in done} == done
+    assert {hour: lake.file_version(COHORT_GHOST_DATA, hour) for hour in done} == done
     subprocess.run(command, env=environment(undisturbed, DEMO_WORLD, **variables), capture_output=True, check=True)
     found, expected = lake_digest(data), lake_digest(undisturbed)
     assert {name: text for name, text in found.items() if name.startswith("cohort_ghost_data")} == {

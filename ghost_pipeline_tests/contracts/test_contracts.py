@@ -59,7 +59,7 @@ def test_every_table_and_column_says_what_it_is(contract: Contract) -> None:
 def test_what_every_hour_holds_of_every_user_is_kept_for_a_week(contract: Contract) -> None:
     of_users = contract.partitioning is Partitioning.SNAPSHOT_HOUR and "user_id" in contract.polars_schema
     replaceable = contract.name != "cohort_release_contributions"
-    assert contract.kept_for == (timedelta(days=7) if of_users and replaceable else None)
+    assert contract.retention == (timedelta(days=7) if of_users and replaceable else None)
 
 
 def test_what_cannot_be_had_again_stays() -> None:

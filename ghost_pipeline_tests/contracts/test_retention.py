@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
-from ghost_pipeline.contracts.retention import gone_until, kept_for, require_removable
+from ghost_pipeline.contracts.retention import gone_until, require_removable, retention
 from ghost_pipeline.errors import SettingsError
 from ghost_pipeline.settings import Settings
 
@@ -14,11 +14,11 @@ NOON = datetime(2025, 3, 12, 12, tzinfo=UTC)
 
 def test_a_setting_takes_the_place_of_the_contract() -> None:
     chosen = Settings.load(retention="user_ghost_stats=36h,cohort_ghost_data=90d").retention
-    assert kept_for(USER_GHOST_STATS, {}) == timedelta(hours=168)
-    assert kept_for(USER_GHOST_STATS, chosen) == timedelta(hours=36)
-    assert kept_for(USER_GHOST_STATS, {"user_ghost_stats": None}) is None
-    assert kept_for(COHORT_GHOST_DATA, {}) is None
-    assert kept_for(COHORT_GHOST_DATA, chosen) == timedelta(days=90)
+    assert retention(USER_GHOST_STATS, {}) == timedelta(hours=168)
+    assert retention(USER_GHOST_STATS, chosen) == timedelta(hours=36)
+    assert retention(USER_GHOST_STATS, {"user_ghost_stats": None}) is None
+    assert retention(COHORT_GHOST_DATA, {}) is None
+    assert retention(COHORT_GHOST_DATA, chosen) == timedelta(days=90)
 
 
 def test_what_is_gone_is_counted_from_the_newest_partition() -> None:

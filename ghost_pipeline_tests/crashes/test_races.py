@@ -106,19 +106,19 @@ def test_nobody_extracts_from_keystrokes_that_are_about_to_be_replaced(
 def test_what_is_published_has_the_hash_of_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lake, database = Lake(tmp_path / "lake"), tmp_path / "ghost.duckdb"
     lake.write(USER_GHOST_STATS, SAMPLE_HOUR, sample(USER_GHOST_STATS, 3, 1))
-    fingerprint = lake.fingerprint
+    content_hash = lake.content_hash
     replaced: list[Written] = []
 
     def replaced_before(paths: list[Path]) -> str:
         if paths and not replaced:
             replaced.append(lake.write(USER_GHOST_STATS, SAMPLE_HOUR, sample(USER_GHOST_STATS, 5, 2)))
-        return fingerprint(paths)
+        return content_hash(paths)
 
-    monkeypatch.setattr(lake, "fingerprint", replaced_before)
+    monkeypatch.setattr(lake, "content_hash", replaced_before)
     (found,) = [one for one in publish(lake, database) if one.table == USER_GHOST_STATS.name]
     assert replaced
     assert found.rows == 5
-    assert found.inputs_hash == fingerprint([lake.path(USER_GHOST_STATS, SAMPLE_HOUR)])
+    assert found.inputs_hash == content_hash([lake.path(USER_GHOST_STATS, SAMPLE_HOUR)])
 
 
 def test_files_that_are_replaced_without_end_are_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def test_files_that_are_replaced_without_end_are_not_published(tmp_path: Path, m
             lake.write(USER_GHOST_STATS, SAMPLE_HOUR, sample(USER_GHOST_STATS, 3, next(seeds)))
         return ""
 
-    monkeypatch.setattr(lake, "fingerprint", replaced)
+    monkeypatch.setattr(lake, "content_hash", replaced)
     with pytest.raises(PublishError, match=r"user_ghost_stats: other runs have replaced it 10 times"):
         publish(lake, tmp_path / "ghost.duckdb")
     assert next(seeds) == ATTEMPTS + 1

@@ -81,8 +81,8 @@ def _row(step: TableAsset) -> str:
     kept = (
         "fixed"
         if contract.retention_exempt_reason
-        else f"{contract.kept_for.days} d"
-        if contract.kept_for
+        else f"{contract.retention.days} d"
+        if contract.retention
         else "for ever"
     )
     return f"| `{contract.name}` | {_blocks(step)} | {step.counts} | {', '.join(own)} | {fresh} | {kept} |"

@@ -128,7 +128,7 @@ def test_what_summaries_follow_from_goes_with_them(lake: Lake) -> None:
     for hour in hours(NOON - 4 * HOUR, NOON):
         with NgramCache(lake, hour) as cache:
             cache.keep_inputs(PAIR_INPUT_SCHEMA.to_frame())
-    kept = Cache(lake.beside, NGRAM_SPEED_SUMMARIES.name)
+    kept = Cache(lake.root, NGRAM_SPEED_SUMMARIES.name)
     assert len(kept.names("inputs")) == 4
     assert removed(lake, "ngram_speed_summaries=3h") == {"ngram_speed_summaries": 1}
     assert sorted(kept.names("inputs")) == [f"inputs/2025-03-12T{hour:02}" for hour in (9, 10, 11)]

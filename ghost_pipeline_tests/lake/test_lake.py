@@ -383,7 +383,7 @@ def test_hours_that_are_missing_at_the_end_are_named(lake: Lake) -> None:
 def test_silence_that_lasts_beyond_the_instant_is_no_gap(lake: Lake) -> None:
     write(lake, -800, 0)
     assert lake.scan_until(USER_PROGRESS, hour(-300).as_of).collect().height == 1
-    assert lake.marks((USER_PROGRESS,), hour(-300).as_of).height == 1
+    assert lake.file_versions((USER_PROGRESS,), hour(-300).as_of).height == 1
     lake.remove(USER_PROGRESS, hour(0))
     write(lake, -100)
     with pytest.raises(LakeError, match="hours before"):
@@ -395,11 +395,11 @@ def test_a_gap_after_the_instant_does_not_matter(lake: Lake) -> None:
     assert lake.scan_until(USER_PROGRESS, hour(1).as_of).collect().height == 2
 
 
-def test_a_fingerprint_changes_with_name_and_content(tmp_path: Path) -> None:
+def test_a_content_hash_changes_with_name_and_content(tmp_path: Path) -> None:
     lakes = [Lake(tmp_path / name) for name in ("a", "b", "c", "d")]
     for one, (number, value) in zip(lakes, [(0, 1), (0, 1), (0, 2), (1, 1)], strict=True):
         one.write(USER_PROGRESS, hour(number), progress(value, HOUR.start))
-    found = [one.fingerprint(one.files(USER_PROGRESS)) for one in lakes]
+    found = [one.content_hash(one.files(USER_PROGRESS)) for one in lakes]
     assert found[0] == found[1]
     assert len(set(found)) == 3
 
@@ -419,8 +419,8 @@ def test_a_lake_is_empty_until_something_is_written(lake: Lake) -> None:
 # --- which files were replaced since an earlier look ---
 
 
-def marks_of(lake: Lake, end: int = 3) -> dict[datetime, int]:
-    return dict(lake.marks([USER_PROGRESS, SESSIONS], hour(end).start).iter_rows())
+def file_versions_of(lake: Lake, end: int = 3) -> dict[datetime, int]:
+    return dict(lake.file_versions([USER_PROGRESS, SESSIONS], hour(end).start).iter_rows())
 
 
 def with_hours(lake: Lake, *contracts: Contract) -> None:
@@ -431,54 +431,54 @@ def with_hours(lake: Lake, *contracts: Contract) -> None:
 
 def test_marks_stay_while_the_files_do(lake: Lake) -> None:
     with_hours(lake, USER_PROGRESS, SESSIONS)
-    before = marks_of(lake)
+    before = file_versions_of(lake)
     assert list(before) == [hour(number).start for number in range(3)]
     with_hours(lake, USER_PROGRESS, SESSIONS)
-    assert marks_of(Lake(lake.root)) == before
+    assert file_versions_of(Lake(lake.root)) == before
 
 
 @pytest.mark.parametrize("contract", ["user_progress", "practice_sessions"])
 def test_a_mark_changes_with_a_file_of_its_hour_of_any_table(lake: Lake, contract: str) -> None:
     with_hours(lake, USER_PROGRESS, SESSIONS)
-    before = marks_of(lake)
+    before = file_versions_of(lake)
     lake.write(CONTRACTS[contract], hour(1), sample(CONTRACTS[contract], 2, 1))
-    after = marks_of(lake)
+    after = file_versions_of(lake)
     assert [one for one in after if after[one] != before[one]] == [hour(1).start]
 
 
 def test_a_file_that_is_replaced_by_the_same_has_another_mark(lake: Lake) -> None:
     with_hours(lake, USER_PROGRESS, SESSIONS)
-    before = marks_of(lake)
+    before = file_versions_of(lake)
     path = lake.path(USER_PROGRESS, hour(1))
     times = path.stat().st_atime_ns, path.stat().st_mtime_ns
     copy = path.with_name("copy")
     copy.write_bytes(path.read_bytes())
     os.utime(copy, ns=times)
     copy.replace(path)
-    assert marks_of(lake)[hour(1).start] != before[hour(1).start]
+    assert file_versions_of(lake)[hour(1).start] != before[hour(1).start]
 
 
 def test_hours_that_one_table_alone_has_are_marked_too(lake: Lake) -> None:
     with_hours(lake, USER_PROGRESS)
-    assert len(marks_of(lake)) == 3
+    assert len(file_versions_of(lake)) == 3
 
 
 def test_hours_from_the_instant_on_have_no_marks(lake: Lake) -> None:
     with_hours(lake, USER_PROGRESS, SESSIONS)
-    assert list(marks_of(lake, 2)) == [hour(0).start, hour(1).start]
+    assert list(file_versions_of(lake, 2)) == [hour(0).start, hour(1).start]
 
 
 def test_a_table_with_a_gap_has_no_marks_but_an_error(lake: Lake) -> None:
     with_hours(lake, USER_PROGRESS, SESSIONS)
     lake.remove(SESSIONS, hour(1))
     with pytest.raises(LakeError, match=r"practice_sessions: 1 of 3 hours before 2025-03-12T14:00Z .*03-12-12:00\)"):
-        marks_of(lake)
+        file_versions_of(lake)
 
 
 def test_a_silence_is_no_gap_of_marks(lake: Lake) -> None:
     for number in (-5000, 0, 1, 2):
         lake.write(USER_PROGRESS, hour(number), USER_PROGRESS.empty())
-    assert len(marks_of(lake)) == 4
+    assert len(file_versions_of(lake)) == 4
 
 
 # --- parts that are small in memory ---

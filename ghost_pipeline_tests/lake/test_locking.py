@@ -12,7 +12,7 @@ import pytest
 
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake import locking
-from ghost_pipeline.lake.locking import alone, shared_lock
+from ghost_pipeline.lake.locking import exclusive_lock, shared_lock
 
 Lock = Callable[[Path], AbstractContextManager[None]]
 
@@ -42,9 +42,9 @@ def test_steps_work_beside_one_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "second", "says"),
     [
-        (alone, shared_lock, "an erasure has had the lake to itself for 0.2 s"),
-        (shared_lock, alone, "other runs have been at work in the lake for 0.2 s"),
-        (alone, alone, "other runs have been at work in the lake for 0.2 s"),
+        (exclusive_lock, shared_lock, "an erasure has had the lake to itself for 0.2 s"),
+        (shared_lock, exclusive_lock, "other runs have been at work in the lake for 0.2 s"),
+        (exclusive_lock, exclusive_lock, "other runs have been at work in the lake for 0.2 s"),
     ],
 )
 def test_who_waits_too_long_is_told_for_whom(
@@ -55,7 +55,7 @@ def test_who_waits_too_long_is_told_for_whom(
         pass
 
 
-@pytest.mark.parametrize(("first", "second"), [(alone, shared_lock), (shared_lock, alone)])
+@pytest.mark.parametrize(("first", "second"), [(exclusive_lock, shared_lock), (shared_lock, exclusive_lock)])
 def test_a_process_that_is_killed_holds_nothing(first: Lock, second: Lock, tmp_path: Path) -> None:
     with another_process(first, tmp_path) as process:
         process.kill()
@@ -83,7 +83,7 @@ def test_steps_without_end_keep_nobody_waiting(tmp_path: Path) -> None:
     try:
         entered.wait(10)
         since = time.monotonic()
-        with alone(tmp_path):
+        with exclusive_lock(tmp_path):
             waited = time.monotonic() - since
     finally:
         stop.set()

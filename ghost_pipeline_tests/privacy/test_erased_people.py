@@ -27,7 +27,7 @@ from ghost_pipeline.defs.table_asset import RunContext, TableAsset, TableResult
 from ghost_pipeline.errors import LakeError, SettingsError
 from ghost_pipeline.lake import locking
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.lake.locking import alone
+from ghost_pipeline.lake.locking import exclusive_lock
 from ghost_pipeline.privacy.erasing import erase_from_lake, erased_ids_in, ids_in
 from ghost_pipeline.privacy.tombstones import Tombstones, record_tombstones, tombstones
 from ghost_pipeline.settings import Settings
@@ -340,7 +340,7 @@ def test_a_step_keeps_an_erasure_waiting_and_so_does_the_publication(
 
     def erase() -> None:
         try:
-            with alone(resources.lake.beside):
+            with exclusive_lock(resources.lake.root):
                 pass
         except LakeError as error:
             refused.append(str(error))

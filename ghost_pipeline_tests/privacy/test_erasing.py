@@ -116,18 +116,18 @@ def test_others_rows_stay_in_their_order(contract: Contract, lake: Lake) -> None
 
 
 def test_the_ledger_of_what_peers_have_seen_is_never_touched(lake: Lake) -> None:
-    mark = lake.mark(COHORT_GHOST_RELEASE, NOON)
+    version = lake.file_version(COHORT_GHOST_RELEASE, NOON)
     erase(lake)
-    assert lake.mark(COHORT_GHOST_RELEASE, NOON) == mark
+    assert lake.file_version(COHORT_GHOST_RELEASE, NOON) == version
 
 
 def test_files_without_the_person_are_left_alone(lake: Lake) -> None:
     hours = [Hour(NOON.start + number * HOUR) for number in range(1, 4)]
     for hour in hours:
         lake.write(USER_PROGRESS, hour, sample(USER_PROGRESS, 3, hour.hour))
-    marks = [lake.mark(USER_PROGRESS, hour) for hour in hours]
+    versions = [lake.file_version(USER_PROGRESS, hour) for hour in hours]
     erase(lake)
-    assert [lake.mark(USER_PROGRESS, hour) for hour in hours] == marks
+    assert [lake.file_version(USER_PROGRESS, hour) for hour in hours] == versions
 
 
 def test_an_hour_without_anybody_left_is_an_empty_hour(lake: Lake) -> None:
@@ -156,12 +156,12 @@ def test_the_figures_of_a_cohort_of_one_go_with_them(lake: Lake) -> None:
 
 def test_caches_and_what_was_staged_go(lake: Lake) -> None:
     kept = pl.DataFrame({"user_id": [PERSON]})
-    Cache(lake.beside, "ngram_speed_summaries").write({"sessions/2025-03": kept})
+    Cache(lake.root, "ngram_speed_summaries").write({"sessions/2025-03": kept})
     staged = lake.root / STAGING / "elsewhere@1-0.parquet.tmp"
     staged.write_text(PERSON, encoding="utf-8")
     erase(lake)
     assert not staged.exists()
-    assert Cache(lake.beside, "ngram_speed_summaries").read("sessions/2025-03", kept.schema).is_empty()
+    assert Cache(lake.root, "ngram_speed_summaries").read("sessions/2025-03", kept.schema).is_empty()
 
 
 @pytest.mark.parametrize("tables", range(0, 17, 2))
