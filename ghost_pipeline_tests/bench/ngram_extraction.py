@@ -23,11 +23,11 @@ from ghost_pipeline.contracts.raw import (
 from ghost_pipeline.defs.ngrams import NGRAM_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.domain.ngrams.keystroke_replay import BACKSPACE, KEYSTROKE_SCHEMA
-from ghost_pipeline.domain.ngrams.ngram_extraction import iterate_ngrams
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour, hours
 from ghost_pipeline_tests.bench.measuring import Measured, in_turn, prepared, working
+from ghost_pipeline_tests.reference.ngram_extraction import iterate_ngrams
 
 BEGIN = datetime(2025, 3, 1, tzinfo=UTC)
 HOURS = 240

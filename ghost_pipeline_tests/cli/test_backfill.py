@@ -23,11 +23,11 @@ from ghost_pipeline.defs.partitions import RUN_END, RUN_START, chunks
 from ghost_pipeline.defs.schedules import due_hours
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
-from ghost_pipeline.domain.ghost.user_ghost_stats import user_ghost_stats
 from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour, hours
+from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 from ghost_pipeline_tests.running import COMMAND, DEMO_WORLD, SHARED_DATA, environment, lake_digest, run
 
 NOON = datetime(2025, 3, 12, 12, tzinfo=UTC)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
 from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, SESSION_NGRAM_ERRORS, SESSION_NGRAM_SPEED
-from ghost_pipeline.domain.ngrams.ngram_speed_summary_history import ngram_speed_summary_history
 from ghost_pipeline.domain.ngrams.session_ngram_summary import session_ngram_summary
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline_tests.defs.practising import Practice
+from ghost_pipeline_tests.reference.ngram_speed_summary_history import ngram_speed_summary_history
 from ghost_pipeline_tests.reference.plain_ngrams import HOUR, MIDNIGHT, Session
 
 TH, HE = ("th", 2), ("he", 2)

@@ -12,7 +12,6 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_
 from ghost_pipeline.defs.release import RELEASE_ASSETS, materialize_cohort_ghost_release, release_rules
 from ghost_pipeline.defs.table_asset import RunContext, TableResult
 from ghost_pipeline.domain.ghost.cohort_ghost_release import ReleaseRules
-from ghost_pipeline.domain.ghost.user_ghost_stats import user_ghost_stats
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake import locking
 from ghost_pipeline.lake.lake import Lake
@@ -20,6 +19,7 @@ from ghost_pipeline.privacy.erasing import erase_from_lake, ids_in
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row, at, event, progress_frame, user, users_frame
+from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 from ghost_pipeline_tests.running import lake_digest
 
 FIRST = Hour.from_key("2025-03-12-11:00")

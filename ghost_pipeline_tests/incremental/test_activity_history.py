@@ -21,7 +21,6 @@ from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.domain.ghost.activity_rollups import activity_days, calendars, event_activity, of_journeys
 from ghost_pipeline.domain.ghost.activity_state import ACTIVITY_SCHEMA, ActivityState
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
-from ghost_pipeline.domain.ghost.user_ghost_stats import user_ghost_stats
 from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.incremental.activity_history import ActivityHistory, forget_activity
@@ -30,6 +29,7 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour, Month, hours
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row, at, event, progress_frame, user, users_frame
 from ghost_pipeline_tests.domain.ghost.ghost_worlds import CORNERS, TASK_TYPES, ZONES
+from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 
 FEW = hypothesis_settings(max_examples=8, deadline=None)
 

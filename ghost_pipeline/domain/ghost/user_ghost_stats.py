@@ -7,16 +7,6 @@ from decimal import Decimal
 import polars as pl
 
 from ghost_pipeline.contracts.raw import MS_PER_MINUTE
-from ghost_pipeline.domain.ghost.activity import (
-    TOTAL_COLUMNS,
-    active_days,
-    activity_totals,
-    counted_events,
-    days_practiced,
-    present_users,
-    streak_runs,
-    streaks,
-)
 from ghost_pipeline.domain.ghost.benchmarks.achievers import BAND_DTYPE, DEFAULT_STARTS, starting_skill
 from ghost_pipeline.domain.ghost.percentile_rank import RANK_BASES, RANK_METRICS, percentile_rank
 from ghost_pipeline.domain.shared.rounding import decimal_units
@@ -25,35 +15,6 @@ from ghost_pipeline.windows import Hour
 ACTIVE_WINDOW = timedelta(days=14)
 
 _INSTANT = pl.Datetime("us", "UTC")
-
-
-def user_ghost_stats(
-    users: pl.LazyFrame,
-    progress: pl.LazyFrame,
-    as_of: datetime,
-    *,
-    starting_skills: Sequence[Decimal] = DEFAULT_STARTS,
-) -> pl.LazyFrame:
-    """The figures of every user created before `as_of`, from scratch; sorted by user_id (the key).
-
-    Takes `users` (the version of each that is valid at `as_of`) and `progress` (valid events). Columns
-    and dtypes are those of `completed_user_ghost_stats`. What the hourly step carries from hour to hour is compared
-    with this.
-    """
-    present = present_users(users, as_of)
-    calendars = present.select("user_id", "user_number", "timezone", "created_date")
-    events = counted_events(calendars, progress, as_of)
-    days = active_days(events)
-    figures = (
-        present.join(activity_totals(events, as_of), on="user_number", how="left")
-        .join(days_practiced(days, present), on="user_number", how="left")
-        .join(streaks(streak_runs(days), present), on="user_number", how="left")
-        .with_columns(pl.col(*TOTAL_COLUMNS, "days_practiced").fill_null(0))
-    )
-    completed = completed_user_ghost_stats(
-        with_activity_figures(figures, as_of), as_of, starting_skills=starting_skills
-    )
-    return completed.sort("user_id")
 
 
 def with_activity_figures(figures: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:

@@ -34,7 +34,7 @@ REPLAY_SCHEMA = pl.Schema(
 """The columns of `replay`."""
 
 
-def replay(keystrokes: pl.LazyFrame) -> pl.LazyFrame:
+def replay(keystrokes: pl.DataFrame) -> pl.DataFrame:
     """Replay the keys of every session as a stack of characters (N5.1).
 
     Args:
@@ -51,11 +51,6 @@ def replay(keystrokes: pl.LazyFrame) -> pl.LazyFrame:
         - `below` UInt32?: the row, counted from 0 in this frame, of the character that this key was typed
           after (the last of the text at that moment); null for a first character and for backspaces.
     """
-    return keystrokes.select(KEYSTROKE_SCHEMA.names()).map_batches(replay_frame, schema=REPLAY_SCHEMA)
-
-
-def replay_frame(keystrokes: pl.DataFrame) -> pl.DataFrame:
-    """Replay keys that are in memory; see `replay`."""
     keys = in_order_of_pressing(keystrokes.select(KEYSTROKE_SCHEMA.names()))
     keys = keys.with_columns(composed(keys["keystroke_char"]), composed(keys["expected_char"]))
     # Each session is shifted by `room` above the one before, so that no depth of one can meet another's and

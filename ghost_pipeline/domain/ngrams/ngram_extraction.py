@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from ghost_pipeline.domain.ngrams.keystroke_replay import KEYSTROKE_SCHEMA, in_order_of_pressing, replay_frame
+from ghost_pipeline.domain.ngrams.keystroke_replay import KEYSTROKE_SCHEMA, in_order_of_pressing, replay
 from ghost_pipeline.errors import GhostError
 
 SEPARATORS = (" ", "\t", "\n", "\r", "\0")
@@ -79,7 +79,7 @@ def speed_ngrams(keystrokes: pl.LazyFrame, max_size: int = SIZES[-1]) -> pl.Lazy
     check_ngram_size("max_size", max_size)
 
     def extract(keys: pl.DataFrame) -> pl.DataFrame:
-        return _speed_ngrams(_judged(replay_frame(keys)), max_size)
+        return _speed_ngrams(_judged(replay(keys)), max_size)
 
     return keystrokes.map_batches(extract, schema=SPEED_NGRAM_SCHEMA)
 
@@ -106,35 +106,9 @@ def error_ngrams(keystrokes: pl.LazyFrame, max_size: int = SIZES[-1]) -> pl.Lazy
     check_ngram_size("max_size", max_size)
 
     def extract(keys: pl.DataFrame) -> pl.DataFrame:
-        return _error_ngrams(_judged(replay_frame(keys)), max_size)
+        return _error_ngrams(_judged(replay(keys)), max_size)
 
     return keystrokes.map_batches(extract, schema=ERROR_NGRAM_SCHEMA)
-
-
-def iterate_ngrams(
-    keystrokes: pl.DataFrame, max_size: int = SIZES[-1], *, keys_at_a_time: int = KEYS_AT_A_TIME
-) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Extract from many sessions, a few whole sessions at a time.
-
-    Yields the same rows as `speed_ngrams` and `error_ngrams` over all sessions, but holds only one part in memory
-    and replays it once for both.
-
-    Args:
-        keystrokes: `session_keystrokes`, see `keystroke_replay.replay`; the order is free.
-        max_size: the largest size wanted, 1 to 20.
-        keys_at_a_time: a part ends with the session that brings it to so many keys.
-
-    Yields:
-        The speed and the error n-grams of a part, each ordered by (ngram_size, session_id, key_index); the
-        sessions of a part come before those of the next.
-
-    Raises:
-        NgramArgumentError: `max_size` is not 1 to 20, or `keys_at_a_time` below 1; it is a ValueError.
-    """
-    check_ngram_size("max_size", max_size)
-    for keys in whole_sessions(keystrokes, keys_at_a_time):
-        part = _judged(replay_frame(keys))
-        yield _speed_ngrams(part, max_size), _error_ngrams(part, max_size)
 
 
 def whole_sessions(keystrokes: pl.DataFrame, keys_at_a_time: int = KEYS_AT_A_TIME) -> Iterator[pl.DataFrame]:

@@ -55,11 +55,6 @@ def mean_decimal(total: pl.Expr, count: pl.Expr, *, unit: int = 1, scale: int) -
     return decimal_ratio(total, _int64(count) * unit, scale=scale)
 
 
-def mean_integer(total: pl.Expr, count: pl.Expr, *, unit: int = 1) -> pl.Expr:
-    """Return the mean of `count` values that sum to `total`, in units of `unit`, as Int64, halves away from zero."""
-    return round_half_away(total, _int64(count) * unit)
-
-
 def percentile(column: str, percent: int, *, unit: int = 1) -> pl.Expr:
     """Return the `percent`-th percentile of an integer column in units of `unit`, as Int64 (G3.3).
 

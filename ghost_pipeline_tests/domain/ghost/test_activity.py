@@ -6,15 +6,13 @@ import polars as pl
 import pytest
 
 from ghost_pipeline.domain.ghost.activity import (
-    TOTAL_COLUMNS,
     active_days,
-    activity_totals,
     counted_events,
     present_users,
     streak_runs,
-    streaks,
 )
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row, at, event, progress_frame, user, users_frame
+from ghost_pipeline_tests.reference.user_ghost_stats import TOTAL_COLUMNS, activity_totals, streaks
 
 AS_OF = at("2025-03-12T12:00")
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 
 from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
-from ghost_pipeline.domain.ghost.user_ghost_stats import user_ghost_stats
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row, at, event, progress_frame, user, users_frame
 from ghost_pipeline_tests.domain.ghost.ghost_worlds import worlds
 from ghost_pipeline_tests.reference import plain_ghost
+from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 
 AS_OF = at("2025-03-12T12:00")
 

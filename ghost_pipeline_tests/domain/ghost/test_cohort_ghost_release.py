@@ -16,10 +16,10 @@ from ghost_pipeline.domain.ghost.cohort_ghost_release import (
     cohort_ghost_release,
     member_contributions,
 )
-from ghost_pipeline.domain.ghost.user_ghost_stats import user_ghost_stats
 from ghost_pipeline.windows import HOUR
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row, at, event, progress_frame, user, users_frame
 from ghost_pipeline_tests.domain.ghost.release_hours import NOON, RULES, Peers, contributions, member, people
+from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 
 FIGURES = ["active_member_count", *(metric.name for metric in COHORT_METRICS)]
 PERCENTILES = ["top_10_percent_tasks", "top_25_percent_tasks", "top_10_percent_days_practiced"]

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghost_pipeline.domain.ghost.user_ghost_stats import user_ghost_stats
 from ghost_pipeline_tests.domain.ghost.ghost_frames import (
     Row,
     at,
@@ -20,6 +19,7 @@ from ghost_pipeline_tests.domain.ghost.ghost_frames import (
 )
 from ghost_pipeline_tests.domain.ghost.ghost_worlds import worlds
 from ghost_pipeline_tests.reference import plain_ghost
+from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 
 AS_OF = at("2025-03-12T12:00")
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from ghost_pipeline.domain.shared.rounding import (
     decimal_ratio,
     mean_decimal,
-    mean_integer,
     percentile,
     round_half_away,
 )
@@ -56,11 +55,6 @@ def test_two_decimals_of_seventeen_eighths_are_2_13() -> None:
 def test_a_decimal_mean_has_its_declared_type() -> None:
     frame = pl.LazyFrame({"x": [1, 2]}).select(mean_decimal(pl.col("x").sum(), pl.len(), scale=2))
     assert frame.collect().schema == {"x": pl.Decimal(38, 2)}
-
-
-def test_integer_means_round_like_decimal_ones() -> None:
-    assert evaluate(mean_integer(pl.col("x").sum(), pl.len()), x=[2, 3]) == 3
-    assert evaluate(mean_integer(pl.col("x").sum(), pl.len(), unit=60_000), x=[60_000, 120_000]) == 2
 
 
 def test_nothing_divided_by_nothing_is_null() -> None:
