@@ -15,6 +15,7 @@ import polars as pl
 from dataframely.exc import SchemaError, ValidationError
 
 from ghost_pipeline.errors import ContractError, without_values
+from ghost_pipeline.sql_quoting import sql_identifier, sql_literal
 
 
 class Partitioning(Enum):
@@ -223,16 +224,16 @@ def duckdb_ddl(contract: Contract, relation: str) -> list[str]:
 
     """
     columns = [
-        f"{_quoted(name)} {duckdb_type(column.dtype)}{'' if column.nullable else ' NOT NULL'}"
+        f"{sql_identifier(name)} {duckdb_type(column.dtype)}{'' if column.nullable else ' NOT NULL'}"
         for name, column in contract.schema.columns().items()
     ]
     if contract.primary_key and not contract.append_only:
         columns.append(f"PRIMARY KEY ({_list(contract.primary_key)})")
     return [
         f"CREATE TABLE {relation} ({', '.join(columns)})",
-        f"COMMENT ON TABLE {relation} IS {_literal(contract.description)}",
+        f"COMMENT ON TABLE {relation} IS {sql_literal(contract.description)}",
         *(
-            f"COMMENT ON COLUMN {relation}.{_quoted(name)} IS {_literal(text)}"
+            f"COMMENT ON COLUMN {relation}.{sql_identifier(name)} IS {sql_literal(text)}"
             for name, text in contract.column_descriptions.items()
         ),
     ]
@@ -241,18 +242,10 @@ def duckdb_ddl(contract: Contract, relation: str) -> list[str]:
 def duckdb_indexes(contract: Contract, relation: str) -> list[str]:
     """The statements that create a contract's further indexes."""
     return [
-        f"CREATE INDEX {_quoted(f'idx_{contract.name}_{number}')} ON {relation} ({_list(columns)})"
+        f"CREATE INDEX {sql_identifier(f'idx_{contract.name}_{number}')} ON {relation} ({_list(columns)})"
         for number, columns in enumerate(contract.indexes, start=1)
     ]
 
 
 def _list(names: Iterable[str]) -> str:
-    return ", ".join(_quoted(name) for name in names)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return ", ".join(sql_identifier(name) for name in names)

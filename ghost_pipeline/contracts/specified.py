@@ -14,6 +14,7 @@ from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEASE, GHOST_BENCHMARKS
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.published import TABLE_INFO
+from ghost_pipeline.sql_quoting import sql_literal
 
 _TEXT, _INT, _LONG, _DOUBLE = pl.String(), pl.Int32(), pl.Int64(), pl.Float64()
 _TIMESTAMP, _BAND = pl.Datetime("us"), pl.Decimal(2, 1)
@@ -108,17 +109,13 @@ class SpecifiedTable:
         described = self.contract.column_descriptions
         return [
             f"CREATE TABLE {relation} (\n    {f',{chr(10)}    '.join(lines)}\n)",
-            f"COMMENT ON TABLE {relation} IS {_literal(self.says)}",
+            f"COMMENT ON TABLE {relation} IS {sql_literal(self.says)}",
             *(
-                f"COMMENT ON COLUMN {relation}.{one.name} IS {_literal(one.says or described[one.name])}"
+                f"COMMENT ON COLUMN {relation}.{one.name} IS {sql_literal(one.says or described[one.name])}"
                 for one in self.columns
             ),
             *(f"CREATE INDEX {name} ON {relation} ({columns})" for name, columns in self.indexes),
         ]
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _ints(names: Iterable[str]) -> tuple[SpecifiedColumn, ...]:

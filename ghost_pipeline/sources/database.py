@@ -16,6 +16,7 @@ from ghost_pipeline.contracts.raw import SOURCE_PRACTICE_SESSIONS, SOURCE_TABLES
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.sources.mapping import SourceMapping
 from ghost_pipeline.sources.source import TableSample, Window, require_columns
+from ghost_pipeline.sql_quoting import sql_identifier
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 SAMPLE_ROWS = 100_000
@@ -38,7 +39,7 @@ class OwnColumn:
     @property
     def sql(self) -> str:
         """The column in a statement."""
-        return quoted(self.name)
+        return sql_identifier(self.name)
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ class DatabaseSource(ABC):
     def _select(self, table: SourceTable, window: Window | None) -> str:
         relation = self._required(table)
         values = ", ".join(
-            f"{self._value(column, relation.columns[column.name])} AS {quoted(column.name)}"
+            f"{self._value(column, relation.columns[column.name])} AS {sql_identifier(column.name)}"
             for column in table.columns
             if column.name in relation.columns
         )
@@ -233,8 +234,3 @@ class DatabaseSource(ABC):
         of_row, of_session = (one.sql if own.type == key.type else f"CAST({one.sql} AS text)" for one in (own, key))
         placed = f"SELECT {of_session} FROM {sessions.sql} AS session WHERE {self._placed(start)}"  # noqa: S608 - quoted
         return f"{select} WHERE {of_row} IN ({placed}) UNION ALL {select} WHERE {own.sql} IS NULL"
-
-
-def quoted(name: str) -> str:
-    """An identifier as it stands in a statement, whatever characters it holds."""
-    return '"' + name.replace('"', '""') + '"'

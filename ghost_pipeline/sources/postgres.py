@@ -27,11 +27,11 @@ from ghost_pipeline.sources.database import (
     DatabaseSource,
     OwnColumn,
     Relation,
-    quoted,
 )
 from ghost_pipeline.sources.mapping import END, START, SourceMapping
 from ghost_pipeline.sources.source import Window
 from ghost_pipeline.sources.spill import spilled
+from ghost_pipeline.sql_quoting import sql_identifier
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 _BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -85,9 +85,9 @@ class PostgresSource(DatabaseSource):
             WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p', 'f', 'v', 'm')
         """
         with self._reading(table) as cursor:
-            cursor.execute(sql, (".".join(map(quoted, name)),))
+            cursor.execute(sql, (".".join(map(sql_identifier, name)),))
             found = cursor.fetchone()
-        return None if found is None else (f"table {'.'.join(found)}", ".".join(map(quoted, found)))
+        return None if found is None else (f"table {'.'.join(found)}", ".".join(map(sql_identifier, found)))
 
     def _query(self, text: str) -> str:
         return text.replace(START, _START).replace(END, _END)

@@ -19,10 +19,11 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from ghost_pipeline.contracts.raw import SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.sources.database import FIRST_DAY, LAST_DAY, DatabaseSource, OwnColumn, Relation, quoted
+from ghost_pipeline.sources.database import FIRST_DAY, LAST_DAY, DatabaseSource, OwnColumn, Relation
 from ghost_pipeline.sources.mapping import END, START, SourceMapping
 from ghost_pipeline.sources.source import Window
 from ghost_pipeline.sources.spill import spilled
+from ghost_pipeline.sql_quoting import sql_identifier
 
 SCHEME = "sqlite:///"
 BATCH_ROWS = 50_000
@@ -77,7 +78,7 @@ class SqliteSource(DatabaseSource):
         sql = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE"
         with self._reading(table):
             found = self._connection.execute(sql, (own,)).fetchone()
-        return None if found is None else (f"table {found[0]}", f"main.{quoted(found[0])}")
+        return None if found is None else (f"table {found[0]}", f"main.{sql_identifier(found[0])}")
 
     def _query(self, text: str) -> str:
         return text.replace(START, _START).replace(END, _END)
@@ -105,7 +106,7 @@ class SqliteSource(DatabaseSource):
         with self._reading(table.name):
             cursor = self._connection.execute(f"SELECT * FROM ({select}) LIMIT 0", parameters)  # noqa: S608 - quoted
             names = [column[0] for column in cursor.description]
-            types = ", ".join(f"group_concat(DISTINCT typeof({quoted(name)}))" for name in names)
+            types = ", ".join(f"group_concat(DISTINCT typeof({sql_identifier(name)}))" for name in names)
             found = self._connection.execute(f"SELECT {types} FROM ({select})", parameters).fetchone()  # noqa: S608
             held = [frozenset((one or "").split(",")) - {"", "null"} for one in found]
             schema = pa.schema((name, _column_type(one)) for name, one in zip(names, held, strict=True))
