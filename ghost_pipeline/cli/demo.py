@@ -22,7 +22,7 @@ from ghost_pipeline.demo_source.generated import (
 )
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.querying import query
+from ghost_pipeline.publish.database_query import query
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour

@@ -20,9 +20,9 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS
 from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, tombstones
-from ghost_pipeline.publish.published_file import PublishedFile
-from ghost_pipeline.publish.published_postgres import tables_there
-from ghost_pipeline.publish.querying import query
+from ghost_pipeline.publish.database_file import PublishedFile
+from ghost_pipeline.publish.database_query import query
+from ghost_pipeline.publish.postgres_copy import tables_there
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import Source, TableSample, domains

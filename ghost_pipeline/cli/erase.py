@@ -33,8 +33,8 @@ from ghost_pipeline.privacy.erasing import (
 )
 from ghost_pipeline.privacy.personal_columns import USER
 from ghost_pipeline.privacy.tombstones import Tombstones, buried, require_erasure_key
+from ghost_pipeline.publish.database_builder import with_gaps
 from ghost_pipeline.publish.json_files import publish_json
-from ghost_pipeline.publish.published import with_gaps
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Month
 

@@ -176,7 +176,7 @@ def query_command(sql: str, *, as_json: bool) -> None:
     """Run SQL over the published database and over lake.<table> for every table of the lake."""
     from ghost_pipeline.cli.render import as_table
     from ghost_pipeline.lake.lake import Lake
-    from ghost_pipeline.publish.querying import query
+    from ghost_pipeline.publish.database_query import query
     from ghost_pipeline.serving.json_rows import as_json_rows
 
     settings = Settings.load()

@@ -23,7 +23,7 @@ from ghost_pipeline.domain.shared.rejections import rejections_by_reason
 from ghost_pipeline.incremental.retention import newest_snapshot, remove_expired
 from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline.lake.locking import shared_lock
-from ghost_pipeline.publish.published import publish
+from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.settings import Settings, shown_length
 from ghost_pipeline.windows import Hour
 

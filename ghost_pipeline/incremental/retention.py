@@ -20,7 +20,7 @@ from ghost_pipeline.incremental.stale_ledger import drop_expired
 from ghost_pipeline.incremental.summary_cache import forget_inputs
 from ghost_pipeline.lake.lake import Lake, Partition
 from ghost_pipeline.locations import Location
-from ghost_pipeline.publish.published import publication_lock
+from ghost_pipeline.publish.database_builder import publication_lock
 from ghost_pipeline.windows import Day, Hour, Month
 
 SNAPSHOTS = tuple(

@@ -18,7 +18,7 @@ from ghost_pipeline.contracts.ghost import (
 from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits, ghost_figures, serving_month
 from ghost_pipeline.errors import NothingPublishedError, UnknownUserError
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.published_database import PublishedDatabase
+from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Month
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.errors import NothingPublishedError, PublishError
-from ghost_pipeline.publish.published_database import PublishedDatabase
+from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.serving.inputs import Inputs
 from ghost_pipeline.settings import Settings
 

@@ -30,7 +30,7 @@ from ghost_pipeline.domain.ngrams.ngram_trends import (
     ngram_trend,
 )
 from ghost_pipeline.domain.shared.versions import keyboards_at
-from ghost_pipeline.publish.published_database import PublishedDatabase
+from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.serving.publication_watcher import PublicationWatcher
 
 SMALL: EngineType = "in-memory"

@@ -23,7 +23,7 @@ from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, GHOST_BENCHMARKS, USER_GHOST_STATS
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.published import publish
+from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.serving.app import build_app
 from ghost_pipeline.serving.publication_watcher import ANSWERS

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from ghost_pipeline.contracts.specified import SPECIFIED_NGRAM_SPEED_SUMMARIES
-from ghost_pipeline.publish.published_postgres import replacing_tables
+from ghost_pipeline.publish.postgres_copy import replacing_tables
 from ghost_pipeline_tests.bench.measuring import Measured, in_turn, prepared, working
 from ghost_pipeline_tests.bench.postgres_server import postgres_server, server_address
 

@@ -12,11 +12,11 @@ from ghost_pipeline.contracts.ghost import USER_GHOST_STATS
 from ghost_pipeline.errors import LakeError, NothingPublishedError, PublishError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.locations import Mirrored
-from ghost_pipeline.publish import published_file
+from ghost_pipeline.publish import database_file
+from ghost_pipeline.publish.database_builder import publish
+from ghost_pipeline.publish.database_query import query
+from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.publish.json_files import publish_json
-from ghost_pipeline.publish.published import publish
-from ghost_pipeline.publish.published_database import PublishedDatabase
-from ghost_pipeline.publish.querying import query
 from ghost_pipeline_tests.buckets.s3_server import S3Server, allow
 from ghost_pipeline_tests.samples import HOUR, sample
 
@@ -51,7 +51,7 @@ def wait_for_another(database: PublishedDatabase) -> None:
 @contextmanager
 def looking_all_the_time() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(published_file, "LOOK_SECONDS", 0.0)
+        patched.setattr(database_file, "LOOK_SECONDS", 0.0)
         yield
 
 

@@ -11,7 +11,7 @@ from ghost_pipeline.cli.run import materialize
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.errors import LakeError, UnknownTimeError
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.published import publish
+from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import parse_as_of
 from ghost_pipeline_tests.running import COMMAND, environment

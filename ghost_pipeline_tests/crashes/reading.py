@@ -11,8 +11,8 @@ from pathlib import Path
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.errors import NothingPublishedError
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.published_database import PublishedDatabase
-from ghost_pipeline.publish.querying import query
+from ghost_pipeline.publish.database_query import query
+from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings
 

@@ -20,10 +20,10 @@ from ghost_pipeline.incremental.stale_ledger import mark_building
 from ghost_pipeline.lake import locking
 from ghost_pipeline.lake.concurrent_replace import ConcurrentReplaceError, retry_on_replace
 from ghost_pipeline.lake.lake import Lake, Written
-from ghost_pipeline.publish import querying
+from ghost_pipeline.publish import database_query
+from ghost_pipeline.publish.database_builder import publish
+from ghost_pipeline.publish.database_query import query
 from ghost_pipeline.publish.duckdb_reading import ATTEMPTS
-from ghost_pipeline.publish.published import publish
-from ghost_pipeline.publish.querying import query
 from ghost_pipeline.windows import HOUR, Hour, Month
 from ghost_pipeline_tests.crashes.faults import DiedError, Faults
 from ghost_pipeline_tests.crashes.scenarios import (
@@ -179,19 +179,19 @@ def test_a_question_that_read_a_file_by_another_ones_footer_is_asked_again(
 ) -> None:
     lake, database = Lake(tmp_path / "lake"), tmp_path / "ghost.duckdb"
     publish(lake, database)
-    answer, asked = querying._answer, []  # noqa: SLF001 - what fails by chance
+    answer, asked = database_query._answer, []  # noqa: SLF001 - what fails by chance
 
     def torn(*arguments: Any) -> pl.DataFrame:  # noqa: ANN401 - handed on
         asked.append(arguments)
-        if len(asked) < querying.QUERIES_TRIED:
+        if len(asked) < database_query.QUERIES_TRIED:
             raise duckdb.Error("TProtocolException: Invalid data")
         return answer(*arguments)
 
-    monkeypatch.setattr(querying, "_answer", torn)
+    monkeypatch.setattr(database_query, "_answer", torn)
     assert query("SELECT 1 AS one", database, lake).rows() == [(1,)]
     with pytest.raises(PublishError, match="two"):
         query("SELECT two", database, lake)
-    assert len(asked) == querying.QUERIES_TRIED + 1
+    assert len(asked) == database_query.QUERIES_TRIED + 1
 
 
 def test_reading_begins_again_where_a_partition_has_gone() -> None:

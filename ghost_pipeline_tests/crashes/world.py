@@ -11,7 +11,7 @@ from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext, TableAsset
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.published import publish
+from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.running import published_rows

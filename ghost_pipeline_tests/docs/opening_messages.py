@@ -8,7 +8,7 @@ import polars as pl
 from ghost_pipeline.cli.render import as_table
 from ghost_pipeline.domain.ghost.ghost_messages import with_message_texts
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.querying import query
+from ghost_pipeline.publish.database_query import query
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.docs.tables_page import GENERATED

@@ -16,7 +16,7 @@ from ghost_pipeline.contracts.specified import (
     SPECIFIED_NGRAM_SPEED_SUMMARIES,
     SpecifiedTable,
 )
-from ghost_pipeline.publish.published_postgres import ReplacedTable, replacing_tables
+from ghost_pipeline.publish.postgres_copy import ReplacedTable, replacing_tables
 
 BEGIN = datetime(2025, 3, 12, tzinfo=UTC)
 HASH = "0" * 64

@@ -17,8 +17,8 @@ from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.defs.published_postgres import publish_postgres
 from ghost_pipeline.errors import NothingPublishedError, SettingsError
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.published import publish
-from ghost_pipeline.publish.published_postgres import replacing_tables
+from ghost_pipeline.publish.database_builder import publish
+from ghost_pipeline.publish.postgres_copy import replacing_tables
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.publish.states import ask

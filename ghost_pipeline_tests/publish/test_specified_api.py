@@ -16,7 +16,7 @@ from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE
 from ghost_pipeline.defs.published_postgres import publish_postgres
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.published import publish
+from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour

@@ -12,7 +12,7 @@ import pytest
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE
 from ghost_pipeline.errors import UnknownArgumentError
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.published import publish
+from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.serving.learners import with_own
 from ghost_pipeline.serving.responses import EXAMPLE

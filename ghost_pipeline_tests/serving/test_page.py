@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from ghost_pipeline.domain.ngrams.ngram_queries import CATEGORY_COLORS
-from ghost_pipeline.publish.published import publish
+from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.defs.typists import Typist
 from ghost_pipeline_tests.serving.browsing import Visit, chromium, ngrams

@@ -19,7 +19,7 @@ from ghost_pipeline.contracts.raw import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.published import publish
+from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.serving.app import build_app
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month

@@ -13,9 +13,9 @@ from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.published import TABLE_INFO
 from ghost_pipeline.errors import LakeError, NothingPublishedError, PublishError
 from ghost_pipeline.locations import Location
-from ghost_pipeline.publish.duckdb_connecting import connect
-from ghost_pipeline.publish.duckdb_paths import literal
-from ghost_pipeline.publish.published_file import PublishedFile
+from ghost_pipeline.publish.connection import connect
+from ghost_pipeline.publish.database_file import PublishedFile
+from ghost_pipeline.sql_quoting import sql_literal
 
 BATCH_ROWS = 100_000
 
@@ -60,7 +60,7 @@ class PublishedDatabase:
             # A database of its own in memory: DuckDB would give a second connection to the same path the old file.
             connection = connect(path.parent)
             try:
-                connection.execute(f"ATTACH {literal(str(path))} AS published (READ_ONLY)")
+                connection.execute(f"ATTACH {sql_literal(str(path))} AS published (READ_ONLY)")
             except duckdb.Error as error:
                 connection.close()
                 raise PublishError(

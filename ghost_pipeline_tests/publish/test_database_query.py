@@ -11,8 +11,8 @@ from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.activity import USER_ACTIVITY_DAYS
 from ghost_pipeline.errors import PublishError
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.published import publish
-from ghost_pipeline.publish.querying import query
+from ghost_pipeline.publish.database_builder import publish
+from ghost_pipeline.publish.database_query import query
 from ghost_pipeline.windows import DAY, Day
 from ghost_pipeline_tests.samples import HOUR, partition_of, sample
 

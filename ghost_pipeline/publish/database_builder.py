@@ -21,9 +21,9 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import Location
-from ghost_pipeline.publish.duckdb_connecting import connect
-from ghost_pipeline.publish.duckdb_paths import exact, literal
+from ghost_pipeline.publish.connection import connect, exact_pattern
 from ghost_pipeline.publish.duckdb_reading import ATTEMPTS, state_of
+from ghost_pipeline.sql_quoting import sql_literal
 
 STORAGE_VERSION = "v1.4.0"
 """Oldest DuckDB that can open the file: clients upgrade later than pipelines."""
@@ -87,7 +87,7 @@ def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list
 def _build(lake: Lake, folder: Path, target: Path, *, allow_gaps: bool) -> list[PublishedTable]:
     with connect(folder) as connection:
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-        connection.execute(f"ATTACH {literal(str(target))} AS published (STORAGE_VERSION '{STORAGE_VERSION}')")
+        connection.execute(f"ATTACH {sql_literal(str(target))} AS published (STORAGE_VERSION '{STORAGE_VERSION}')")
         info = [
             _fill(connection, lake, contract, allow_gaps=allow_gaps)
             for contract in CONTRACTS.values()
@@ -142,7 +142,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, contract: Contract, relation:
     order = f" ORDER BY {', '.join(sorted_by)}" if sorted_by else ""
     connection.execute(
         f"INSERT INTO {relation} SELECT {names} FROM read_parquet(?, hive_partitioning = false){order}",  # noqa: S608
-        [[exact(file) for file in files]],
+        [[exact_pattern(file) for file in files]],
     )
 
 

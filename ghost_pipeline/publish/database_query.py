@@ -14,10 +14,10 @@ from ghost_pipeline.contracts.contract import duckdb_type
 from ghost_pipeline.errors import PublishError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.locations import Location
-from ghost_pipeline.publish.duckdb_connecting import connect
-from ghost_pipeline.publish.duckdb_paths import exact, literal
+from ghost_pipeline.publish.connection import connect, exact_pattern
+from ghost_pipeline.publish.database_file import PublishedFile
 from ghost_pipeline.publish.duckdb_reading import may_be_torn
-from ghost_pipeline.publish.published_file import PublishedFile
+from ghost_pipeline.sql_quoting import sql_literal
 
 _READING = {StatementType.SELECT, StatementType.MULTI}
 """Kinds of statement that write nothing. A PIVOT is a MULTI; an EXPLAIN ANALYZE would run whatever it explains."""
@@ -62,7 +62,7 @@ def _answer(sql: str, published: Path | None, lake: Lake) -> pl.DataFrame:
         for statement in _lake_views(lake, sql):
             connection.execute(statement)
         if published is not None:
-            connection.execute(f"ATTACH {literal(str(published))} AS published (READ_ONLY)")
+            connection.execute(f"ATTACH {sql_literal(str(published))} AS published (READ_ONLY)")
             connection.execute("USE published")
         _require_reading(sql, connection)
         relation = connection.sql(sql)
@@ -92,7 +92,7 @@ def _lake_views(lake: Lake, sql: str) -> Iterator[str]:
     for contract in CONTRACTS.values():
         named = composes or contract.name in sql.lower()
         if named and (files := lake.files(contract)):
-            paths = ", ".join(literal(exact(path)) for path in files)
+            paths = ", ".join(sql_literal(exact_pattern(path)) for path in files)
             body = f"SELECT * FROM read_parquet([{paths}], hive_partitioning = false)"  # noqa: S608 - our own names
         else:
             columns = (

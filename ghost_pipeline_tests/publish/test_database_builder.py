@@ -22,9 +22,9 @@ from ghost_pipeline.errors import LakeError, PublishError
 from ghost_pipeline.lake import locking
 from ghost_pipeline.lake.atomic import STAGING, clear_leftovers
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish import duckdb_connecting
-from ghost_pipeline.publish.duckdb_connecting import connect
-from ghost_pipeline.publish.published import STORAGE_VERSION, publish, with_gaps
+from ghost_pipeline.publish import connection
+from ghost_pipeline.publish.connection import connect
+from ghost_pipeline.publish.database_builder import STORAGE_VERSION, publish, with_gaps
 from ghost_pipeline.windows import Month
 from ghost_pipeline_tests.samples import HOUR, MONTH, partition_of, sample
 
@@ -109,10 +109,10 @@ def test_rows_that_do_not_fit_into_memory_lie_where_leftovers_are_cleared(tmp_pa
     assert not left.exists()
 
 
-def test_nobody_connects_to_duckdb_but_where_rows_lie_aside() -> None:
-    package = Path(duckdb_connecting.__file__).parent.parent
+def test_only_one_module_connects_to_duckdb() -> None:
+    package = Path(connection.__file__).parent.parent
     found = [file.name for file in package.rglob("*.py") if "duckdb.connect(" in file.read_text(encoding="utf-8")]
-    assert found == ["duckdb_connecting.py"]
+    assert found == ["connection.py"]
 
 
 def test_a_table_with_a_gap_is_published_by_an_erasure_alone(lake: Lake, database: Path) -> None:
@@ -301,7 +301,7 @@ PUBLISH = """
 import sys
 from pathlib import Path
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.published import publish
+from ghost_pipeline.publish.database_builder import publish
 
 for _ in range(2):
     publish(Lake(Path(sys.argv[1])), Path(sys.argv[2]))

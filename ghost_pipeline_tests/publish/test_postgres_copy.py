@@ -22,7 +22,7 @@ from ghost_pipeline.contracts.specified import (
     SpecifiedTable,
 )
 from ghost_pipeline.errors import PublishError
-from ghost_pipeline.publish.published_postgres import replacing_tables, tables_there
+from ghost_pipeline.publish.postgres_copy import replacing_tables, tables_there
 from ghost_pipeline_tests.publish.states import (
     BEGIN,
     FIGURES,
