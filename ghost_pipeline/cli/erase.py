@@ -16,7 +16,7 @@ from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import USERS
 from ghost_pipeline.errors import UnknownUserError
 from ghost_pipeline.incremental.stale_ledger import mark_stale
-from ghost_pipeline.ingest.ingestion import GHOST_SNAPSHOTS
+from ghost_pipeline.ingest.dependents import GHOST_SNAPSHOTS
 from ghost_pipeline.lake.atomic import clear_staging
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import exclusive_lock, shared_lock

@@ -35,7 +35,7 @@ from ghost_pipeline.defs.retained_hours import hours_within_retention
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.errors import LakeError, UnknownTimeError
 from ghost_pipeline.incremental.stale_ledger import stale_hours
-from ghost_pipeline.ingest.ingestion import NGRAM_SNAPSHOTS
+from ghost_pipeline.ingest.dependents import NGRAM_SNAPSHOTS
 from ghost_pipeline.lake.atomic import replacing
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings

@@ -40,17 +40,13 @@ from ghost_pipeline.domain.shared.versions import keyboards_at
 from ghost_pipeline.incremental.changed_inputs import ChangedInputs
 from ghost_pipeline.incremental.stale_ledger import mark_building, mark_rebuilt, mark_stale, stale_hours_of
 from ghost_pipeline.incremental.summary_cache import KeptState, NgramCache
-from ghost_pipeline.ingest.ingestion import (
-    NGRAM_SNAPSHOTS,
-    IngestResult,
-    ReadPolicy,
-    read_from,
-    read_session_rows,
-    read_to,
-    require_no_rows,
-    require_rows_stay,
-    write_rejects,
-)
+from ghost_pipeline.ingest.deletion_guard import require_rows_stay
+from ghost_pipeline.ingest.dependents import NGRAM_SNAPSHOTS
+from ghost_pipeline.ingest.read_policy import ReadPolicy, range_end, source_from
+from ghost_pipeline.ingest.rejects import write_rejects
+from ghost_pipeline.ingest.result import IngestResult
+from ghost_pipeline.ingest.session_rows import read_session_rows
+from ghost_pipeline.ingest.source_rows import require_no_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.privacy.tombstones import tombstones
@@ -81,7 +77,7 @@ def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
     def take_in(resources: RunContext, hour: Hour) -> TableResult:
         source, lake, settings = resources.source(), resources.lake, resources.settings
         erased = tombstones(lake, settings)
-        start, last = read_from(lake, contract, hour, ReadPolicy.of(settings)), read_to(lake, contract, hour)
+        start, last = source_from(lake, contract, hour, ReadPolicy.of(settings)), range_end(lake, contract, hour)
         table, other = SOURCE_TABLES[contract.name], SOURCE_TABLES[_OTHER[contract.name]]
         whole = start is None or not source.reads_windows
         direct = read_session_rows(source, lake, table, contract, start, last, erased)
@@ -125,8 +121,8 @@ def _before_change(
     resources: RunContext, contract: Contract, rows: pl.DataFrame, hour: Hour, changed: list[Hour]
 ) -> None:
     """Refuse to lose the rows of too many sessions; mark what follows from those that change."""
-    again = ReadPolicy.of(resources.settings)
-    require_rows_stay(resources.lake, contract, changed, rows, again.max_removed_percent)
+    policy = ReadPolicy.of(resources.settings)
+    require_rows_stay(resources.lake, contract, changed, rows, policy.max_removed_percent)
     if contract is SESSION_NGRAM_SPEED:
         mark_stale(resources.lake, NGRAM_SNAPSHOTS, min(changed).start, hour.as_of)
 

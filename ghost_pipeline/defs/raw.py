@@ -8,13 +8,11 @@ from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.defs.table_asset import PREVIEW_ROWS, RunContext, TableAsset, TableResult, count
 from ghost_pipeline.defs.volume import VOLUME_OF_EVENTS
-from ghost_pipeline.ingest.ingestion import (
-    IngestResult,
-    ReadPolicy,
-    ingest_events,
-    ingest_session_rows,
-    ingest_versions,
-)
+from ghost_pipeline.ingest.events import ingest_events
+from ghost_pipeline.ingest.read_policy import ReadPolicy
+from ghost_pipeline.ingest.result import IngestResult
+from ghost_pipeline.ingest.session_rows import ingest_session_rows
+from ghost_pipeline.ingest.versions import ingest_versions
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.privacy.tombstones import tombstones
 from ghost_pipeline.windows import HOUR, Hour
@@ -44,13 +42,13 @@ def raw_table(contract: Contract, *upstream: Contract) -> TableAsset:
 
     def take_in(resources: RunContext, hour: Hour) -> TableResult:
         source, lake = resources.source(), resources.lake
-        again, erased = ReadPolicy.of(resources.settings), tombstones(lake, resources.settings)
+        policy, erased = ReadPolicy.of(resources.settings), tombstones(lake, resources.settings)
         if table.versioned:
             taken = ingest_versions(source, lake, table, contract, hour, erased)
         elif table.of_session:
-            taken = ingest_session_rows(source, lake, table, contract, hour, again, erased)
+            taken = ingest_session_rows(source, lake, table, contract, hour, policy, erased)
         else:
-            taken = ingest_events(source, lake, table, contract, hour, again, erased)
+            taken = ingest_events(source, lake, table, contract, hour, policy, erased)
         return ingested_outcome(lake, contract, hour, taken)
 
     comparisons = () if table.versioned else (VOLUME_OF_EVENTS,)

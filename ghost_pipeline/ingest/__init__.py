@@ -1,4 +1,4 @@
-"""From a source's rows to raw tables: validation, versions, events, and which part of a source is read again.
+"""From a source's rows to raw tables: validation, versions, events, rejected rows, and how far a run reads back.
 
-How a file or a database is opened is in `sources/`; what follows from raw tables is in `domain/` and `defs/`.
+How a file or a database is opened is in `sources/`; what is computed from raw tables is in `domain/` and `defs/`.
 """

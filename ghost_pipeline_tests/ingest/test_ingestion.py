@@ -21,7 +21,7 @@ from ghost_pipeline.defs.table_asset import RunContext, TableResult
 from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.errors import LakeError, SourceError
 from ghost_pipeline.incremental.stale_ledger import stale_hours
-from ghost_pipeline.ingest.ingestion import reading
+from ghost_pipeline.ingest.source_rows import reading
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.files import FileSource
@@ -537,7 +537,7 @@ def test_a_source_without_its_events_is_an_error_that_names_the_table(source: So
         step.body(source.resources, Hour.from_key(NOON))  # type: ignore[arg-type]
 
 
-def test_a_half_that_is_gone_from_the_source_is_an_error_and_keeps_its_rows(source: Source) -> None:
+def test_a_domain_that_is_gone_from_the_source_is_an_error_and_keeps_its_rows(source: Source) -> None:
     source.event("one", "2025-03-12T11:00:00Z")
     source.run(NOON)
     for name in ("cohorts", "user_progress"):

@@ -1,0 +1,41 @@
+"""The guard against losing rows: a source that has suddenly lost many rows of an hour is not believed."""
+
+import polars as pl
+
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, SOURCE_TABLES
+from ghost_pipeline.errors import SourceError
+from ghost_pipeline.ingest.read_policy import ALL_PERCENT
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.windows import Hour
+
+
+def require_rows_stay(
+    lake: Lake, contract: Contract, changed: list[Hour], rows: pl.DataFrame, max_removed_percent: int
+) -> None:
+    """Refuse to remove more rows of an hour than are likely to have been deleted.
+
+    Raises:
+        SourceError: names the first such hour, and what to do.
+
+    """
+    identity = identity_columns(contract)
+    for one in changed:
+        kept = lake.scan(contract, [one])
+        if SOURCE_TABLES[contract.name].of_session:
+            # The rows of a session that is gone go with it.
+            kept = kept.join(lake.scan(PRACTICE_SESSIONS, [one]), on="session_id", how="semi")
+        before = kept.select(identity).collect()
+        gone = before.join(rows, on=identity, how="anti").height
+        if gone * ALL_PERCENT > max_removed_percent * before.height:
+            raise SourceError(
+                f"{contract.name}, partition {one.key}: {gone} of {before.height} rows are no longer in the source, "
+                f"more than GHOST_MAX_REMOVED_PERCENT ({max_removed_percent}). Nothing was written. If they were "
+                f"deleted on purpose, run again with --accept-deletions; if the source drops old rows, set "
+                f"GHOST_SOURCE_KEEPS to the hours that it keeps; if it is a replica, wait until it has caught up",
+            )
+
+
+def identity_columns(contract: Contract) -> list[str]:
+    """Return the key of a table; if its rows may repeat, the id of their session."""
+    return list(SOURCE_TABLES[contract.name].key) or ["session_id"]

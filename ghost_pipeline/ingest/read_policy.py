@@ -1,0 +1,60 @@
+"""How far back a run reads a source again, and what it may remove from the lake.
+
+Every hourly run reads the look-back window again and, if the lake lags behind, everything since its last hour. The
+first run reads everything.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.windows import HOUR, Hour
+
+ALL_PERCENT = 100
+
+
+@dataclass(frozen=True)
+class ReadPolicy:
+    """How far back a run reads, and how much it may remove."""
+
+    lookback: timedelta
+    """Counted back from the end of the hour."""
+    keeps: timedelta | None
+    """How long the source keeps events. Older hours of the lake are never replaced by what the source has now."""
+    max_removed_percent: int
+    """The largest share of an hour's rows that a run may remove."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "ReadPolicy":
+        """Return the policy that is set."""
+        keeps = timedelta(hours=settings.source_keeps) if settings.source_keeps else None
+        allowed = ALL_PERCENT if settings.accept_deletions else settings.max_removed_percent
+        return cls(timedelta(hours=settings.lookback_hours), keeps, allowed)
+
+    def replaces_from(self, lake: Lake, contract: Contract, hour: Hour) -> datetime:
+        """Return the instant from which the run of an hour replaces rows of the lake.
+
+        It is counted from the newest hour that was read, so that running an old hour again restores nothing.
+        """
+        if self.keeps is None:
+            return datetime.min.replace(tzinfo=UTC)
+        return max(hour, lake.newest_hour(contract) or hour).as_of - self.keeps
+
+
+def source_from(lake: Lake, contract: Contract, hour: Hour, policy: ReadPolicy) -> datetime | None:
+    """Return the instant from which the run of `hour` reads a table; None: from the beginning."""
+    complete = lake.complete_until(contract)
+    if complete is None:
+        return None
+    return min(max(hour.as_of - policy.lookback, policy.replaces_from(lake, contract, hour)), complete)
+
+
+def range_end(lake: Lake, contract: Contract, hour: Hour) -> Hour:
+    """Return the last hour that the run of `hour` reads: its own, or the one before the lake's first if that is later.
+
+    A late event may need an hour before the first one. The hours between have to be read, not taken for empty.
+    """
+    there = lake.hours(contract)
+    return max(hour, Hour(there[0].start - HOUR)) if there else hour

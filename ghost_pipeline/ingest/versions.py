@@ -1,0 +1,68 @@
+"""Ingesting versions: the changes of users, cohorts and keyboards that an hourly run sees (G1.7)."""
+
+from datetime import datetime
+
+import polars as pl
+
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.raw import REJECTED_ROWS, USERS, SourceTable
+from ghost_pipeline.domain.shared.versions import UPDATED_AT, changed_rows, with_added
+from ghost_pipeline.incremental.stale_ledger import mark_stale
+from ghost_pipeline.ingest.dependents import VERSION_COLUMNS
+from ghost_pipeline.ingest.people import reject_unknown_users
+from ghost_pipeline.ingest.result import NOT_IN_SOURCE, IngestResult
+from ghost_pipeline.ingest.source_rows import erased_rows, is_in_source, read_table, reading
+from ghost_pipeline.ingest.validation import good_rows, reject_repeats, rejected_rows
+from ghost_pipeline.lake.lake import Lake, Rejects
+from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, Tombstones
+from ghost_pipeline.sources.source import Source
+from ghost_pipeline.windows import Hour
+
+
+def ingest_versions(
+    source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, erased: Tombstones = NO_TOMBSTONES
+) -> IngestResult:
+    """Write the versions that the run of `hour` sees for the first time to the lake.
+
+    Raises:
+        SourceError: the table cannot be read; nothing was written.
+
+    """
+    if not is_in_source(source, lake, table, contract):
+        return NOT_IN_SOURCE
+    (key,) = table.key
+    newest_first = (UPDATED_AT,) if any(column.name == UPDATED_AT for column in table.columns) else ()
+    with reading(source, table, lake):
+        rows = reject_unknown_users(read_table(source, table), table, lake, erased)
+        rows = reject_repeats(rows, table.key, newest_first)
+        good, rejected, gone = pl.collect_all(
+            [good_rows(rows), rejected_rows(rows, table, pl.lit(None, pl.Datetime("us", "UTC"))), erased_rows(rows)]
+        )
+    newest = lake.newest_hour(contract)
+    is_newest = newest is None or newest <= hour
+    added = changed_rows(good.lazy(), lake.scan(contract), key, hour.as_of, newest=is_newest).collect().lazy()
+    partition = with_added(lake.scan(contract, [hour]), added, key).collect()
+    _mark_stale(lake, contract, added, key, hour)
+    lake.write(REJECTED_ROWS, Rejects(table.name, None), rejected)
+    written = lake.write(contract, hour, partition)
+    return IngestResult(good.height, rejected.height, changed=int(written.changed), erased=gone.height)
+
+
+def _mark_stale(lake: Lake, contract: Contract, added: pl.LazyFrame, key: str, hour: Hour) -> None:
+    """Mark snapshots that show a column that an added version changes: from its `valid_from` on.
+
+    A new user is shown from `created_at` on. A new keyboard marks nothing: its sessions are most often new, too.
+    """
+    columns, tables = VERSION_COLUMNS.get(contract.name, ((), ()))
+    if not columns:
+        return
+    known = lake.scan(contract).join(added, on=key, how="semi").sort("valid_from", "seen_at").group_by(key).last()
+    both = added.join(known, on=key, how="left", suffix="_known")
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_known")) for name in columns)
+    is_new = pl.col("valid_from_known").is_null()
+    first_shown = pl.col("created_at") if contract is USERS else pl.lit(None, pl.Datetime("us", "UTC"))
+    # An as_of that equals valid_from sees the version, one that equals created_at not the user: an instant earlier.
+    since = pl.when(is_new).then(first_shown).otherwise(pl.col("valid_from") - pl.duration(microseconds=1))
+    first = both.filter(differs).select(since.min()).collect().item()
+    if isinstance(first, datetime):
+        mark_stale(lake, tables, first, hour.as_of)
