@@ -5,7 +5,7 @@ Both tables are derived: they can be deleted, and the next hour makes what it ne
 
 import dataframely as dy
 
-from ghost_pipeline.contracts.columns import as_of_column, count, identifier, instant, small
+from ghost_pipeline.contracts.columns import as_of_column, count, identifier, instant, schema_of, small
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
 from ghost_pipeline.contracts.raw import MODULE_TYPES
 
@@ -27,12 +27,11 @@ _COUNTS: dict[str, dy.Column] = {
 BEFORE_JOURNEY = "events_before_journey"
 """Events that are not counted because they precede the created date: a finding (G1.5)."""
 
-UserActivityDays = type(
+UserActivityDays = schema_of(
     "UserActivityDays",
-    (dy.Schema,),
+    "What a user did on a local day, as far as it lies in a UTC day. Days before the journey are in "
+    "it: which of them count depends on created_at (G1.5). Sums and maxima: any two files add up.",
     {
-        "__doc__": "What a user did on a local day, as far as it lies in a UTC day. Days before the journey are in "
-        "it: which of them count depends on created_at (G1.5). Sums and maxima: any two files add up.",
         "event_date": dy.Date(primary_key=True, description="The UTC day"),
         "user_id": identifier("The user", primary_key=True),
         "timezone": dy.String(nullable=True, description=_ZONE),
@@ -41,13 +40,12 @@ UserActivityDays = type(
     },
 )
 
-UserActivityCheckpoints = type(
+UserActivityCheckpoints = schema_of(
     "UserActivityCheckpoints",
-    (dy.Schema,),
+    "What a user had done by the end of the month: sums since ever, and of the days practised as much "
+    "as later days need: the last run, the longest one and the last dates (G1.4, G2.4). Follows from the month "
+    "before and the events of the month.",
     {
-        "__doc__": "What a user had done by the end of the month: sums since ever, and of the days practised as much "
-        "as later days need: the last run, the longest one and the last dates (G1.4, G2.4). Follows from the month "
-        "before and the events of the month.",
         "month": dy.String(primary_key=True, regex=r"^\d{4}-\d{2}$", description="The month, `2025-02`"),
         "as_of": as_of_column(),
         "user_id": identifier("A user with at least one event", primary_key=True),

@@ -1,7 +1,11 @@
-"""The registry of cohort figures: adding a metric is adding one entry here.
+"""The registry of cohort figures.
 
-The snapshot transform computes what an entry says, and the contract of `cohort_ghost_data`, its DDL, its
-Dagster columns and `docs/tables.md` follow from the same entry.
+Add a cohort figure: one `CohortMetric` in `COHORT_METRICS`. The snapshot, the release with the contributions that later
+releases are compared with, their contracts, the published table with its DDL, Dagster's columns, the figures that
+messages may name (`cohort_<name>`) and `docs/tables.md` follow from it.
+
+Over a new column of users: also the column in `_UserGhostStatsHead` of `contracts/ghost.py` and its expression in
+`completed_user_ghost_stats` of `domain/ghost/user_ghost_stats.py`.
 """
 
 from dataclasses import dataclass
@@ -31,6 +35,13 @@ class CohortMetric:
     """For percentiles: linear interpolation at h = (n - 1) p / 100."""
     unit: int = 1
     """How many units of the source make one of the figure (60,000 ms make a minute)."""
+    bounded: bool = False
+    """Whether one member can only ever hold a small part of the sum, so that two cannot dominate a mean (G9.2)."""
+
+    specified: str = ""
+    """Its type in the specification's table of cohorts; empty for a figure that the specification has not."""
+    why_wider: str = ""
+    """Why the table in PostgreSQL has another type."""
 
     @property
     def column(self) -> dy.Column:
@@ -54,13 +65,23 @@ class CohortMetric:
 
 
 COHORT_METRICS: tuple[CohortMetric, ...] = (
-    CohortMetric("avg_tasks_completed", "tasks_completed", "mean", "Mean of the tasks completed in all", scale=2),
+    CohortMetric(
+        "avg_tasks_completed",
+        "tasks_completed",
+        "mean",
+        "Mean of the tasks completed in all",
+        scale=2,
+        specified="DECIMAL(5,2)",
+        why_wider="Real cohorts have more than 999.99 tasks",
+    ),
     CohortMetric(
         "avg_tasks_this_week",
         "tasks_this_week",
         "mean",
         "Mean of the tasks of the last 7 x 24 hours",
         scale=2,
+        specified="DECIMAL(5,2)",
+        why_wider="The same type as that of all tasks",
     ),
     CohortMetric(
         "avg_practice_minutes",
@@ -70,15 +91,30 @@ COHORT_METRICS: tuple[CohortMetric, ...] = (
         scale=2,
         precision=12,
         unit=MS_PER_MINUTE,
+        specified="DECIMAL(7,2)",
+        why_wider="99,999.99 minutes are 69 days",
     ),
-    CohortMetric("avg_streak", "current_streak", "mean", "Mean of the current streaks in days", scale=2, precision=8),
-    CohortMetric("median_streak", "current_streak", "percentile", "Median of the current streaks in days"),
+    CohortMetric(
+        "avg_streak",
+        "current_streak",
+        "mean",
+        "Mean of the current streaks in days",
+        scale=2,
+        precision=8,
+        bounded=True,
+        specified="DECIMAL(4,2)",
+        why_wider="A mean streak of 125 days is real",
+    ),
+    CohortMetric(
+        "median_streak", "current_streak", "percentile", "Median of the current streaks in days", specified="INT"
+    ),
     CohortMetric(
         "top_10_percent_tasks",
         "tasks_completed",
         "percentile",
         "90th percentile of the tasks completed in all",
         percentile=90,
+        specified="INT",
     ),
     CohortMetric(
         "top_25_percent_tasks",
@@ -86,6 +122,7 @@ COHORT_METRICS: tuple[CohortMetric, ...] = (
         "percentile",
         "75th percentile of the tasks completed in all",
         percentile=75,
+        specified="INT",
     ),
     CohortMetric(
         "avg_days_practiced_per_week",
@@ -94,6 +131,8 @@ COHORT_METRICS: tuple[CohortMetric, ...] = (
         "Mean of the days practised of the last 7 dates",
         scale=2,
         precision=3,
+        bounded=True,
+        specified="DECIMAL(3,2)",
     ),
     CohortMetric(
         "top_10_percent_days_practiced",
@@ -103,3 +142,11 @@ COHORT_METRICS: tuple[CohortMetric, ...] = (
         percentile=90,
     ),
 )
+
+CONTRIBUTIONS = tuple(dict.fromkeys(metric.source for metric in COHORT_METRICS))
+"""Columns of `user_ghost_stats` that members contribute: every figure is made of them."""
+
+SUMS = tuple(
+    dict.fromkeys(metric.source for metric in COHORT_METRICS if metric.statistic == "mean" and not metric.bounded)
+)
+"""Contributions whose sum two members must not hold almost alone (G9.2)."""

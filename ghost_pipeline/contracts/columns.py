@@ -1,5 +1,8 @@
 """Column types that several tables share, so that an instant or an id is the same everywhere."""
 
+from collections.abc import Mapping
+from typing import cast
+
 import dataframely as dy
 import polars as pl
 
@@ -7,6 +10,13 @@ from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 _KEY, _PERSONAL = "key", "personal"
 """Entries of a column's metadata."""
+
+
+def schema_of(
+    name: str, description: str, columns: Mapping[str, dy.Column], *, head: type[dy.Schema] = dy.Schema
+) -> type[dy.Schema]:
+    """A schema whose columns are computed, after those of `head`; `description` takes the place of a docstring."""
+    return cast("type[dy.Schema]", type(name, (head,), {"__doc__": description, **columns}))
 
 
 def identifier(description: str, *, primary_key: bool = False, nullable: bool = False) -> dy.String:

@@ -3,22 +3,18 @@
 import dataframely as dy
 import polars as pl
 
-from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS
-from ghost_pipeline.contracts.columns import as_of_column, count, identifier, instant, row_id, small
+from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
+from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS, CONTRIBUTIONS
+from ghost_pipeline.contracts.columns import as_of_column, count, identifier, instant, row_id, schema_of, small
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
+from ghost_pipeline.contracts.rank_metrics import RANK_METRICS
 from ghost_pipeline.contracts.raw import MAX_SCORE
 
 PERCENT = 100
 DAYS_OF_WEEK = 7
 
 
-def _rank(metric: str, base: str) -> dy.Int32:
-    return small(f"Percent of {base} strictly below in {metric}, rounded down (G4.1)", high=PERCENT - 1, nullable=True)
-
-
-class UserGhostStats(dy.Schema):
-    """Every figure of a user that a message or an answer needs, at the end of the hour (G2, G4)."""
-
+class _UserGhostStatsHead(dy.Schema):
     as_of = as_of_column()
     snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC (G1.2)")
     snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date (G1.2)")
@@ -48,12 +44,16 @@ class UserGhostStats(dy.Schema):
     )
     last_activity_at = instant("When the user last completed a task", nullable=True)
     is_active_member = dy.Bool(description="Not excluded, last activity in [as_of - 14 days, as_of) (G2.5)")
-    tasks_completed_percentile_cohort = _rank("tasks_completed", "the cohort's members")
-    tasks_completed_percentile_global = _rank("tasks_completed", "all users")
-    streak_percentile_cohort = _rank("current_streak", "the cohort's members")
-    streak_percentile_global = _rank("current_streak", "all users")
-    practice_time_percentile_cohort = _rank("practice_time_ms", "the cohort's members")
-    practice_time_percentile_global = _rank("practice_time_ms", "all users")
+
+
+UserGhostStats = schema_of(
+    "UserGhostStats",
+    "Every figure of a user that a message or an answer needs, at the end of the hour.",
+    {
+        **{name: column for metric in RANK_METRICS.values() for name, column in metric.columns.items()},
+    },
+    head=_UserGhostStatsHead,
+)
 
 
 class _CohortGhostDataHead(dy.Schema):
@@ -66,15 +66,15 @@ class _CohortGhostDataHead(dy.Schema):
     active_member_count = small("Active members (G2.5), over whom the figures are taken", low=1)
 
 
-CohortGhostData = type(
+CohortGhostData = schema_of(
     "CohortGhostData",
-    (_CohortGhostDataHead,),
+    "Exact averages and percentiles of a cohort's active members. Internal: averages to two "
+    "decimals give back single members' figures, so people see releases only (G3, G9).",
     {
-        "__doc__": "Exact averages and percentiles of a cohort's active members. Internal: averages to two "
-        "decimals give back single members' figures, so people see releases only (G3, G9).",
         **{metric.name: metric.column for metric in COHORT_METRICS},
         "updated_at": instant("as_of at which the row was written (G1.10)"),
     },
+    head=_CohortGhostDataHead,
 )
 
 
@@ -94,30 +94,33 @@ class _CohortGhostReleaseHead(dy.Schema):
     active_member_count = small("Active members (G2.5), over whom the figures are taken", low=1, nullable=True)
 
 
-CohortGhostRelease = type(
+CohortGhostRelease = schema_of(
     "CohortGhostRelease",
-    (_CohortGhostReleaseHead,),
+    "What peers see of a cohort from this hour on: figures of this hour or, where too few members "
+    "changed, of an earlier one, or that there are none. A ledger: kept input, never rewritten (G9).",
     {
-        "__doc__": "What peers see of a cohort from this hour on: figures of this hour or, where too few members "
-        "changed, of an earlier one, or that there are none. A ledger: kept input, never rewritten (G9).",
         **{metric.name: metric.nullable_column for metric in COHORT_METRICS},
     },
+    head=_CohortGhostReleaseHead,
 )
 
 
-class CohortReleaseContributions(dy.Schema):
-    """What each member contributed to a release, to count whose contribution changed since (G9.3). Internal."""
-
+class _CohortReleaseContributionsHead(dy.Schema):
     cohort_id = identifier("The cohort that was released", primary_key=True)
     user_id = identifier("An active member at that time", primary_key=True)
-    snapshot_date = dy.Date(primary_key=True, description="Date of the hour of the release, UTC (G1.2)")
-    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date (G1.2)")
+    snapshot_date = dy.Date(primary_key=True, description="Date of the hour of the release, UTC")
+    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date")
     as_of = as_of_column()
-    tasks_completed = count("Tasks completed in all")
-    tasks_this_week = count("Tasks of the last 7 x 24 hours")
-    practice_time_ms = count("Time practised in all, whole milliseconds")
-    current_streak = small("Current streak in days")
-    days_practiced = small("Days practised of the last 7 dates")
+
+
+CohortReleaseContributions = schema_of(
+    "CohortReleaseContributions",
+    "What each member contributed to a release, to count how many contributions have changed since. Internal.",
+    {
+        **{name: UserGhostStats.columns()[name] for name in CONTRIBUTIONS},
+    },
+    head=_CohortReleaseContributionsHead,
+)
 
 
 class GhostMessages(dy.Schema):
@@ -144,13 +147,7 @@ class GhostMessages(dy.Schema):
     text = dy.String(min_length=1, description="The sentence, as people read it")
 
 
-def _achieved(what: str) -> dy.Int32:
-    return small(f"{what} by the end of the day that the top success_percentile % reached (G5.3)")
-
-
-class GhostBenchmarks(dy.Schema):
-    """What people who reached a band had done by each day of their journey (G5)."""
-
+class _GhostBenchmarksHead(dy.Schema):
     id = row_id("population, target_band, starting_skill, day_number, success_percentile, month")
     population = dy.String(
         primary_key=True,
@@ -165,19 +162,21 @@ class GhostBenchmarks(dy.Schema):
     success_percentile = dy.Int32(
         primary_key=True, min=1, max=99, description="p: the figures are the (100 - p)th percentile (G5.3)"
     )
-    avg_tasks_completed = _achieved("Tasks")
-    avg_practice_minutes = _achieved("Minutes")
-    avg_speaking_tasks = _achieved("Speaking tasks")
-    avg_writing_tasks = _achieved("Writing tasks")
-    avg_reading_tasks = _achieved("Reading tasks")
-    avg_listening_tasks = _achieved("Listening tasks")
-    avg_mock_tests = _achieved("Mock tests")
-    avg_streak = small("Streak in days at the end of the day that the top success_percentile % had (G5.3)")
-    sample_size = small("Achievers whose day has ended at as_of (G5.3)", low=1)
-    month = dy.String(regex=r"^\d{4}-\d{2}$", primary_key=True, description="The month, such as 2025-02 (G5.5)")
-    as_of = as_of_column()
-    created_at = instant("as_of at which the row was first written (G1.10)")
-    updated_at = instant("as_of at which the row was last written (G1.10)")
+
+
+GhostBenchmarks = schema_of(
+    "GhostBenchmarks",
+    "What people who reached a band had done by each day of their journey.",
+    {
+        **{metric.column_name: metric.column for metric in BENCHMARK_METRICS},
+        "sample_size": small("Achievers whose day has ended at as_of", low=1),
+        "month": dy.String(regex=r"^\d{4}-\d{2}$", primary_key=True, description="The month, such as 2025-02"),
+        "as_of": as_of_column(),
+        "created_at": instant("as_of at which the row was first written"),
+        "updated_at": instant("as_of at which the row was last written"),
+    },
+    head=_GhostBenchmarksHead,
+)
 
 
 class GhostStreakShares(dy.Schema):

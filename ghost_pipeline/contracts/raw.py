@@ -9,7 +9,7 @@ from enum import Enum
 
 import dataframely as dy
 
-from ghost_pipeline.contracts.columns import Characters, identifier, instant, personal
+from ghost_pipeline.contracts.columns import Characters, identifier, instant, personal, schema_of
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
 
 GLOBAL_COHORT = "global"
@@ -157,7 +157,7 @@ def _contract(
         column.stored_as: _stored(column, primary_key=column.name in table.key) for column in table.columns
     }
     name = "".join(part.capitalize() for part in table.name.split("_"))
-    schema = type(name, (dy.Schema,), {"__doc__": purpose, **columns, **table.extra})
+    schema = schema_of(name, purpose, {**columns, **table.extra})
     return Contract(
         name=table.name,
         schema=schema,

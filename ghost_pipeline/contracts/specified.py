@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS
+from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
+from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS, CohortMetric
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEASE, GHOST_BENCHMARKS
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
@@ -129,29 +130,14 @@ _NO_FOREIGN_KEY = (
     "A summary of a keyboard or a typist that the application does not list is a finding, not an error (N3.4); and the "
     "application's tables need not be in this database"
 )
-_COHORT_DECIMALS = {
-    "avg_tasks_completed": "DECIMAL(5,2)",
-    "avg_tasks_this_week": "DECIMAL(5,2)",
-    "avg_practice_minutes": "DECIMAL(7,2)",
-    "avg_streak": "DECIMAL(4,2)",
-    "avg_days_practiced_per_week": "DECIMAL(3,2)",
-}
-_TOO_NARROW = {
-    "avg_tasks_completed": "Real cohorts have more than 999.99 tasks",
-    "avg_tasks_this_week": "The same type as that of all tasks",
-    "avg_practice_minutes": "99,999.99 minutes are 69 days",
-    "avg_streak": "A mean streak of 125 days is real (G3.3)",
-}
 
 
-def _cohort_figure(name: str) -> SpecifiedColumn:
-    metric = next(one for one in COHORT_METRICS if one.name == name)
-    if metric.statistic == "percentile":
-        return SpecifiedColumn(name, metric.dtype, "INT")
-    specified, executed = _COHORT_DECIMALS[name], f"DECIMAL({metric.precision},{metric.scale})"
-    if executed == specified:
-        return SpecifiedColumn(name, metric.dtype, specified)
-    return SpecifiedColumn(name, metric.dtype, specified, executed, _TOO_NARROW[name])
+def _cohort_figure(metric: CohortMetric) -> SpecifiedColumn:
+    executed = "INT" if metric.statistic == "percentile" else f"DECIMAL({metric.precision},{metric.scale})"
+    differs = executed != metric.specified
+    return SpecifiedColumn(
+        metric.name, metric.dtype, metric.specified, executed if differs else None, metric.why_wider if differs else ""
+    )
 
 
 SPECIFIED_GHOST_BENCHMARKS = SpecifiedTable(
@@ -164,20 +150,8 @@ SPECIFIED_GHOST_BENCHMARKS = SpecifiedTable(
         SpecifiedColumn("target_band", _BAND, "DECIMAL(2,1) NOT NULL"),
         SpecifiedColumn("starting_skill", _BAND, "DECIMAL(2,1) NOT NULL"),
         SpecifiedColumn("day_number", _INT, "INT NOT NULL"),
-        *_ints(
-            (
-                "avg_tasks_completed",
-                "avg_practice_minutes",
-                "avg_speaking_tasks",
-                "avg_writing_tasks",
-                "avg_reading_tasks",
-                "avg_listening_tasks",
-                "avg_mock_tests",
-                "avg_streak",
-                "success_percentile",
-                "sample_size",
-            )
-        ),
+        *_ints(metric.column_name for metric in BENCHMARK_METRICS),
+        *_ints(("success_percentile", "sample_size")),
         SpecifiedColumn("created_at", _TIMESTAMP, _NOW, says="as_of at which the row was first written, UTC (G1.10)"),
         SpecifiedColumn("updated_at", _TIMESTAMP, _NOW, says="as_of at which the row was last written, UTC (G1.10)"),
     ),
@@ -213,19 +187,7 @@ SPECIFIED_COHORT_GHOST_DATA = SpecifiedTable(
         ),
         SpecifiedColumn("snapshot_hour", _INT, "INT DEFAULT 0", says="The hour of that date (G1.2)"),
         SpecifiedColumn("active_member_count", _INT, "INT"),
-        *map(
-            _cohort_figure,
-            (
-                "avg_tasks_completed",
-                "avg_tasks_this_week",
-                "avg_practice_minutes",
-                "avg_streak",
-                "median_streak",
-                "top_10_percent_tasks",
-                "top_25_percent_tasks",
-                "avg_days_practiced_per_week",
-            ),
-        ),
+        *map(_cohort_figure, (metric for metric in COHORT_METRICS if metric.specified)),
         SpecifiedColumn(
             "updated_at",
             _TIMESTAMP,

@@ -1,4 +1,4 @@
-"""The benchmarks of a month as a picture: tasks and minutes by day, one small chart per cell."""
+"""The benchmarks of a month as a picture: figures by day, one small chart per cell."""
 
 import base64
 from collections.abc import Sequence
@@ -9,7 +9,9 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-FIGURES = {"avg_tasks_completed": "tasks", "avg_practice_minutes": "minutes"}
+from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
+
+FIGURES = {metric.column_name: metric.chart for metric in BENCHMARK_METRICS if metric.chart}
 COLOURS = ("#1b6ca8", "#e08214", "#7b7b7b")
 STYLES = ("-", "--", ":")
 """A second cue beside the colour, for those who do not tell colours apart."""

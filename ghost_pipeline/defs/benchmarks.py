@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import dagster as dg
 import polars as pl
 
-from ghost_pipeline.contracts.benchmark_dictionary import json_schema
+from ghost_pipeline.contracts.benchmark_metrics import json_schema
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS

@@ -32,8 +32,7 @@ def materialize_user_ghost_stats(resources: RunContext, hours: Sequence[Hour]) -
     with mark_building(lake, USER_GHOST_STATS, kept):
         yield from (expired_result(resources, USER_GHOST_STATS, hour) for hour in hours if hour not in kept)
         for hour, figures in zip(kept, _figures(lake, kept), strict=True):
-            skills = resources.settings.starting_skills
-            stats = completed_user_ghost_stats(figures.lazy(), hour.as_of, starting_skills=skills).collect()
+            stats = _stats(resources, figures, hour).collect()
             lake.write(USER_GHOST_STATS, hour, stats)
             mark_rebuilt(lake, USER_GHOST_STATS, [hour])
             yield TableResult(
@@ -57,11 +56,11 @@ def materialize_cohort_ghost_data(resources: RunContext, hours: Sequence[Hour]) 
         figures = _figures(lake, [hour for hour in kept if hour not in there])
         for hour in kept:
             try:
-                stats = lake.scan(USER_GHOST_STATS, [hour]) if hour in there else next(figures).lazy()
+                stats = lake.scan(USER_GHOST_STATS, [hour]) if hour in there else _stats(resources, next(figures), hour)
                 snapshot, unknown = _snapshot(lake, stats, hour)
             except FileNotFoundError:
                 # The run of a newer hour has removed it meanwhile.
-                snapshot, unknown = _snapshot(lake, next(_figures(lake, [hour])).lazy(), hour)
+                snapshot, unknown = _snapshot(lake, _stats(resources, next(_figures(lake, [hour])), hour), hour)
             lake.write(COHORT_GHOST_DATA, hour, snapshot)
             mark_rebuilt(lake, COHORT_GHOST_DATA, [hour])
             yield TableResult(rows=snapshot.height, findings={"cohorts_unknown_to_the_source": unknown})
@@ -70,6 +69,10 @@ def materialize_cohort_ghost_data(resources: RunContext, hours: Sequence[Hour]) 
 def _snapshot(lake: Lake, stats: pl.LazyFrame, hour: Hour) -> tuple[pl.DataFrame, int]:
     """The cohorts of an hour, and how many of them the source does not know."""
     return cohort_ghost_data(stats, hour.as_of).collect(), count(unknown_cohorts(stats, lake.scan(COHORTS)))
+
+
+def _stats(resources: RunContext, figures: pl.DataFrame, hour: Hour) -> pl.LazyFrame:
+    return completed_user_ghost_stats(figures.lazy(), hour.as_of, starting_skills=resources.settings.starting_skills)
 
 
 def _figures(lake: Lake, hours: Sequence[Hour]) -> Iterator[pl.DataFrame]:

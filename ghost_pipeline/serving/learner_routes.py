@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, USER_GHOST_STATS
-from ghost_pipeline.domain.ghost.percentile_rank import RANK_ALIASES, RANK_BASES, RANK_METRICS
+from ghost_pipeline.contracts.rank_metrics import RANK_ALIASES, RANK_BASES, RANK_METRICS
 from ghost_pipeline.errors import NothingPublishedError
 from ghost_pipeline.serving.auth import CheckedRoute, UserId, guarded_route
 from ghost_pipeline.serving.freshness import health
@@ -60,7 +60,7 @@ def learner_routes(service: Service) -> APIRouter:
         return service.answer(answer.model_dump_json(), answer.as_of, USER_GHOST_STATS.name)
 
     @router.get("/users/{user_id}/percentile", response_model=PercentileRank, responses=UNKNOWN_USER, tags=["learners"])
-    def percentile(user_id: UserId, metric: Metric, base: Base = RANK_BASES[0]) -> Response:
+    def percentile(user_id: UserId, metric: Metric, base: Base = "cohort") -> Response:
         """How many percent of the cohort, or of all users, are strictly below the user (G4)."""
         answer = service.reader.percentile(user_id, metric, base)
         return service.answer(answer.model_dump_json(), answer.as_of, USER_GHOST_STATS.name)

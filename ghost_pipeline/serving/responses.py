@@ -4,7 +4,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
+
+from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
 
 Number = int | float
 """A number that is sent as a whole one where it is whole: 12, not 12.0."""
@@ -155,25 +157,24 @@ class PercentileRank(_Response):
     as_of: datetime
 
 
-class BenchmarkRow(_Response):
-    """What the top of the achievers had done by a day of their journey (G5.3)."""
-
+class _BenchmarkCell(_Response):
     population: str
     target_band: float
     starting_skill: float
     day_number: int
     success_percentile: int
-    avg_tasks_completed: int
-    avg_practice_minutes: int
-    avg_speaking_tasks: int
-    avg_writing_tasks: int
-    avg_reading_tasks: int
-    avg_listening_tasks: int
-    avg_mock_tests: int
-    avg_streak: int
-    sample_size: int
-    month: str
-    as_of: datetime
+
+
+_FIGURES: dict[str, Any] = {metric.column_name: int for metric in BENCHMARK_METRICS}
+BenchmarkRow = create_model(
+    "BenchmarkRow",
+    __base__=_BenchmarkCell,
+    __doc__="Figures that the top achievers had reached by a day of their journey.",
+    **_FIGURES,
+    sample_size=int,
+    month=str,
+    as_of=datetime,
+)
 
 
 class TableHealth(_Response):

@@ -4,6 +4,7 @@ from string import Formatter
 
 import pytest
 
+from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
 from ghost_pipeline.contracts.messages import (
     DISPLAY_RULES,
     MESSAGES,
@@ -13,7 +14,6 @@ from ghost_pipeline.contracts.messages import (
     Message,
     label,
 )
-from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import BENCHMARK_METRICS
 
 every_message = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
 every_rule = pytest.mark.parametrize("rule", DISPLAY_RULES, ids=lambda rule: rule.context)

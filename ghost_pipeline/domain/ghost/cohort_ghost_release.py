@@ -8,19 +8,13 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS, CohortMetric
+from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS, CONTRIBUTIONS, SUMS, CohortMetric
 from ghost_pipeline.contracts.raw import GLOBAL_COHORT
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_figure
 from ghost_pipeline.domain.shared.rounding import decimal_units, round_half_away
 from ghost_pipeline.windows import Hour
 
 TOO_FEW_MEMBERS, DOMINATED, TOO_FEW_CHANGES = "too_few_members", "dominated", "too_few_changes"
-
-CONTRIBUTIONS = tuple(dict.fromkeys(metric.source for metric in COHORT_METRICS))
-"""What members contribute to the figures: the columns that every figure is made of."""
-
-SUMS = ("tasks_completed", "practice_time_ms", "tasks_this_week")
-"""Contributions whose sum two members must not hold almost alone (G9.2)."""
 
 MEDIAN = 50
 STRICT_STEP = 5
@@ -143,7 +137,11 @@ def changed_members(members: pl.LazyFrame, earlier: pl.LazyFrame) -> pl.LazyFram
         on=["cohort_id", "user_id"],
         how="left",
     )
-    same = [(pl.col(name) == pl.col(f"{name}_now")).sum().cast(pl.Int64).alias(name) for name in CONTRIBUTIONS]
+    stayed = pl.col("_stayed").fill_null(value=False)
+    same = [
+        (stayed & pl.col(name).eq_missing(pl.col(f"{name}_now"))).sum().cast(pl.Int64).alias(name)
+        for name in CONTRIBUTIONS
+    ]
     anybody = pl.col("_then") + pl.col("_now") - pl.col("_stayed")
     return (
         matched.group_by("cohort_id", "as_of")

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import polars as pl
 
+from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import AT_LEAST, DEFAULT_DAYS, INTERVAL
 from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import (
     DEFAULT_TARGET_BAND,
@@ -26,14 +27,6 @@ SPEAKING_PERCENTILE = 50
 SILENCE = timedelta(hours=48)
 SILENT_DAY = 4
 """First day of the journey on which 48 hours have passed since the account was made, whenever that day it was."""
-
-_COHORT_FIGURES = (
-    "avg_tasks_completed",
-    "avg_tasks_this_week",
-    "top_10_percent_tasks",
-    "top_25_percent_tasks",
-    "top_10_percent_days_practiced",
-)
 
 
 @dataclass(frozen=True)
@@ -105,9 +98,8 @@ def ghost_figures(
       those who reached the band and not the next), benchmark_as_of Datetime?;
     - speaking_benchmark Int32? (median of those who reached at least the band), speaking_benchmark_as_of Datetime?;
     - cohort_released (figures may be shown) and cohort_suppressed (there are some, and they may not) Boolean, neither
-      where the cohort has no entry or its release is too old; cohort_size Int32?, cohort_avg_tasks_completed,
-      cohort_avg_tasks_this_week Decimal(9, 2)?, cohort_top_10_percent_tasks, cohort_top_25_percent_tasks,
-      cohort_top_10_percent_days_practiced Int32?, cohort_as_of Datetime? (of the release, G9.3);
+      where the cohort has no entry or its release is too old; cohort_size Int32?, a column `cohort_<name>` for each
+      entry of `COHORT_METRICS`, of its type, and cohort_as_of Datetime? (of the release, G9.3);
     - improvers_minutes_per_day Decimal(18, 1)?, improvers_as_of Datetime?, minutes_per_day Decimal(9, 1)? (the user's);
     - streak_threshold Int32? (the smallest above the user's streak), streak_band Decimal(2, 1)?,
       streak_percentage Int32?, streak_as_of Datetime?;
@@ -190,7 +182,7 @@ def _releases(ledger: pl.LazyFrame, as_of: datetime, limits: FigureLimits) -> pl
         cohort_suppressed=~pl.col("released"),
         cohort_size=pl.when(fresh).then("active_member_count"),
         cohort_as_of=pl.when(fresh).then("released_as_of"),
-        **{f"cohort_{name}": pl.when(fresh).then(name) for name in _COHORT_FIGURES},
+        **{f"cohort_{metric.name}": pl.when(fresh).then(metric.name) for metric in COHORT_METRICS},
     )
 
 

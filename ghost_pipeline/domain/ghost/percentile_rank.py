@@ -2,16 +2,8 @@
 
 import polars as pl
 
+from ghost_pipeline.contracts.rank_metrics import RANK_ALIASES, RANK_BASES, RANK_METRICS
 from ghost_pipeline.errors import GhostError
-
-# Metric -> the column of `user_ghost_stats` that is ranked. Time is ranked in whole milliseconds.
-RANK_METRICS = {
-    "tasks_completed": "tasks_completed",
-    "streak": "current_streak",
-    "practice_time": "practice_time_ms",
-}
-RANK_ALIASES = {"current_streak": "streak", "practice_minutes": "practice_time"}
-RANK_BASES = ("cohort", "global")
 
 
 class UnknownMetricError(GhostError, ValueError):
@@ -32,7 +24,7 @@ def rank_column(metric: str, base: str = "cohort") -> str:
     if base not in RANK_BASES:
         known = ", ".join(RANK_BASES)
         raise UnknownMetricError(f"percentile rank: unknown base {base!r}; choose one of {known}")
-    return f"{name}_percentile_{base}"
+    return RANK_METRICS[name].column_name(base)
 
 
 RANK_COLUMNS = tuple(rank_column(metric, base) for metric in RANK_METRICS for base in RANK_BASES)
@@ -50,7 +42,7 @@ def percentile_rank(metric: str, base: str = "cohort") -> pl.Expr:
 
     """
     name = rank_column(metric, base)
-    value = pl.col(RANK_METRICS[RANK_ALIASES.get(metric, metric)])
+    value = pl.col(RANK_METRICS[RANK_ALIASES.get(metric, metric)].source)
     below = value.rank("min").cast(pl.Int64) - 1
     rank = 100 * below // pl.len().cast(pl.Int64)
     if base == "cohort":

@@ -6,9 +6,11 @@ from decimal import Decimal
 
 import polars as pl
 
+from ghost_pipeline.contracts.ghost import USER_GHOST_STATS
+from ghost_pipeline.contracts.rank_metrics import RANK_BASES, RANK_METRICS
 from ghost_pipeline.contracts.raw import MS_PER_MINUTE
 from ghost_pipeline.domain.ghost.benchmarks.achievers import BAND_DTYPE, DEFAULT_STARTS, starting_skill
-from ghost_pipeline.domain.ghost.percentile_rank import RANK_BASES, RANK_METRICS, percentile_rank
+from ghost_pipeline.domain.ghost.percentile_rank import percentile_rank
 from ghost_pipeline.domain.shared.rounding import decimal_units
 from ghost_pipeline.windows import Hour
 
@@ -31,12 +33,7 @@ def completed_user_ghost_stats(
     Takes the columns of `present_users`, the totals, days_practiced, current_streak, longest_streak, streak_status,
     last_activity_at and is_active_member. The ranks are relative to all users in the frame.
 
-    Returns as_of Datetime, snapshot_date Date and snapshot_hour Int32 (of the hour that ends at `as_of`,
-    G1.2), user_id, cohort_id?, cohort_excluded Boolean, timezone?, diagnostic_score Float64?,
-    starting_skill Decimal(2, 1)? (G5.1), target_band Decimal(2, 1)?, day_in_journey Int32, the totals
-    (Int64) with practice_time_ms also as practice_minutes Float64, days_practiced Int32 (of the last 7
-    dates), current_streak and longest_streak Int32 (days), streak_status, last_activity_at Datetime?,
-    is_active_member Boolean (G2.5, for the cohort the user is in) and the ranks of G4 (Int32?).
+    Returns the columns of `USER_GHOST_STATS`. A further column is one in that contract and one expression here.
     """
     hour = Hour.ending_at(as_of)
     figures = figures.with_columns(
@@ -48,35 +45,7 @@ def completed_user_ghost_stats(
         practice_minutes=_minutes("practice_time_ms"),
     )
     ranks = [percentile_rank(metric, base) for metric in RANK_METRICS for base in RANK_BASES]
-    return figures.select(
-        "as_of",
-        "snapshot_date",
-        "snapshot_hour",
-        "user_id",
-        "cohort_id",
-        "cohort_excluded",
-        "timezone",
-        "diagnostic_score",
-        "starting_skill",
-        "target_band",
-        "day_in_journey",
-        "tasks_completed",
-        "tasks_this_week",
-        "practice_time_ms",
-        "practice_minutes",
-        "speaking_tasks",
-        "writing_tasks",
-        "reading_tasks",
-        "listening_tasks",
-        "mock_tests",
-        "days_practiced",
-        "current_streak",
-        "longest_streak",
-        "streak_status",
-        "last_activity_at",
-        "is_active_member",
-        *ranks,
-    )
+    return figures.with_columns(ranks).select(*USER_GHOST_STATS.polars_schema)
 
 
 def _one_decimal(score: str) -> pl.Expr:

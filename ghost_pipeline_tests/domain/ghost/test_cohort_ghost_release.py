@@ -6,11 +6,10 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS
+from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS, CONTRIBUTIONS
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
 from ghost_pipeline.domain.ghost.cohort_ghost_release import (
-    CONTRIBUTIONS,
     ReleaseRules,
     changed_members,
     cohort_ghost_release,

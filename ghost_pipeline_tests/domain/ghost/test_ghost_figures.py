@@ -189,8 +189,12 @@ def test_what_is_released_of_the_cohort() -> None:
     row = {
         "avg_tasks_completed": 12.5,
         "avg_tasks_this_week": 8,
+        "avg_practice_minutes": 140.25,
+        "avg_streak": 2,
+        "median_streak": 1,
         "top_10_percent_tasks": 22,
         "top_25_percent_tasks": 18,
+        "avg_days_practiced_per_week": 3.5,
         "top_10_percent_days_practiced": 6,
         "released_as_of": AS_OF - timedelta(hours=5),
     }
@@ -203,8 +207,12 @@ def test_what_is_released_of_the_cohort() -> None:
         "cohort_size": 24,
         "cohort_avg_tasks_completed": Decimal("12.50"),
         "cohort_avg_tasks_this_week": Decimal("8.00"),
+        "cohort_avg_practice_minutes": Decimal("140.25"),
+        "cohort_avg_streak": Decimal("2.00"),
+        "cohort_median_streak": 1,
         "cohort_top_10_percent_tasks": 22,
         "cohort_top_25_percent_tasks": 18,
+        "cohort_avg_days_practiced_per_week": Decimal("3.50"),
         "cohort_top_10_percent_days_practiced": 6,
         "cohort_as_of": AS_OF - timedelta(hours=5),
     }

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghost_pipeline.domain.ghost.cohort_ghost_release import CONTRIBUTIONS, ReleaseRules
+from ghost_pipeline.contracts.cohort_metrics import CONTRIBUTIONS
+from ghost_pipeline.domain.ghost.cohort_ghost_release import ReleaseRules
 from ghost_pipeline.windows import HOUR
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row
 from ghost_pipeline_tests.domain.ghost.release_hours import Peers, member, people

@@ -8,7 +8,6 @@ counted once, in the block of scores between two neighbouring edges of cells; a 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -17,7 +16,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ghost_pipeline.contracts.raw import MODULE_TYPES
+from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS, BenchmarkMetric
+from ghost_pipeline.contracts.raw import MOCK_TEST, TASK_TYPES
 from ghost_pipeline.domain.ghost.activity import counted_events, present_users
 from ghost_pipeline.domain.ghost.benchmarks.achievers import (
     DEFAULT_BANDS,
@@ -37,39 +37,15 @@ AT_LEAST = "at_least"
 POPULATIONS = (INTERVAL, AT_LEAST)
 
 
-@dataclass(frozen=True)
-class BenchmarkMetric:
-    """One cumulative figure of an achiever; `unit` is how many counted units make one shown unit."""
-
-    name: str
-    dictionary_key: str
-    description: str
-    unit: int = 1
-
-    @property
-    def column(self) -> str:
-        """The column of `ghost_benchmarks`."""
-        return f"avg_{self.name}"
-
-
-BENCHMARK_METRICS = (
-    BenchmarkMetric("tasks_completed", "tasks_completed", "tasks of all six types"),
-    BenchmarkMetric("practice_minutes", "practice_minutes", "minutes of practice", unit=60_000),
-    BenchmarkMetric("speaking_tasks", "speaking_tasks", "speaking tasks"),
-    BenchmarkMetric("writing_tasks", "writing_tasks", "writing tasks"),
-    BenchmarkMetric("reading_tasks", "reading_tasks", "reading tasks"),
-    BenchmarkMetric("listening_tasks", "listening_tasks", "listening tasks"),
-    BenchmarkMetric("mock_tests", "mock_tests", "mock tests (which are no tasks)"),
-    BenchmarkMetric("streak", "streak_avg", "current streak in days"),
-)
-
 METRIC_DTYPE = pl.Enum([metric.name for metric in BENCHMARK_METRICS])
 COUNT_KEYS = ("final_tenths", "start_tenths", "day_number", "metric", "value")
 
-# Kinds of events that are counted apart: the four modules, the tasks without a module, mock tests.
-_OTHER_TASK = len(MODULE_TYPES)
-_MOCK_TEST = _OTHER_TASK + 1
-_KINDS = _MOCK_TEST + 1
+KINDS = (*TASK_TYPES, MOCK_TEST)
+"""Types of events by number; mock tests come last."""
+_MOCK_TEST = KINDS.index(MOCK_TEST)
+
+_TIMED = {metric.of: np.isin(KINDS, metric.of) for metric in BENCHMARK_METRICS if metric.measure == "time"}
+"""The types whose time is summed, each with whether a kind is among them."""
 
 _INSTANT = pl.Datetime("us", "UTC")
 
@@ -208,10 +184,7 @@ def _members(
 
 def _events(members: pl.DataFrame, progress: pl.LazyFrame, as_of: datetime, days: int) -> pl.DataFrame:
     """The members' events as small integers: which block and day (`group`), whose, which kind, how long."""
-    kinds = {kind: number for number, kind in enumerate(MODULE_TYPES)}
-    kind = pl.lit(_OTHER_TASK, dtype=pl.UInt8)
-    for task_type, number in kinds.items():
-        kind = pl.when(pl.col("task_type") == task_type).then(pl.lit(number, dtype=pl.UInt8)).otherwise(kind)
+    kind = pl.col("task_type").replace_strict(KINDS, range(len(KINDS)), return_dtype=pl.UInt8)
     calendars = members.lazy().select("user_id", "timezone", "created_date", "block", "slot")
     return (
         counted_events(calendars, progress, as_of)
@@ -219,7 +192,7 @@ def _events(members: pl.DataFrame, progress: pl.LazyFrame, as_of: datetime, days
         .select(
             "slot",
             group=pl.col("block") * days + pl.col("journey_day").cast(pl.UInt32) - 1,
-            kind=pl.when("is_task").then(kind).otherwise(pl.lit(_MOCK_TEST, dtype=pl.UInt8)),
+            kind=kind,
             milliseconds=pl.col("time_spent_ms"),
         )
         .collect()
@@ -282,8 +255,8 @@ class _RunningTotals:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._events = np.zeros((_KINDS, size), dtype=np.int64)
-        self._milliseconds = np.zeros(size, dtype=np.int64)
+        self._events = np.zeros((len(KINDS), size), dtype=np.int64)
+        self._milliseconds = {types: np.zeros(size, dtype=np.int64) for types in _TIMED}
         self._last_active_day = np.zeros(size, dtype=np.int64)
         self._run_length = np.zeros(size, dtype=np.int64)
 
@@ -296,25 +269,29 @@ class _RunningTotals:
     ) -> None:
         """Add the events of a day, in any order: whose, of which kind and how long."""
         cells = kinds.astype(np.int64) * self._size + slots
-        counts = np.bincount(cells, minlength=_KINDS * self._size).reshape(_KINDS, self._size)
+        counts = np.bincount(cells, minlength=self._events.size).reshape(self._events.shape)
         self._events += counts
-        task = kinds != _MOCK_TEST
-        np.add.at(self._milliseconds, slots[task], milliseconds[task])
+        for types, totals in self._milliseconds.items():
+            counted = _TIMED[types][kinds]
+            np.add.at(totals, slots[counted], milliseconds[counted])
         active = np.flatnonzero(counts[:_MOCK_TEST].any(axis=0))
         continued = self._last_active_day[active] == day - 1
         self._run_length[active] = np.where(continued, self._run_length[active] + 1, 1)
         self._last_active_day[active] = day
 
-    def figures(self, day: int) -> tuple[Integers, ...]:
+    def figures(self, day: int) -> Iterator[Integers]:
         """The values of `BENCHMARK_METRICS` at the end of the day, one per member."""
-        silent_days = day - self._last_active_day
-        return (
-            self._events[:_MOCK_TEST].sum(axis=0),
-            self._milliseconds,
-            *self._events[:_OTHER_TASK],
-            self._events[_MOCK_TEST],
-            np.where(silent_days <= 1, self._run_length, 0),
-        )
+        return (self._figure(metric, day) for metric in BENCHMARK_METRICS)
+
+    def _figure(self, metric: BenchmarkMetric, day: int) -> Integers:
+        match metric.measure:
+            case "events":
+                figure: Integers = self._events[[KINDS.index(one) for one in metric.of]].sum(axis=0)
+                return figure
+            case "time":
+                return self._milliseconds[metric.of]
+            case "streak":
+                return np.where(day - self._last_active_day <= 1, self._run_length, 0)
 
 
 def _distinct(values: Integers) -> tuple[Integers, NDArray[np.uint32]]:

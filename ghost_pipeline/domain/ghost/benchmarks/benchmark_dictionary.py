@@ -5,11 +5,12 @@ from typing import cast
 
 import polars as pl
 
-from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import BENCHMARK_METRICS, INTERVAL
+from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import INTERVAL
 
 BenchmarkDictionary = dict[str, dict[str, dict[str, dict[str, int | float]]]]
 
-_KEYS = {metric.name: metric.dictionary_key for metric in BENCHMARK_METRICS}
+_KEYS = {metric.name: metric.json_key for metric in BENCHMARK_METRICS}
 
 
 def benchmark_dictionary(means: pl.LazyFrame) -> BenchmarkDictionary:

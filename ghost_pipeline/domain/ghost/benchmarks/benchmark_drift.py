@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import BENCHMARK_METRICS
+from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
 
 CELL_NAMES = ["population", "target_band", "starting_skill"]
 CELL = (*CELL_NAMES, "day_number", "success_percentile")
@@ -24,7 +24,7 @@ def benchmark_drift(current: pl.LazyFrame, previous: pl.LazyFrame, percent: int)
         the minimum, which the table of cells shows.
 
     """
-    figures = [metric.column for metric in BENCHMARK_METRICS]
+    figures = [metric.column_name for metric in BENCHMARK_METRICS]
     pairs = [
         frame.select(*CELL, *figures).unpivot(index=CELL, on=figures, variable_name="metric", value_name=name)
         for frame, name in ((previous, "previous"), (current, "current"))

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
 from ghost_pipeline.domain.ghost.benchmarks.achievers import (
     BAND_DTYPE,
     DEFAULT_BANDS,
@@ -16,7 +17,6 @@ from ghost_pipeline.domain.ghost.benchmarks.achievers import (
     DEFAULT_STARTS,
 )
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import (
-    BENCHMARK_METRICS,
     COUNT_KEYS,
     DEFAULT_DAYS,
     INTERVAL,
@@ -102,7 +102,7 @@ def finish_benchmarks(
         sorted(set(percentiles)),
         min_sample,
     )
-    columns = [metric.column for metric in BENCHMARK_METRICS]
+    columns = [metric.column_name for metric in BENCHMARK_METRICS]
     schema: dict[str, pl.DataType] = {
         "population": pl.String(),
         "target_band": BAND_DTYPE,

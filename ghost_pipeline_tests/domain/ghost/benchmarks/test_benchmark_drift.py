@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import polars as pl
 
-from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import BENCHMARK_METRICS
+from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_drift import benchmark_drift
 
 CELL = {
@@ -15,8 +15,8 @@ CELL = {
 
 
 def month(**figures: int) -> pl.LazyFrame:
-    row = {**CELL, **{metric.column: 100 for metric in BENCHMARK_METRICS}, **figures}
-    return pl.LazyFrame([row], schema_overrides={metric.column: pl.Int32 for metric in BENCHMARK_METRICS})
+    row = {**CELL, **{metric.column_name: 100 for metric in BENCHMARK_METRICS}, **figures}
+    return pl.LazyFrame([row], schema_overrides={metric.column_name: pl.Int32 for metric in BENCHMARK_METRICS})
 
 
 def moved(current: pl.LazyFrame, previous: pl.LazyFrame, percent: int = 20) -> list[tuple[str, int, int]]:

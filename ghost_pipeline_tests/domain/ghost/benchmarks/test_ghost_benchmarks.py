@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import (
-    BENCHMARK_METRICS,
     benchmark_cells,
     benchmark_counts,
     merge_benchmark_counts,
@@ -201,7 +201,7 @@ def test_without_achievers_there_is_an_empty_table() -> None:
     assert found.height == 0
     assert found.columns[5:15] == [
         "success_percentile",
-        *(metric.column for metric in BENCHMARK_METRICS),
+        *(metric.column_name for metric in BENCHMARK_METRICS),
         "sample_size",
     ]
 
