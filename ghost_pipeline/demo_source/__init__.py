@@ -1,4 +1,4 @@
 """The generated source of `make run`: a deterministic, realistic world of learners and typists.
 
-Nothing here is read by the pipeline itself, and no real data lies here.
+The pipeline itself imports nothing from here, and no real data is kept here.
 """

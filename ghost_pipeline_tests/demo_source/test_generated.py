@@ -14,15 +14,16 @@ import pytest
 
 from ghost_pipeline.contracts.raw import MOCK_TEST, SOURCE_TABLES, TASK_TYPES
 from ghost_pipeline.demo_source import generated
-from ghost_pipeline.demo_source.generated import (
+from ghost_pipeline.demo_source.generated import generate_source
+from ghost_pipeline.demo_source.landmarks import (
     ACHIEVERS,
     DEMO_AS_OF,
     DEMO_KEYBOARD,
     DEMO_LEARNER,
     DEMO_TYPIST,
     DIRT,
-    generate_source,
 )
+from ghost_pipeline.demo_source.sentences import SENTENCES
 from ghost_pipeline.errors import UnknownTimeError
 
 TEXT, NUMBER, INSTANT = pl.String(), pl.Float64(), pl.Datetime("us", "UTC")
@@ -609,7 +610,7 @@ def test_keys_are_pressed_one_after_the_other_within_their_session(world: Tables
 
 def test_replaying_the_keys_walks_through_the_text(small_folder: Path) -> None:
     keys = read(small_folder)["session_keystrokes"]
-    sentences = set(generated._SENTENCES)  # noqa: SLF001
+    known = set(SENTENCES)
     for (_,), session in keys.group_by("session_id", maintain_order=True):
         net: list[int] = []
         for typed, position in session.select("keystroke_char", "text_index").iter_rows():
@@ -622,7 +623,7 @@ def test_replaying_the_keys_walks_through_the_text(small_folder: Path) -> None:
         assert text["text_index"].to_list() == net
         assert (text["expected_char"].list.len() == 1).all()
         expected = "".join(text["expected_char"].list.first())
-        assert set(expected.replace(". ", ".\n").split("\n")) <= sentences
+        assert set(expected.replace(". ", ".\n").split("\n")) <= known
 
 
 def test_about_4_in_100_keys_are_wrong_and_most_are_corrected(world: Tables) -> None:
@@ -671,7 +672,6 @@ def test_the_demo_typist_has_practised_in_the_last_hour(world: Tables) -> None:
 
 
 def test_sentences_are_short_and_plain() -> None:
-    sentences = generated._SENTENCES  # noqa: SLF001
 
-    assert len(set(sentences)) == 40
-    assert all(40 <= len(sentence) <= 80 and sentence.isascii() for sentence in sentences)
+    assert len(set(SENTENCES)) == 40
+    assert all(40 <= len(sentence) <= 80 and sentence.isascii() for sentence in SENTENCES)

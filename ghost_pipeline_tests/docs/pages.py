@@ -5,7 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ghost_pipeline.contracts.raw import Domain
-from ghost_pipeline.demo_source.generated import DEMO_AS_OF, generate_source
+from ghost_pipeline.demo_source.generated import generate_source
+from ghost_pipeline.demo_source.landmarks import DEMO_AS_OF
 from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS
 from ghost_pipeline_tests.docs.data_quality import data_quality_page
