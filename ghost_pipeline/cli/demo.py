@@ -12,7 +12,7 @@ import polars as pl
 
 from ghost_pipeline.cli.render import as_table
 from ghost_pipeline.cli.run import materialize, materialize_hours
-from ghost_pipeline.contracts.raw import Domain
+from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.demo_source.generated import generate_source
 from ghost_pipeline.demo_source.landmarks import DEMO_AS_OF, DEMO_KEYBOARD, DEMO_LEARNER, DEMO_TYPIST
 from ghost_pipeline.errors import LakeError

@@ -12,8 +12,9 @@ import polars as pl
 
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Partitioning
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, SourceTable
+from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.contracts.retention import require_removable
+from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.errors import GhostError
 from ghost_pipeline.ingest.validation import REASON, ROW, read_rows
 from ghost_pipeline.lake.lake import Lake

@@ -59,7 +59,7 @@ accept_deletions = click.option(
 def materialize(as_of: datetime, half: str | None, *, accept_deletions: bool) -> None:
     """Materialize an hour and the newest complete month before it through Dagster, then publish."""
     from ghost_pipeline.cli import run as runs
-    from ghost_pipeline.contracts.raw import Domain
+    from ghost_pipeline.contracts.source import Domain
 
     settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
     runs.materialize(settings, as_of, Domain(half) if half else None)
@@ -81,7 +81,7 @@ def backfill(start: datetime, end: datetime, half: str | None, *, everything: bo
     Killed and started again, it goes on where it was.
     """
     from ghost_pipeline.cli import run as runs
-    from ghost_pipeline.contracts.raw import Domain
+    from ghost_pipeline.contracts.source import Domain
 
     settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
     runs.backfill(settings, start, end, Domain(half) if half else None, everything=everything)

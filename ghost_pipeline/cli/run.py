@@ -25,7 +25,8 @@ from ghost_pipeline.contracts.ghost import (
     GHOST_MESSAGES,
     USER_GHOST_STATS,
 )
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, Domain
+from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS, build_defs
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.defs.launcher import PROCESS, this_process

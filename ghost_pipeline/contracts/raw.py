@@ -1,16 +1,17 @@
 """The canonical source tables and the raw tables of the lake that keep them.
 
-A source column is declared once, as a `SourceColumn`: how a raw value is read, what makes a row
-unacceptable, and how it is stored. The raw table's schema derives from the same declaration.
-"""
+Add a source table: one `SourceTable` in `SOURCE_TABLES`, and one `raw_table` in `RAW_ASSETS` of `defs/raw.py`. The raw
+table's contract, reading from every kind of source, validation, rejected rows, personal columns, erasure, retention and
+`docs/source.md` and `docs/tables.md` follow from it.
 
-from dataclasses import dataclass, field
-from enum import Enum
+Add a reason to reject rows: a field of the column's `SourceColumn`.
+"""
 
 import dataframely as dy
 
-from ghost_pipeline.contracts.columns import Characters, identifier, instant, personal, schema_of
+from ghost_pipeline.contracts.columns import instant, personal
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
+from ghost_pipeline.contracts.source import Domain, Kind, SourceColumn, SourceTable
 
 GLOBAL_COHORT = "global"
 """`cohort_id` of the row over all users (G3.1); a source may not use it."""
@@ -27,157 +28,9 @@ MOCK_TEST = "mock_test"
 MAX_SCORE = 9.0
 MS_PER_MINUTE = 60_000
 MAX_NGRAM_SIZE = 20
-MAX_NGRAM_LENGTH = 50
 MAX_MS = 1e15
 """Thirty thousand years: what is longer was never measured, and would make sums without end."""
 MIN_TARGET_MS, MAX_TARGET_MS = 50.0, 5000.0
-
-
-class Domain(Enum):
-    """The two domains of a source; either may be absent."""
-
-    GHOST = "ghost"
-    NGRAMS = "ngrams"
-
-
-class Kind(Enum):
-    """How a raw value is read and stored."""
-
-    ID = "id"
-    """Text that is never empty; numbers and UUIDs become their text."""
-    TEXT = "text"
-    """Any text; where a column may be missing, an empty text is missing."""
-    CHARACTER = "character"
-    """Text of one key, kept as it is: white space and control characters count."""
-    NGRAM = "n-gram"
-    """Text in Unicode NFC (N5.1), at most 50 characters."""
-    INSTANT = "time"
-    """A point in time, UTC where it names no zone."""
-    NUMBER = "number"
-    """A finite number."""
-    INTEGER = "whole number"
-    """A number without a fraction."""
-    FLAG = "true or false"
-    """A truth value; missing is false."""
-    MINUTES = "number of minutes"
-    """Minutes, stored as whole milliseconds (G2.3); missing is 0."""
-
-
-@dataclass(frozen=True)
-class SourceColumn:
-    """One canonical column: how it is read, what is acceptable, and what it means."""
-
-    name: str
-    kind: Kind
-    description: str
-    optional: bool = False
-    """May be null, or absent altogether."""
-    low: float | None = None
-    high: float | None = None
-    above: float | None = None
-    """Exclusive lower end."""
-    one_of: tuple[str, ...] = ()
-    none_of: tuple[str, ...] = ()
-    """Reserved texts."""
-    references: str | None = None
-    """Table whose id this column names; a row that names none is rejected."""
-
-    @property
-    def stored_as(self) -> str:
-        """The column's name in the lake."""
-        return "time_spent_ms" if self.kind is Kind.MINUTES else self.name
-
-    @property
-    def nullable(self) -> bool:
-        """Whether a stored value may be null."""
-        return self.optional and self.kind not in {Kind.FLAG, Kind.MINUTES, Kind.CHARACTER}
-
-
-@dataclass(frozen=True)
-class SourceTable:
-    """One canonical table."""
-
-    name: str
-    domain: Domain | None
-    """None: both domains need it."""
-    columns: tuple[SourceColumn, ...]
-    key: tuple[str, ...] = ()
-    """Columns that identify a row; empty where rows may repeat."""
-    time: str | None = None
-    """The column that places a row in its hour; None for versions and for rows of a session."""
-    required: bool = True
-    extra: dict[str, dy.Column] = field(default_factory=dict)
-    """Columns that the lake adds."""
-
-    @property
-    def of_session(self) -> bool:
-        """Whether its rows belong to a practice session and lie in the hour in which that started (N1.3)."""
-        return self.time is None and any(c.references == "practice_sessions" for c in self.columns)
-
-    @property
-    def versioned(self) -> bool:
-        """Whether its rows have versions (G1.7)."""
-        return self.time is None and not self.of_session
-
-
-def _stored(column: SourceColumn, *, primary_key: bool) -> dy.Column:  # noqa: PLR0911 - one per kind
-    null, text = column.nullable, column.description
-    match column.kind:
-        case Kind.ID:
-            return identifier(text, primary_key=primary_key, nullable=null)
-        case Kind.TEXT | Kind.CHARACTER:
-            return dy.String(nullable=null, description=text)
-        case Kind.NGRAM:
-            return Characters(min_length=1, max_length=MAX_NGRAM_LENGTH, nullable=null, description=text)
-        case Kind.INSTANT:
-            return instant(text, nullable=null)
-        case Kind.NUMBER:
-            return dy.Float64(
-                min=column.low, max=column.high, min_exclusive=column.above, nullable=null, description=text
-            )
-        case Kind.INTEGER:
-            low, high = (None if end is None else int(end) for end in (column.low, column.high))
-            return dy.Int32(primary_key=primary_key, min=low, max=high, nullable=null, description=text)
-        case Kind.FLAG:
-            return dy.Bool(description=text)
-        case Kind.MINUTES:
-            return dy.Int64(min=0, description=f"{text}, in whole milliseconds; missing is 0 (G2.3)")
-
-
-def _contract(
-    table: SourceTable,
-    partitioning: Partitioning,
-    grain: str,
-    purpose: str,
-    *,
-    published: bool = False,
-    sorted_by: tuple[str, ...] = (),
-) -> Contract:
-    columns: dict[str, dy.Column] = {
-        column.stored_as: _stored(column, primary_key=column.name in table.key) for column in table.columns
-    }
-    name = "".join(part.capitalize() for part in table.name.split("_"))
-    schema = schema_of(name, purpose, {**columns, **table.extra})
-    return Contract(
-        name=table.name,
-        schema=schema,
-        layer=Layer.RAW if not table.name.startswith("session_ngram") else Layer.NGRAMS,
-        partitioning=partitioning,
-        grain=grain,
-        published=published,
-        sorted_by=sorted_by,
-        append_only=partitioning is Partitioning.EVENT_HOUR,
-    )
-
-
-def _version_columns() -> dict[str, dy.Column]:
-    return {
-        "valid_from": instant(
-            "Instant from which this version counts; the first one counts before it too (G1.7)",
-            primary_key=True,
-        ),
-        "seen_at": instant("as_of of the hourly run that saw this version first (G1.7)"),
-    }
 
 
 _UPDATED_AT = SourceColumn(
@@ -193,6 +46,8 @@ _NGRAM = (
 SOURCE_USERS = SourceTable(
     "users",
     domain=None,
+    grain="one version of a user",
+    purpose="Versions of the users: a row for every change that an hourly run saw, kept input (G1.7).",
     key=("user_id",),
     columns=(
         SourceColumn("user_id", Kind.ID, "The user"),
@@ -206,22 +61,24 @@ SOURCE_USERS = SourceTable(
         SourceColumn("cohort_excluded", Kind.FLAG, "Kept out of cohort figures (G2.5)", optional=True),
         SourceColumn("created_at", Kind.INSTANT, "Start of the journey (G1.5)"),
     ),
-    extra=_version_columns(),
 )
 SOURCE_COHORTS = SourceTable(
     "cohorts",
     domain=Domain.GHOST,
+    grain="one version of a cohort",
+    purpose="Versions of the cohorts, kept input (G1.7).",
     key=("cohort_id",),
     columns=(
         SourceColumn("cohort_id", Kind.ID, "The cohort", none_of=(GLOBAL_COHORT,)),
         SourceColumn("cohort_key", Kind.TEXT, "The application's own key of the cohort", optional=True),
         SourceColumn("created_at", Kind.INSTANT, "When the cohort was made", optional=True),
     ),
-    extra=_version_columns(),
 )
 SOURCE_USER_PROGRESS = SourceTable(
     "user_progress",
     domain=Domain.GHOST,
+    grain="one completion of a task",
+    purpose="Completed tasks and mock tests, validated and without repeats of an id (G2).",
     key=("progress_id",),
     time="completed_at",
     columns=(
@@ -235,6 +92,9 @@ SOURCE_USER_PROGRESS = SourceTable(
 SOURCE_KEYBOARDS = SourceTable(
     "keyboards",
     domain=Domain.NGRAMS,
+    grain="one version of a keyboard",
+    purpose="Versions of the keyboards and their targets, kept input (G1.7, N3.2).",
+    published=True,
     key=("keyboard_id",),
     columns=(
         SourceColumn("keyboard_id", Kind.ID, "The keyboard"),
@@ -250,11 +110,14 @@ SOURCE_KEYBOARDS = SourceTable(
             high=MAX_TARGET_MS,
         ),
     ),
-    extra=_version_columns(),
 )
 SOURCE_PRACTICE_SESSIONS = SourceTable(
     "practice_sessions",
     domain=Domain.NGRAMS,
+    grain="one practice session of a typist",
+    purpose="Practice sessions of the typing trainer (N1).",
+    published=True,
+    sorted_by=("user_id", "keyboard_id", "start_time", "session_id"),
     key=("session_id",),
     time="start_time",
     columns=(
@@ -268,6 +131,8 @@ SOURCE_PRACTICE_SESSIONS = SourceTable(
 SOURCE_SESSION_KEYSTROKES = SourceTable(
     "session_keystrokes",
     domain=Domain.NGRAMS,
+    grain="one key pressed",
+    purpose="Keystrokes of the practice sessions, in the hour in which their session started (N5).",
     key=("session_id", "key_index"),
     required=False,
     columns=(
@@ -282,6 +147,9 @@ SOURCE_SESSION_KEYSTROKES = SourceTable(
 SOURCE_SESSION_NGRAM_SPEED = SourceTable(
     "session_ngram_speed",
     domain=Domain.NGRAMS,
+    grain="one measurement of an n-gram",
+    purpose="Measured n-grams of a session: the application's own rows or, where it has none, those extracted from "
+    "the keystrokes (N1, N5.2).",
     required=False,
     columns=(
         _SESSION_ID,
@@ -298,6 +166,10 @@ SOURCE_SESSION_NGRAM_SPEED = SourceTable(
 SOURCE_SESSION_NGRAM_ERRORS = SourceTable(
     "session_ngram_errors",
     domain=Domain.NGRAMS,
+    grain="one mistyped n-gram",
+    purpose="N-grams that end in a wrong key: the application's own rows or, where it has none, those extracted "
+    "from the keystrokes (N5.3).",
+    published=True,
     required=False,
     columns=(_SESSION_ID, *_NGRAM),
     extra={
@@ -325,60 +197,14 @@ SOURCE_TABLES: dict[str, SourceTable] = {
 }
 """Every canonical table; one that others refer to comes before them."""
 
-USERS = _contract(
-    SOURCE_USERS,
-    Partitioning.SEEN_HOUR,
-    "one version of a user",
-    "Versions of the users: a row for every change that an hourly run saw, kept input (G1.7).",
-)
-COHORTS = _contract(
-    SOURCE_COHORTS,
-    Partitioning.SEEN_HOUR,
-    "one version of a cohort",
-    "Versions of the cohorts, kept input (G1.7).",
-)
-KEYBOARDS = _contract(
-    SOURCE_KEYBOARDS,
-    Partitioning.SEEN_HOUR,
-    "one version of a keyboard",
-    "Versions of the keyboards and their targets, kept input (G1.7, N3.2).",
-    published=True,
-)
-USER_PROGRESS = _contract(
-    SOURCE_USER_PROGRESS,
-    Partitioning.EVENT_HOUR,
-    "one completion of a task",
-    "Completed tasks and mock tests, validated and without repeats of an id (G2).",
-)
-PRACTICE_SESSIONS = _contract(
-    SOURCE_PRACTICE_SESSIONS,
-    Partitioning.EVENT_HOUR,
-    "one practice session of a typist",
-    "Practice sessions of the typing trainer (N1).",
-    published=True,
-    sorted_by=("user_id", "keyboard_id", "start_time", "session_id"),
-)
-SESSION_KEYSTROKES = _contract(
-    SOURCE_SESSION_KEYSTROKES,
-    Partitioning.EVENT_HOUR,
-    "one key pressed",
-    "Keystrokes of the practice sessions, in the hour in which their session started (N5).",
-)
-SESSION_NGRAM_SPEED = _contract(
-    SOURCE_SESSION_NGRAM_SPEED,
-    Partitioning.EVENT_HOUR,
-    "one measurement of an n-gram",
-    "Measured n-grams of a session: the application's own rows or, where it has none, those extracted from "
-    "the keystrokes (N1, N5.2).",
-)
-SESSION_NGRAM_ERRORS = _contract(
-    SOURCE_SESSION_NGRAM_ERRORS,
-    Partitioning.EVENT_HOUR,
-    "one mistyped n-gram",
-    "N-grams that end in a wrong key: the application's own rows or, where it has none, those extracted "
-    "from the keystrokes (N5.3).",
-    published=True,
-)
+USERS = SOURCE_USERS.contract
+COHORTS = SOURCE_COHORTS.contract
+KEYBOARDS = SOURCE_KEYBOARDS.contract
+USER_PROGRESS = SOURCE_USER_PROGRESS.contract
+PRACTICE_SESSIONS = SOURCE_PRACTICE_SESSIONS.contract
+SESSION_KEYSTROKES = SOURCE_SESSION_KEYSTROKES.contract
+SESSION_NGRAM_SPEED = SOURCE_SESSION_NGRAM_SPEED.contract
+SESSION_NGRAM_ERRORS = SOURCE_SESSION_NGRAM_ERRORS.contract
 
 
 class RejectedRows(dy.Schema):
@@ -398,16 +224,4 @@ REJECTED_ROWS = Contract(
     grain="one row of the source that was not taken in",
 )
 
-RAW_CONTRACTS = {
-    contract.name: contract
-    for contract in (
-        USERS,
-        COHORTS,
-        USER_PROGRESS,
-        KEYBOARDS,
-        PRACTICE_SESSIONS,
-        SESSION_KEYSTROKES,
-        SESSION_NGRAM_SPEED,
-        SESSION_NGRAM_ERRORS,
-    )
-}
+RAW_CONTRACTS = {table.name: table.contract for table in SOURCE_TABLES.values()}

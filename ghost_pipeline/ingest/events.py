@@ -3,7 +3,8 @@
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.raw import SOURCE_USER_PROGRESS, SourceTable
+from ghost_pipeline.contracts.raw import SOURCE_USER_PROGRESS
+from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.ingest.event_hours import write_events
 from ghost_pipeline.ingest.people import reject_unknown_users
 from ghost_pipeline.ingest.read_policy import ReadPolicy, range_end, source_from

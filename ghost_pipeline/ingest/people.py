@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from ghost_pipeline.contracts.raw import USERS, SourceTable
+from ghost_pipeline.contracts.raw import USERS
+from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.ingest.validation import REASON, reject_unknown, set_aside_erased
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.privacy.personal_columns import ID_COLUMNS, USER

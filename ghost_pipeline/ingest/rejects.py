@@ -4,7 +4,8 @@ from datetime import datetime
 
 import polars as pl
 
-from ghost_pipeline.contracts.raw import REJECTED_ROWS, SourceTable
+from ghost_pipeline.contracts.raw import REJECTED_ROWS
+from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.lake.lake import Lake, Rejects
 from ghost_pipeline.windows import Hour
 

@@ -5,7 +5,8 @@ from datetime import datetime
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, SOURCE_PRACTICE_SESSIONS, SourceTable
+from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, SOURCE_PRACTICE_SESSIONS
+from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.ingest.event_hours import write_events
 from ghost_pipeline.ingest.people import reject_unknown_users, set_aside_erased_people
 from ghost_pipeline.ingest.read_policy import ReadPolicy, range_end, source_from

@@ -12,7 +12,8 @@ from datetime import datetime
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.raw import RAW_CONTRACTS, SOURCE_TABLES, SourceTable
+from ghost_pipeline.contracts.raw import RAW_CONTRACTS, SOURCE_TABLES
+from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.errors import SourceError, without_values
 from ghost_pipeline.ingest.validation import ERASED, REASON, good_rows, read_rows, rejected_rows
 from ghost_pipeline.lake.lake import Lake

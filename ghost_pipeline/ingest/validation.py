@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ghost_pipeline.contracts.raw import MAX_NGRAM_LENGTH, MS_PER_MINUTE, Kind, SourceColumn, SourceTable
+from ghost_pipeline.contracts.raw import MS_PER_MINUTE
+from ghost_pipeline.contracts.source import MAX_NGRAM_LENGTH, Kind, SourceColumn, SourceTable
 from ghost_pipeline.domain.ngrams.ngram_extraction import SEPARATOR_PATTERN
 from ghost_pipeline.domain.shared.identity import uuid_text
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT

@@ -5,7 +5,8 @@ from datetime import datetime
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.raw import REJECTED_ROWS, USERS, SourceTable
+from ghost_pipeline.contracts.raw import REJECTED_ROWS, USERS
+from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.domain.shared.versions import UPDATED_AT, changed_rows, with_added
 from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.ingest.dependents import VERSION_COLUMNS

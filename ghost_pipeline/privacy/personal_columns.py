@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.columns import is_personal, key_columns
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, SOURCE_USERS, Kind, SourceColumn, SourceTable
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, SOURCE_USERS
+from ghost_pipeline.contracts.source import Kind, SourceColumn, SourceTable
 
 ID_COLUMNS = {
     column.name: table

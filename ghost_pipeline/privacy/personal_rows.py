@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract, Partitioning
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, Kind
+from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.contracts.source import Kind
 from ghost_pipeline.domain.shared.identity import uuid_text
 from ghost_pipeline.privacy.personal_columns import ID_COLUMNS, USER, owner_column
 

@@ -11,7 +11,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
-from ghost_pipeline.contracts.raw import MAX_NGRAM_LENGTH, MAX_NGRAM_SIZE
+from ghost_pipeline.contracts.raw import MAX_NGRAM_SIZE
+from ghost_pipeline.contracts.source import MAX_NGRAM_LENGTH
 from ghost_pipeline.domain.ngrams.ngram_insights import IMPACT_SCHEMA, LEARNING_RATE_SCHEMA, MISTAKE_PAIR_SCHEMA
 from ghost_pipeline.domain.ngrams.ngram_queries import (
     ERROR_COUNT_SCHEMA,

@@ -12,7 +12,8 @@ from datetime import timedelta
 
 import polars as pl
 
-from ghost_pipeline.contracts.raw import SOURCE_PRACTICE_SESSIONS, SOURCE_TABLES, SourceColumn, SourceTable
+from ghost_pipeline.contracts.raw import SOURCE_PRACTICE_SESSIONS, SOURCE_TABLES
+from ghost_pipeline.contracts.source import SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.sources.mapping import SourceMapping
 from ghost_pipeline.sources.source import TableSample, Window, require_columns

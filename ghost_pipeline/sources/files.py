@@ -17,7 +17,8 @@ import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, SourceTable
+from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.errors import SourceError, without_values
 from ghost_pipeline.sources.mapping import SourceMapping
 from ghost_pipeline.sources.source import TableSample, Window, require_columns

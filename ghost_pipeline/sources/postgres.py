@@ -17,7 +17,7 @@ import adbc_driver_postgresql.dbapi as driver  # type: ignore[import-untyped]
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from ghost_pipeline.contracts.raw import Kind, SourceColumn, SourceTable
+from ghost_pipeline.contracts.source import Kind, SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.postgres import LOST, MESSAGE, SESSION, PostgresAddress
 from ghost_pipeline.sources.database import (

@@ -7,7 +7,8 @@ from typing import Protocol
 
 import polars as pl
 
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, Domain, SourceTable
+from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.contracts.source import Domain, SourceTable
 from ghost_pipeline.errors import SourceError
 
 

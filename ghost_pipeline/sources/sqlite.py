@@ -17,7 +17,7 @@ from urllib.parse import quote
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from ghost_pipeline.contracts.raw import SourceColumn, SourceTable
+from ghost_pipeline.contracts.source import SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.sources.database import FIRST_DAY, LAST_DAY, DatabaseSource, OwnColumn, Relation
 from ghost_pipeline.sources.mapping import END, START, SourceMapping

@@ -29,8 +29,8 @@ from ghost_pipeline.contracts.raw import (
     SESSION_NGRAM_ERRORS,
     SESSION_NGRAM_SPEED,
     SOURCE_TABLES,
-    Domain,
 )
+from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import benchmark_day, benchmark_target_band

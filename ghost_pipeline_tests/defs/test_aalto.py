@@ -12,8 +12,8 @@ from ghost_pipeline.contracts.raw import (
     SESSION_KEYSTROKES,
     SESSION_NGRAM_ERRORS,
     SESSION_NGRAM_SPEED,
-    Domain,
 )
+from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.domain.ngrams.ngram_queries import error_n, slowest_n

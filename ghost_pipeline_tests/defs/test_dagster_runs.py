@@ -9,7 +9,8 @@ import pytest
 
 from ghost_pipeline.cli.run import AT_THE_END, selection
 from ghost_pipeline.contracts.contract import Partitioning
-from ghost_pipeline.contracts.raw import REJECTED_ROWS, Domain
+from ghost_pipeline.contracts.raw import REJECTED_ROWS
+from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS, build_defs
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.errors import SourceError

@@ -11,7 +11,8 @@ import pytest
 from ghost_pipeline.cli.run import selection
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
-from ghost_pipeline.contracts.raw import USER_PROGRESS, Domain
+from ghost_pipeline.contracts.raw import USER_PROGRESS
+from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS, build_defs
 from ghost_pipeline.defs import ghost
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY

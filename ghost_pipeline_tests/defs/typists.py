@@ -5,7 +5,8 @@ from datetime import datetime
 from pathlib import Path
 
 from ghost_pipeline.cli.run import selection
-from ghost_pipeline.contracts.raw import REJECTED_ROWS, SESSION_KEYSTROKES, Domain
+from ghost_pipeline.contracts.raw import REJECTED_ROWS, SESSION_KEYSTROKES
+from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.lake import Lake

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ghost_pipeline.contracts.raw import Domain
+from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.demo_source.generated import generate_source
 from ghost_pipeline.demo_source.landmarks import DEMO_AS_OF
 from ghost_pipeline.settings import Settings

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.contract import duckdb_type
 from ghost_pipeline.contracts.published import TABLE_INFO
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, Domain, Kind, SourceColumn, SourceTable
+from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.contracts.source import Domain, Kind, SourceColumn, SourceTable
 
 GENERATED = "<!-- Written by `make docs` from the contracts; change those. -->"
 

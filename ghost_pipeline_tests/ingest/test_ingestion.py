@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
-from ghost_pipeline.contracts.raw import REJECTED_ROWS, SOURCE_TABLES, USER_PROGRESS, USERS, SourceTable
+from ghost_pipeline.contracts.raw import REJECTED_ROWS, SOURCE_TABLES, USER_PROGRESS, USERS
+from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.contracts.staleness import STALE_HOURS
 from ghost_pipeline.defs.ghost import materialize_cohort_ghost_data, materialize_user_ghost_stats
 from ghost_pipeline.defs.raw import RAW_ASSETS

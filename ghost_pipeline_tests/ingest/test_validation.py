@@ -12,14 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghost_pipeline.contracts import CONTRACTS
-from ghost_pipeline.contracts.raw import (
-    SOURCE_TABLES,
-    SOURCE_USER_PROGRESS,
-    SOURCE_USERS,
-    Kind,
-    SourceColumn,
-    SourceTable,
-)
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, SOURCE_USER_PROGRESS, SOURCE_USERS
+from ghost_pipeline.contracts.source import Kind, SourceColumn, SourceTable
 from ghost_pipeline.ingest.validation import (
     REASON,
     ROW,

@@ -19,7 +19,8 @@ from ghost_pipeline.cli.run import selection
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.erasure import ERASED_PEOPLE
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS
-from ghost_pipeline.contracts.raw import REJECTED_ROWS, SOURCE_TABLES, Domain
+from ghost_pipeline.contracts.raw import REJECTED_ROWS, SOURCE_TABLES
+from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.operations import published_database
 from ghost_pipeline.defs.partitions import Partitions

@@ -9,7 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
-from ghost_pipeline.contracts.raw import Domain
+from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.domain.ngrams.ngram_queries import heat_map
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.serving import GhostReader

@@ -15,7 +15,7 @@ import uvicorn
 
 from ghost_pipeline.cli.run import selection
 from ghost_pipeline.clock import wall_clock
-from ghost_pipeline.contracts.raw import Domain
+from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.lake import Lake

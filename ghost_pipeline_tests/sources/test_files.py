@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, SOURCE_USER_PROGRESS, SOURCE_USERS, Domain, SourceTable
+from ghost_pipeline.contracts.raw import SOURCE_TABLES, SOURCE_USER_PROGRESS, SOURCE_USERS
+from ghost_pipeline.contracts.source import Domain, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.ingest.validation import REASON, good_rows, read_rows
 from ghost_pipeline.sources.files import FileSource

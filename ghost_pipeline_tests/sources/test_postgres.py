@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, Domain
+from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.ingest.validation import REASON, read_rows

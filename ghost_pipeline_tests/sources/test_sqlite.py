@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from ghost_pipeline.contracts.raw import SOURCE_TABLES, Domain
+from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.ingest.validation import REASON, read_rows
 from ghost_pipeline.sources.mapping import MappedTable, SourceMapping
