@@ -7,16 +7,19 @@ export GHOST_DATA ?= data
 SOAK_MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak check format bench docs lock ui clean
+.PHONY: help run test test-long soak check format bench docs lock ui clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(READY)  ## Set up, generate a realistic source, materialize its newest hour and month, show what came out
 	@$(BIN)/ghost-pipeline demo
 
-test: $(READY)  ## Set up and run every test
-	@$(BIN)/pytest -n 2 --dist worksteal
+test: $(READY)  ## Set up and run the tests for every change (6 minutes on two cores)
+	@$(BIN)/pytest -n 2 --dist worksteal -m "not long"
+
+test-long: $(READY)  ## Run the others: kills and faults, deployments, buckets, whole ranges, all random examples
+	@GHOST_ALL_EXAMPLES=1 $(BIN)/pytest -n 2 --dist worksteal -m "long or examples"
 
 soak: $(READY)  ## Let runs meet with faults, kills and one another for SOAK_MINUTES (30)
 	@SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m ghost_pipeline_tests.crashes

@@ -1,13 +1,21 @@
-"""Running the installed command in a process of its own, as a person would."""
+"""Running the command as a person would: in this process, or in one of its own where the process is the subject."""
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+from unittest.mock import patch
 
 import duckdb
+
+from ghost_pipeline.cli.main import main
 
 COMMAND = Path(sys.executable).with_name("ghost-pipeline")
 SHARED_DATA = Path(os.environ.get("GHOST_SHARED_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
@@ -21,9 +29,57 @@ def environment(data: Path, source: Path | None = None, **variables: str) -> dic
 
 
 def run(
+    arguments: Iterable[str], data: Path, source: Path | None = None, *, stdin: str | bytes = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `ghost-pipeline` to its end in this process: one of its own needs 2 to 3 s of processor time to start."""
+    command, code = [str(COMMAND), *arguments], 0
+    with (
+        patch.dict(os.environ, environment(data, source, **variables), clear=True),
+        patch.object(
+            sys,
+            "stdin",
+            io.TextIOWrapper(io.BytesIO(stdin.encode() if isinstance(stdin, str) else stdin), encoding="utf-8"),
+        ),
+        TemporaryFile() as output,
+        TemporaryFile() as errors,
+        _stream("stdout", 1, output),
+        _stream("stderr", 2, errors),
+    ):
+        try:
+            main(command[1:], prog_name="ghost-pipeline")
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        except Exception:  # noqa: BLE001 - what a process does with any
+            traceback.print_exc()
+            code = 1
+        written = [_content(file, stream) for file, stream in ((output, sys.stdout), (errors, sys.stderr))]
+    return subprocess.CompletedProcess(command, code, *written)
+
+
+@contextmanager
+def _stream(name: str, descriptor: int, file: IO[bytes]) -> Iterator[None]:
+    """Let what is written to a stream go to `file`, whether Python, a library or a process that is started writes."""
+    kept = os.dup(descriptor)
+    os.dup2(file.fileno(), descriptor)
+    replaced = io.TextIOWrapper(io.FileIO(descriptor, "w", closefd=False), encoding="utf-8", write_through=True)
+    try:
+        with patch.object(sys, name, replaced), replaced:
+            yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+
+
+def _content(file: IO[bytes], stream: IO[str]) -> str:
+    stream.flush()
+    file.seek(0)
+    return file.read().decode()
+
+
+def run_process(
     arguments: Iterable[str], data: Path, source: Path | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `ghost-pipeline` to its end."""
+    """Run the installed `ghost-pipeline` to its end."""
     return subprocess.run(
         [str(COMMAND), *arguments],
         env=environment(data, source, **variables),

@@ -62,7 +62,7 @@ def materialize(as_of: datetime, half: str | None, *, accept_deletions: bool) ->
     from ghost_pipeline.contracts.source import Domain
 
     settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
-    runs.materialize(settings, as_of, Domain(half) if half else None)
+    runs.materialize(settings, as_of, Domain(half) if half else None, out=sys.stderr)
 
 
 @main.command()
@@ -84,7 +84,7 @@ def backfill(start: datetime, end: datetime, half: str | None, *, everything: bo
     from ghost_pipeline.contracts.source import Domain
 
     settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
-    runs.backfill(settings, start, end, Domain(half) if half else None, everything=everything)
+    runs.backfill(settings, start, end, Domain(half) if half else None, everything=everything, out=sys.stderr)
 
 
 @main.command()
@@ -131,7 +131,7 @@ def erase(users: tuple[str, ...], *, again: bool, even_if_unknown: bool, yes: bo
     if not yes:
         click.echo(as_table(erasure.planned(settings, named, even_if_unknown=even_if_unknown)), err=True)
         click.confirm("These rows go for good. Erase?", abort=True, err=True)
-    report = erasure.erase(settings, named, wall_clock(), even_if_unknown=even_if_unknown)
+    report = erasure.erase(settings, named, wall_clock(), even_if_unknown=even_if_unknown, out=sys.stderr)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
         return
@@ -212,7 +212,7 @@ def demo() -> None:
     """Generate a realistic source, materialize its newest hour and month, and show what came out."""
     from ghost_pipeline.cli.demo import run_demo
 
-    run_demo(Settings.load())
+    run_demo(Settings.load(), progress=sys.stderr)
 
 
 @main.command()

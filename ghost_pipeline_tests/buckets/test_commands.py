@@ -20,6 +20,8 @@ from ghost_pipeline_tests.running import COMMAND, environment, lake_digest, publ
 from ghost_pipeline_tests.serving.worlds import make_source
 from ghost_pipeline_tests.traces import traces
 
+pytestmark = pytest.mark.long
+
 AS_OF = "2025-03-12T12:00Z"
 SEED = 20250312
 SECONDS = 240

@@ -26,6 +26,8 @@ from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.buckets.s3_server import BUCKET, Request, S3Server, allow
 from ghost_pipeline_tests.samples import HOUR, partition_of, sample
 
+pytestmark = pytest.mark.long
+
 UTC_HOUR = pl.Datetime("us", "UTC")
 HOURS = 40
 

@@ -20,6 +20,8 @@ from ghost_pipeline.publish.json_files import publish_json
 from ghost_pipeline_tests.buckets.s3_server import S3Server, allow
 from ghost_pipeline_tests.samples import HOUR, sample
 
+pytestmark = pytest.mark.long
+
 SECONDS = 20.0
 """Longest that a test waits for what takes milliseconds."""
 

@@ -58,24 +58,21 @@ def check_from_scratch(lake: Lake, window: Iterator[Hour]) -> int:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty hours of the demo world in chunks of eight."""
     data = tmp_path_factory.mktemp("built")
-    command = [str(COMMAND), "backfill", "--from", "2025-03-11T06:00Z", "--to", "2025-03-12T12:00Z"]
-    done = subprocess.run(
-        command,
-        env=environment(data, DEMO_WORLD, GHOST_HOURS_PER_RUN="8"),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = ["backfill", "--from", "2025-03-11T06:00Z", "--to", "2025-03-12T12:00Z"]
+    done = run(command, data, DEMO_WORLD, GHOST_HOURS_PER_RUN="8")
+    assert done.returncode == 0, done.stderr
     assert "30 of 30 hours to build" in done.stderr
     assert "hours 2025-03-12-06:00 to 2025-03-12-11:00" in done.stderr
     assert "user_ghost_stats (8 hours)" in done.stderr
     return data
 
 
+@pytest.mark.long
 def test_every_hour_of_a_range_equals_from_scratch(built: Path) -> None:
     assert check_from_scratch(Lake(built / "lake"), hours(NOON - 30 * HOUR, NOON)) == 30
 
 
+@pytest.mark.long
 def test_a_range_that_is_built_is_not_built_again(built: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(built, data)
@@ -86,6 +83,7 @@ def test_a_range_that_is_built_is_not_built_again(built: Path, tmp_path: Path) -
     assert lake_digest(data) == before
 
 
+@pytest.mark.long
 def test_the_hours_that_stale_names_are_built_again_by_the_command_that_it_prints(built: Path, tmp_path: Path) -> None:
     data, source = tmp_path / "data", tmp_path / "source"
     shutil.copytree(built, data)
@@ -108,12 +106,14 @@ def test_the_hours_that_stale_names_are_built_again_by_the_command_that_it_print
     assert check_from_scratch(Lake(data / "lake"), hours(NOON - 6 * HOUR, NOON + HOUR)) == 7
 
 
+@pytest.mark.long
 def test_a_killed_backfill_goes_on_where_it_was(tmp_path: Path) -> None:
     data, undisturbed = tmp_path / "data", tmp_path / "undisturbed"
     lake = Lake(data / "lake")
-    command = [str(COMMAND), "backfill", "--from", "2025-03-12T00:00Z", "--to", "2025-03-12T12:00Z"]
+    arguments = ["backfill", "--from", "2025-03-12T00:00Z", "--to", "2025-03-12T12:00Z"]
     variables = {"GHOST_HOURS_PER_RUN": "2", "GHOST_RETENTION": "user_ghost_stats=3h"}
-    process = subprocess.Popen(command, env=environment(data, DEMO_WORLD, **variables), stderr=subprocess.DEVNULL)
+    command, environ = [str(COMMAND), *arguments], environment(data, DEMO_WORLD, **variables)
+    process = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(lake.hours(COHORT_GHOST_DATA)) < 5 and time.monotonic() < deadline:
         assert process.poll() is None
@@ -122,11 +122,11 @@ def test_a_killed_backfill_goes_on_where_it_was(tmp_path: Path) -> None:
     process.wait()
     done = {hour: lake.file_version(COHORT_GHOST_DATA, hour) for hour in lake.hours(COHORT_GHOST_DATA)}
     assert 5 <= len(done) < 12
-    environ = environment(data, DEMO_WORLD, **variables)
-    again = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    again = run(arguments, data, DEMO_WORLD, **variables)
+    assert again.returncode == 0, again.stderr
     assert f"{12 - len(done)} of 12 hours to build" in again.stderr
     assert {hour: lake.file_version(COHORT_GHOST_DATA, hour) for hour in done} == done
-    subprocess.run(command, env=environment(undisturbed, DEMO_WORLD, **variables), capture_output=True, check=True)
+    assert run(arguments, undisturbed, DEMO_WORLD, **variables).returncode == 0
     found, expected = lake_digest(data), lake_digest(undisturbed)
     assert {name: text for name, text in found.items() if name.startswith("cohort_ghost_data")} == {
         name: text for name, text in expected.items() if name.startswith("cohort_ghost_data")
@@ -134,14 +134,16 @@ def test_a_killed_backfill_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_of_a_long_range_per_user_rows_are_written_of_the_newest_hours(tmp_path: Path) -> None:
-    command = [str(COMMAND), "backfill", "--from", "2025-03-12T00:00Z", "--to", "2025-03-12T12:00Z"]
+    command = ["backfill", "--from", "2025-03-12T00:00Z", "--to", "2025-03-12T12:00Z"]
     variables = {"GHOST_HOURS_PER_RUN": "5", "GHOST_RETENTION": "user_ghost_stats=3h"}
-    subprocess.run(command, env=environment(tmp_path, DEMO_WORLD, **variables), capture_output=True, check=True)
+    done = run(command, tmp_path, DEMO_WORLD, **variables)
+    assert done.returncode == 0, done.stderr
     lake = Lake(tmp_path / "lake")
     assert [hour.hour for hour in lake.hours(USER_GHOST_STATS)] == [9, 10, 11]
     assert len(lake.hours(COHORT_GHOST_DATA)) == 12
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not EPM.is_dir(), reason=f"no EPM data in {EPM}; name their parent folder in GHOST_SHARED_DATA")
 def test_every_hour_of_a_lab_day_equals_from_scratch(tmp_path: Path) -> None:
     day = datetime(2014, 11, 20, tzinfo=UTC)
@@ -220,6 +222,7 @@ def test_after_downtime_the_schedule_asks_for_what_was_missed_in_ranges(tmp_path
         assert again.tags[RUN_END] == first.tags[RUN_END]
 
 
+@pytest.mark.long
 def test_rows_of_a_range_count_each_hour_once(built: Path) -> None:
     rows = Lake(built / "lake").scan(USER_GHOST_STATS).group_by("as_of").agg(pl.len()).collect()
     assert rows.height == 30

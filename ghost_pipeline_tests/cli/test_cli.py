@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ghost_pipeline.settings import Settings
-from ghost_pipeline_tests.running import DEMO_WORLD, run
+from ghost_pipeline_tests.running import DEMO_WORLD, run, run_process
 
 COMMANDS = (
     "demo",
@@ -34,16 +34,9 @@ def one_line(stderr: str) -> str:
     return line.removeprefix("ghost-pipeline: ")
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = tmp_path_factory.mktemp("built")
-    done = run(["materialize", "--as-of", AS_OF], data, DEMO_WORLD)
-    assert done.returncode == 0, done.stderr
-    return data
-
-
 def test_help_lists_every_command(tmp_path: Path) -> None:
-    done = run(["--help"], tmp_path)
+    # The installed command itself; the other tests call its function.
+    done = run_process(["--help"], tmp_path)
     assert done.returncode == 0
     assert all(f"\n  {command} " in done.stdout for command in COMMANDS)
 
@@ -122,18 +115,18 @@ def test_settings_lists_every_variable(tmp_path: Path) -> None:
     assert all(row["description"] for row in rows)
 
 
-def test_query_prints_a_table(built: Path) -> None:
-    done = run(["query", "SELECT cohort_id, avg_streak FROM lake.cohort_ghost_data ORDER BY 1"], built)
+def test_query_prints_a_table(demo_run: Path) -> None:
+    done = run(["query", "SELECT cohort_id, avg_streak FROM lake.cohort_ghost_data ORDER BY 1"], demo_run)
     assert done.stdout == "cohort_id  avg_streak\nc1               5.92\nglobal           5.92\n"
 
 
-def test_query_prints_json(built: Path) -> None:
-    done = run(["query", "--json", "SELECT 1 AS one, 'x' AS text"], built)
+def test_query_prints_json(demo_run: Path) -> None:
+    done = run(["query", "--json", "SELECT 1 AS one, 'x' AS text"], demo_run)
     assert json.loads(done.stdout) == [{"one": 1, "text": "x"}]
 
 
-def test_a_wrong_query_is_one_line(built: Path) -> None:
-    done = run(["query", "SELECT nothing FROM nowhere"], built)
+def test_a_wrong_query_is_one_line(demo_run: Path) -> None:
+    done = run(["query", "SELECT nothing FROM nowhere"], demo_run)
     assert done.returncode == 1
     assert one_line(done.stderr).startswith("query: ")
 
@@ -144,16 +137,16 @@ def test_nothing_published_yet_is_one_line(tmp_path: Path) -> None:
     assert "nothing has been published yet" in one_line(done.stderr)
 
 
-def test_table_info_says_how_fresh_the_tables_are(built: Path) -> None:
-    rows = json.loads(run(["query", "--json", "SELECT * FROM table_info"], built).stdout)
+def test_table_info_says_how_fresh_the_tables_are(demo_run: Path) -> None:
+    rows = json.loads(run(["query", "--json", "SELECT * FROM table_info"], demo_run).stdout)
     fresh = {row["table"]: (row["rows"], str(row["as_of"])[:13]) for row in rows}
     assert fresh["user_ghost_stats"] == (84, "2025-03-12T12")
     assert fresh["ghost_benchmarks"] == (810, "2025-03-01T00")
     assert all(len(row["inputs_hash"]) == 64 for row in rows)
 
 
-def test_doctor_finds_nothing_wrong_with_a_good_source(built: Path) -> None:
-    done = run(["doctor"], built, DEMO_WORLD)
+def test_doctor_finds_nothing_wrong_with_a_good_source(demo_run: Path) -> None:
+    done = run(["doctor"], demo_run, DEMO_WORLD)
     assert done.returncode == 0, done.stdout
     assert "wrong" not in done.stdout.split()
     assert "lake.user_progress" in done.stdout
@@ -179,7 +172,7 @@ def test_doctor_counts_what_would_be_rejected(tmp_path: Path) -> None:
     assert "1 x final_band_score is outside 0 to 9" in users["says"]
 
 
-def test_the_demo_refuses_to_mix_with_another_source(built: Path) -> None:
-    done = run(["demo"], built)
+def test_the_demo_refuses_to_mix_with_another_source(demo_run: Path) -> None:
+    done = run(["demo"], demo_run)
     assert done.returncode == 1
     assert "Set GHOST_DATA to an empty folder" in one_line(done.stderr)

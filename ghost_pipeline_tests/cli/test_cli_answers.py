@@ -15,17 +15,14 @@ from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.serving.responses import EXAMPLE
 from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.running import COMMAND, environment, run
-from ghost_pipeline_tests.serving.worlds import AS_OF, TYPED_AT, bearer, make_source, materialize, settings
+from ghost_pipeline_tests.serving.worlds import bearer
 
 KEY = "a key for the command line, long enough"
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    folder = tmp_path_factory.mktemp("answers")
-    of = settings(folder / "data", make_source(folder / "source"))
-    materialize(of, AS_OF, typed_at=TYPED_AT)
-    return of
+def published(demo_and_typist: Settings) -> Settings:
+    return demo_and_typist
 
 
 def test_the_example_response_comes_out(published: Settings) -> None:

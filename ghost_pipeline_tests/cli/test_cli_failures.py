@@ -14,6 +14,7 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import parse_as_of
+from ghost_pipeline_tests import running
 from ghost_pipeline_tests.running import COMMAND, environment
 from ghost_pipeline_tests.samples import HOUR, sample
 
@@ -36,13 +37,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def run(data: Path, *arguments: str, source: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(COMMAND), *arguments],
-        env=environment(data, source, **variables),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return running.run(arguments, data, source, **variables)
 
 
 def failure(done: subprocess.CompletedProcess[str]) -> str:

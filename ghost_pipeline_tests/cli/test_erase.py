@@ -21,7 +21,7 @@ from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Month
-from ghost_pipeline_tests.running import COMMAND, environment, lake_digest, published_rows, run
+from ghost_pipeline_tests.running import lake_digest, published_rows, run
 from ghost_pipeline_tests.traces import traces
 
 KEY = "a key of thirty-two characters or more"
@@ -91,11 +91,9 @@ def write(folder: Path, tables: Mapping[str, list[Row]]) -> Path:
     return folder
 
 
-def pipeline(
-    folder: Path, *arguments: str, fails: bool = False, stdin: str | None = None
-) -> subprocess.CompletedProcess[str]:
-    env = environment(folder / "data", folder / "source", GHOST_ERASURE_KEY=KEY, GHOST_MIN_SAMPLE="5")
-    done = subprocess.run([str(COMMAND), *arguments], env=env, input=stdin, capture_output=True, text=True, check=False)
+def pipeline(folder: Path, *arguments: str, fails: bool = False, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    variables = {"GHOST_ERASURE_KEY": KEY, "GHOST_MIN_SAMPLE": "5"}
+    done = run(arguments, folder / "data", folder / "source", stdin=stdin, **variables)
     assert (done.returncode != 0) == fails, done.stderr
     return done
 
@@ -232,10 +230,7 @@ def test_a_source_that_still_has_the_person_brings_nothing_back(
 
 
 def test_it_asks_first_and_shows_what_goes(lived: Path) -> None:
-    env = environment(lived / "data", None, GHOST_ERASURE_KEY=KEY)
-    done = subprocess.run(
-        [str(COMMAND), "erase", USER], env=env, input="n\n", capture_output=True, text=True, check=False
-    )
+    done = run(["erase", USER], lived / "data", stdin="n\n", GHOST_ERASURE_KEY=KEY)
     assert done.returncode == 1
     assert ["user_progress", "4", "4", "False"] in [line.split() for line in done.stderr.splitlines()]
     assert "These rows go for good. Erase? [y/N]" in done.stderr
@@ -351,12 +346,10 @@ def test_a_gap_keeps_nobody_in_what_is_published(lived: Path, tmp_path: Path) ->
 def test_ids_that_cannot_be_read_or_asked_for_are_not_told(
     given: bytes, options: list[str], says: str, tmp_path: Path
 ) -> None:
-    env = environment(tmp_path / "data", None, GHOST_ERASURE_KEY=KEY)
-    command = [str(COMMAND), "erase", "-", *options]
-    done = subprocess.run(command, env=env, input=given, capture_output=True, check=False)
-    assert b"usr" not in done.stderr
+    done = run(["erase", "-", *options], tmp_path / "data", stdin=given, GHOST_ERASURE_KEY=KEY)
+    assert "usr" not in done.stderr
     assert done.returncode == 2
-    assert says in done.stderr.decode()
+    assert says in done.stderr
 
 
 def test_the_doctor_says_whether_the_key_is_there(copied: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

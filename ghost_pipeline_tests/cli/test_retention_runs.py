@@ -1,6 +1,5 @@
 """Hours that come and go, through Dagster: what a run removes, and what a range does not write."""
 
-import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from ghost_pipeline.incremental.stale_ledger import mark_stale, stale_hours_of
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.windows import HOUR, Hour, hours
 from ghost_pipeline_tests.defs.test_dagster_runs import SOURCE, execute, write
-from ghost_pipeline_tests.running import COMMAND, environment, lake_digest
+from ghost_pipeline_tests.running import lake_digest, run
 
 NOON = datetime(2025, 3, 12, 12, tzinfo=UTC)
 OF_USERS = (USER_GHOST_STATS, GHOST_MESSAGES, NGRAM_SPEED_SUMMARIES)
@@ -142,10 +141,7 @@ def test_a_retention_that_cannot_be_stops_every_run(tmp_path: Path, monkeypatch:
 def test_the_command_removes_messages_with_the_figures_that_they_show(tmp_path: Path, lake: Lake) -> None:
     source, data = write(tmp_path / "source", SOURCE), tmp_path / "data"
     built(lake, 8)
-    subprocess.run(
-        [str(COMMAND), "materialize", "--as-of", "2025-03-12T10:00Z"],
-        env=environment(data, source, GHOST_RETENTION=TWO_HOURS.replace("2h", "1h")),
-        capture_output=True,
-        check=True,
-    )
+    one_hour = TWO_HOURS.replace("2h", "1h")
+    done = run(["materialize", "--as-of", "2025-03-12T10:00Z"], data, source, GHOST_RETENTION=one_hour)
+    assert done.returncode == 0, done.stderr
     assert [there(lake, table) for table in OF_USERS] == [[9]] * 3

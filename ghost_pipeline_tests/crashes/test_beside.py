@@ -24,6 +24,8 @@ from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.crashes.processes import begun, copied, goes_on, read_meanwhile, run, run_together
 from ghost_pipeline_tests.crashes.world import World
 
+pytestmark = pytest.mark.long
+
 HOURS = [("materialize", "--as-of", f"2025-03-12T{hour}:00Z") for hour in (11, 12, 13, 13)]
 BACKFILL = ("backfill", "--from", "2025-03-12T05:00Z", "--to", "2025-03-12T10:00Z")
 REPAIR = ("backfill", "--from", "2025-03-12T05:00Z", "--to", "2025-03-12T13:00Z")

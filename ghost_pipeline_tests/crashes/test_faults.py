@@ -11,6 +11,8 @@ from ghost_pipeline_tests.crashes.faults import Fault
 from ghost_pipeline_tests.crashes.scenarios import SCENARIOS, Scenario
 from ghost_pipeline_tests.crashes.trying import Trial
 
+pytestmark = pytest.mark.long
+
 SEED = 20250312
 
 

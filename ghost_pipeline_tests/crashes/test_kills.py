@@ -10,6 +10,8 @@ from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline_tests.crashes.processes import begun, copied, goes_on, lines_of, read_meanwhile, run, run_and_kill
 from ghost_pipeline_tests.crashes.world import World
 
+pytestmark = pytest.mark.long
+
 COMMANDS = {
     "materialize": ("materialize", "--as-of", "2025-03-12T13:00Z"),
     "backfill": ("backfill", "--from", "2025-03-12T06:00Z", "--to", "2025-03-12T13:00Z"),

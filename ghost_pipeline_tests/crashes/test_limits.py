@@ -14,9 +14,12 @@ from ghost_pipeline_tests.crashes.limiting import COMMAND_LINE
 from ghost_pipeline_tests.crashes.processes import begun, copied, goes_on, run
 from ghost_pipeline_tests.crashes.world import World
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("unshare") is None, reason="only root may mount a file system of its own"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or shutil.which("unshare") is None, reason="only root may mount a file system of its own"
+    ),
+]
 NO_SPACE, READ_ONLY = "No space left on device", "Read-only file system"
 
 

@@ -38,6 +38,8 @@ from ghost_pipeline_tests.crashes.world import LEARNERS, World, event, users
 from ghost_pipeline_tests.samples import HOUR as SAMPLE_HOUR
 from ghost_pipeline_tests.samples import sample
 
+pytestmark = pytest.mark.long
+
 PREPARED = {scenario.name: scenario for scenario in SCENARIOS}
 
 

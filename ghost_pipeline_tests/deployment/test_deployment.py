@@ -26,6 +26,8 @@ from ghost_pipeline_tests.deployment.services import Machine, children, eventual
 from ghost_pipeline_tests.running import lake_digest, published_rows
 from ghost_pipeline_tests.sources.servers import PASSWORD, Database
 
+pytestmark = pytest.mark.long
+
 MONTHLY_TABLES = {step.contract.name for step in TABLE_ASSETS if step.contract.partitioning is Partitioning.MONTH}
 SECRETS = (PASSWORD, quote(PASSWORD, safe=""), "s3cr3t", DAGSTER_PASSWORD, quote(DAGSTER_PASSWORD), "d4gster")
 PARTITION, SCHEDULE = "dagster/partition", "dagster/schedule_name"

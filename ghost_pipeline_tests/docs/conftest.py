@@ -3,10 +3,12 @@
 import pytest
 
 from ghost_pipeline.settings import Settings
+from ghost_pipeline_tests.built_once import built_once
 from ghost_pipeline_tests.docs.pages import publish_demo
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Its newest hour and month."""
-    return publish_demo(tmp_path_factory.mktemp("demo"))
+    folder = built_once(tmp_path_factory, "demo", publish_demo)
+    return Settings.load(source=str(folder / "source"), data=folder)

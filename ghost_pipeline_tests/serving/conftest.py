@@ -7,17 +7,13 @@ import pytest
 
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings
-from ghost_pipeline_tests.serving.worlds import AS_OF, KEY, TYPED_AT, make_source, materialize, served, settings
+from ghost_pipeline_tests.serving.worlds import KEY, served, settings
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def published(demo_and_typist: Settings) -> Settings:
     """The demo world with a typist at 2025-03-12T12:00Z."""
-    folder = tmp_path_factory.mktemp("published")
-    source = make_source(folder / "source")
-    of = settings(folder / "data", source)
-    materialize(of, AS_OF, typed_at=TYPED_AT)
-    return of
+    return demo_and_typist
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ from urllib.parse import quote
 import polars as pl
 import pytest
 
-from ghost_pipeline_tests.running import COMMAND, DEMO_WORLD, environment, found_in, lake_digest
+from ghost_pipeline_tests import running
+from ghost_pipeline_tests.running import found_in, lake_digest
 from ghost_pipeline_tests.sources.servers import PASSWORD, READER, Database, demo_world, fill_sqlite
 
 AS_OF = "2025-03-12T12:00Z"
@@ -31,22 +32,13 @@ user_progress:
 
 
 def run(data: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(COMMAND), *arguments],
-        env=environment(data, None, **variables),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return running.run(arguments, data, None, **variables)
 
 
 @pytest.fixture(scope="module")
-def from_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def from_files(demo_run: Path) -> dict[str, str]:
     """The lake that the demo world as files gives."""
-    data = tmp_path_factory.mktemp("from_files")
-    done = run(data, *MATERIALIZE, GHOST_SOURCE=str(DEMO_WORLD))
-    assert done.returncode == 0, done.stderr
-    return lake_digest(data)
+    return lake_digest(demo_run)
 
 
 def test_postgresql_gives_the_bytes_of_files_and_shows_no_password(
