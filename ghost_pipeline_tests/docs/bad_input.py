@@ -1,4 +1,4 @@
-"""Every kind of bad input with what it gets: the page `docs/bad_input.md` and the tests are made from it."""
+"""Every kind of bad input and what happens to it: the page `docs/bad_input.md` and the tests are written from it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +45,7 @@ GOOD: dict[str, Row] = {
 
 @dataclass(frozen=True)
 class BadInput:
-    """One way in which a row can be wrong."""
+    """One fault of a row."""
 
     kind: str
     table: str
@@ -61,22 +61,29 @@ BAD_INPUTS: tuple[BadInput, ...] = (
     BadInput("an unknown task type", "user_progress", {"task_type": "podcast"}, f"task_type is not one of {_TYPES}"),
     BadInput("no task type", "user_progress", {"task_type": None}, "task_type is missing"),
     BadInput("no time", "user_progress", {"completed_at": None}, "completed_at is missing"),
-    BadInput("a time that is none", "user_progress", {"completed_at": "yesterday"}, "completed_at is not a time"),
-    BadInput("a day that is none", "user_progress", {"completed_at": "2025-02-30"}, "completed_at is not a time"),
+    BadInput("a text that is no time", "user_progress", {"completed_at": "yesterday"}, "completed_at is not a time"),
+    BadInput(
+        "a date out of the calendar", "user_progress", {"completed_at": "2025-02-30"}, "completed_at is not a time"
+    ),
     BadInput("a bare number as a time", "users", {"created_at": 1741773600}, "created_at is not a time"),
     BadInput("a time in another century", "users", {"created_at": "1900-01-01"}, "created_at is outside 1970 to 2199"),
     BadInput("negative minutes", "user_progress", {"time_spent_minutes": -5}, "time_spent_minutes is below 0"),
     BadInput(
-        "minutes that are no number",
+        "minutes that are not a number",
         "user_progress",
         {"time_spent_minutes": "five"},
         "time_spent_minutes is not a number",
     ),
-    BadInput("minutes without end", "user_progress", {"time_spent_minutes": "inf"}, "time_spent_minutes is not finite"),
+    BadInput("infinite minutes", "user_progress", {"time_spent_minutes": "inf"}, "time_spent_minutes is not finite"),
     BadInput("a user that does not exist", "user_progress", {"user_id": "nobody"}, "user_id names no user"),
     BadInput("a score above 9", "users", {"final_band_score": 9.5}, "final_band_score is outside 0 to 9"),
     BadInput("a score below 0", "users", {"diagnostic_score": -1}, "diagnostic_score is outside 0 to 9"),
-    BadInput("a flag that is none", "users", {"cohort_excluded": "maybe"}, "cohort_excluded is neither true nor false"),
+    BadInput(
+        "a malformed flag",
+        "users",
+        {"cohort_excluded": "maybe"},
+        "cohort_excluded is neither true nor false",
+    ),
     BadInput("the reserved cohort", "users", {"cohort_id": "global"}, "cohort_id global is reserved"),
     BadInput("the reserved cohort", "cohorts", {"cohort_id": "global"}, "cohort_id global is reserved"),
     BadInput(
@@ -85,8 +92,8 @@ BAD_INPUTS: tuple[BadInput, ...] = (
         {"target_ms_per_keystroke": 20},
         "target_ms_per_keystroke is outside 50 to 5000",
     ),
-    BadInput("a keyboard of nobody", "keyboards", {"user_id": "nobody"}, "user_id names no user"),
-    BadInput("a session of nobody", "practice_sessions", {"user_id": "nobody"}, "user_id names no user"),
+    BadInput("a keyboard of an unknown user", "keyboards", {"user_id": "nobody"}, "user_id names no user"),
+    BadInput("a session of an unknown user", "practice_sessions", {"user_id": "nobody"}, "user_id names no user"),
     BadInput("a session without an end", "practice_sessions", {"end_time": None}, "end_time is missing"),
     BadInput(
         "keys of an unknown session", "session_keystrokes", {"session_id": "s9"}, "session_id names no practice session"
@@ -112,10 +119,13 @@ BAD_INPUTS: tuple[BadInput, ...] = (
     BadInput("a speed of 0", "session_ngram_speed", {"ms_per_keystroke": 0}, "ms_per_keystroke is not above 0"),
     BadInput("a negative speed", "session_ngram_speed", {"ms_per_keystroke": -9}, "ms_per_keystroke is not above 0"),
     BadInput(
-        "a speed without end", "session_ngram_speed", {"ms_per_keystroke": 1e16}, "ms_per_keystroke is above 1e+15"
+        "a speed of 1e+16",
+        "session_ngram_speed",
+        {"ms_per_keystroke": 1e16},
+        "ms_per_keystroke is above 1e+15",
     ),
     BadInput(
-        "a speed that is no number",
+        "a speed that is not a number",
         "session_ngram_speed",
         {"ms_per_keystroke": "nan"},
         "ms_per_keystroke is not finite",
@@ -131,7 +141,7 @@ BAD_INPUTS: tuple[BadInput, ...] = (
 
 @dataclass(frozen=True)
 class BadFile:
-    """One way in which a file can be unusable, and what the one line says after the file's path."""
+    """One fault of a file, and the error after the file's path."""
 
     kind: str
     file: str
@@ -147,7 +157,7 @@ BAD_FILES: tuple[BadFile, ...] = (
     BadFile("an empty file", "cohorts.csv", b"", "table cohorts cannot be read (the file is empty)"),
     BadFile("a CSV row with too many fields", "cohorts.csv", b"cohort_id\nc1\nc2,c3\n", "table cohorts cannot be read"),
     BadFile(
-        "a line that is no JSON",
+        "a line that is not JSON",
         "cohorts.ndjson",
         b'{"cohort_id": "c1"}\n{"cohort_id": "c',
         "table cohorts, line 2 is no JSON",

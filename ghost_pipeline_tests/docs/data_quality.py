@@ -1,4 +1,4 @@
-"""The page `docs/data_quality.md`: what of every table stops a run and what warns."""
+"""The page `docs/data_quality.md`: for every table, what stops a run and what warns."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,35 +17,35 @@ from ghost_pipeline_tests.docs.tables_page import GENERATED
 _BLOCKS = f"""\
 ## What blocks
 
-A step that fails writes nothing: the partition that was there stays, no table downstream is computed, `retention` and
-`published_database` do not run, so apps go on with what was published. The run has failed, and one line says table,
-partition, culprit and remedy. The next run that succeeds repairs all of it.
+A failed asset writes nothing: the previous partition stays, no downstream table is computed, and `retention` and
+`published_database` do not run, so apps keep what was published. The run has failed, and one line names table,
+partition, culprit and remedy. The next successful run repairs all of it.
 
-- **The source cannot be read**: a server refuses, a table or a column is missing, a file is damaged, or a table is gone
-  that the lake has rows of.
+- **The source cannot be read**: a server refuses, a table or a column is missing, a file is damaged, or a table is
+  gone although the lake has rows of it.
 - **Too much is gone**: more than `GHOST_MAX_REMOVED_PERCENT` of an hour's rows.
 - **Hours are missing** that a figure is computed from.
 - **`{STRUCTURE.name}`**: {STRUCTURE.says}
 
-A single row that breaks a rule never blocks: it goes to `rejected_rows` with its reason, and `{COVERAGE.name}` warns
-([what bad input gets](bad_input.md))."""
+A single row that breaks a rule never blocks: it goes to `rejected_rows` with the reason, and `{COVERAGE.name}` warns
+([Bad input](bad_input.md))."""
 
 
 _LIMITS = f"""\
-What chance alone may do is no finding: a count that is off by at most {CHANCE} times its square root passes, and
-averages of fewer than {FEW_MEMBERS} people are not compared. Of a run over a range of hours, the last one and every
-{HOURS_APART}th before it is looked at. The limits are settings (`ghost-pipeline settings`).
+Chance alone is no finding: a count that is off by at most {CHANCE} times its square root passes, and averages of fewer
+than {FEW_MEMBERS} people are not compared. In a run over a range of hours, the last hour and every {HOURS_APART}th hour
+before it are checked. The limits are settings (`ghost-pipeline settings`).
 
 ## Table by table
 
 Every table has `{STRUCTURE.name}`, which blocks, and `{COVERAGE.name}`, which warns. *Fresh*: how old the newest
-partition may be by the wall clock, for Dagster and `ghost-pipeline status`. *Kept*: how long partitions are
-([retention](operations.md#retention)); what is *fixed* cannot be set ([why](tables.md)).
+partition may be by the wall clock, for Dagster and `ghost-pipeline status`. *Kept*: how long partitions stay
+([retention](operations.md#retention)); *fixed* means that no setting changes it ([Tables](tables.md) has the reason).
 """
 
 
 def data_quality_page() -> str:
-    """What of every table stops a run and what warns."""
+    """The page: for every table, what stops a run and what warns."""
     return "\n".join(_page())
 
 
@@ -58,9 +58,9 @@ def _page() -> Iterator[str]:
     yield ""
     yield "## What warns"
     yield ""
-    yield "A warning stands on the asset's page in Dagster, with what was found and what was expected; the run goes on."
+    yield "A warning is on the asset's page in Dagster, with the figures found and expected; the run continues."
     yield ""
-    yield "| check | |"
+    yield "| check | warns |"
     yield "|---|---|"
     for check in (COVERAGE, VOLUME, PERIOD_OVER_PERIOD, STABLE):
         yield f"| `{check.name}` | {check.says} |"
@@ -83,7 +83,7 @@ def _row(step: TableAsset) -> str:
         if contract.retention_exempt_reason
         else f"{contract.retention.days} d"
         if contract.retention
-        else "for ever"
+        else "permanently"
     )
     return f"| `{contract.name}` | {_blocks(step)} | {step.counts} | {', '.join(own)} | {fresh} | {kept} |"
 

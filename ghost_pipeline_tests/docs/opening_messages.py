@@ -46,7 +46,7 @@ QUERIES = {"opening_1": BENCHMARK, "opening_2": DAYS, "opening_3": IMPROVERS, "o
 
 @dataclass(frozen=True)
 class Proof:
-    """A sentence for a learner of the demo, and the rows that it was made of."""
+    """A sentence for a learner of the demo, and the rows it is made from."""
 
     sentence: str
     sql: str
@@ -54,7 +54,7 @@ class Proof:
 
 
 def proofs(settings: Settings) -> list[Proof]:
-    """Each opening sentence for the first learner on a streak to whom it may be said."""
+    """Each opening sentence, for the first learner on a streak who may be shown it."""
     inputs = GhostReader(settings).inputs()
     learners = inputs.users(None).filter(pl.col("current_streak") > 0, pl.col("day_in_journey") < inputs.limits.days)
     texts = with_message_texts(inputs.figures(learners), list(QUERIES)).collect().sort("user_id")
@@ -76,8 +76,8 @@ def _page(found: list[Proof]) -> Iterator[str]:
     yield ""
     yield GENERATED.replace("the contracts; change those", "the demo; change the code")
     yield ""
-    yield "Each is what a learner of `ghost-pipeline demo` may be told as of 2025-03-12T12:00Z, with the query that"
-    yield 'shows its figure (`figure`) and the own one (`own`). Run one with `.venv/bin/ghost-pipeline query "..."`.'
+    yield "Each sentence may be shown to a learner of `ghost-pipeline demo` as of 2025-03-12T12:00Z. Its query returns the"
+    yield 'figure of the others (`figure`) and the learner\'s own (`own`). Run one with `.venv/bin/ghost-pipeline query "..."`.'
     for number, proof in enumerate(found, start=1):
         yield ""
         yield f"## {number}. {proof.sentence}"

@@ -1,4 +1,4 @@
-"""The pages of `docs/` that are made from code; `make docs` writes them and a test compares."""
+"""The pages of `docs/` that are written from code; `make docs` writes them and a test compares."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,37 +20,37 @@ DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
 def bad_input_page() -> str:
-    """What each kind of bad input gets."""
+    """The page: what happens to each kind of bad input."""
     return "\n".join(_bad_input_page())
 
 
 def _bad_input_page() -> Iterator[str]:
-    yield "# What bad input gets"
+    yield "# Bad input"
     yield ""
     yield GENERATED.replace("the contracts; change those", "the list that the tests run")
     yield ""
-    yield "## A bad row"
+    yield "## Bad rows"
     yield ""
-    yield "It goes to `rejected_rows` with its table, the reason and the row itself as JSON; the good rows of the"
-    yield "same file go on."
+    yield "A bad row goes to `rejected_rows` with its table, the reason and the row itself as JSON; the good rows of"
+    yield "the same file are processed."
     yield ""
     yield "| input | table | reason |"
     yield "|---|---|---|"
     for bad in BAD_INPUTS:
         yield f"| {bad.kind} | `{bad.table}` | {bad.reason} |"
-    yield "| an id that stands twice | every table with an id but `user_progress` | … stands more than once |"
+    yield "| an id that occurs twice | every table with an id except `user_progress` | … stands more than once |"
     yield "| the same `progress_id` twice | `user_progress` | none: one event (the earliest, then fewest minutes) |"
-    yield "| an unknown time zone | `users` | none: it reads as UTC, counted in `user_ghost_stats` |"
-    yield "| a cohort that `cohorts` lacks | `users` | none: it gets its row, counted in `cohort_ghost_data` |"
+    yield "| an unknown time zone | `users` | none: read as UTC, counted in `user_ghost_stats` |"
+    yield "| a cohort that `cohorts` lacks | `users` | none: it has its row, counted in `cohort_ghost_data` |"
     yield "| an event before its user's journey | `user_progress` | none: not counted, a finding |"
     yield "| a session on an unknown keyboard | `practice_sessions` | none: summarised with the default target |"
     yield ""
-    yield "## A bad file"
+    yield "## Bad files"
     yield ""
     yield "The run stops with exit code 1 and one line on stderr that names file, table and remedy; what was"
     yield "published stays."
     yield ""
-    yield "| input | the line says |"
+    yield "| input | message |"
     yield "|---|---|"
     for file in BAD_FILES:
         yield f"| {file.kind} | `{file.file}: {file.says} …` |"

@@ -8,20 +8,19 @@ from ghost_pipeline_tests.docs.tables_page import GENERATED
 _INTRODUCTION = """\
 With `GHOST_PUBLISH_POSTGRES=postgresql://user:password@host:port/database`, every run that has replaced
 `ghost.duckdb` also replaces three tables in that database: the specification's, under its names and with its columns,
-so that its API queries work. In Dagster it is the last asset of both jobs, `published_postgres`; without the setting
-there is none.
+so that its API queries work. In Dagster this is the last asset of both jobs, `published_postgres`; without the setting
+the asset does not exist.
 
-The rows are those that `GhostReader` answers from: nothing of a cohort that is not released is in them.
+The rows are those that `GhostReader` answers from, so they contain nothing of a cohort that is not released.
 
-All three tables change in one transaction. Rows are sent beside them, and only what differs is deleted, updated and
-inserted: readers wait for nothing and see the state before or the state after, and grants, views, triggers and
-columns of the application's own stay. `ghost_table_info` beside them says of which hour each table is. To read
-several tables of one state, read them in one transaction: `BEGIN ISOLATION LEVEL REPEATABLE READ`.
+All three tables change in one transaction. New rows are first sent to temporary tables, and only what differs is
+deleted, updated and inserted: readers wait for nothing and see the old or the new state, and the application's own
+grants, views, triggers and columns stay. `ghost_table_info` states the hour of each table. To read several tables in
+one state, read them in one transaction: `BEGIN ISOLATION LEVEL REPEATABLE READ`.
 
-The tables lie in the first schema of the search_path that is there, as a rule `public`. Another one is named in the
-address: `?options=-csearch_path%3Dghost`. Passwords and certificates may stand where libpq looks for them, in
-`~/.pgpass` or `PGPASSWORD`; the password is shown nowhere. The server is PostgreSQL 13 or newer, the database's
-encoding UTF8."""
+The tables are in the first existing schema of the search_path, usually `public`. The address can name another one:
+`?options=-csearch_path%3Dghost`. Passwords and certificates may be where libpq looks for them, in `~/.pgpass` or
+`PGPASSWORD`; the password is shown nowhere. The server must be PostgreSQL 13 or newer, the database's encoding UTF8."""
 
 _READING = """\
 ## Asking
@@ -36,63 +35,63 @@ SELECT * FROM cohort_ghost_data
 WHERE cohort_id = %s AND snapshot_date = CURRENT_DATE;
 ```
 
-- `starting_skill` is rounded down to half a band (5.9 asks for 5.5; G5.1), not to the nearest.
-- `CURRENT_DATE` is that of the session's time zone, `snapshot_date` that of UTC: `ALTER ROLE app SET timezone TO
-  'UTC'`. The first hour of a day is published after its end, so from midnight until shortly after 01:00 UTC the query
-  finds nothing. A cohort has one row at most, so `WHERE cohort_id = %s` alone finds the newest at any time.
+- Round `starting_skill` down to half a band (5.9 asks for 5.5; [G5.1](rules.md#g5-1)), not to the nearest.
+- `CURRENT_DATE` is in the session's time zone, `snapshot_date` in UTC: `ALTER ROLE app SET timezone TO 'UTC'`. The
+  first hour of a day is published after its end, so from midnight until shortly after 01:00 UTC the query finds
+  nothing. A cohort has at most one row, so `WHERE cohort_id = %s` alone finds the newest at any time.
 - `snapshot_date` and `snapshot_hour` are those of the newest hour, from whose end the figures are shown; `updated_at`
-  is the as_of of the figures. They differ where too few members have changed for new ones (G9.3).
-- `cohort_id` is text: a parameter of the type uuid has to be cast, `WHERE cohort_id = %s::text`.
+  is the `as_of` of the figures. They differ if too few members have changed for new figures ([G9.3](rules.md#g9-3)).
+- `cohort_id` is text: cast a parameter of the type uuid, `WHERE cohort_id = %s::text`.
 - The heat map and the slowest n-grams are in the order of `decaying_average_ms DESC, ngram_text COLLATE "C"`."""
 
 _RIGHTS = """\
 ## Rights
 
-The user of the address needs the right to make temporary tables, which everybody has unless it was revoked, and
-either to make the tables once or to write those that somebody has made with the statements above:
+The user of the address needs the right to create temporary tables, which everyone has unless it was revoked, and
+either to create the tables once or to write tables that were created with the statements above:
 
 ```sql
 GRANT TEMPORARY ON DATABASE app TO ghost_writer;
-GRANT USAGE, CREATE ON SCHEMA public TO ghost_writer;          -- to make them; or, where they are there:
+GRANT USAGE, CREATE ON SCHEMA public TO ghost_writer;          -- to create them; or, if they exist:
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON ghost_benchmarks, cohort_ghost_data, ngram_speed_summaries, ghost_table_info TO ghost_writer;
-GRANT SELECT ON ghost_benchmarks, cohort_ghost_data, ngram_speed_summaries TO app;   -- whoever reads
+GRANT SELECT ON ghost_benchmarks, cohort_ghost_data, ngram_speed_summaries TO app;   -- for readers
 ```
 
-`ghost-pipeline doctor` connects, and says what is missing and as of when each table is.
+`ghost-pipeline doctor` connects, and reports missing rights and the `as_of` of each table.
 
-## Tables that are there already
+## Existing tables
 
-What counts is that the columns are there; types may differ as far as PostgreSQL converts the rows to them. So the
-specification's own statements will do where every id of a cohort is a UUID and every figure fits. A table is refused,
-and nothing is changed, where
+An existing table is accepted if it has the columns; types may differ as far as PostgreSQL converts the rows to them.
+The specification's own statements therefore work if every id of a cohort is a UUID and every figure fits. A table is
+refused, and nothing changes, if
 
-- it is a view, lacks a column, or has one of its own that needs a value and has no default;
-- it holds rows that no publication has written: they would be deleted. Empty it, or name another schema.
+- it is a view, lacks a column, or has a column of its own that needs a value and has no default;
+- it has rows that no publication has written, because they would be deleted. Empty it, or name another schema.
 
-Rows that somebody else writes into a table that is published are gone with the next publication: the specification's
-own jobs that seed benchmarks and update cohorts are replaced by this, and are to be turned off. With foreign keys of
-its own to `users`, a person who was deleted there and not erased here stops the publication; erase here first.
+The next publication removes rows that another program writes into a published table. Turn off the specification's own
+jobs that seed benchmarks and update cohorts: publications replace them. With foreign keys to `users`, a person who was
+deleted there but not erased here stops the publication; erase here first.
 
-## When it fails
+## Failures
 
-The run fails with one line, in Dagster at the step `published_postgres`, and everything in PostgreSQL is as it was.
-`ghost.duckdb` is the new one all the same, and the next run repairs: it compares everything. That is so for a lost
-connection, a constraint of the application, a full disk, or a lock that somebody keeps for 600 s.
+The run fails with one line, in Dagster at the step `published_postgres`, and nothing in PostgreSQL changes.
+`ghost.duckdb` is nevertheless the new one, and the next run repairs, because it compares everything. This covers a lost
+connection, a constraint of the application, a full disk, and a lock that is held for 600 s.
 
-Publications follow one another by an advisory lock, and each reads `ghost.duckdb` when it has the lock: the last one
-to write is the newest. A data folder whose newest hour is older than the one that is there is refused, for two
+An advisory lock makes publications follow one another, and each reads `ghost.duckdb` when it has the lock: the last
+one to write is the newest. A data folder whose newest hour is older than the published one is refused, because two
 folders that publish to one schema would undo each other.
 
-## Who is gone
+## Erased people
 
-A row that is not in `ghost.duckdb` any more is deleted by the next publication; so a person who was erased is gone
-from `ngram_speed_summaries` then. In the server's files a deleted row is there until VACUUM has been over the table,
-in the write-ahead log until that is recycled, and in backups as long as they are kept: `VACUUM ngram_speed_summaries`
-after an erasure does the first.
+The next publication deletes rows that are no longer in `ghost.duckdb`, so an erased person is then gone from
+`ngram_speed_summaries`. A deleted row remains in the server's files until VACUUM has processed the table, in the
+write-ahead log until that is recycled, and in backups as long as they are kept: run `VACUUM ngram_speed_summaries`
+after an erasure for the first of these.
 
-An id that holds a NUL, which no text of PostgreSQL can, is left out with its row; the check `coverage` of the asset
-counts them and warns."""
+An id with a NUL character, which PostgreSQL's text cannot hold, is left out with its row; the check `coverage` of the
+asset counts such rows and warns."""
 
 
 def postgres_tables_page() -> str:
@@ -107,18 +106,18 @@ def _page() -> Iterator[str]:
     yield ""
     yield _INTRODUCTION
     yield ""
-    yield "## What is made"
+    yield "## Statements"
     yield ""
-    yield "Every table and column has its comment as well, for `\\d+` of psql."
+    yield "Every table and column also gets a comment, which `\\d+` of psql shows."
     for table in (*SPECIFIED_TABLES.values(), GHOST_TABLE_INFO):
         yield from _table(table)
     yield ""
-    yield "## Where that differs from the specification"
+    yield "## Differences from the specification"
     yield ""
-    yield "Names, columns, defaults, nullability and indexes are the specification's. These are not, because its DDL"
+    yield "Names, columns, defaults, nullability and indexes are the specification's. These differ, because its DDL"
     yield "cannot hold every row:"
     yield ""
-    yield "| table | | specification | here | why |"
+    yield "| table | part | specification | here | reason |"
     yield "|---|---|---|---|---|"
     for table in SPECIFIED_TABLES.values():
         for what, specified, executed, why in table.differences:

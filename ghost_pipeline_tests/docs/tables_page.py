@@ -11,56 +11,55 @@ from ghost_pipeline.contracts.source import Domain, Kind, SourceColumn, SourceTa
 GENERATED = "<!-- Written by `make docs` from the contracts; change those. -->"
 
 _SOURCE_INTRODUCTION = """\
-`GHOST_SOURCE` is a folder of files, a PostgreSQL server or a SQLite file with the tables below. `?` marks a column
-that may be null or absent, and a table that may be absent. A source whose tables or columns have other names needs a
+`GHOST_SOURCE` is a folder of files, a PostgreSQL server or a SQLite file with the tables below. `?` marks an optional
+table, or a column that may be null or absent. A source whose tables or columns have other names needs a
 [mapping](#other-names-and-queries).
 
-Ids are text; numbers and UUIDs are taken as their text. Times are instants: with a zone they are converted to UTC,
-without one they are UTC. As text they are ISO 8601 (`2025-03-12T11:59:00.5+01:00`); a bare number is no time, because
-it could be seconds, milliseconds or microseconds.
+Ids are text; numbers and UUIDs are read as their text. Times are instants: with a zone they are converted to UTC,
+without one they are UTC. As text they are ISO 8601 (`2025-03-12T11:59:00.5+01:00`); a bare number is not a time,
+because it could be seconds, milliseconds or microseconds.
 
-Either domain may be absent: `cohorts` and `user_progress`, or `keyboards`, `practice_sessions` and the rows of
-sessions. `users` is always needed. `ghost-pipeline doctor` says what it found, shows some rows without what names a
-person, and the first that would be rejected.
+Each domain's tables may be absent: `cohorts` and `user_progress`, or `keyboards`, `practice_sessions` and the rows of
+sessions. `users` is always required. `ghost-pipeline doctor` reports what it found and shows some rows, without
+personal columns, and the first row that would be rejected.
 
 ## A folder of files
 
-`GHOST_SOURCE=/path/to/folder`, with a file per table, `<table>.parquet`, `<table>.csv` or `<table>.ndjson`, or a
-folder `<table>/` of Parquet files, in hive partitions or not. Columns that are not listed here are ignored.
+`GHOST_SOURCE=/path/to/folder`, with one file per table, `<table>.parquet`, `<table>.csv` or `<table>.ndjson`, or a
+folder `<table>/` of Parquet files, with or without hive partitions. Columns that are not listed here are ignored.
 
 ## PostgreSQL
 
-`GHOST_SOURCE=postgresql://user:password@host:port/database?sslmode=require`. Tables and views are found by the
+`GHOST_SOURCE=postgresql://user:password@host:port/database?sslmode=require`. Tables and views are found through the
 `search_path`. Parameters, environment variables (`PGHOST`, `PGPASSWORD`, `PGSSLMODE` ...) and files (`~/.pgpass`) are
-those of libpq; special characters of a password in the address are percent-encoded (`@` is `%40`). The password is
-shown nowhere. The user needs SELECT on the columns that are read:
+those of libpq; percent-encode special characters of a password in the address (`@` is `%40`). The password is shown
+nowhere. The user needs SELECT on the columns that are read:
 
 ```sql
 CREATE ROLE ghost_reader LOGIN PASSWORD '...';
 GRANT SELECT ON users, cohorts, user_progress TO ghost_reader;
 ```
 
-All tables of a run are read in one transaction, REPEATABLE READ and READ ONLY: they show one instant. It stays open
-until the run ends, and VACUUM keeps what it shows; the locks on a table end with its reading, so migrations do not
-wait. Rows come in batches and are
-kept in unnamed temporary Parquet files, so memory does not grow with a table; `TMPDIR` says on which disk.
+A run reads all tables in one transaction, REPEATABLE READ and READ ONLY, so they show one instant. The transaction
+stays open until the run ends, and VACUUM keeps what it shows; the lock on a table ends once the table is read, so
+migrations do not wait. Rows come in batches and go to unnamed temporary Parquet files, so memory does not grow with a
+table; `TMPDIR` chooses the disk.
 
-Only the columns listed here are read. `uuid`, `numeric`, enumerations and everything else that has no counterpart is
-read as its text; an `interval` is minutes or milliseconds where those are asked for. Infinite times, and those of the
-year 10000 or later, are read as the last day of 9999 and rejected; negative ones likewise as the first day of the
-year 1.
+Only the columns listed here are read. `uuid`, `numeric`, enumerations and all other types without a counterpart are
+read as text; an `interval` becomes minutes or milliseconds, as the column requires. Infinite times, and times from
+the year 10000 on, are read as the last day of 9999 and rejected; negative ones likewise as the first day of the year
+1.
 
 ## SQLite
 
-`GHOST_SOURCE=sqlite:///app.db` below the working folder, `sqlite:////srv/app.db` anywhere. The file is opened read
-only. In WAL mode all tables of a run show one instant; otherwise each table is read by itself, because nobody could
-write meanwhile. Every value is read as what it is, whatever its column was declared as: a text among numbers costs
-its row.
+`GHOST_SOURCE=sqlite:///app.db` is below the working folder, `sqlite:////srv/app.db` anywhere. The file is opened
+read-only. In WAL mode all tables of a run show one instant; otherwise each table is read by itself, because a longer
+transaction would block writers. Every value is read as its own type, whatever type its column declares: a text among
+numbers costs its row.
 
 ## Other names and queries
 
-`GHOST_SOURCE_MAPPING=mapping.yaml` names, for each table that is called otherwise, the table and its columns, or a
-query:
+`GHOST_SOURCE_MAPPING=mapping.yaml` gives, for each table with a different name, the table and its columns, or a query:
 
 ```yaml
 users:
@@ -77,20 +76,19 @@ user_progress:
       AND finished_ms < 1000 * extract(epoch FROM {end})
 ```
 
-Names are taken as written, capitals included (SQLite does not tell them apart), and quoted. For a folder of files
-`table` is the name of a file without its ending; files answer no queries. `{start}` and `{end}` are optional. They
-are bound as parameters: in PostgreSQL as `timestamptz`, infinite where everything is read; in SQLite as text such as
-`2025-03-12 11:00:00`. A query without them is read whole, and its rows are filtered by the database.
+Names are used as written, including capitals (which SQLite does not distinguish), and quoted. For a folder of files,
+`table` is the name of a file without its ending; files answer no queries. `{start}` and `{end}` are optional. They are
+bound as parameters: in PostgreSQL as `timestamptz`, infinite if everything is read; in SQLite as text such as
+`2025-03-12 11:00:00`. A query without them is read as a whole, and the database filters its rows.
 
 ## Windows of time
 
-A database may be asked for a part of its events: `user_progress` by `completed_at`, `practice_sessions` by
-`start_time`, rows of sessions by the start of their session. An index on the time, and one on `session_id`, makes
-that quick. Rows that cannot be placed come with every window, so that they reach `rejected_rows`: a time that is
-null, unreadable or outside 1970 to 2199, a `session_id` that is null, a session without a time. A row that names a
-session which is not there comes only where everything is read; a foreign key keeps such rows out. Times as text are
-compared by their days, with one day around for zones; a text that begins like a date lies in that day, even if it is no
-time."""
+From a database, a run may read a part of the events: `user_progress` by `completed_at`, `practice_sessions` by
+`start_time`, rows of sessions by the start of their session. An index on the time, and one on `session_id`, makes that
+fast. Rows that cannot be placed come with every window, so that they reach `rejected_rows`: a time that is null,
+unreadable or outside 1970 to 2199, a `session_id` that is null, a session without a time. A row that names a missing
+session comes only if everything is read; a foreign key keeps such rows out. Times as text are compared by day, with a
+margin of one day for zones; a text that begins like a date belongs to that day, even if it is not a time."""
 
 
 def tables_page() -> str:
