@@ -37,7 +37,8 @@ has one (7.0+). After the last day with a benchmark the sentence names the day t
 Add one entry to `MESSAGES` in `ghost_pipeline/contracts/messages.py`: the columns of `ghost_figures` with the user's
 value and the figure, and a wording. With `alternate=True` it fills free places of the contexts that take alternates;
 otherwise add its type to the `choices` of a context in `DISPLAY_RULES`. A template may use what `PLACEHOLDERS` lists. A
-new metric needs a label in `METRIC_LABELS`.
+new metric needs a label in `METRIC_LABELS`; a figure that is in no registry needs a column in
+`ghost_pipeline/domain/ghost/ghost_figures.py`.
 
 One function, `ghost_messages`, makes both the answers and the hourly export `ghost_messages`. The export is for
 mailings and analysis; the product itself does not read it, and `GHOST_EXPORT_MESSAGES=false` switches it off. It
