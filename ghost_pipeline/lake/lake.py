@@ -461,7 +461,7 @@ class Lake:
     def _sizes(self, contract: Contract, hours: Sequence[Hour]) -> list[int]:
         names = [_name(contract, hour) for hour in hours]
         versions = self._files.file_versions(names)
-        return [versions[name][0] if name in versions else 0 for name in names]
+        return [versions[name].size if name in versions else 0 for name in names]
 
     def _stats(self, contract: Contract) -> pl.DataFrame:
         """The files of an hourly table: `hour`, and what tells one file from another."""

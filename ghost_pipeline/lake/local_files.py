@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from ghost_pipeline.lake.atomic import Replacements, remove_file, remove_folder, replacing
+from ghost_pipeline.lake.file_versions import FileVersion, file_version
 
 SHARD_FILE = "shard-0.parquet"
 """The one file of a partition."""
-
-FileVersion = tuple[int, int, int]
-"""Tells a file from one that takes its place: its size, and two numbers that the storage gives it."""
 
 
 class Staging(Protocol):
@@ -144,7 +142,7 @@ class LocalFiles:
 
     def file_versions(self, names: Sequence[str]) -> dict[str, FileVersion]:
         """See `Files`."""
-        found = ((name, _file_version(f"{self.folder}/{name}")) for name in names)
+        found = ((name, file_version(f"{self.folder}/{name}")) for name in names)
         return {name: version for name, version in found if version is not None}
 
     def located(self, names: Sequence[str]) -> list[Path]:
@@ -217,14 +215,5 @@ def _partitions(folder: str, levels: int, since: str = "") -> Iterator[tuple[tup
             if levels > 1:
                 for values, version in _partitions(entry.path, levels - 1):
                     yield (value, *values), version
-            elif found := _file_version(f"{entry.path}/{SHARD_FILE}"):
+            elif found := file_version(f"{entry.path}/{SHARD_FILE}"):
                 yield (value,), found
-
-
-def _file_version(path: str) -> FileVersion | None:
-    try:
-        # Path objects would take as long as the files.
-        stat = os.stat(path)  # noqa: PTH116
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino

@@ -25,7 +25,8 @@ from obstore.store import S3Store
 
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.atomic import Replacements, replacing
-from ghost_pipeline.lake.local_files import SHARD_FILE, FileVersion, LocalFiles, Staging, holds
+from ghost_pipeline.lake.file_versions import FileVersion
+from ghost_pipeline.lake.local_files import SHARD_FILE, LocalFiles, Staging, holds
 from ghost_pipeline.locations import Mirrored
 
 RETRIES, RETRY_SECONDS = 3, 10
@@ -160,7 +161,7 @@ class ObjectFiles:
 
     def has(self, name: str, version: FileVersion | None, content: bytes) -> bool:
         """Whether an object, whose version `file_versions` told, has these bytes."""
-        if version is None or version[0] != len(content):
+        if version is None or version.size != len(content):
             return False
         if not self._is_current(name, version):
             self._fetch([name])
@@ -185,7 +186,7 @@ class ObjectFiles:
             copy = os.stat(f"{self.folder}/{name}")  # noqa: PTH116
         except OSError:
             return False
-        return (copy.st_size, copy.st_mtime_ns) == version[:2]
+        return (copy.st_size, copy.st_mtime_ns) == (version.size, version.changed_ns)
 
     def _fetch(self, names: Sequence[str]) -> None:
         if not names:
@@ -257,13 +258,12 @@ class _ObjectStaging:
 
 
 def _file_version(size: int, e_tag: str | None) -> FileVersion:
-    """The second number is a time, to be put on the copy."""
     digest = sha256((e_tag or "").strip('"').encode()).digest()
-    return size, int.from_bytes(digest[:8], "big") % _TIMES, 0
+    return FileVersion(size, int.from_bytes(digest[:8], "big") % _TIMES, 0)
 
 
 def _stamp(path: Path, version: FileVersion) -> None:
-    os.utime(path, ns=(version[1], version[1]))
+    os.utime(path, ns=(version.changed_ns, version.changed_ns))
 
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")

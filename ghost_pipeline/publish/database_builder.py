@@ -17,12 +17,13 @@ from ghost_pipeline.contracts.contract import Contract, Partitioning, duckdb_ddl
 from ghost_pipeline.contracts.published import TABLE_INFO
 from ghost_pipeline.errors import PublishError, without_values
 from ghost_pipeline.lake.atomic import clear_leftovers
+from ghost_pipeline.lake.concurrent_replace import require_unreplaced, retry_on_replace
+from ghost_pipeline.lake.file_versions import file_versions
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import Location
 from ghost_pipeline.publish.connection import connect, exact_pattern
-from ghost_pipeline.publish.duckdb_reading import ATTEMPTS, state_of
 from ghost_pipeline.sql_quoting import sql_literal
 
 STORAGE_VERSION = "v1.4.0"
@@ -65,7 +66,8 @@ def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list
 
     Raises:
         PublishError: it cannot be built; the one before stays.
-        LakeError: it cannot be written, or another run publishes for too long; the one before stays.
+        LakeError: it cannot be written, another run publishes for too long, or other runs replace a table's files
+            faster than they are read; the one before stays.
 
     """
     files = open_files(database.parent)
@@ -109,25 +111,22 @@ def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake, contract: Contract,
     relation = f"published.{contract.name}"
     for statement in duckdb_ddl(contract, relation):
         connection.execute(statement)
-    for _ in range(ATTEMPTS):
+
+    def insert() -> tuple[str, datetime | None]:
+        connection.execute(f"TRUNCATE {relation}")
         files, as_of = _inputs(lake, contract, allow_gaps=allow_gaps)
-        before = state_of(files)
+        before = file_versions(files)
         try:
             _insert(connection, contract, relation, files)
             inputs_hash = lake.content_hash(files)
-        except (duckdb.Error, FileNotFoundError):
-            if state_of(files) == before:
-                raise
-        else:
-            # Rows and hash of the same files: a client takes the rows of a hash that it knows for known.
-            if state_of(files) == before:
-                break
-        connection.execute(f"TRUNCATE {relation}")
-    else:
-        raise PublishError(
-            f"{contract.name}: other runs have replaced it {ATTEMPTS} times while it was read. Publish again when they "
-            f"are done",
-        )
+        except duckdb.Error:
+            require_unreplaced(files, before, contract.name)
+            raise
+        # Rows and hash of the same files: a client takes the rows of a hash that it knows for known.
+        require_unreplaced(files, before, contract.name)
+        return inputs_hash, as_of
+
+    inputs_hash, as_of = retry_on_replace(insert)
     for statement in duckdb_indexes(contract, relation):
         connection.execute(statement)
     rows = connection.sql(f"SELECT count(*) FROM {relation}").pl().item()  # noqa: S608

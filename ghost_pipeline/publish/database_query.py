@@ -1,7 +1,6 @@
 """SQL over the published database and the lake, for people and for tests."""
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,17 +11,16 @@ from duckdb import StatementType
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import duckdb_type
 from ghost_pipeline.errors import PublishError
+from ghost_pipeline.lake.concurrent_replace import require_unreplaced, retry_on_replace
+from ghost_pipeline.lake.file_versions import file_versions
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.locations import Location
 from ghost_pipeline.publish.connection import connect, exact_pattern
 from ghost_pipeline.publish.database_file import PublishedFile
-from ghost_pipeline.publish.duckdb_reading import may_be_torn
 from ghost_pipeline.sql_quoting import sql_literal
 
 _READING = {StatementType.SELECT, StatementType.MULTI}
 """Kinds of statement that write nothing. A PIVOT is a MULTI; an EXPLAIN ANALYZE would run whatever it explains."""
-QUERIES_TRIED, FIRST_PAUSE = 6, 0.01
-"""Together 0.6 s: to remove a year of hours for the first time takes about as long."""
 _NOT_SHOWN = re.compile(r"\b(INTERVAL|BLOB|BIT)\b")
 
 
@@ -35,6 +33,7 @@ def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
     Raises:
         PublishError: there is neither database nor lake, or the statement is wrong, writes, or gives what polars has
             no type for.
+        LakeError: runs replace the files of the tables faster than they are read.
 
     """
     published = PublishedFile(database).fetched()
@@ -43,23 +42,25 @@ def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
             f"{database}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and run "
             f"`ghost-pipeline materialize --as-of ...`",
         )
-    attempt = 1
-    while True:
+
+    def read() -> pl.DataFrame:
+        tables = _files(lake, sql)
+        files = [file for of_table in tables.values() for file in of_table]
+        before = file_versions(files)
         try:
-            return _answer(sql, published, lake)
-        except (duckdb.Error, FileNotFoundError) as error:
-            # A run may have removed or replaced a partition after its files were listed.
-            if attempt == QUERIES_TRIED or not (isinstance(error, FileNotFoundError) or may_be_torn(error)):
-                raise PublishError(f"query: {' '.join(str(error).split())}") from error
-        time.sleep(FIRST_PAUSE * 2**attempt)
-        attempt += 1
+            return _answer(sql, published, tables, lake.root)
+        except duckdb.Error as error:
+            require_unreplaced(files, before, f"query of {', '.join(name for name, found in tables.items() if found)}")
+            raise PublishError(f"query: {' '.join(str(error).split())}") from error
+
+    return retry_on_replace(read)
 
 
-def _answer(sql: str, published: Path | None, lake: Lake) -> pl.DataFrame:
-    with connect(lake.root) as connection:
+def _answer(sql: str, published: Path | None, tables: dict[str, list[Path]], folder: Path) -> pl.DataFrame:
+    with connect(folder) as connection:
         # A catalog of its own, so that `lake.<table>` names a view whatever the default catalog is.
         connection.execute("ATTACH ':memory:' AS lake")
-        for statement in _lake_views(lake, sql):
+        for statement in _lake_views(tables):
             connection.execute(statement)
         if published is not None:
             connection.execute(f"ATTACH {sql_literal(str(published))} AS published (READ_ONLY)")
@@ -85,18 +86,23 @@ def _require_shown(relation: duckdb.DuckDBPyRelation) -> None:
             raise PublishError(f"query: column {name} is of type {dtype}. Cast it, for example to VARCHAR")
 
 
-def _lake_views(lake: Lake, sql: str) -> Iterator[str]:
-    """A view for every table of the lake; those that a statement does not name have no rows, and are not looked at."""
+def _files(lake: Lake, sql: str) -> dict[str, list[Path]]:
+    """The files of every table of the lake; none of those that a statement does not name, which are not looked at."""
     # These two take the names of tables as texts, which may be put together.
     composes = re.search(r"\bquery(_table)?\s*\(", sql, re.IGNORECASE)
-    for contract in CONTRACTS.values():
-        named = composes or contract.name in sql.lower()
-        if named and (files := lake.files(contract)):
+    return {
+        name: lake.files(contract) if composes or name in sql.lower() else [] for name, contract in CONTRACTS.items()
+    }
+
+
+def _lake_views(tables: dict[str, list[Path]]) -> Iterator[str]:
+    """A view for every table of the lake; one without files has no rows."""
+    for name, files in tables.items():
+        if files:
             paths = ", ".join(sql_literal(exact_pattern(path)) for path in files)
             body = f"SELECT * FROM read_parquet([{paths}], hive_partitioning = false)"  # noqa: S608 - our own names
         else:
-            columns = (
-                f'CAST(NULL AS {duckdb_type(dtype)}) AS "{name}"' for name, dtype in contract.polars_schema.items()
-            )
+            schema = CONTRACTS[name].polars_schema
+            columns = (f'CAST(NULL AS {duckdb_type(dtype)}) AS "{column}"' for column, dtype in schema.items())
             body = f"SELECT {', '.join(columns)} WHERE false"
-        yield f"CREATE VIEW lake.{contract.name} AS {body}"
+        yield f"CREATE VIEW lake.{name} AS {body}"

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from os import stat_result
-from pathlib import Path
 from typing import Self
 
 import duckdb
@@ -12,15 +10,14 @@ import polars as pl
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.published import TABLE_INFO
 from ghost_pipeline.errors import LakeError, NothingPublishedError, PublishError
+from ghost_pipeline.lake.concurrent_replace import ConcurrentReplaceError, require_unreplaced, retry_on_replace
+from ghost_pipeline.lake.file_versions import FileVersion, file_version
 from ghost_pipeline.locations import Location
 from ghost_pipeline.publish.connection import connect
 from ghost_pipeline.publish.database_file import PublishedFile
 from ghost_pipeline.sql_quoting import sql_literal
 
 BATCH_ROWS = 100_000
-
-Signature = tuple[int, int, int]
-"""Inode, time and size of a file: a publication puts another file in its place."""
 
 
 class PublishedDatabase:
@@ -31,9 +28,9 @@ class PublishedDatabase:
     Safe to use from threads.
     """
 
-    def __init__(self, file: PublishedFile, signature: Signature, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, file: PublishedFile, version: FileVersion, connection: duckdb.DuckDBPyConnection) -> None:
         """Keep what `open` has opened."""
-        self.location, self.signature = file.location, signature
+        self.location, self.version = file.location, version
         self._file, self._connection = file, connection
 
     @classmethod
@@ -46,36 +43,41 @@ class PublishedDatabase:
 
         """
         file = PublishedFile(location)
-        while True:
-            try:
-                path = file.fetched()
-            except LakeError as error:
-                raise PublishError(str(error)) from error
-            signature = _signature(path) if path else None
-            if path is None or signature is None:
-                raise NothingPublishedError(
-                    f"{location}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and "
-                    f"run `ghost-pipeline materialize --as-of ...`",
-                )
-            # A database of its own in memory: DuckDB would give a second connection to the same path the old file.
-            connection = connect(path.parent)
-            try:
-                connection.execute(f"ATTACH {sql_literal(str(path))} AS published (READ_ONLY)")
-            except duckdb.Error as error:
-                connection.close()
-                raise PublishError(
-                    f"{location}: cannot be read ({str(error).splitlines()[0]}). Run `ghost-pipeline materialize` "
-                    f"again: it builds the file anew",
-                ) from error
-            if _signature(path) == signature:
-                return cls(file, signature, connection)
+        try:
+            return retry_on_replace(lambda: cls._open(file))
+        except LakeError as error:
+            raise PublishError(str(error)) from error
+
+    @classmethod
+    def _open(cls, file: PublishedFile) -> Self:
+        path = file.fetched()
+        version = file_version(path) if path else None
+        if path is None or version is None:
+            raise NothingPublishedError(
+                f"{file.location}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and "
+                f"run `ghost-pipeline materialize --as-of ...`",
+            )
+        # A database of its own in memory: DuckDB would give a second connection to the same path the old file.
+        connection = connect(path.parent)
+        try:
+            connection.execute(f"ATTACH {sql_literal(str(path))} AS published (READ_ONLY)")
+            require_unreplaced([path], [version], str(file.location))
+        except ConcurrentReplaceError:
             connection.close()
+            raise
+        except duckdb.Error as error:
+            connection.close()
+            raise PublishError(
+                f"{file.location}: cannot be read ({str(error).splitlines()[0]}). Run `ghost-pipeline materialize` "
+                f"again: it rebuilds the file",
+            ) from error
+        return cls(file, version, connection)
 
     @property
     def is_current(self) -> bool:
         """Whether the file is still the one that was opened; a missing one changes nothing."""
         self._file.follow()
-        return _signature(self._file.path) in (self.signature, None)
+        return file_version(self._file.path) in (self.version, None)
 
     def rows(self, contract: Contract, **key: str | Sequence[str]) -> pl.DataFrame:
         """The rows of a published table, all or those whose columns have the given values, or one of several.
@@ -129,11 +131,3 @@ class PublishedDatabase:
 
 def _equals(value: str | Sequence[str]) -> str:
     return "= ?" if isinstance(value, str) else "IN (SELECT unnest(?::VARCHAR[]))"
-
-
-def _signature(path: Path) -> Signature | None:
-    try:
-        found: stat_result = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
