@@ -7,7 +7,7 @@ import polars as pl
 
 from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.contract import Partitioning
-from ghost_pipeline.lake.lake import Partition, Rejects
+from ghost_pipeline.lake.partitions import Partition, Rejects
 from ghost_pipeline.windows import Day, Hour, Month
 
 HOUR = Hour(datetime(2025, 3, 12, 11, tzinfo=UTC))

@@ -6,7 +6,8 @@ import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.lake.cache import Cache
-from ghost_pipeline.lake.lake import FILE_VERSION_SCHEMA, Lake
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.reading import FILE_VERSION_SCHEMA
 from ghost_pipeline.windows import Hour
 
 _SEEN = "seen"

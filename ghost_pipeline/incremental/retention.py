@@ -18,7 +18,8 @@ from ghost_pipeline.contracts.retention import Chosen, retention
 from ghost_pipeline.incremental.activity_history import activity_lock
 from ghost_pipeline.incremental.stale_ledger import drop_expired
 from ghost_pipeline.incremental.summary_cache import forget_inputs
-from ghost_pipeline.lake.lake import Lake, Partition
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.partitions import Partition
 from ghost_pipeline.locations import Location
 from ghost_pipeline.publish.database_builder import publication_lock
 from ghost_pipeline.windows import Day, Hour, Month

@@ -29,7 +29,8 @@ from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
     usable,
 )
 from ghost_pipeline.lake.cache import Cache
-from ghost_pipeline.lake.lake import FILE_VERSION_SCHEMA, Lake
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.reading import FILE_VERSION_SCHEMA
 from ghost_pipeline.windows import HOUR, Hour
 
 _SESSION_SCHEMA = pl.Schema({**FILE_VERSION_SCHEMA, **DIGESTED_SESSION_SCHEMA})

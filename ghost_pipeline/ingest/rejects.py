@@ -6,7 +6,8 @@ import polars as pl
 
 from ghost_pipeline.contracts.raw import REJECTED_ROWS
 from ghost_pipeline.contracts.source import SourceTable
-from ghost_pipeline.lake.lake import Lake, Rejects
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.partitions import Rejects
 from ghost_pipeline.windows import Hour
 
 

@@ -14,7 +14,8 @@ from ghost_pipeline.ingest.people import reject_unknown_users
 from ghost_pipeline.ingest.result import NOT_IN_SOURCE, IngestResult
 from ghost_pipeline.ingest.source_rows import erased_rows, is_in_source, read_table, reading
 from ghost_pipeline.ingest.validation import good_rows, reject_repeats, rejected_rows
-from ghost_pipeline.lake.lake import Lake, Rejects
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.partitions import Rejects
 from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, Tombstones
 from ghost_pipeline.sources.source import Source
 from ghost_pipeline.windows import Hour

@@ -17,7 +17,8 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS, USERS
 from ghost_pipeline.lake.atomic import clear_staging
 from ghost_pipeline.lake.cache import clear_cache
-from ghost_pipeline.lake.lake import Lake, Partition
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.partitions import Partition
 from ghost_pipeline.privacy.personal_columns import ID_COLUMNS, USER, owner_column
 from ghost_pipeline.privacy.personal_rows import IDS_SCHEMA, ids_of, is_of, of_one_member, under_other_names
 from ghost_pipeline.privacy.tombstones import buried, finish, load_tombstones, record_tombstones

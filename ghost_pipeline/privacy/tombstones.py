@@ -17,7 +17,8 @@ from ghost_pipeline.contracts.erasure import ERASED_PEOPLE
 from ghost_pipeline.contracts.raw import USERS
 from ghost_pipeline.errors import LakeError, SettingsError
 from ghost_pipeline.lake.cache import Cache
-from ghost_pipeline.lake.lake import FILE_VERSION_SCHEMA, Lake
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.reading import FILE_VERSION_SCHEMA
 from ghost_pipeline.privacy.personal_columns import USER
 from ghost_pipeline.settings import MIN_KEY_LENGTH, Settings
 from ghost_pipeline.windows import Day, Hour

@@ -18,7 +18,8 @@ from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, USER_PROGRESS, USERS
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake import objects
-from ghost_pipeline.lake.lake import Lake, Rejects
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.partitions import Rejects
 from ghost_pipeline.locations import Mirrored, ObjectAddress
 from ghost_pipeline.privacy.erasing import erase_from_lake, ids_in
 from ghost_pipeline.windows import HOUR as ONE_HOUR

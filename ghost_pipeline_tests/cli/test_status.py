@@ -14,7 +14,8 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS
 from ghost_pipeline.contracts.raw import REJECTED_ROWS
 from ghost_pipeline.defs.launcher import PROCESS, this_process
 from ghost_pipeline.incremental.stale_ledger import mark_stale
-from ghost_pipeline.lake.lake import Lake, Rejects
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.partitions import Rejects
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Day, Hour, Month
 from ghost_pipeline_tests.running import run

@@ -19,7 +19,8 @@ from ghost_pipeline.errors import LakeError, PublishError
 from ghost_pipeline.incremental.stale_ledger import mark_building
 from ghost_pipeline.lake import locking
 from ghost_pipeline.lake.concurrent_replace import ATTEMPTS, ConcurrentReplaceError, retry_on_replace
-from ghost_pipeline.lake.lake import Lake, Written
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.writing import Written
 from ghost_pipeline.publish import database_query
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.publish.database_query import query

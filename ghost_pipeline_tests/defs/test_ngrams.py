@@ -9,7 +9,7 @@ from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, SESSION_NGRAM
 from ghost_pipeline.contracts.raw import SESSION_NGRAM_SPEED
 from ghost_pipeline.defs.ngrams import NGRAM_ASSETS
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.lake import lake
+from ghost_pipeline.lake import listing
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.defs.typists import Typist
 
@@ -89,8 +89,8 @@ def test_however_the_hours_are_cut_into_parts_the_rows_are_the_same(
     tmp_path: Path, part_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
-    for name, size in (("whole", lake.PART_BYTES), ("in parts", part_bytes)):
-        monkeypatch.setattr(lake, "PART_BYTES", size)
+    for name, size in (("whole", listing.PART_BYTES), ("in parts", part_bytes)):
+        monkeypatch.setattr(listing, "PART_BYTES", size)
         (tmp_path / name).mkdir()
         typist = Typist(tmp_path / name)
         for number in range(9):

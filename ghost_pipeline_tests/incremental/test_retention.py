@@ -19,7 +19,8 @@ from ghost_pipeline.incremental.retention import newest_snapshot, remove_expired
 from ghost_pipeline.incremental.stale_ledger import mark_building, mark_stale, stale_hours
 from ghost_pipeline.incremental.summary_cache import NgramCache
 from ghost_pipeline.lake.cache import Cache
-from ghost_pipeline.lake.lake import Lake, Rejects
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.partitions import Rejects
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import DAY, HOUR, Day, Hour, Month, hours
 

@@ -25,9 +25,10 @@ from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.contract import Partitioning
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, USER_PROGRESS, USERS
 from ghost_pipeline.errors import ContractError, LakeError
-from ghost_pipeline.lake import lake as lake_module
+from ghost_pipeline.lake import listing
 from ghost_pipeline.lake.atomic import STAGING, clear_leftovers, replacing
-from ghost_pipeline.lake.lake import Lake, Rejects
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.partitions import Rejects
 from ghost_pipeline.windows import HOUR as ONE_HOUR
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.lake import rewriting
@@ -242,7 +243,7 @@ def test_a_frame_that_breaks_the_contract_leaves_the_old_partition(lake: Lake) -
 def test_a_partition_of_another_kind_of_table_is_refused(
     contract: Contract, partition: Hour | Month | Rejects, lake: Lake
 ) -> None:
-    with pytest.raises(LakeError, match="not a partition of a table that is kept by"):
+    with pytest.raises(LakeError, match="not a partition of a table that is partitioned by"):
         lake.write(contract, partition, contract.empty())
 
 
@@ -493,7 +494,7 @@ def test_parts_are_all_hours_in_their_order_and_none_is_too_large(sizes: list[in
             path = lake.path(USER_PROGRESS, hour(number))
             path.parent.mkdir(parents=True)
             path.write_bytes(bytes(size))
-        patched.setattr(lake_module, "PART_BYTES", room)
+        patched.setattr(listing, "PART_BYTES", room)
         parts = list(lake.in_parts(USER_PROGRESS, reversed([hour(number) for number in range(len(sizes))])))
         large = {one for one in range(len(sizes)) if lake.is_large(USER_PROGRESS, hour(one))}
     assert [one for part in parts for one in part] == [hour(number) for number in range(len(sizes))]

@@ -15,7 +15,8 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEA
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, SESSION_KEYSTROKES, USER_PROGRESS, USERS
 from ghost_pipeline.lake.atomic import STAGING
 from ghost_pipeline.lake.cache import Cache
-from ghost_pipeline.lake.lake import Lake, Rejects
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.partitions import Rejects
 from ghost_pipeline.privacy.erasing import erase_from_lake, erased_ids_in, ids_in, unknown_users
 from ghost_pipeline.privacy.personal_columns import ID_COLUMNS, owner_column
 from ghost_pipeline.windows import HOUR, Hour

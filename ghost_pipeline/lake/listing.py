@@ -1,0 +1,154 @@
+"""Which partitions a lake has, and how large their files are. Rows are neither read nor written here."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.lake.atomic import clear_leftovers
+from ghost_pipeline.lake.gaps import missing_hours
+from ghost_pipeline.lake.opening import open_files
+from ghost_pipeline.lake.partitions import (
+    Partition,
+    Rejects,
+    SomePartition,
+    day_of,
+    file_name,
+    file_name_of,
+    hour_of,
+    rejects_of,
+)
+from ghost_pipeline.locations import Location
+from ghost_pipeline.windows import Day, Hour, Month
+
+PART_BYTES = 1 << 20
+"""Size of a part of `in_parts`: some 100,000 measurements or keystrokes."""
+
+
+class LakeListing:
+    """The partitions of a lake. Base of `Lake`."""
+
+    def __init__(self, location: Location) -> None:
+        """Open the lake at a location; nothing is created before the first write."""
+        self._files = open_files(location)
+        clear_leftovers(self.root)
+
+    @property
+    def root(self) -> Path:
+        """The folder of this machine with the lake's files, or with copies of them if the lake is in a bucket.
+
+        Locks and caches are in it, too.
+        """
+        return self._files.folder
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been written yet."""
+        return not self._files
+
+    def path(self, contract: Contract, partition: Partition) -> Path:
+        """The path of a partition's file; for a lake in a bucket, of its copy once it was read or written."""
+        return self.root / file_name(contract, partition)
+
+    def exists(self, contract: Contract, partition: Partition) -> bool:
+        """Whether a partition has been written, empty or not."""
+        return bool(self.written(contract, [partition]))
+
+    def written(self, contract: Contract, partitions: Iterable[SomePartition]) -> list[SomePartition]:
+        """The given partitions that have been written, in their order."""
+        names = {partition: file_name(contract, partition) for partition in partitions}
+        found = self._files.file_versions([*names.values()])
+        return [partition for partition, name in names.items() if name in found]
+
+    def hours(self, contract: Contract) -> list[Hour]:
+        """The hourly partitions of a table that have been written, ascending."""
+        return sorted(hour_of(day, hour) for day, hour in self._values(contract))
+
+    def days(self, contract: Contract) -> list[Day]:
+        """The daily partitions of a table that have been written, ascending."""
+        return sorted(day_of(day) for (day,) in self._values(contract))
+
+    def months(self, contract: Contract) -> list[Month]:
+        """The monthly partitions of a table that have been written, ascending."""
+        return sorted(Month.from_key(key) for (key,) in self._values(contract))
+
+    def rejects(self, contract: Contract, source_table: str) -> list[Rejects]:
+        """The partitions of `rejected_rows` for a source table."""
+        parent = f"{contract.name}/{contract.partitioning.value[0]}={source_table}"
+        found = self._files.partitions(parent, len(contract.partitioning.value) - 1)
+        return [rejects_of(source_table, day, hour) for day, hour in sorted(values for values, _ in found)]
+
+    def newest_hour(self, contract: Contract) -> Hour | None:
+        """The newest hourly partition of a table, found without listing the older days."""
+        return next(self._hours_by_day(contract, newest_first=True), None)
+
+    def first_hour(self, contract: Contract) -> Hour | None:
+        """The first hourly partition of a table, found without listing the later days."""
+        return next(self._hours_by_day(contract), None)
+
+    def hours_since(self, contract: Contract, instant: datetime) -> list[Hour]:
+        """The hourly partitions that end after an instant, ascending, found without listing the older days."""
+        first = f"{contract.partitioning.value[0]}={instant.date().isoformat()}"
+        found = (hour_of(day, hour) for day, hour in self._values(contract, first))
+        return sorted(hour for hour in found if hour.as_of > instant)
+
+    def hours_between(self, contract: Contract, start: datetime | None, end: datetime) -> list[Hour]:
+        """The hours of [start, end) that have been written; without a start, from the first one."""
+        written = self.hours(contract) if start is None else self.hours_since(contract, start)
+        return [hour for hour in written if hour.as_of <= end and (start is None or hour.start >= start)]
+
+    def complete_until(self, contract: Contract) -> datetime | None:
+        """The end of the hours of an event table before its first gap; None for an empty table."""
+        written = self.hours(contract)
+        if not written:
+            return None
+        missing = missing_hours(written, written[-1].as_of)
+        return missing[0].start if missing else written[-1].as_of
+
+    def in_parts(self, contract: Contract, hours: Iterable[Hour]) -> Iterator[list[Hour]]:
+        """Cut hours, in their order, into parts that are small in memory, judged by their files of one table.
+
+        An hour that is larger than a part is a part by itself.
+        """
+        part: list[Hour] = []
+        room = PART_BYTES
+        ordered = sorted(hours)
+        for hour, size in zip(ordered, self._sizes(contract, ordered), strict=True):
+            if part and size > room:
+                yield part
+                part, room = [], PART_BYTES
+            part.append(hour)
+            room -= size
+        if part:
+            yield part
+
+    def is_large(self, contract: Contract, hour: Hour) -> bool:
+        """Whether the file of an hour is larger than a part may be."""
+        (size,) = self._sizes(contract, [hour])
+        return size > PART_BYTES
+
+    def files(self, contract: Contract, partitions: Iterable[Partition] | None = None) -> list[Path]:
+        """The files of a table, or of some partitions in their order; a partition never written has none."""
+        if partitions is None:
+            return self._files.located(self._names(contract))
+        return self._files.located([file_name(contract, partition) for partition in partitions])
+
+    def _names(self, contract: Contract) -> list[str]:
+        return [file_name_of(contract, values) for values in sorted(self._values(contract))]
+
+    def _sizes(self, contract: Contract, hours: Sequence[Hour]) -> list[int]:
+        names = [file_name(contract, hour) for hour in hours]
+        versions = self._files.file_versions(names)
+        return [versions[name].size if name in versions else 0 for name in names]
+
+    def _values(self, contract: Contract, since: str = "") -> Iterator[tuple[str, ...]]:
+        for values, _ in self._files.partitions(contract.name, len(contract.partitioning.value), since):
+            yield values
+
+    def _hours_by_day(self, contract: Contract, *, newest_first: bool = False) -> Iterator[Hour]:
+        """The hours of a table, ascending or descending; a day is listed only when its turn comes."""
+        for folder in sorted(self._files.folders(contract.name), reverse=newest_first):
+            _, equals, day = folder.partition("=")
+            if equals:
+                found = self._files.partitions(f"{contract.name}/{folder}", 1)
+                yield from (hour_of(day, hour) for hour in sorted((one for (one,), _ in found), reverse=newest_first))

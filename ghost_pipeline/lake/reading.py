@@ -1,0 +1,155 @@
+"""Rows of the lake, the versions of the files that hold them, and whether those files are sound."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.errors import LakeError
+from ghost_pipeline.lake.gaps import require_gapless, require_gapless_until
+from ghost_pipeline.lake.listing import LakeListing
+from ghost_pipeline.lake.parquet import is_sound
+from ghost_pipeline.lake.partitions import Partition, file_name, partition_of
+from ghost_pipeline.windows import HOUR, Hour, hours
+
+FILE_VERSION_SCHEMA = pl.Schema({"hour": pl.Datetime("us", "UTC"), "file_version": pl.UInt64()})
+"""The columns of `Lake.file_versions`."""
+_FILE = "_file"
+
+
+class LakeReading(LakeListing):
+    """Reads partitions. Base of `Lake`."""
+
+    def scan(self, contract: Contract, partitions: Iterable[Partition] | None = None) -> pl.LazyFrame:
+        """The rows of a table, all of it or some partitions; a partition never written has no rows."""
+        paths = self.files(contract, partitions)
+        if not paths:
+            return contract.empty().lazy()
+        # Without the schema polars would open the first file twice, for its footer and again for its rows, and the
+        # file may have been replaced in between.
+        return pl.scan_parquet(paths, schema=contract.polars_schema, hive_partitioning=False, glob=False)
+
+    def scan_hours(self, contract: Contract, start: datetime, end: datetime) -> pl.LazyFrame:
+        """The rows of the hours of [start, end) of an event table, found without listing its other hours.
+
+        Raises:
+            LakeError: hours are missing between the table's first one and `end`; names them.
+
+        """
+        window = list(hours(start, end))
+        written = self.written(contract, window)
+        if len(written) != len(window):
+            # Whether hours without a file are a silence may depend on those after the window.
+            every = self.hours(contract)
+            require_gapless(contract, every, max(end, *(hour.as_of for hour in every[-1:]), end), window)
+        return self.scan(contract, written)
+
+    def scan_until(self, contract: Contract, as_of: datetime) -> pl.LazyFrame:
+        """Every row of an hourly event table that happened before `as_of`, for a plan that uses it once.
+
+        Raises:
+            LakeError: hours are missing between the first one and `as_of`; names them.
+
+        """
+        every = self.hours(contract)
+        written = [hour for hour in every if hour.as_of <= as_of]
+        if written and len(written) != (as_of - every[0].start) // HOUR:
+            require_gapless_until(contract, every, as_of)
+        return self.scan(contract, written)
+
+    def rows(self, contract: Contract, partition: Partition) -> int:
+        """The number of rows of a partition; 0 if it was never written."""
+        return int(self.scan(contract, [partition]).select(pl.len()).collect().item())
+
+    def partitions_where(self, contract: Contract, condition: pl.Expr) -> dict[Partition, int]:
+        """The partitions of a table that have rows fulfilling a condition, with the number of these rows; ascending.
+
+        Only the columns that the condition names are read.
+        """
+        files = self.files(contract)
+        if not files:
+            return {}
+        scanned = pl.scan_parquet(files, hive_partitioning=False, glob=False, include_file_paths=_FILE)
+        found = scanned.filter(condition).group_by(_FILE).len().sort(_FILE).collect()
+        return {partition_of(contract.partitioning, Path(file)): rows for file, rows in found.iter_rows()}
+
+    def file_version(self, contract: Contract, partition: Partition) -> str | None:
+        """The version of a partition's file, which changes whenever it is replaced; None if there is no file."""
+        name = file_name(contract, partition)
+        version = self._files.file_versions([name]).get(name)
+        return "-".join(map(str, version)) if version else None
+
+    def file_versions(self, contracts: Iterable[Contract], as_of: datetime) -> pl.DataFrame:
+        """A version per hour; changes whenever the hour's file is replaced (20 ms a table for 2,400 hours).
+
+        A copied lake has other versions.
+
+        Args:
+            contracts: hourly event tables.
+            as_of: only hours that had ended then.
+
+        Returns:
+            One row per hour that any of the tables has, ascending: `hour` Datetime, its start, and `file_version`
+            UInt64.
+
+        Raises:
+            LakeError: a table has a gap before `as_of`; names the hours.
+
+        """
+        versions = pl.LazyFrame(schema=FILE_VERSION_SCHEMA)
+        for contract in contracts:
+            every = self._versions(contract)
+            written = every.filter(pl.col("hour") < as_of)
+            first = written["hour"].min()
+            if isinstance(first, datetime) and written.height != (as_of - first) // HOUR:
+                # Only now hour by hour: for most tables the number of hours already shows that none is missing.
+                require_gapless_until(contract, [Hour.containing(one) for one in every["hour"].sort()], as_of)
+            versions = versions.join(written.lazy(), on="hour", how="full", coalesce=True).select(
+                "hour", file_version=pl.struct(pl.all()).hash()
+            )
+        return versions.sort("hour").collect()
+
+    def file_versions_of(self, contract: Contract) -> pl.DataFrame:
+        """The `file_versions` of one hourly table, which may have gaps; in no order."""
+        return self._versions(contract).select("hour", file_version=pl.struct(pl.all()).hash())
+
+    def content_hash(self, paths: Iterable[Path]) -> str:
+        """SHA-256 over the names and contents of lake files, as hexadecimal digits."""
+        digest = hashlib.sha256()
+        for path in paths:
+            digest.update(str(path.relative_to(self.root)).encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+    def require_sound(self, contracts: Iterable[Contract], error: Exception | None = None) -> None:
+        """Require that no file of some tables is damaged.
+
+        Raises:
+            LakeError: names the first damaged file, and the remedy.
+
+        """
+        for contract in contracts:
+            for file in self._damaged(contract)[:1]:
+                raise LakeError(
+                    f"{contract.name}: {file} is damaged. Delete it and run again: what is missing is read from the "
+                    f"source or recomputed",
+                ) from error
+
+    def _damaged(self, contract: Contract) -> list[str]:
+        """The files of a table that are no Parquet files, by their footers; in a bucket, of those copied here."""
+        at_hand = self._files.at_hand(self._names(contract))
+        suspects = [path.relative_to(self.root).as_posix() for path in at_hand if not is_sound(path)]
+        return [f"{self._files}/{name}" for name in suspects if not all(map(is_sound, self._files.fresh([name])))]
+
+    def _versions(self, contract: Contract) -> pl.DataFrame:
+        """The file versions of an hourly table: `hour`, and a column for each part of `FileVersion`."""
+        rows = [
+            (day + hour, *version)
+            for (day, hour), version in self._files.partitions(contract.name, len(contract.partitioning.value))
+        ]
+        schema = {"hour": pl.String, "size": pl.Int64, "changed": pl.Int64, "number": pl.UInt64}
+        start = (pl.col("hour") + "00").str.to_datetime("%Y-%m-%d%H%M", time_unit="us", time_zone="UTC")
+        return pl.DataFrame(rows, schema=schema, orient="row").with_columns(start)

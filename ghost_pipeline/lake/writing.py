@@ -1,0 +1,180 @@
+"""Replacing and removing partitions. What of their inputs is stale afterwards is not known here."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+import polars as pl
+
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.lake.gaps import missing_hours
+from ghost_pipeline.lake.listing import LakeListing
+from ghost_pipeline.lake.parquet import parquet_bytes, parquet_bytes_of_parts
+from ghost_pipeline.lake.partitions import Partition, file_name
+from ghost_pipeline.windows import Hour
+
+REWRITTEN_TOGETHER = 256
+"""Partitions that `rewrite` flushes to disk together."""
+_HOUR = "_hour"
+
+
+@dataclass(frozen=True)
+class Written:
+    """The result of writing one partition."""
+
+    rows: int
+    changed: bool
+    """False if the same bytes were there already; the file is then left alone."""
+
+
+class LakeWriting(LakeListing):
+    """Replaces and removes partitions. Base of `Lake`."""
+
+    def write(
+        self, contract: Contract, partition: Partition, frame: pl.DataFrame, *, new: pl.DataFrame | None = None
+    ) -> Written:
+        """Replace a partition by `frame`.
+
+        Args:
+            contract: the table; `frame` has to fulfil it.
+            partition: which partition of it.
+            frame: the rows in their final order; the same rows in the same order give the same bytes.
+            new: the rows to validate, if the others come from a partition of the lake.
+
+        Raises:
+            ContractError: the frame breaks the contract; the partition is as it was.
+            LakeError: the file cannot be written; the partition is as it was.
+
+        """
+        contract.require(frame if new is None else new, partition.key)
+        return self._replace(contract, partition, parquet_bytes(contract, frame), frame.height)
+
+    def write_parts(self, contract: Contract, partition: Partition, parts: Iterable[pl.DataFrame]) -> Written:
+        """Replace a partition by frames that follow one another and are never in memory together.
+
+        Args:
+            contract: the table; each frame has to fulfil it. The caller makes sure that no key is in two of them.
+            partition: which partition of it.
+            parts: the rows in their final order; the same parts give the same bytes.
+
+        Raises:
+            ContractError: a frame breaks the contract; the partition is as it was.
+            LakeError: the file cannot be written; the partition is as it was.
+
+        """
+        content, rows = parquet_bytes_of_parts(contract, partition.key, parts)
+        return self._replace(contract, partition, content, rows)
+
+    def write_hours(
+        self,
+        contract: Contract,
+        window: Iterable[Hour],
+        frame: pl.DataFrame,
+        hour: pl.Series,
+        before: Callable[[list[Hour]], None] | None = None,
+    ) -> int:
+        """Replace many hourly partitions in ascending order; the contract is checked once.
+
+        Args:
+            contract: the table; `frame` has to fulfil it.
+            window: the hours to write; one without a row becomes an empty partition.
+            frame: the rows in their final order.
+            hour: the start of the hour of each row.
+            before: called with the hours whose content will change, once all is staged and before any file is
+                replaced. It removes what was derived from them, so that a kill in between leaves nothing wrong.
+
+        Returns:
+            How many partitions changed.
+
+        Raises:
+            ContractError: the frame breaks the contract; no partition was written.
+            LakeError: a file cannot be written; the hours before it are new, it and the others as before.
+
+        """
+        ordered = sorted(window)
+        if not ordered:
+            return 0
+        contract.require(frame, f"{ordered[0].key} to {ordered[-1].key}")
+        by_hour = {
+            cast("datetime", key[0]): part
+            for key, part in frame.with_columns(hour.alias(_HOUR))
+            .partition_by(_HOUR, maintain_order=True, include_key=False, as_dict=True)
+            .items()
+        }
+        empty = contract.empty()
+        names = {one: file_name(contract, one) for one in ordered}
+        with self._files.replacing([*names.values()]) as staging:
+            changed = [
+                one
+                for one, name in names.items()
+                if staging.put(name, parquet_bytes(contract, by_hour.get(one.start, empty)))
+            ]
+            if changed and before:
+                before(changed)
+        return len(changed)
+
+    def rewrite(
+        self, contract: Contract, partitions: Iterable[Partition], change: Callable[[pl.DataFrame], pl.DataFrame]
+    ) -> None:
+        """Replace partitions by what `change` makes of their rows, 256 partitions at a time.
+
+        Args:
+            contract: the table; the changed rows still have to fulfil it.
+            partitions: written ones.
+            change: takes and returns the rows of a partition, in their order.
+
+        Raises:
+            LakeError: a file cannot be written; each partition is as it was or changed.
+
+        """
+        ordered = list(partitions)
+        for first in range(0, len(ordered), REWRITTEN_TOGETHER):
+            some = ordered[first : first + REWRITTEN_TOGETHER]
+            names, files = [file_name(contract, one) for one in some], self.files(contract, some)
+            with self._files.replacing(names) as staging:
+                for name, file in zip(names, files, strict=True):
+                    rows = pl.scan_parquet(file, hive_partitioning=False, glob=False).collect()
+                    staging.put(name, parquet_bytes(contract, change(rows)))
+
+    def remove(self, contract: Contract, partition: Partition) -> bool:
+        """Remove a partition; returns whether it was there.
+
+        Raises:
+            LakeError: it cannot be removed.
+
+        """
+        return self._files.remove(file_name(contract, partition))
+
+    def invalidate(self, contract: Contract, hour: Hour) -> None:
+        """Remove an hour of a derived table, so that the next run finds a gap and computes from there on.
+
+        If that leaves no gap, because the table begins there or later or the hour borders on a silence, the whole
+        table is removed at once.
+
+        Raises:
+            LakeError: it cannot be removed.
+
+        """
+        written = self.hours(contract)
+        if not written or hour > written[-1]:
+            return
+        if hour in missing_hours([one for one in written if one != hour], written[-1].as_of):
+            self.remove(contract, hour)
+        else:
+            self._files.remove_folder(contract.name)
+
+    def forget_copies(self, contracts: Iterable[Contract]) -> None:
+        """Remove this machine's copies of a bucket's files that were removed or replaced there.
+
+        Raises:
+            LakeError: one cannot be removed.
+
+        """
+        for contract in contracts:
+            self._files.forget_copies(contract.name)
+
+    def _replace(self, contract: Contract, partition: Partition, content: bytes, rows: int) -> Written:
+        name = file_name(contract, partition)
+        with self._files.replacing([name]) as staging:
+            return Written(rows, changed=staging.put(name, content))
