@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.errors import UnknownTimeError
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT, Hour, Month, hours, parse_as_of, without_silence
+from ghost_pipeline_tests.examples import examples
 
 INDIA = timezone(timedelta(hours=5, minutes=30))
 INSTANTS = st.datetimes(datetime(1970, 1, 2), datetime(2199, 12, 30), timezones=st.sampled_from([UTC, INDIA]))  # noqa: DTZ001
@@ -202,7 +203,7 @@ def plain_without_silence(busy: set[int], end: int) -> list[int]:
     return sorted(kept)
 
 
-@settings(deadline=None, max_examples=50)
+@examples(15, 50)
 @given(BUSY, st.integers(24 * 100 + 1, 24 * 150))
 def test_hours_without_silences_have_every_busy_hour_and_no_gap_of_less_than_a_month(busy: set[int], end: int) -> None:
     start = utc("2025-01-01T00:00")

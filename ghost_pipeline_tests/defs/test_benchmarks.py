@@ -1,6 +1,7 @@
 """The monthly tables as the steps write them, over the demo world."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -31,6 +32,22 @@ def resources(tmp_path_factory: pytest.TempPathFactory) -> RunContext:
     return resources
 
 
+@dataclass(frozen=True)
+class February:
+    """A month that was computed once, for the tests that only look at it."""
+
+    settings: Settings
+    outcomes: dict[str, TableResult]
+    streak_shares: pl.DataFrame
+
+
+@pytest.fixture(scope="module")
+def february(resources: RunContext, tmp_path_factory: pytest.TempPathFactory) -> February:
+    # Its own dictionary beside the lake that the tests share.
+    of = with_settings(resources, data=tmp_path_factory.mktemp("february"))
+    return February(of.settings, run(of), of.lake.scan(GHOST_STREAK_SHARES, [FEBRUARY]).collect())
+
+
 def run(resources: RunContext, month: Month = FEBRUARY) -> dict[str, TableResult]:
     return {step.contract.name: step.body(resources, month) for step in BENCHMARK_ASSETS}  # type: ignore[arg-type]
 
@@ -47,9 +64,8 @@ def test_one_part_and_sixteen_parts_give_the_same_bytes(resources: RunContext) -
     assert (lake_digest(data), (resources.settings.local / "ghost_benchmarks.json").read_bytes()) == once
 
 
-def test_streak_shares_of_the_demo_world(resources: RunContext) -> None:
-    run(resources)
-    shares = resources.lake.scan(GHOST_STREAK_SHARES, [FEBRUARY]).filter(pl.col("target_band") == 7.5).collect()
+def test_streak_shares_of_the_demo_world(february: February) -> None:
+    shares = february.streak_shares.filter(pl.col("target_band") == 7.5)
     all_starts = shares.filter(pl.col("starting_skill").is_null())
     assert all_starts.select("streak_threshold", "sample_size", "percentage").head(3).rows() == [
         (3, 53, 94),
@@ -60,9 +76,8 @@ def test_streak_shares_of_the_demo_world(resources: RunContext) -> None:
     assert from_six["percentage"].head(3).to_list() == [98, 98, 73]
 
 
-def test_the_dictionary_fulfils_its_schema(resources: RunContext) -> None:
-    run(resources)
-    dictionary = resources.settings.local / "ghost_benchmarks.json"
+def test_the_dictionary_fulfils_its_schema(february: February) -> None:
+    dictionary = february.settings.local / "ghost_benchmarks.json"
     schema = json.loads(dictionary.with_suffix(".schema.json").read_text(encoding="utf-8"))
     nested = json.loads(dictionary.read_text(encoding="utf-8"))
     Draft202012Validator.check_schema(schema)
@@ -71,9 +86,8 @@ def test_the_dictionary_fulfils_its_schema(resources: RunContext) -> None:
     assert len(nested["band_7.5_achievers"]["starting_skill_6.0"]) == 90
 
 
-def test_the_schema_refuses_a_figure_that_is_no_number(resources: RunContext) -> None:
-    run(resources)
-    dictionary = resources.settings.local / "ghost_benchmarks.json"
+def test_the_schema_refuses_a_figure_that_is_no_number(february: February) -> None:
+    dictionary = february.settings.local / "ghost_benchmarks.json"
     nested = json.loads(dictionary.read_text(encoding="utf-8"))
     nested["band_7.5_achievers"]["starting_skill_6.0"]["day_1"]["mock_tests"] = "none"
     schema = json.loads(dictionary.with_suffix(".schema.json").read_text(encoding="utf-8"))
@@ -113,16 +127,16 @@ def test_a_figure_that_moved_too_far_is_named(resources: RunContext) -> None:
     resources.lake.remove(GHOST_BENCHMARKS, MARCH)
 
 
-def test_the_cells_say_what_is_missing_and_why(resources: RunContext) -> None:
-    samples = str(run(resources)["ghost_benchmarks"].metadata["samples"])
+def test_the_cells_say_what_is_missing_and_why(february: February) -> None:
+    samples = str(february.outcomes["ghost_benchmarks"].metadata["samples"])
     assert "| interval | 7.5 | 6.0 | 50 | 50 | 90 |  |" in samples
     assert "| interval | 8.0 | 5.0 | 0 | 0 | 0 | nobody |" in samples
     assert "fewer than 50 achievers" in samples
 
 
-def test_the_curves_are_pictures_that_carry_their_data(resources: RunContext) -> None:
+def test_the_curves_are_pictures_that_carry_their_data(february: February) -> None:
     for name in ("curves_interval", "curves_at_least"):
-        assert "(data:image/png;base64,iVBOR" in str(run(resources)["ghost_benchmarks"].metadata[name])
+        assert "(data:image/png;base64,iVBOR" in str(february.outcomes["ghost_benchmarks"].metadata[name])
 
 
 def test_ties_are_broken_alike_in_one_part_and_in_sixteen(tmp_path: Path) -> None:

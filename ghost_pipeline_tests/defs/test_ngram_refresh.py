@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
@@ -16,6 +16,7 @@ from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, SESSION_NGRAM_ERRORS
 from ghost_pipeline.domain.ngrams.session_ngram_summary import session_ngram_summary
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline_tests.defs.practising import Practice
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference.ngram_speed_summary_history import ngram_speed_summary_history
 from ghost_pipeline_tests.reference.plain_ngrams import HOUR, MIDNIGHT, Session
 
@@ -65,7 +66,7 @@ def summarised(practice: Practice, number: int) -> int:
 # --- the law ---
 
 
-@settings(deadline=None, max_examples=30)
+@examples(6, 30)
 @given(st.lists(st.tuples(st.lists(changes, max_size=4), st.integers(0, 5)), min_size=2, max_size=5))
 def test_whatever_comes_in_whatever_order_the_tables_follow_from_what_is_there(
     runs: list[tuple[list[Callable[[Practice], Any]], int]],

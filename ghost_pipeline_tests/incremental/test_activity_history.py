@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -29,9 +28,10 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour, Month, hours
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row, at, event, progress_frame, user, users_frame
 from ghost_pipeline_tests.domain.ghost.ghost_worlds import CORNERS, TASK_TYPES, ZONES
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 
-FEW = hypothesis_settings(max_examples=8, deadline=None)
+FEW = examples(3, 8)
 
 
 class World:

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 import polars as pl
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -28,6 +27,7 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.sources.source import Window
 from ghost_pipeline.windows import Hour
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.running import lake_digest
 
 Row = dict[str, object]
@@ -421,7 +421,7 @@ _changes = st.lists(
 
 
 @given(st.lists(_changes, min_size=1, max_size=4))
-@hypothesis_settings(max_examples=8, deadline=None)
+@examples(3, 8)
 def test_late_repeated_and_deleted_events_end_as_from_scratch(rounds: list[list[tuple[str, int, int]]]) -> None:
     start = datetime(2025, 2, 10, tzinfo=UTC)
     with TemporaryDirectory() as one, TemporaryDirectory() as other:

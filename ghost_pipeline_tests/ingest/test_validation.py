@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.contracts import CONTRACTS
@@ -25,6 +25,7 @@ from ghost_pipeline.ingest.validation import (
     rejected_rows,
 )
 from ghost_pipeline_tests.docs.bad_input import GOOD, Row
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.samples import HOUR
 
 NO_HOUR = pl.lit(None, pl.Datetime("us", "UTC"))
@@ -320,7 +321,7 @@ def test_minutes_are_kept_as_whole_milliseconds(given_value: object, expected: i
     assert (rows["time_spent_ms"].item(), rows[REASON].item()) == (expected, None)
 
 
-@settings(deadline=None, max_examples=40)
+@examples(12, 40)
 @given(st.decimals(0, 1000, places=5))
 def test_minutes_are_rounded_half_away_from_zero(minutes: Decimal) -> None:
     exact = (minutes * 60_000).quantize(Decimal(1), ROUND_HALF_UP)
@@ -460,7 +461,7 @@ def taken_in(table: SourceTable, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.Da
     return good.sort(pl.all()), rejected
 
 
-@settings(deadline=None, max_examples=50)
+@examples(15, 50)
 @given(raw_tables())
 def test_every_row_is_either_good_or_rejected(raw: tuple[SourceTable, pl.DataFrame]) -> None:
     table, rows = raw
@@ -468,7 +469,7 @@ def test_every_row_is_either_good_or_rejected(raw: tuple[SourceTable, pl.DataFra
     assert good.height + rejected.height == rows.height
 
 
-@settings(deadline=None, max_examples=50)
+@examples(15, 50)
 @given(raw_tables())
 def test_whatever_the_source_holds_good_rows_fulfil_the_contract(raw: tuple[SourceTable, pl.DataFrame]) -> None:
     table, rows = raw
@@ -483,7 +484,7 @@ def test_whatever_the_source_holds_good_rows_fulfil_the_contract(raw: tuple[Sour
     assert contract.faults(good.with_columns(added).select(list(contract.polars_schema))) == []
 
 
-@settings(deadline=None, max_examples=50)
+@examples(15, 50)
 @given(raw_tables())
 def test_rejected_rows_fulfil_their_contract_and_are_json(raw: tuple[SourceTable, pl.DataFrame]) -> None:
     table, rows = raw
@@ -492,7 +493,7 @@ def test_rejected_rows_fulfil_their_contract_and_are_json(raw: tuple[SourceTable
     assert [list(json.loads(text)) for text in rejected["row"]] == [rows.columns] * rejected.height
 
 
-@settings(deadline=None, max_examples=40)
+@examples(12, 40)
 @given(raw_tables(), st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_does_not_matter(raw: tuple[SourceTable, pl.DataFrame], chance: random.Random) -> None:
     table, rows = raw
@@ -661,7 +662,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@examples(15, 50)
 @given(EVENTS)
 def test_of_an_event_told_twice_the_earliest_counts_then_that_with_the_fewest_minutes(
     events: list[tuple[str, str, str, datetime, int]],

@@ -5,11 +5,12 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.cache import CACHE, Cache, clear_cache
+from ghost_pipeline_tests.examples import examples
 
 FRAME = pl.DataFrame({"name": ["a", None], "number": [1, 2]})
 OTHERS = FRAME.rename({"number": "count"})
@@ -58,7 +59,7 @@ def test_another_file_counts_as_none(cache: Cache, tmp_path: Path, content: byte
     assert cache.read("one", FRAME.schema).equals(FRAME.clear())
 
 
-@settings(deadline=None, max_examples=30)
+@examples(10, 30)
 @given(st.floats(0, 1, exclude_max=True), st.integers(0, 7))
 def test_a_bit_that_was_altered_is_noticed(place: float, bit: int) -> None:
     with TemporaryDirectory() as name:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.contracts import CONTRACTS, Contract
@@ -31,6 +31,7 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.partitions import Rejects
 from ghost_pipeline.windows import HOUR as ONE_HOUR
 from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.lake import rewriting
 from ghost_pipeline_tests.samples import HOUR, MONTH, TABLES, partition_of, sample
 
@@ -80,7 +81,7 @@ def temporary_files(root: Path) -> list[str]:
 # --- writing and reading ---
 
 
-@settings(deadline=None, max_examples=25)
+@examples(8, 25)
 @given(table=st.sampled_from(TABLES), rows=st.integers(0, 20), seed=st.integers(0, 2**32 - 1))
 def test_rows_come_back_as_they_were_written(table: str, rows: int, seed: int) -> None:
     contract = CONTRACTS[table]
@@ -140,7 +141,7 @@ def test_other_rows_make_another_file(lake: Lake) -> None:
     assert lake.path(USER_PROGRESS, HOUR).stat().st_ino != before
 
 
-@settings(deadline=None, max_examples=25)
+@examples(8, 25)
 @given(table=st.sampled_from(TABLES), rows=st.integers(1, 30), cut=st.integers(0, 30), seed=st.integers(0, 2**32 - 1))
 def test_the_same_rows_give_the_same_bytes_however_they_lie_in_memory(
     table: str, rows: int, cut: int, seed: int
@@ -157,7 +158,7 @@ def test_the_same_rows_give_the_same_bytes_however_they_lie_in_memory(
             assert not lake.write(contract, partition_of(contract), same).changed
 
 
-@settings(deadline=None, max_examples=25)
+@examples(8, 25)
 @given(table=st.sampled_from(TABLES), rows=st.integers(0, 30), cut=st.integers(0, 30), seed=st.integers(0, 2**32 - 1))
 def test_parts_that_follow_one_another_are_one_partition_of_the_same_bytes(
     table: str, rows: int, cut: int, seed: int
@@ -317,7 +318,7 @@ def test_a_folder_without_a_file_is_no_partition(lake: Lake) -> None:
     assert lake.newest_hour(USER_PROGRESS) == HOUR
 
 
-@settings(deadline=None, max_examples=20)
+@examples(8, 20)
 @given(st.sets(st.integers(-60, 60), max_size=6))
 def test_the_newest_hour_is_the_last_of_all(numbers: set[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -343,7 +344,7 @@ def test_a_table_without_hours_is_complete_to_no_time(lake: Lake) -> None:
     assert lake.complete_until(USER_PROGRESS) is None
 
 
-@settings(deadline=None, max_examples=20)
+@examples(8, 20)
 @given(st.sets(st.integers(0, 8), min_size=1))
 def test_hours_are_complete_until_the_first_that_is_missing(numbers: set[int]) -> None:
     first_missing = next(number for number in range(min(numbers), 10) if number not in numbers)
@@ -485,7 +486,7 @@ def test_a_silence_is_no_gap_of_marks(lake: Lake) -> None:
 # --- parts that are small in memory ---
 
 
-@settings(deadline=None, max_examples=30)
+@examples(10, 30)
 @given(sizes=st.lists(st.integers(0, 9), max_size=8), room=st.integers(1, 9))
 def test_parts_are_all_hours_in_their_order_and_none_is_too_large(sizes: list[int], room: int) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
@@ -571,7 +572,7 @@ def test_no_hours_are_no_work(lake: Lake) -> None:
     assert not lake.root.exists()
 
 
-@settings(deadline=None, max_examples=15)
+@examples(5, 15)
 @given(st.lists(st.integers(0, 4), max_size=8))
 def test_many_hours_at_once_are_the_same_as_one_by_one(numbers: list[int]) -> None:
     frame, starts = in_hours(*numbers)

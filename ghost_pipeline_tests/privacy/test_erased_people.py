@@ -12,7 +12,6 @@ import dagster as dg
 import polars as pl
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ghost_pipeline.cli.run import selection
@@ -33,6 +32,7 @@ from ghost_pipeline.privacy.erasing import erase_from_lake, erased_ids_in, ids_i
 from ghost_pipeline.privacy.tombstones import Tombstones, record_tombstones, tombstones
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.traces import traces
 
 KEY = "a key of thirty-two characters or more"
@@ -293,7 +293,7 @@ def equal(world: World, never: World, built: list[Hour]) -> None:
     assert expected["users"].height
 
 
-@hypothesis_settings(deadline=None, max_examples=6)
+@examples(2, 6)
 @given(data=st.data())
 def test_erased_and_built_again_is_as_if_they_had_never_been_there(data: st.DataObject) -> None:
     users = [PERSON, "u1", "u2", "u3"]

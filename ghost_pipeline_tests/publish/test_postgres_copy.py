@@ -10,7 +10,7 @@ from uuid import uuid4
 import polars as pl
 import psycopg2  # type: ignore[import-untyped]
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from ghost_pipeline.contracts.specified import (
@@ -23,6 +23,7 @@ from ghost_pipeline.contracts.specified import (
 )
 from ghost_pipeline.errors import PublishError
 from ghost_pipeline.publish.postgres_copy import replacing_tables, tables_there
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.publish.states import (
     BEGIN,
     FIGURES,
@@ -173,7 +174,7 @@ def test_what_is_there_is_recorded_in_the_same_transaction(database: Database) -
 ROWS = st.dictionaries(st.text("abc", min_size=1, max_size=2), st.integers(1, 3), max_size=6)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(5, 15, suppress=(HealthCheck.function_scoped_fixture,))
 @given(states=st.lists(ROWS, min_size=1, max_size=4), size=st.integers(1, 4))
 def test_after_any_states_the_table_is_the_last_one(
     states: list[dict[str, int]], size: int, database: Database

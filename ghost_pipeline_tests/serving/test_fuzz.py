@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 import httpx
+import pytest
 import schemathesis
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -11,11 +12,13 @@ from schemathesis.checks import CHECKS
 
 from ghost_pipeline.serving.app import build_app
 from ghost_pipeline.settings import Settings
+from ghost_pipeline_tests.examples import ALL
 from ghost_pipeline_tests.serving.worlds import KEY, bearer
 
-EXAMPLES = int(os.environ.get("GHOST_FUZZ_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("GHOST_FUZZ_EXAMPLES", "10" if ALL else "3"))
 """Per operation; `make soak` asks for more."""
 
+pytestmark = pytest.mark.examples
 
 description = schemathesis.openapi.from_dict(build_app(Settings.model_validate({})).openapi())
 guarded_description = schemathesis.openapi.from_dict(build_app(Settings.model_validate({"token_key": KEY})).openapi())

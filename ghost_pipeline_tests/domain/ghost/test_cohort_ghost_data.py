@@ -5,12 +5,13 @@ from decimal import Decimal
 from fractions import Fraction
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 
 from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row, at, event, progress_frame, user, users_frame
 from ghost_pipeline_tests.domain.ghost.ghost_worlds import worlds
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference import plain_ghost
 from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 
@@ -30,7 +31,7 @@ def streak(user_id: str, days: int) -> list[Row]:
     return [event(user_id, f"2025-03-{12 - age:02}T08:00") for age in range(days)]
 
 
-@settings(deadline=None, max_examples=25)
+@examples(8, 25)
 @given(worlds(max_users=12))
 def test_the_snapshot_equals_the_plain_reference(world: tuple[str, list[Row], list[Row]]) -> None:
     as_of, users, events = world

@@ -16,6 +16,7 @@ from ghost_pipeline.contracts.messages import MESSAGES, Message, Wording
 from ghost_pipeline.domain.ghost.ghost_messages import formatted_message, ghost_messages, with_message_texts
 from ghost_pipeline.errors import UnknownArgumentError
 from ghost_pipeline_tests.domain.ghost.message_figures import DEFAULTS, MONTH_END, RELEASED, SCHEMA, figures
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference import plain_messages
 
 User = dict[str, Any]
@@ -453,7 +454,7 @@ def users(draw: st.DrawFn) -> list[User]:
     return [{"user_id": name, **row} for name, row in zip(names, rows, strict=True)]
 
 
-@settings(deadline=None, max_examples=60)
+@examples(15, 60)
 @given(users())
 def test_all_messages_equal_the_plain_reference(people: list[User]) -> None:
     table = ghost_messages(figures(*people)).collect()
@@ -465,7 +466,7 @@ def test_all_messages_equal_the_plain_reference(people: list[User]) -> None:
     assert table.select("user_id", "context", "place", "type", "position", "text").rows() == expected
 
 
-@settings(deadline=None, max_examples=20)
+@examples(6, 20)
 @given(users())
 def test_a_single_users_messages_are_that_users_rows_of_the_table(people: list[User]) -> None:
     table = ghost_messages(figures(*people)).collect()
@@ -474,7 +475,7 @@ def test_a_single_users_messages_are_that_users_rows_of_the_table(people: list[U
         assert_frame_equal(alone, table.filter(pl.col("user_id") == user["user_id"]))
 
 
-@settings(deadline=None, max_examples=20)
+@examples(6, 20)
 @given(users(), st.randoms(use_true_random=False))
 def test_the_order_of_users_does_not_matter(people: list[User], chance: Any) -> None:  # noqa: ANN401
     shuffled = list(people)
@@ -482,7 +483,7 @@ def test_the_order_of_users_does_not_matter(people: list[User], chance: Any) -> 
     assert_frame_equal(ghost_messages(figures(*shuffled)).collect(), ghost_messages(figures(*people)).collect())
 
 
-@settings(deadline=None, max_examples=30)
+@examples(10, 30)
 @given(users())
 def test_every_number_in_a_text_is_one_of_the_user_as_it_prints(people: list[User]) -> None:
     stored = {user["user_id"]: DEFAULTS | user for user in people}

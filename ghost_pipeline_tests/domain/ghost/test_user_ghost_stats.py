@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline_tests.domain.ghost.ghost_frames import (
@@ -18,6 +18,7 @@ from ghost_pipeline_tests.domain.ghost.ghost_frames import (
     users_frame,
 )
 from ghost_pipeline_tests.domain.ghost.ghost_worlds import worlds
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference import plain_ghost
 from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 
@@ -29,7 +30,7 @@ def stats_of(values: Row, *events: Row) -> Row:
     return found.row(0, named=True)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(15, 60)
 @given(worlds())
 def test_all_figures_equal_the_plain_reference(world: tuple[str, list[Row], list[Row]]) -> None:
     as_of, users, events = at(world[0]), *world[1:]
@@ -54,7 +55,7 @@ def test_all_figures_equal_the_plain_reference(world: tuple[str, list[Row], list
         ]
 
 
-@settings(deadline=None, max_examples=15)
+@examples(5, 15)
 @given(worlds(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(
     world: tuple[str, list[Row], list[Row]],

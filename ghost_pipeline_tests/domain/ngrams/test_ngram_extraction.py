@@ -5,7 +5,7 @@ from random import Random
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.domain.ngrams.ngram_extraction import (
@@ -14,6 +14,7 @@ from ghost_pipeline.domain.ngrams.ngram_extraction import (
     error_ngrams,
     speed_ngrams,
 )
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference.ngram_extraction import iterate_ngrams
 from ghost_pipeline_tests.reference.plain_ngrams import (
     Key,
@@ -205,7 +206,7 @@ def typed_sessions(draw: st.DrawFn) -> list[Key]:
     return keys
 
 
-@settings(deadline=None)
+@examples(25, 100)
 @given(st.lists(typed_sessions(), max_size=3), st.integers(1, 20))
 def test_extraction_is_what_the_rules_say_key_by_key(sessions: list[list[Key]], max_size: int) -> None:
     named = {f"s{number}": keys for number, keys in enumerate(sessions)}
@@ -222,7 +223,7 @@ def test_extraction_is_what_the_rules_say_key_by_key(sessions: list[list[Key]], 
     )
 
 
-@settings(deadline=None, max_examples=30)
+@examples(10, 30)
 @given(st.lists(typed_sessions(), max_size=3), st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(sessions: list[list[Key]], random: Random) -> None:
     keys = keystrokes({f"s{number}": typing for number, typing in enumerate(sessions)})
@@ -231,7 +232,7 @@ def test_the_order_of_rows_does_not_matter(sessions: list[list[Key]], random: Ra
     assert error_ngrams(keys).collect().equals(error_ngrams(shuffled).collect())
 
 
-@settings(deadline=None, max_examples=30)
+@examples(10, 30)
 @given(st.lists(typed_sessions(), max_size=4), st.integers(1, 40))
 def test_parts_together_are_the_whole(sessions: list[list[Key]], keys_at_a_time: int) -> None:
     keys = keystrokes({f"s{number}": typing for number, typing in enumerate(sessions)})

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
@@ -20,6 +20,7 @@ from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
     with_carried,
 )
 from ghost_pipeline.domain.ngrams.ngram_speed_summaries import SummaryLimits, ngram_speed_summaries
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference.plain_ngrams import (
     HOUR,
     MIDNIGHT,
@@ -143,7 +144,7 @@ ngrams = st.dictionaries(st.sampled_from([TH, HE]), st.lists(st.integers(1, 9).m
 drawn = st.lists(st.tuples(starts, ngrams, st.sampled_from(["u1", "u2"]), st.integers(0, 2)), max_size=14)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(15, 60)
 @given(drawn, st.integers(1, 3))
 def test_summaries_follow_from_what_still_counts_whenever_it_came(
     drawn: list[tuple[object, dict[tuple[str, int], list[float]], str, int]], max_sessions: int
@@ -172,7 +173,7 @@ def test_summaries_follow_from_what_still_counts_whenever_it_came(
 # --- together again ---
 
 
-@settings(deadline=None, max_examples=30)
+@examples(10, 30)
 @given(st.lists(st.sampled_from(["u1", "u2", "u3"]), max_size=6), st.sets(st.sampled_from(["u1", "u2", "u3"])))
 def test_what_is_carried_over_and_what_is_computed_make_the_whole(users: list[str], changed: set[str]) -> None:
     sessions = [Session(f"s{number}", MIDNIGHT, {TH: [1], HE: [2]}, user) for number, user in enumerate(users)]

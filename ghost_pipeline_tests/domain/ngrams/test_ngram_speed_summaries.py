@@ -7,11 +7,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.domain.ngrams.ngram_extraction import speed_ngrams
 from ghost_pipeline.domain.ngrams.ngram_speed_summaries import NGRAM_SPEED_SUMMARY_SCHEMA, ngram_speed_summaries
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference.ngram_speed_summary_history import ngram_speed_summary_history
 from ghost_pipeline_tests.reference.plain_ngrams import (
     HOUR,
@@ -226,7 +227,7 @@ def practice(draw: st.DrawFn) -> list[Session]:
     return [Session(name, *made) for name, made in zip(names, draw(st.lists(session, max_size=16)), strict=False)]
 
 
-@settings(deadline=None)
+@examples(25, 100)
 @given(practice(), st.integers(0, 14), st.integers(1, 8), st.integers(1, 5), st.sampled_from([0.9, 0.5, 1.0]))
 def test_summaries_are_what_the_rules_say_one_by_one(
     sessions: list[Session], hours: int, max_measurements: int, max_sessions: int, decay_factor: float
@@ -249,7 +250,7 @@ def test_summaries_are_what_the_rules_say_one_by_one(
             assert row[name] == (value if exact else pytest.approx(value, rel=1e-9)), name
 
 
-@settings(deadline=None, max_examples=40)
+@examples(10, 40)
 @given(practice(), st.randoms(use_true_random=False), st.integers(1, 8))
 def test_the_order_of_rows_does_not_matter(sessions: list[Session], random: Random, max_measurements: int) -> None:
     sessions = [
@@ -271,7 +272,7 @@ def test_the_order_of_rows_does_not_matter(sessions: list[Session], random: Rand
     assert summarised(random.randrange(1000)).equals(summarised(None))
 
 
-@settings(deadline=None, max_examples=30)
+@examples(10, 30)
 @given(practice())
 def test_pairs_do_not_know_of_each_other(sessions: list[Session]) -> None:
     shards = [
@@ -282,7 +283,7 @@ def test_pairs_do_not_know_of_each_other(sessions: list[Session]) -> None:
     assert pl.concat(shards).equals(summaries(sessions))
 
 
-@settings(deadline=None, max_examples=15)
+@examples(5, 15)
 @given(practice(), st.integers(1, 4), st.integers(0, 8))
 def test_a_row_was_last_updated_in_the_hour_in_which_it_last_changed(
     sessions: list[Session], max_sessions: int, retarget: int

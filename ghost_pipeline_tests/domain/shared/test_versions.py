@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.domain.shared.versions import (
@@ -17,6 +17,7 @@ from ghost_pipeline.domain.shared.versions import (
     valid_at,
     with_added,
 )
+from ghost_pipeline_tests.examples import examples
 
 START = datetime(2025, 3, 12, tzinfo=UTC)
 INSTANT = pl.Datetime("us", "UTC")
@@ -186,7 +187,7 @@ def rows_of(source: dict[str, tuple[int | None, int | None]]) -> pl.LazyFrame:
     return told(*((user, hours, target) for user, (hours, target) in source.items()))
 
 
-@settings(deadline=None, max_examples=30)
+@examples(10, 30)
 @given(SOURCES)
 def test_looking_again_at_the_same_source_adds_nothing(
     sources: list[dict[str, tuple[int | None, int | None]]],
@@ -198,7 +199,7 @@ def test_looking_again_at_the_same_source_adds_nothing(
     assert lake.run(len(sources) + 1, rows_of(sources[-1])).height == 0
 
 
-@settings(deadline=None, max_examples=30)
+@examples(10, 30)
 @given(SOURCES)
 def test_the_newest_version_is_what_the_source_said_last(
     sources: list[dict[str, tuple[int | None, int | None]]],
@@ -211,7 +212,7 @@ def test_the_newest_version_is_what_the_source_said_last(
     assert {user: (updated, target) for user, updated, target, _, _ in newest.rows()} == last
 
 
-@settings(deadline=None, max_examples=30)
+@examples(10, 30)
 @given(
     st.lists(
         st.tuples(st.integers(1, 8), st.dictionaries(st.sampled_from("ab"), st.integers(0, 2), max_size=2)),
@@ -280,7 +281,7 @@ def plain_carried_since(versions: list[Version], hour: int) -> dict[str, int | N
     return found
 
 
-@settings(deadline=None, max_examples=50)
+@examples(15, 50)
 @given(VERSIONS, st.integers(-1, 7))
 def test_the_version_of_an_hour_is_the_newest_that_has_begun_else_the_first(versions: list[Version], hour: int) -> None:
     found = valid_at(frame(versions), "user_id", at(hour)).collect()
@@ -290,7 +291,7 @@ def test_the_version_of_an_hour_is_the_newest_that_has_begun_else_the_first(vers
     ]
 
 
-@settings(deadline=None, max_examples=50)
+@examples(15, 50)
 @given(VERSIONS, st.integers(-1, 7))
 def test_a_value_has_been_carried_since_it_last_changed(versions: list[Version], hour: int) -> None:
     found = carried_since(frame(versions), "user_id", "target", at(hour)).collect()

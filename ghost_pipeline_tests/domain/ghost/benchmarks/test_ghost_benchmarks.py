@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
@@ -34,6 +34,7 @@ from ghost_pipeline_tests.domain.ghost.ghost_frames import (
     users_frame,
 )
 from ghost_pipeline_tests.domain.ghost.ghost_worlds import worlds
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference import plain_ghost
 
 MONTH_END = at("2025-03-01T00:00")
@@ -70,7 +71,7 @@ def figures(users: Sequence[Row], events: Sequence[Row], day: int) -> Row:
     return found.row(0, named=True)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(15, 60)
 @given(worlds(achievers=True, max_users=10), st.sampled_from([1, 2]))
 def test_all_rows_equal_the_plain_reference(world: tuple[str, list[Row], list[Row]], min_sample: int) -> None:
     as_of, users, events = at(world[0]), *world[1:]
@@ -97,7 +98,7 @@ def test_all_rows_equal_the_plain_reference(world: tuple[str, list[Row], list[Ro
     assert found.drop("id", "month", "as_of", "created_at", "updated_at").rows() == expected
 
 
-@settings(deadline=None, max_examples=15)
+@examples(4, 15)
 @given(worlds(achievers=True, max_users=12), st.randoms(use_true_random=False))
 def test_shards_and_shuffled_rows_give_the_same_bytes(
     world: tuple[str, list[Row], list[Row]],

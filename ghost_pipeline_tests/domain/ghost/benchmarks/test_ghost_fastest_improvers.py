@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.domain.ghost.benchmarks.ghost_fastest_improvers import (
@@ -24,6 +24,7 @@ from ghost_pipeline_tests.domain.ghost.ghost_frames import (
     user,
     users_frame,
 )
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference import plain_ghost
 
 MONTH_END = at("2025-03-01T00:00")
@@ -62,7 +63,7 @@ DURATIONS = st.one_of(st.integers(1, 10).map(lambda days: days * 86_400_000_000)
 ACTIVITY = st.lists(st.tuples(st.integers(0, 10**12), st.sampled_from([0.5, 1, 7.5, 25])), max_size=3)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(20, 60)
 @given(st.lists(st.tuples(SCORES, DURATIONS, ACTIVITY), min_size=1, max_size=9), st.integers(1, 3))
 def test_the_figure_equals_the_plain_reference(
     people: list[tuple[tuple[float, float], int, list[tuple[int, float]]]],

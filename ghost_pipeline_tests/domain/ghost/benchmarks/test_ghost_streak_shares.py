@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import (
     finish_streak_shares,
@@ -24,6 +24,7 @@ from ghost_pipeline_tests.domain.ghost.ghost_frames import (
     users_frame,
 )
 from ghost_pipeline_tests.domain.ghost.ghost_worlds import worlds
+from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference import plain_ghost
 
 MONTH_END = at("2025-03-01T00:00")
@@ -49,7 +50,7 @@ def shares(users: Sequence[Row], events: Sequence[Row], min_sample: int = 1) -> 
     ).collect()
 
 
-@settings(deadline=None, max_examples=30)
+@examples(10, 30)
 @given(worlds(achievers=True, max_users=10))
 def test_all_rows_equal_the_plain_reference(world: tuple[str, list[Row], list[Row]]) -> None:
     as_of, users, events = at(world[0]), *world[1:]
@@ -81,7 +82,7 @@ def test_all_rows_equal_the_plain_reference(world: tuple[str, list[Row], list[Ro
     assert found.select(*key, "sample_size", "percentage").rows() == expected
 
 
-@settings(deadline=None, max_examples=10)
+@examples(4, 10)
 @given(worlds(achievers=True, max_users=12))
 def test_shards_give_the_same_bytes(world: tuple[str, list[Row], list[Row]]) -> None:
     as_of, users, events = at(world[0]), *world[1:]
