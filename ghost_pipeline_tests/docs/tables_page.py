@@ -136,7 +136,7 @@ def _kept(contract: Contract) -> str:
         return ""
     if contract.retention_exempt_reason:
         return f" Not removed by retention: {contract.retention_exempt_reason}."
-    length = "for ever" if contract.retention is None else f"for {contract.retention.days} days"
+    length = "permanently" if contract.retention is None else f"for {contract.retention.days} days"
     return f" Kept {length}, unless set."
 
 

@@ -27,5 +27,5 @@ def test_every_link_of_the_pages_leads_somewhere() -> None:
 
 def test_every_make_target_of_the_readme_exists() -> None:
     makefile = (DOCS.parent / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"^make (\w+)", README, re.MULTILINE)):
+    for target in set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)`?", README, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
