@@ -1,4 +1,4 @@
-"""The ghost half of the demo, published once for all pages that show something of it."""
+"""The ghost domain of the demo, published once for all pages that show something of it."""
 
 import pytest
 

@@ -70,7 +70,7 @@ PAGES = {
 
 
 def publish_demo(data: Path) -> Settings:
-    """Materialize and publish the ghost half of the demo."""
+    """Materialize and publish the ghost domain of the demo."""
     generate_source(data / "source", as_of=DEMO_AS_OF)
     settings = Settings.load(source=str(data / "source"), data=data)
     materialize(settings, DEMO_AS_OF, domains={Domain.GHOST})

@@ -29,3 +29,10 @@ def test_every_make_target_of_the_readme_exists() -> None:
     makefile = (DOCS.parent / "Makefile").read_text(encoding="utf-8")
     for target in set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)`?", README, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_module_that_a_page_names_exists() -> None:
+    places = [DOCS.parent, DOCS.parent / "ghost_pipeline", DOCS.parent / "ghost_pipeline_tests"]
+    for page in (DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md", *DOCS.rglob("*.md")):
+        for module in re.findall(r"`([\w/]+/[\w/]*\w+\.py)`", page.read_text(encoding="utf-8")):
+            assert any((place / module).is_file() for place in places), f"{page}: {module}"
