@@ -107,7 +107,7 @@ def _tables_page() -> Iterator[str]:
     yield GENERATED
     yield ""
     yield "Types are those of DuckDB. **Key** columns identify a row. *Published* tables are in `ghost.duckdb`; all but"
-    yield "`table_info` are in the lake, and `ghost-pipeline query` reads them as `lake.<table>`. Retention is counted from"
+    yield "`table_info` are in the lake, and `ghost-pipeline query` reads them as `lake.<table>`. Retention counts from"
     yield "the newest partition of the table; [`GHOST_RETENTION`](operations.md#retention) sets it."
     for contract in (*CONTRACTS.values(), TABLE_INFO):
         yield from _table(contract)
