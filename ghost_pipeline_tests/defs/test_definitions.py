@@ -1,5 +1,6 @@
 """The code location as Dagster sees it, and runs through it."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,7 @@ def test_it_loads_without_a_warning(tmp_path: Path) -> None:
     assert "Warning" not in done.stderr, done.stderr
 
 
+@pytest.mark.long  # `make check` does the same.
 def test_dagster_validates_the_workspace(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
@@ -228,9 +230,11 @@ def test_a_contract_error_says_that_the_last_good_partition_stays(hour: tuple[Pa
         lake.write(COHORT_GHOST_DATA, Hour.from_key(HOURS[-1]), pl.concat([rows, rows]))
 
 
-def test_a_damaged_file_of_the_lake_is_named_with_its_remedy(tmp_path: Path) -> None:
+def test_a_damaged_file_of_the_lake_is_named_with_its_remedy(
+    hour: tuple[Path, dg.ExecuteInProcessResult], tmp_path: Path
+) -> None:
+    shutil.copytree(hour[0], tmp_path, dirs_exist_ok=True)
     with dg.DagsterInstance.ephemeral() as instance:
-        execute(tmp_path, HOURLY, instance, partition_key=HOURS[-1])
         file = Lake(tmp_path / "lake").path(USER_PROGRESS, Hour.from_key("2025-02-12-09:00"))
         file.write_bytes(b"PAR1xx")
         with pytest.raises(LakeError, match=f"{file} is damaged. Delete it and run again"):
@@ -239,6 +243,7 @@ def test_a_damaged_file_of_the_lake_is_named_with_its_remedy(tmp_path: Path) -> 
         assert execute(tmp_path, HOURLY, instance, partition_key=HOURS[-1]).success
 
 
+@pytest.mark.long
 def test_a_run_over_a_range_equals_a_run_per_hour(tmp_path: Path) -> None:
     single, ranged = tmp_path / "single", tmp_path / "ranged"
     with dg.DagsterInstance.ephemeral() as instance:
