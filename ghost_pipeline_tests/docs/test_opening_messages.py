@@ -6,6 +6,8 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.docs.opening_messages import QUERIES, Proof, opening_messages_page, proofs
 from ghost_pipeline_tests.docs.pages import DOCS
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def proved(demo: Settings) -> list[Proof]:

@@ -3,6 +3,8 @@
 import re
 import shlex
 
+import pytest
+
 from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.docs.pages import DOCS
 from ghost_pipeline_tests.running import run
@@ -10,6 +12,7 @@ from ghost_pipeline_tests.running import run
 README = (DOCS.parent / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_the_query_prints_what_the_readme_shows(demo: Settings) -> None:
     block = r"^```\n\$ (\.venv/bin/ghost-pipeline query .*?)\n(day_number.*?)```"
     (shown,) = re.findall(block, README, re.MULTILINE | re.DOTALL)
