@@ -8,18 +8,11 @@ survives if no later depth is below its own. It was typed after the last earlier
 
 import polars as pl
 
+from ghost_pipeline.contracts.raw import SESSION_KEYSTROKES
+
 BACKSPACE = "\b"
 
-KEYSTROKE_SCHEMA = pl.Schema(
-    {
-        "session_id": pl.String(),
-        "key_index": pl.Int32(),
-        "keystroke_time": pl.Datetime("us", "UTC"),
-        "keystroke_char": pl.String(),
-        "expected_char": pl.String(),
-        "text_index": pl.Int32(),
-    },
-)
+KEYSTROKE_SCHEMA = pl.Schema(SESSION_KEYSTROKES.polars_schema)
 """The columns of `session_keystrokes` that the replay reads."""
 
 REPLAY_SCHEMA = pl.Schema(

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from ghost_pipeline.contracts.raw import MAX_NGRAM_SIZE, SESSION_NGRAM_ERRORS, SESSION_NGRAM_SPEED
+from ghost_pipeline.contracts.source import MAX_NGRAM_LENGTH
 from ghost_pipeline.domain.ngrams.keystroke_replay import KEYSTROKE_SCHEMA, in_order_of_pressing, replay
 from ghost_pipeline.errors import GhostError
 
@@ -17,38 +19,16 @@ SEPARATORS = (" ", "\t", "\n", "\r", "\0")
 
 SEPARATOR_PATTERN = f"[{''.join(SEPARATORS)}]"
 
-SIZES = range(1, 21)
+SIZES = range(1, MAX_NGRAM_SIZE + 1)
 """The sizes that an n-gram may have."""
-
-MAX_TEXT_CHARS = 50
-"""The longest text that an n-gram may have."""
 
 KEYS_AT_A_TIME = 500_000
 """Keys per part of `iterate_ngrams`: about 200 MB of memory, and large enough that cutting into parts costs nothing."""
 
-SPEED_NGRAM_SCHEMA = pl.Schema(
-    {
-        "session_id": pl.String(),
-        "ngram_text": pl.String(),
-        "ngram_size": pl.Int32(),
-        "ngram_time_ms": pl.Float64(),
-        "ms_per_keystroke": pl.Float64(),
-        "key_index": pl.Int32(),
-    },
-)
+SPEED_NGRAM_SCHEMA = pl.Schema(SESSION_NGRAM_SPEED.polars_schema)
 """The columns of `speed_ngrams`."""
 
-ERROR_NGRAM_SCHEMA = pl.Schema(
-    {
-        "session_id": pl.String(),
-        "ngram_text": pl.String(),
-        "ngram_size": pl.Int32(),
-        "was_corrected": pl.Boolean(),
-        "key_index": pl.Int32(),
-        "expected_char": pl.String(),
-        "keystroke_char": pl.String(),
-    },
-)
+ERROR_NGRAM_SCHEMA = pl.Schema(SESSION_NGRAM_ERRORS.polars_schema)
 """The columns of `error_ngrams`."""
 
 
@@ -247,5 +227,5 @@ def _with_valid_text(grams: pl.DataFrame, *, one_byte: bool) -> pl.DataFrame:
         return grams
     # Two characters in NFC may compose into one when they meet, and one character may be many code points.
     return grams.with_columns(pl.col("ngram_text").str.normalize("NFC")).filter(
-        pl.col("ngram_text").str.len_chars() <= MAX_TEXT_CHARS,
+        pl.col("ngram_text").str.len_chars() <= MAX_NGRAM_LENGTH,
     )

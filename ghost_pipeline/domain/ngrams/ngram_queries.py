@@ -12,7 +12,8 @@ from unicodedata import normalize
 import polars as pl
 
 from ghost_pipeline.contracts.raw import MS_PER_MINUTE
-from ghost_pipeline.domain.ngrams.ngram_extraction import MAX_TEXT_CHARS, NgramArgumentError, check_ngram_size
+from ghost_pipeline.contracts.source import MAX_NGRAM_LENGTH
+from ghost_pipeline.domain.ngrams.ngram_extraction import NgramArgumentError, check_ngram_size
 
 AMBER_FROM_PCT = 75.0
 """Percentage of the target from which an n-gram that misses it is amber, not grey (N4.1)."""
@@ -251,8 +252,10 @@ def check_ngram_text(ngram_text: str) -> str:
         NgramArgumentError: it is not a text of 1 to 50 characters.
     """
     text = normalize("NFC", ngram_text) if isinstance(ngram_text, str) else ""
-    if not 1 <= len(text) <= MAX_TEXT_CHARS:
-        raise NgramArgumentError(f"ngram_text is {ngram_text!r}, allowed are texts of 1 to {MAX_TEXT_CHARS} characters")
+    if not 1 <= len(text) <= MAX_NGRAM_LENGTH:
+        raise NgramArgumentError(
+            f"ngram_text is {ngram_text!r}, allowed are texts of 1 to {MAX_NGRAM_LENGTH} characters"
+        )
     return text
 
 

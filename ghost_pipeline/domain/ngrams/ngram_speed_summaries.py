@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.domain.ngrams.ngram_measurements import SessionMeans, session_means
 from ghost_pipeline.domain.shared.identity import row_id
 
@@ -29,29 +30,11 @@ MAX_SESSIONS = 100
 DEFAULT_TARGET_MS = 600.0
 """The target of a keyboard that names none, and of an unknown keyboard (N3.2, N3.4)."""
 
-NGRAM_SPEED_SUMMARY_KEY = ("user_id", "keyboard_id", "ngram_text", "ngram_size")
+NGRAM_SPEED_SUMMARY_KEY = NGRAM_SPEED_SUMMARIES.primary_key
 
 _INSTANT = pl.Datetime("us", "UTC")
 
-NGRAM_SPEED_SUMMARY_SCHEMA = pl.Schema(
-    {
-        "summary_id": pl.String(),
-        "user_id": pl.String(),
-        "keyboard_id": pl.String(),
-        "ngram_text": pl.String(),
-        "ngram_size": pl.Int32(),
-        "decaying_average_ms": pl.Float64(),
-        "target_speed_ms": pl.Float64(),
-        "target_performance_pct": pl.Float64(),
-        "meets_target": pl.Boolean(),
-        "sample_count": pl.Int32(),
-        "measurements_used": pl.Int32(),
-        "last_measured": _INSTANT,
-        "last_updated": _INSTANT,
-        "created_at": _INSTANT,
-        "as_of": _INSTANT,
-    },
-)
+NGRAM_SPEED_SUMMARY_SCHEMA = pl.Schema(NGRAM_SPEED_SUMMARIES.polars_schema)
 """The columns of `ngram_speed_summaries`."""
 
 
@@ -144,7 +127,7 @@ def ngram_speed_summaries(
         )
         .sort(NGRAM_SPEED_SUMMARY_KEY)
         .with_columns(
-            summary_id=row_id("ngram_speed_summaries", *(pl.col(name) for name in NGRAM_SPEED_SUMMARY_KEY)),
+            summary_id=row_id(NGRAM_SPEED_SUMMARIES.name, *(pl.col(name) for name in NGRAM_SPEED_SUMMARY_KEY)),
         )
         .select(pl.col(name).cast(dtype) for name, dtype in NGRAM_SPEED_SUMMARY_SCHEMA.items())
         .collect()

@@ -2,23 +2,10 @@
 
 import polars as pl
 
+from ghost_pipeline.contracts.ngrams import SESSION_NGRAM_SUMMARY
 from ghost_pipeline.domain.ngrams.ngram_measurements import session_means
 
-SESSION_NGRAM_SUMMARY_KEY = ("session_id", "ngram_text", "ngram_size")
-
-SESSION_NGRAM_SUMMARY_SCHEMA = pl.Schema(
-    {
-        "session_id": pl.String(),
-        "user_id": pl.String(),
-        "keyboard_id": pl.String(),
-        "ngram_text": pl.String(),
-        "ngram_size": pl.Int32(),
-        "avg_ms_per_keystroke": pl.Float64(),
-        "instance_count": pl.Int32(),
-        "error_count": pl.Int32(),
-        "start_time": pl.Datetime("us", "UTC"),
-    },
-)
+SESSION_NGRAM_SUMMARY_SCHEMA = pl.Schema(SESSION_NGRAM_SUMMARY.polars_schema)
 """The columns of `session_ngram_summary`."""
 
 
@@ -44,7 +31,7 @@ def session_ngram_summary(
         value, to the bit), null where there are only errors; `instance_count` = measurements + errors.
         The measurements are merged during the call, not when the frame is collected.
     """
-    key = list(SESSION_NGRAM_SUMMARY_KEY)
+    key = list(SESSION_NGRAM_SUMMARY.primary_key)
     sessions = practice_sessions.select("session_id", "user_id", "keyboard_id", "start_time").collect()
     places = sessions.lazy().select("session_id", place=pl.int_range(pl.len(), dtype=pl.UInt64))
     means = session_means(session_ngram_speed, places, sessions.height.bit_length())
