@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import adbc_driver_manager as adbc
 
-from ghost_pipeline.settings import MALFORMED_POSTGRES_ADDRESS, POSTGRES_ADDRESS
+from ghost_pipeline.locations import MALFORMED_POSTGRES_ADDRESS, POSTGRES_ADDRESS
 
 CONNECT_SECONDS = 10
 """How long a connection may take, unless the address or PGCONNECT_TIMEOUT says otherwise."""

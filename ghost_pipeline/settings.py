@@ -1,10 +1,9 @@
 """Every setting, typed and validated, read from `GHOST_*` environment variables.
 
-Thresholds that a decision names are settings with the decision's value as default; the description says
-which one. `ghost-pipeline settings` prints this class.
+Add a setting: one field of `Settings`. `ghost-pipeline settings`, its validation and its default follow
+from it; no other module states a default. The comment above a group of thresholds names the rules that they belong to.
 """
 
-import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,63 +22,34 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ghost_pipeline.errors import SettingsError
-from ghost_pipeline.locations import SCHEME, Location, Mirrored, ObjectAddress
+from ghost_pipeline.locations import (
+    MALFORMED_POSTGRES_ADDRESS,
+    POSTGRES_ADDRESS,
+    Location,
+    Mirrored,
+    ObjectAddress,
+    parse_data_location,
+    shown_source,
+)
+from ghost_pipeline.windows import parse_lengths, shown_length
 
 MAX_SCORE = Decimal(9)
 MAX_NGRAM_SIZE = 20
 MIN_KEY_LENGTH = 32
 SECRET = frozenset({"token_key", "erasure_key", "source", "publish_postgres"})
-"""Settings whose values are never cited."""
-_HOST = r"(?:\[[^\[\]@/?#\s]+\]|[^:@/?#\[\],\s]*)(?::\d*)?"
-POSTGRES_ADDRESS = re.compile(
-    r"(?!.*%(?![0-9A-Fa-f]{2}))postgres(?:ql)?://"
-    r"(?:(?P<user>[^:@/?#\s]*)(?::(?P<password>[^@/?#\s]*))?@)?"
-    rf"(?P<hosts>{_HOST}(?:,{_HOST})*)"
-    r"(?:/(?P<database>[^@/?#\s]*))?"
-    r"(?:\?(?P<parameters>[^@#\s]*))?"
-)
-"""An address of PostgreSQL, as libpq reads it, with the special characters of its parts percent-encoded."""
-MALFORMED_POSTGRES_ADDRESS = (
-    "Write postgresql://user:password@host:port/database, with special characters of user and password "
-    "percent-encoded: @ is %40, / is %2F, % is %25"
-)
+"""Settings whose values no message cites."""
 MAX_LOOKBACK_HOURS = 10 * 366 * 24
-_LENGTH = re.compile(r"(\w+)\s*=\s*(?:([1-9]\d{0,5})([hd])|forever)")
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
-def _placed(value: object) -> object:
-    if not isinstance(value, str) or not ("://" in value or value.startswith("s3:")):
-        return value
-    if not value.startswith(SCHEME):
-        raise ValueError("is neither a folder nor an address such as s3://bucket/prefix")
-    return ObjectAddress.parse(value)
-
-
-def _lengths(value: object) -> object:
-    """A text such as `user_ghost_stats=168h,rejected_rows=90d,ghost_messages=forever` as a mapping."""
-    if not isinstance(value, str):
-        return value
-    found: dict[str, timedelta | None] = {}
-    for part in value.split(","):
-        parts = _LENGTH.fullmatch(part.strip())
-        if parts is None:
-            raise ValueError(
-                f"{part.strip()!r} is not a table and how long, such as user_ghost_stats=168h, =7d, =forever"
-            )
-        table, number, unit = parts.groups()
-        if table in found:
-            raise ValueError(f"{table} stands twice")
-        found[table] = None if unit is None else int(number) * _UNITS[unit]
-    return found
-
-
 CommaSeparated = BeforeValidator(_split)
 Score = TypeVar("Score", Decimal, int)
+Band = Annotated[Decimal, Field(ge=0, le=MAX_SCORE, decimal_places=1)]
+Percentile = Annotated[int, Field(ge=1, le=99)]
+Days = Annotated[int, Field(ge=1)]
 
 
 class Settings(BaseSettings):
@@ -90,231 +60,235 @@ class Settings(BaseSettings):
     source: str | None = Field(
         default=None,
         repr=False,
-        description="Where the canonical tables are read: a folder of Parquet, CSV or NDJSON files, "
+        description="Source of the canonical tables: a folder of Parquet, CSV or NDJSON files, "
         "postgresql://user:password@host:port/database or sqlite:///file",
     )
     source_mapping: Path | None = Field(
         default=None,
-        description="YAML file that says which tables, columns or queries of the source are the canonical ones",
+        description="YAML file that maps the source's own tables, columns or queries to the canonical ones",
     )
-    data: Annotated[Path | ObjectAddress, BeforeValidator(_placed)] = Field(
+    data: Annotated[Path | ObjectAddress, BeforeValidator(parse_data_location)] = Field(
         default=Path("data"),
-        description="Folder of everything that is written: the lake, ghost.duckdb, Dagster's records; or "
-        "s3://bucket/prefix for the lake and what is published, with credentials and endpoint in AWS_* variables",
+        description="Folder for everything the pipeline writes: the lake, ghost.duckdb, Dagster's records; or "
+        "s3://bucket/prefix for the lake and the publication, with credentials and endpoint in AWS_* variables",
     )
     work: Path | None = Field(
         default=None,
-        description="Local folder of what cannot lie in a bucket: Dagster's records, locks, caches, copies of objects, "
-        "the demo's source; by default GHOST_DATA where that is a folder, else data/s3/bucket/prefix",
+        description="Local folder for files that cannot be kept in a bucket: Dagster's records, locks, caches, "
+        "copies of objects, the demo's source. Default: GHOST_DATA if that is a folder, otherwise "
+        "data/s3/bucket/prefix",
     )
     publish_postgres: str | None = Field(
         default=None,
         repr=False,
-        description="PostgreSQL database in which every publication replaces the specification's tables as well: "
+        description="PostgreSQL database in which every publication also replaces the specification's tables: "
         "postgresql://user:password@host:port/database",
     )
     partitions_start: datetime = Field(
         default=datetime(2024, 1, 1, tzinfo=UTC),
-        description="First hour that Dagster offers as a partition; earlier hours run from the command line",
+        description="First hour that Dagster offers as a partition; the command line also runs earlier hours",
     )
     lookback_hours: int = Field(
         default=48,
         ge=1,
         le=MAX_LOOKBACK_HOURS,
-        description="Hours before as_of that every hourly run reads again, for late and changed events",
+        description="Hours before as_of that every hourly run reads again, to catch late and changed events",
     )
     source_keeps: int = Field(
         default=0,
         ge=0,
-        description="Hours for which the source keeps its events: what is older is never replaced by what it has now, "
-        "only added to; 0 where it keeps them for ever",
+        description="Hours for which the source keeps its events; a run only adds to older hours and never replaces "
+        "them. 0: the source keeps events forever",
     )
     max_removed_percent: int = Field(
         default=20,
         ge=0,
         le=100,
-        description="A run that would remove more than this share of an hour's rows stops: sources purge, replicas "
-        "come back empty",
+        description="Largest share of an hour's rows that a run may remove, in percent; a run that would remove more "
+        "stops, because sources purge and replicas come back empty",
     )
     accept_deletions: bool = Field(
         default=False,
-        description="Whether such a run goes on all the same",
+        description="Whether a run that would remove more than GHOST_MAX_REMOVED_PERCENT goes on",
     )
     hours_per_run: int = Field(
         default=24,
         ge=1,
         le=744,
-        description="Hours that a backfill runs in one process, each computed from the one before it",
+        description="Hours that a backfill runs in one process, each computed from the hour before it",
     )
-    retention: Annotated[dict[str, timedelta | None], NoDecode, BeforeValidator(_lengths)] = Field(
+    retention: Annotated[dict[str, timedelta | None], NoDecode, BeforeValidator(parse_lengths)] = Field(
         default_factory=dict,
-        description="How long partitions are kept, counted from the newest one of their table, where that differs from "
-        "docs/tables.md: user_ghost_stats=14d,rejected_rows=90d,ghost_messages=48h,ngram_speed_summaries=forever",
+        description="How long a table's partitions are kept, counted from its newest one, if not as docs/tables.md "
+        "says: user_ghost_stats=14d,rejected_rows=90d,ghost_messages=48h,ngram_speed_summaries=forever",
     )
     volume_fall_percent: int = Field(
         default=40,
         ge=1,
         le=100,
-        description="Rows of 24 hours that are fewer than expected by more than this make the check `volume` warn",
+        description="The check `volume` warns if 24 hours have fewer rows than expected by more than this, in percent",
     )
     volume_rise_percent: int = Field(
         default=80,
         ge=1,
-        description="Rows of 24 hours that are more than expected by more than this make the check `volume` warn",
+        description="The check `volume` warns if 24 hours have more rows than expected by more than this, in percent",
     )
     period_move_percent: int = Field(
         default=30,
         ge=1,
-        description="A figure that moves by more than this from a day, a week or a month before makes the check "
-        "`period_over_period` warn",
+        description="The check `period_over_period` warns if a figure moves by more than this from a day, a week or "
+        "a month before, in percent",
     )
     keep_run_days: int = Field(
         default=90,
         ge=1,
-        description="Days for which Dagster's records of runs are kept where run_records_schedule is on",
+        description="Days for which Dagster's records of runs are kept while run_records_schedule is on",
     )
-    bands: Annotated[tuple[Decimal, ...], NoDecode, CommaSeparated] = Field(
+    # G5.1 to G5.3, G6
+    bands: Annotated[tuple[Band, ...], NoDecode, CommaSeparated] = Field(
         default=(Decimal("7.0"), Decimal("7.5"), Decimal("8.0")),
-        description="Target bands of the benchmarks (G5.2)",
+        description="Target bands of the benchmarks",
     )
-    starting_skills: Annotated[tuple[Decimal, ...], NoDecode, CommaSeparated] = Field(
+    starting_skills: Annotated[tuple[Band, ...], NoDecode, CommaSeparated] = Field(
         default=(Decimal("5.0"), Decimal("5.5"), Decimal("6.0"), Decimal("6.5")),
-        description="Starting skills of the benchmarks, each the lower end of half a band (G5.1, G5.2)",
+        description="Starting skills of the benchmarks, each the lower end of half a band",
     )
     benchmark_days: int = Field(
         default=90,
         ge=1,
         le=366,
-        description="Last day of the journey that has a benchmark, counted from 1 (G5.2)",
+        description="Last day of the journey with a benchmark, counted from 1",
     )
-    success_percentiles: Annotated[tuple[int, ...], NoDecode, CommaSeparated] = Field(
+    success_percentiles: Annotated[tuple[Percentile, ...], NoDecode, CommaSeparated] = Field(
         default=(10, 25, 50),
-        description="Top percentages of the achievers that a benchmark is given for (G5.2, G5.3)",
+        description="Benchmarks are given for the top so many percent of the achievers",
     )
     min_sample: int = Field(
         default=50,
         ge=1,
-        description="Achievers that a benchmark row needs; a row with fewer does not exist (G5.3)",
+        description="Achievers that a row of the monthly tables needs; with fewer there is no row",
     )
-    streak_thresholds: Annotated[tuple[int, ...], NoDecode, CommaSeparated] = Field(
+    streak_thresholds: Annotated[tuple[Days, ...], NoDecode, CommaSeparated] = Field(
         default=(3, 5, 7, 14, 30),
-        description="Days that the longest streak is compared with in ghost_streak_shares (G6)",
+        description="Lengths in days that ghost_streak_shares compares the longest streaks with",
     )
     benchmark_move_percent: int = Field(
         default=20,
         ge=1,
-        description="A published benchmark that moves by more than this from month to month makes a check warn",
+        description="The check `stable` warns if a published benchmark moves by more than this from month to month, "
+        "in percent",
     )
     shards: int = Field(
         default=2,
         ge=1,
         le=256,
-        description="Parts of the users in which a month is computed: more parts, less memory, the same bytes",
+        description="Parts in which the users of a month are computed: more parts take less memory and give the same "
+        "bytes",
     )
+    # G9
     release_min_members: int = Field(
         default=10,
         ge=3,
-        description="Active members that a cohort needs before anything of it is released (G9.1)",
+        description="Active members that a cohort needs before any of its figures are released",
     )
     release_min_members_percentiles: int = Field(
         default=20,
         ge=3,
-        description="Active members that a cohort needs before its P75 and P90 are released (G9.1)",
+        description="Active members that a cohort needs before its 75th and 90th percentiles are released",
     )
     release_max_share_percent: int = Field(
         default=90,
         ge=1,
         le=100,
-        description="Most that the two largest members may hold of a cohort's sum (G9.2)",
+        description="Largest share of a cohort's sum that its two largest members may hold together, in percent",
     )
     release_min_changed: int = Field(
         default=4,
         ge=1,
-        description="Members whose contribution to a figure must have changed before a new version of it, unless none "
-        "has: three, and one that may be the reader's own account (G9.3, G9.6)",
+        description="Members whose contribution to a figure must have changed before a new version of it is "
+        "released, unless none has changed: three, and one that may be the reader's own account",
     )
     release_compared_hours: int = Field(
         default=168,
         ge=1,
         le=31 * 24,
-        description="Besides with the last release, a new one is compared with every release of so many hours (G9.6)",
+        description="A new release is compared with every release of so many hours before it, and with the last one",
     )
     release_profile: Literal["standard", "strict"] = Field(
         default="standard",
-        description="strict: averages are released as whole numbers and the number of members in fives (G9.6)",
+        description="strict: averages are released as whole numbers and the number of members in fives",
     )
+    # G5.5, G7.6, G7.7, G8
     release_max_age_hours: int = Field(
         default=48,
         ge=1,
-        description="A release older than this, by the as_of of the answer, is not used (G7.7)",
+        description="Greatest age of a release that an answer may use, counted back from the answer's as_of",
     )
     benchmark_max_age_days: int = Field(
         default=62,
         ge=1,
-        description="Figures of a month older than this, by the as_of of the answer, are not used (G7.7)",
+        description="Greatest age of a month's figures that an answer may use, counted back from the answer's as_of",
     )
     benchmark_delay_hours: int = Field(
         default=24,
         ge=0,
-        description="A month serves answers whose as_of is at least so long after its end (G5.5)",
+        description="A month serves only answers whose as_of is at least so long after its end",
     )
-    default_target_band: Decimal = Field(
+    default_target_band: Band = Field(
         default=Decimal("7.5"),
-        ge=0,
-        le=MAX_SCORE,
-        decimal_places=1,
-        description="Band that a user without a target band is compared with (G8)",
+        description="Band that a user without a target band is compared with",
     )
     export_messages: bool = Field(
         default=True,
-        description="Whether every hour writes ghost_messages, the export of all users' messages (G7.6)",
+        description="Whether every hour writes ghost_messages, the export of all users' messages",
     )
     token_key: SecretStr | None = Field(
         default=None,
-        description="Key of the signed tokens (HS256) that callers of the HTTP API show; without it the server "
-        "listens on loopback only and asks for none",
+        description="Key of the signed tokens (HS256) that callers of the HTTP API send; without it the server asks "
+        "for none and listens on loopback only",
     )
     erasure_key: SecretStr | None = Field(
         default=None,
-        description="Key of the tombstones of people who were erased: whoever has it can tell whether an id was. The "
-        "same for ever, and never in the data folder",
+        description="Key of the tombstones of erased people. Anyone holding it can test whether an id was erased. "
+        "Never change it, and never keep it in the data folder",
     )
     erasure_key_file: Path | None = Field(
         default=None,
-        description="File that holds that key, outside the data folder, in place of GHOST_ERASURE_KEY",
+        description="File outside the data folder that holds the erasure key, in place of GHOST_ERASURE_KEY",
     )
     erasure_rebuilds: Literal["nothing", "months", "everything"] = Field(
         default="months",
-        description="What an erasure computes again: nothing; the months in which the person may have counted as an "
-        "achiever; everything: also marks every hour as stale that shows the person's share, for a backfill",
+        description="What an erasure computes again: nothing; months: those in which the person may have counted as "
+        "an achiever; everything: also marks every hour that includes the person as stale, for a backfill",
     )
+    # N2.1, N3.1, N3.2, N5.2
     decay_factor: float = Field(
         default=0.9,
         gt=0,
         le=1,
-        description="Weight of a measurement that is one day older than the newest one (N2.1)",
+        description="Weight of a measurement that is one day older than the newest one",
     )
     max_measurements: int = Field(
         default=20,
         ge=1,
-        description="Newest measurements of an n-gram that its average takes (N2.1)",
+        description="Newest measurements of an n-gram that enter its average",
     )
     max_sessions: int = Field(
         default=100,
         ge=1,
-        description="Newest sessions of a user on a keyboard that a summary covers (N3.1)",
+        description="Newest sessions of a user on a keyboard that a summary covers",
     )
     max_ngram_size: int = Field(
         default=MAX_NGRAM_SIZE,
         ge=1,
         le=MAX_NGRAM_SIZE,
-        description="Longest n-gram that is extracted from keystrokes (N5.2)",
+        description="Longest n-gram that is extracted from keystrokes",
     )
     default_target_ms: float = Field(
         default=600.0,
         ge=50,
         le=5000,
-        description="Target in ms per keystroke where the keyboard names none (N3.2)",
+        description="Target in ms per keystroke for a keyboard that names none",
     )
 
     @classmethod
@@ -331,29 +305,14 @@ class Settings(BaseSettings):
             faults = "; ".join(_fault(one) for one in error.errors())
             raise SettingsError(f"settings: {faults}. `ghost-pipeline settings` lists them all") from error
 
-    @field_validator("bands", "starting_skills")
+    @field_validator("bands", "starting_skills", "success_percentiles", "streak_thresholds")
     @classmethod
-    def _check_scores(cls, values: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
-        for value in values:
-            if not 0 <= value <= MAX_SCORE or value != round(value, 1):
-                raise ValueError(f"{value} is not a band from 0.0 to 9.0 with one decimal")
-        return _ascending(values)
-
-    @field_validator("success_percentiles")
-    @classmethod
-    def _check_percentiles(cls, values: tuple[int, ...]) -> tuple[int, ...]:
-        for value in values:
-            if not 0 < value < 100:  # noqa: PLR2004 - percent
-                raise ValueError(f"{value} is not between 1 and 99")
-        return _ascending(values)
-
-    @field_validator("streak_thresholds")
-    @classmethod
-    def _check_thresholds(cls, values: tuple[int, ...]) -> tuple[int, ...]:
-        for value in values:
-            if value < 1:
-                raise ValueError(f"{value} is not a number of days")
-        return _ascending(values)
+    def _check_ascending(cls, values: tuple[Score, ...]) -> tuple[Score, ...]:
+        if not values:
+            raise ValueError("at least one value is needed")
+        if len(set(values)) != len(values):
+            raise ValueError("a value is repeated")
+        return tuple(sorted(values))
 
     @field_validator("token_key", "erasure_key")
     @classmethod
@@ -382,11 +341,11 @@ class Settings(BaseSettings):
         if self.erasure_key_file is None:
             return self
         if self.erasure_key is not None:
-            raise ValueError("GHOST_ERASURE_KEY_FILE: set beside GHOST_ERASURE_KEY; the key has one place")
+            raise ValueError("GHOST_ERASURE_KEY_FILE: set as well as GHOST_ERASURE_KEY. Unset one of them")
         folders = [self.local, *([self.data] if isinstance(self.data, Path) else [])]
         if any(self.erasure_key_file.resolve().is_relative_to(folder.resolve()) for folder in folders):
             raise ValueError(
-                "GHOST_ERASURE_KEY_FILE: lies in the data folder, and whoever copies that could try every id. Move it"
+                "GHOST_ERASURE_KEY_FILE: is in the data folder, and anyone with a copy of that could test ids. Move it"
             )
         return self
 
@@ -404,14 +363,14 @@ class Settings(BaseSettings):
 
     @property
     def local(self) -> Path:
-        """Folder of this machine for what cannot lie in a bucket."""
+        """Local folder for files that cannot be kept in a bucket."""
         if self.work is not None:
             return self.work
         return self.data if isinstance(self.data, Path) else Path("data", "s3", self.data.bucket, self.data.key)
 
     @property
     def place(self) -> Location:
-        """Where the lake and what is published lie."""
+        """Location of the lake and of the publication."""
         return self.data if isinstance(self.data, Path) else Mirrored(self.data, self.local)
 
     @property
@@ -435,43 +394,11 @@ class Settings(BaseSettings):
         return self.local / "dagster_home"
 
 
-def shown_source(location: str) -> str:
-    """A source's location as it may be shown: without a password, and of an address that is malformed nothing at all.
-
-    A password may stand before the host or among the parameters; one with a bare `@` or `/` may look like a host.
-    """
-    scheme, is_address, _ = location.partition("://")
-    if not is_address or scheme == "sqlite":
-        return location
-    parts = POSTGRES_ADDRESS.fullmatch(location)
-    if parts is None:
-        return f"{scheme}://…"
-    user, password, hosts, database, parameters = parts.groups()
-    credentials = "" if user is None else f"{user}{':***' if password else ''}@"
-    return f"{scheme}://{credentials}{hosts}/{database or ''}{'?…' if parameters else ''}"
-
-
-def shown_length(kept: timedelta | None) -> str:
-    """A length of time as it is written in a setting: `36h`, `90d`, `forever`."""
-    if kept is None:
-        return "forever"
-    hours = kept // _UNITS["h"]
-    return f"{hours}h" if hours % 24 else f"{hours // 24}d"
-
-
 def _fault(fault: ErrorDetails) -> str:
     if not fault["loc"]:
-        # What contradicts another setting names both by itself.
+        # A fault between two settings names both itself.
         return str(fault["ctx"]["error"])
     name = str(fault["loc"][0])
-    # A key that is too short is a key all the same, and an address may have one before its host.
+    # A key that is too short is still a key, and an address may hold a password before its host.
     got = "" if name in SECRET or "@" in str(fault["input"]) else f" (got {fault['input']!r})"
     return f"GHOST_{name.upper()}: {fault['msg']}{got}"
-
-
-def _ascending(values: tuple[Score, ...]) -> tuple[Score, ...]:
-    if not values:
-        raise ValueError("at least one value is needed")
-    if len(set(values)) != len(values):
-        raise ValueError("a value stands twice")
-    return tuple(sorted(values))

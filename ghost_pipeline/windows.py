@@ -4,6 +4,7 @@ One clock (G1.1): `as_of` is the end of an hourly partition. Nothing in this pro
 is; whoever starts a run says for which window.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -19,7 +20,10 @@ MONTH_KEY_FORMAT = "%Y-%m"
 
 FIRST_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_INSTANT = datetime(2200, 1, 1, tzinfo=UTC)
-"""Exclusive. What lies outside of both is a mistake of a unit or of typing."""
+"""Exclusive. Anything outside both is a mistake of a unit or of typing."""
+
+_LENGTH = re.compile(r"(\w+)\s*=\s*(?:([1-9]\d{0,5})([hd])|forever)")
+_UNITS = {"h": HOUR, "d": DAY}
 
 
 @dataclass(frozen=True, order=True)
@@ -203,3 +207,29 @@ def _parse(key: str, key_format: str, example: str) -> datetime:
         return datetime.strptime(key, key_format).replace(tzinfo=UTC)
     except ValueError as error:
         raise UnknownTimeError(f"partition {key!r}: not {example}") from error
+
+
+def parse_lengths(value: object) -> object:
+    """A text such as `user_ghost_stats=168h,rejected_rows=90d,ghost_messages=forever` as a mapping."""
+    if not isinstance(value, str):
+        return value
+    found: dict[str, timedelta | None] = {}
+    for part in value.split(","):
+        parts = _LENGTH.fullmatch(part.strip())
+        if parts is None:
+            raise ValueError(
+                f"{part.strip()!r} is not a table and how long, such as user_ghost_stats=168h, =7d, =forever"
+            )
+        table, number, unit = parts.groups()
+        if table in found:
+            raise ValueError(f"{table} is named twice")
+        found[table] = None if unit is None else int(number) * _UNITS[unit]
+    return found
+
+
+def shown_length(kept: timedelta | None) -> str:
+    """A length of time as it is written in a setting: `36h`, `90d`, `forever`."""
+    if kept is None:
+        return "forever"
+    hours = kept // _UNITS["h"]
+    return f"{hours}h" if hours % 24 else f"{hours // 24}d"

@@ -16,7 +16,8 @@ import click
 from ghost_pipeline import __version__
 from ghost_pipeline.cli.ask import COMMANDS, AsOf, Text
 from ghost_pipeline.errors import GhostError
-from ghost_pipeline.settings import Settings, shown_source
+from ghost_pipeline.locations import shown_source
+from ghost_pipeline.settings import Settings
 
 
 class _Commands(click.Group):

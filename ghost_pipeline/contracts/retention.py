@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.errors import SettingsError
-from ghost_pipeline.settings import shown_length
+from ghost_pipeline.windows import shown_length
 
 Chosen = Mapping[str, timedelta | None]
 """What is set: table and how long, None for ever."""

@@ -24,8 +24,8 @@ from ghost_pipeline.incremental.retention import newest_snapshot, remove_expired
 from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline.lake.locking import shared_lock
 from ghost_pipeline.publish.database_builder import publish
-from ghost_pipeline.settings import Settings, shown_length
-from ghost_pipeline.windows import Hour
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.windows import Hour, shown_length
 
 PUBLISHED_DATABASE = "published_database"
 PUBLISHED_POSTGRES = "published_postgres"

@@ -24,10 +24,11 @@ from ghost_pipeline.domain.ghost.specified_tables import (
     specified_ngram_speed_summaries,
 )
 from ghost_pipeline.errors import SettingsError
+from ghost_pipeline.locations import shown_source
 from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.publish.postgres_copy import ReplacedTable, replacing_tables
 from ghost_pipeline.serving.inputs import Inputs
-from ghost_pipeline.settings import Settings, shown_source
+from ghost_pipeline.settings import Settings
 
 
 def publish_postgres(settings: Settings) -> list[ReplacedTable]:

@@ -3,7 +3,8 @@
 import pytest
 
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.settings import Settings, shown_source
+from ghost_pipeline.locations import shown_source
+from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 
 
