@@ -33,7 +33,7 @@ def mismatches(answer: Any, expected: Any) -> list[str]:  # noqa: ANN401 - as wi
                 found += [] if len(answer) == value else [f"expected {value} rows, got {len(answer)}"]
             case "not_null":
                 found += [f"{name} is null" for name in value if answer[name] is None]
-            case "key":
+            case "key" | "same_as":
                 pass
             case _:
                 if answer is None:
@@ -81,12 +81,12 @@ def _matches(answer: Row, expected: Row) -> bool:
 def _equal(answer: Any, expected: Any) -> bool:  # noqa: ANN401 - as wide as JSON
     if isinstance(expected, dict):
         return isinstance(answer, dict) and _matches(answer, expected)
+    if expected is None or isinstance(expected, bool) or isinstance(answer, bool):
+        return answer is expected
     if isinstance(answer, datetime):
         return answer == datetime.fromisoformat(str(expected))
     if isinstance(answer, date):
         return bool(answer.isoformat() == expected)
-    if isinstance(expected, bool) or isinstance(answer, bool):
-        return answer is expected
     if isinstance(answer, int | float | Decimal) and isinstance(expected, int | float):
         return math.isclose(float(answer), expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     return bool(answer == expected)

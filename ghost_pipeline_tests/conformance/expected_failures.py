@@ -1,0 +1,41 @@
+"""Cases that fail because what they show is not built yet, with the reason; one that starts to pass fails the run."""
+
+VERSIONS = "a first version without a date is not valid since ever yet"
+MINUTES = "more minutes than a day has are not rejected yet"
+STORED_NGRAMS = "stored n-grams that hold a separator are rejected"
+CHANGES = "releases are compared by members who changed, not figure by figure"
+LEVELS = "a release lets two members hold 90 % of a figure that the rest do not balance"
+POPULATION = "only the active members can be the released population"
+ROUNDING = "released averages have two decimals throughout"
+RANK = "the rank that is shown is the exact one of the hour"
+RENEWAL = "a row of a month is published anew whatever little has changed"
+STEPS = "sample sizes are published exactly"
+NESTED = "a share over all starts is published whoever is outside the starts"
+INTERVALS = "there are no intervals of benchmarks and shares"
+ODDS = "there are no odds"
+FORECASTS = "forecasts ask neither for five sessions nor for a fit"
+
+EXPECTED_FAILURES: dict[str, str] = {
+    "A71": MINUTES,
+    "A72": VERSIONS,
+    "D10": STEPS,
+    "I01": INTERVALS,
+    "K66": CHANGES,
+    "K67": CHANGES,
+    "K68": CHANGES,
+    "K69": LEVELS,
+    "K79": POPULATION,
+    "K80": CHANGES,
+    "K81": ROUNDING,
+    "L01": RENEWAL,
+    "NF-01": FORECASTS,
+    "NW-27": STORED_NGRAMS,
+    "O01": ODDS,
+    "P62": RENEWAL,
+    "P63": NESTED,
+    "P71": STEPS,
+    "P72": RENEWAL,
+    "R56": RANK,
+    "R57": RANK,
+    "R62": RANK,
+}
