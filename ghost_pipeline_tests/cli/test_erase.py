@@ -93,6 +93,8 @@ def write(folder: Path, tables: Mapping[str, list[Row]]) -> Path:
 
 def pipeline(folder: Path, *arguments: str, fails: bool = False, stdin: str = "") -> subprocess.CompletedProcess[str]:
     variables = {"GHOST_ERASURE_KEY": KEY, "GHOST_MIN_SAMPLE": "5"}
+    # One cell of benchmarks: the curves of all 24 would take a second for every month.
+    variables |= {"GHOST_BANDS": "7.5", "GHOST_STARTING_SKILLS": "5.5"}
     done = run(arguments, folder / "data", folder / "source", stdin=stdin, **variables)
     assert (done.returncode != 0) == fails, done.stderr
     return done
@@ -203,6 +205,7 @@ def test_the_month_is_computed_again_without_the_person(lived: Path, erased: tup
     assert (sizes(lived), sizes(erased[0])) == ({13}, {12})
 
 
+@pytest.mark.long
 def test_a_source_that_still_has_the_person_brings_nothing_back(
     erased: tuple[Path, dict[str, object]], tmp_path: Path
 ) -> None:
@@ -329,6 +332,7 @@ def test_one_that_is_killed_has_said_what_was_to_go(copied: Settings, monkeypatc
     assert "practice_sessions" not in {one.table for one in again.tables}
 
 
+@pytest.mark.long
 def test_a_gap_keeps_nobody_in_what_is_published(lived: Path, tmp_path: Path) -> None:
     shutil.copytree(lived, tmp_path / "it")
     lake = Lake(tmp_path / "it" / "data" / "lake")
@@ -365,6 +369,7 @@ def test_the_doctor_says_whether_the_key_is_there(copied: Settings, monkeypatch:
     assert "Set GHOST_ERASURE_KEY" in told
 
 
+@pytest.mark.long
 def test_a_restored_lake_is_found_wrong_and_rid_of_them_again(
     lived: Path, erased: tuple[Path, dict[str, object]], tmp_path: Path
 ) -> None:
