@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from logging import Logger
+from typing import NamedTuple
 
 import dagster as dg
 import polars as pl
@@ -40,6 +41,18 @@ the ledger of releases takes newer hours only, the source has one reader, and me
 MONTH_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-31 * 24, end_offset=-31 * 24)
 """Which month an hourly table takes: never the one that the hour lies in, which is not over. 31 days back is the month
 before, or on the first days of March the one before that, which may still serve then (G5.5)."""
+
+
+HOUR_WRITTEN = "hour_written"
+"""The field of a log record that holds an `HourWritten`."""
+
+
+class HourWritten(NamedTuple):
+    """An hour of a table that a run over several hours has written."""
+
+    table: str
+    hour: str
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -227,7 +240,8 @@ class TableAsset:
         for key, outcome in zip(keys, found, strict=True):
             outcomes[key] = outcome
             if len(keys) > 1:
-                log.info("%s %s: %d rows", self.contract.name, key, outcome.rows)
+                written = HourWritten(self.contract.name, key, outcome.rows)
+                log.info("%s %s: %d rows", *written, extra={HOUR_WRITTEN: written})
         return outcomes
 
 

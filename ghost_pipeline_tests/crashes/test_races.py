@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from filelock import FileLock
 
-from ghost_pipeline.cli.run import DAGSTER_YAML, prepare_dagster_home
+from ghost_pipeline.cli.dagster_home import DAGSTER_YAML, prepare_dagster_home
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import SESSION_NGRAM_ERRORS, USER_PROGRESS, USERS
 from ghost_pipeline.defs import benchmarks as achievers

@@ -16,7 +16,7 @@ from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreac
 from dagster._core.launcher import DefaultRunLauncher, LaunchRunContext, WorkerStatus
 from dagster._grpc.server import DagsterApiServer
 
-from ghost_pipeline.cli.run import DAGSTER_YAML
+from ghost_pipeline.cli.dagster_home import DAGSTER_YAML
 from ghost_pipeline.defs.launcher import PROCESS, this_process
 from ghost_pipeline_tests.deployment.services import eventually, free_port
 

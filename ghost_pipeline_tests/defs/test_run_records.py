@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ghost_pipeline.cli.run import DAGSTER_YAML
+from ghost_pipeline.cli.dagster_home import DAGSTER_YAML
 from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.definitions import build_defs
 from ghost_pipeline.defs import run_records

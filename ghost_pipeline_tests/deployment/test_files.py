@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ghost_pipeline.cli.run import DAGSTER_YAML
+from ghost_pipeline.cli.dagster_home import DAGSTER_YAML
 from ghost_pipeline.defs.schedules import LONGEST_RUN
 from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.deployment.services import DEPLOY, INSTALLED, ROOT, shipped_environment
