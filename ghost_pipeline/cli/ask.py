@@ -1,4 +1,4 @@
-"""Commands that answer from what has been published: about learners, about typists, and the server."""
+"""Commands that answer from the published database: about learners, about typists, and the server itself."""
 
 import socket
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class AsOf(click.ParamType[datetime]):
     name = "time"
 
     def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Read 2025-03-12T12:00Z and the like."""
+        """Parse a time such as 2025-03-12T12:00Z."""
         try:
             return parse_as_of(value) if isinstance(value, str) else value
         except UnknownTimeError as error:
@@ -32,12 +32,12 @@ class AsOf(click.ParamType[datetime]):
 
 
 class Text(click.ParamType[str]):
-    """Text that can be written as UTF-8: a terminal may hand over bytes that cannot."""
+    """Text that can be encoded as UTF-8: a terminal may pass bytes that cannot."""
 
     name = "text"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Pass it on."""
+        """Return the value unchanged."""
         try:
             value.encode()
         except UnicodeEncodeError:
@@ -58,47 +58,47 @@ class _Sizes(click.ParamType[list[int]]):
 
 
 as_of_option = click.option(
-    "--as-of", type=AsOf(), help="Answer from the lake as of this hour, instead of from the newest publication."
+    "--as-of", type=AsOf(), help="Answer from the lake as of this hour, not from the newest publication."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 user_argument = click.argument("user_id", metavar="USER", type=Text())
 keyboard_argument = click.argument("keyboard_id", metavar="KEYBOARD", type=Text())
 whole = click.IntRange(-(10**9), 10**9)
-n_option = click.option("-n", "n", type=whole, default=10, show_default=True, help="How many at most.")
+n_option = click.option("-n", "n", type=whole, default=10, show_default=True, help="Maximum number of rows.")
 sizes_option = click.option(
-    "--ngram-sizes", type=_Sizes(), help="Only n-grams of these sizes, such as 2,3; an empty text is none."
+    "--ngram-sizes", type=_Sizes(), help="Only n-grams of these sizes, such as 2,3; an empty text means none."
 )
-keys_option = click.option("--included-keys", type=Text(), help="Only n-grams made of nothing but these characters.")
+keys_option = click.option("--included-keys", type=Text(), help="Only n-grams that consist of these characters.")
 
 
 @click.command()
 @user_argument
 @as_of_option
-@click.option("--extended", is_flag=True, help="Also as_of of every figure, and whether the cohort is withheld.")
+@click.option("--extended", is_flag=True, help="Add the as_of of every figure, and whether the cohort is withheld.")
 @json_option
 def ghost(user_id: str, as_of: datetime | None, *, extended: bool, as_json: bool) -> None:
-    """Peer comparison for a user, as the HTTP API gives it."""
+    """Peer comparison for a user, as the HTTP API returns it."""
     reader = _reader()
     full = reader.extended_ghost_data(user_id, as_of)
-    _say_when(as_of, full.as_of)
+    _warn_if_older(as_of, full.as_of)
     answer = full if extended else reader.ghost_data(user_id, as_of)
-    # Figures are JSON either way; --json leaves out the line breaks.
+    # Figures are JSON in any case; --json only drops the line breaks.
     click.echo(answer.model_dump_json(indent=None if as_json else 2))
 
 
 @click.command()
 @user_argument
-@click.option("--context", required=True, help="Where they are shown, such as daily_dashboard.")
+@click.option("--context", required=True, help="Where the messages are shown, such as daily_dashboard.")
 @as_of_option
 @json_option
 def messages(user_id: str, context: str, as_of: datetime | None, *, as_json: bool) -> None:
-    """What a user may be shown in a context."""
+    """Messages for a user in a context."""
     answer = _reader().messages(user_id, context, as_of)
-    _say_when(as_of, answer.as_of)
+    _warn_if_older(as_of, answer.as_of)
     if as_json:
         click.echo(answer.model_dump_json())
     elif not answer.messages:
-        click.echo("Nothing that is true can be said in this context.", err=True)
+        click.echo("No message is true for this user in this context.", err=True)
     else:
         for message in answer.messages:
             click.echo(message.text)
@@ -107,17 +107,19 @@ def messages(user_id: str, context: str, as_of: datetime | None, *, as_json: boo
 @click.command()
 @user_argument
 @click.argument("metric")
-@click.option("--base", default="cohort", show_default=True, help="Relative to the user's cohort, or global.")
+@click.option(
+    "--base", default="cohort", show_default=True, help="Compare with the user's cohort, or with all users (global)."
+)
 @as_of_option
 @json_option
 def percentile(user_id: str, metric: str, base: str, as_of: datetime | None, *, as_json: bool) -> None:
-    """How many percent of the cohort, or of all users, are below a user."""
+    """Percentage of the cohort (or of all users) ranked below a user."""
     answer = _reader().percentile(user_id, metric, base, as_of)
-    _say_when(as_of, answer.as_of)
+    _warn_if_older(as_of, answer.as_of)
     if as_json:
         click.echo(answer.model_dump_json())
     elif answer.percentile is None:
-        click.echo("None: the user is in no cohort, or its figures are withheld or too old.", err=True)
+        click.echo("No percentile: the user has no cohort, or its figures are withheld or too old.", err=True)
     else:
         click.echo(answer.percentile)
 
@@ -128,14 +130,14 @@ def percentile(user_id: str, metric: str, base: str, as_of: datetime | None, *, 
 @click.option(
     "--target-speed-ms",
     type=click.FloatRange(0, 10**6, min_open=True),
-    help="ms per keystroke, in place of the keyboard's target.",
+    help="Target in ms per keystroke, instead of the keyboard's own.",
 )
 @click.option("--ngram-size", "ngram_size_filter", type=int, help="Only n-grams of this size, 1 to 20.")
 @click.option("--exclude-successful", is_flag=True, help="Hide n-grams that meet the target.")
 @click.option("--sort-order", default="worst_to_best", show_default=True, help="worst_to_best or best_to_worst.")
 @json_option
 def heatmap(user_id: str, keyboard_id: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
-    """How a user's n-grams stand against the target: green, amber, grey."""
+    """Speed of each n-gram against the target, in colours."""
     from ghost_pipeline.cli.render import as_heat_map
 
     rows = _reader().heat_map(user_id, keyboard_id, **options)
@@ -148,11 +150,13 @@ def heatmap(user_id: str, keyboard_id: str, *, as_json: bool, **options: Any) ->
 @n_option
 @sizes_option
 @keys_option
-@click.option("--min-occurrences", type=whole, default=5, show_default=True, help="Only n-grams measured so often.")
+@click.option(
+    "--min-occurrences", type=whole, default=5, show_default=True, help="Only n-grams measured at least this often."
+)
 @click.option("--focus-on-speed-target", is_flag=True, help="Only n-grams that miss the target.")
 @json_option
 def slowest(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
-    """The slowest n-grams of a user on a keyboard."""
+    """Slowest n-grams of a user on a keyboard."""
     _show(_reader().slowest_n(n, keyboard_id, user_id, **options), as_json=as_json)
 
 
@@ -163,11 +167,15 @@ def slowest(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options:
 @sizes_option
 @keys_option
 @click.option(
-    "--lookback-distance", type=whole, default=1000, show_default=True, help="Newest sessions that are looked at."
+    "--lookback-distance",
+    type=whole,
+    default=1000,
+    show_default=True,
+    help="Count errors of this many newest sessions.",
 )
 @json_option
 def errors(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
-    """The n-grams that a user mistyped most often on a keyboard."""
+    """Most often mistyped n-grams of a user on a keyboard."""
     _show(_reader().error_n(n, keyboard_id, user_id, **options), as_json=as_json)
 
 
@@ -178,20 +186,27 @@ def errors(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: 
 @n_option
 @json_option
 def trend(user_id: str, keyboard_id: str, ngram_text: str | None, n: int, *, as_json: bool) -> None:
-    """One n-gram from hour to hour; without one, the biggest changes between the two latest states."""
+    """Hourly history of one n-gram, or the biggest changes.
+
+    Without NGRAM, the biggest changes between the two latest states of the keyboard.
+    """
     reader = _reader()
     if ngram_text is None:
         rows = reader.biggest_changes(user_id, keyboard_id, n)
-        _show(rows, as_json=as_json, nothing="the history has no two states of that keyboard yet")
+        _show(rows, as_json=as_json, nothing="the history does not have two states of that keyboard yet")
     else:
         rows = reader.ngram_trend(user_id, keyboard_id, ngram_text)
-        _show(rows, as_json=as_json, nothing="no hour of the history has that n-gram on that keyboard")
+        _show(rows, as_json=as_json, nothing="the history does not contain that n-gram on that keyboard")
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 picks a free one.",
 )
 def serve(host: str, port: int) -> None:
     """Serve the HTTP API and the web page."""
@@ -203,22 +218,22 @@ def serve(host: str, port: int) -> None:
     if settings.token_key is None:
         if host not in LOOPBACK:
             raise click.UsageError(
-                f"--host {host} needs GHOST_TOKEN_KEY: without a key nobody is asked who they are, so the server "
+                f"--host {host} needs GHOST_TOKEN_KEY: without a key the server does not authenticate callers, so it "
                 f"listens on loopback only"
             )
-        click.echo("No GHOST_TOKEN_KEY: listening on loopback only, and nobody is asked for a token.", err=True)
+        click.echo("No GHOST_TOKEN_KEY: listening on loopback only, without asking for tokens.", err=True)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
         raise SettingsError(
-            f"serve: cannot listen on {host}:{port} ({error.strerror or error}). Name another --host or --port"
+            f"serve: cannot listen on {host}:{port} ({error.strerror or error}). Choose another --host or --port"
         ) from error
     with listening:
         bound = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-        click.echo(f"Web page on {bound}/, description of the API on {bound}/openapi.json", err=True)
+        click.echo(f"Web page on {bound}/, API description on {bound}/openapi.json", err=True)
         server = uvicorn.Server(uvicorn.Config(build_app(settings), log_level="warning", access_log=False))
-        # The server has stopped in good order before it passes the interrupt on.
+        # uvicorn re-raises the interrupt after an orderly shutdown.
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
 
@@ -226,8 +241,8 @@ def serve(host: str, port: int) -> None:
 COMMANDS = (ghost, messages, percentile, heatmap, slowest, errors, trend, serve)
 
 
-def _say_when(asked: datetime | None, as_of: datetime) -> None:
-    """Say that an answer is older than what was asked for: readers take the newest hour there is (G1.9)."""
+def _warn_if_older(asked: datetime | None, as_of: datetime) -> None:
+    """Note on stderr that the answer is of an earlier hour: readers use the newest hour there is (G1.9)."""
     if asked is not None and as_of != asked:
         click.echo(
             f"As of {as_of:%Y-%m-%dT%H:%MZ}: the newest hour of the lake at or before {asked:%Y-%m-%dT%H:%MZ}.",
@@ -246,7 +261,7 @@ def _show(
     *,
     as_json: bool,
     shown: "Callable[[pl.DataFrame], str] | None" = None,
-    nothing: str = "nothing is measured there, or the filters leave nothing",
+    nothing: str = "no n-gram is measured there, or none passes the filters",
 ) -> None:
     from ghost_pipeline.cli.render import as_table
     from ghost_pipeline.serving.json_rows import as_json_rows

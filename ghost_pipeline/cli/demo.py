@@ -1,4 +1,4 @@
-"""The demo: a generated source, its newest hour and month, and a short look at what came out."""
+"""The demo: generate a source, build its newest hour and month, and print a summary."""
 
 import sys
 import time
@@ -37,14 +37,14 @@ def run_demo(settings: Settings, *, progress: TextIO = sys.stderr) -> None:
     source = settings.local / "source"
     if not Lake(settings.lake).is_empty and not source.exists():
         raise LakeError(
-            f"{settings.data}: holds the lake of another source, which the demo would mix with its own. Set GHOST_DATA "
-            f"to an empty folder",
+            f"{settings.data}: contains the lake of another source, which the demo would mix with its own. Set "
+            f"GHOST_DATA to an empty folder",
         )
     started = time.monotonic()
     progress.write(f"generating a source of some thousand learners and typists in {source}\n")
     generate_source(source, as_of=DEMO_AS_OF)
     with_source = settings.model_copy(update={"source": str(source), "source_mapping": None})
-    # The hours before in which the typist practised, so that trends have a past.
+    # Earlier hours in which the typist practised, so that trends have a history.
     materialize_hours(with_source, _practised(source)[-PAST_HOURS:], Domain.NGRAMS, out=progress)
     materialize(with_source, DEMO_AS_OF, out=progress)
     progress.write(f"done in {time.monotonic() - started:.0f} s\n\n")
@@ -68,7 +68,7 @@ def _summary(settings: Settings, source: Path) -> Iterator[str]:
     yield f"Published in {settings.database} as of {DEMO_AS_OF:%Y-%m-%dT%H:%MZ}:"
     yield _indented(ask('SELECT "table", rows, as_of FROM table_info ORDER BY "table"'))
     yield ""
-    yield f"A learner, {DEMO_LEARNER}, and the people before:"
+    yield f"A learner, {DEMO_LEARNER}, compared with peers and earlier achievers:"
     yield _indented(
         ask(
             f"""
@@ -87,7 +87,7 @@ def _summary(settings: Settings, source: Path) -> Iterator[str]:
         )
     )
     yield ""
-    yield "What the learner may be told in the weekly report:"
+    yield "The learner's messages in the weekly report:"
     reader = GhostReader(settings)
     yield from (f"  {message.text}" for message in reader.messages(DEMO_LEARNER, "weekly_report").messages)
     yield ""
@@ -106,15 +106,15 @@ def _summary(settings: Settings, source: Path) -> Iterator[str]:
     yield ""
     rejected = ask("SELECT count(*) AS rows, count(DISTINCT source_table) AS tables FROM lake.rejected_rows")
     yield (
-        f"{rejected['rows'].item()} rows of {rejected['tables'].item()} source tables were set aside with their "
-        f"reasons (the generator puts some dirt in)."
+        f"{rejected['rows'].item()} rows of {rejected['tables'].item()} source tables were rejected, each with its "
+        f"reason (the generator adds some bad data)."
     )
     yield ""
     yield "Where to look next:"
     page = f"http://127.0.0.1:8000/?user={DEMO_TYPIST}"
     yield f"  .venv/bin/ghost-pipeline serve                             HTTP API, and the heat map on {page}"
     yield "  make ui                                                    assets, partitions, checks in Dagster"
-    yield '  .venv/bin/ghost-pipeline query "FROM lake.rejected_rows"   what was set aside, and why'
+    yield '  .venv/bin/ghost-pipeline query "FROM lake.rejected_rows"   rejected rows, and why'
     yield '  .venv/bin/ghost-pipeline query "FROM ghost_benchmarks"     any SQL; lake.<table> for the whole lake'
     yield f"  GHOST_SOURCE={source} .venv/bin/ghost-pipeline materialize --as-of 2025-03-12T13:00Z   the next hour"
 

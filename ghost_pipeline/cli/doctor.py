@@ -23,7 +23,7 @@ from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS
 from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, tombstones
 from ghost_pipeline.publish.database_file import PublishedFile
 from ghost_pipeline.publish.database_query import query
-from ghost_pipeline.publish.postgres_copy import tables_there
+from ghost_pipeline.publish.postgres_copy import published_state
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import Source, TableSample, domains
@@ -265,7 +265,7 @@ def _postgres(settings: Settings) -> Iterator[Finding]:
     if not settings.publish_postgres:
         return
     try:
-        there = tables_there(settings.publish_postgres)
+        there = published_state(settings.publish_postgres)
     except GhostError as error:
         yield Finding(Verdict.WRONG, "published_postgres", str(error))
         return

@@ -1,7 +1,7 @@
 """The command line `ghost-pipeline`: figures on stdout, everything else on stderr.
 
-Exit code 0: done; 1: failed, with one line on stderr that says what to do; 2: wrong usage. Dagster is imported by the
-commands that run something, so that `--help`, `settings` and `query` answer at once.
+Exit code 0: done; 1: failed, with one line on stderr that says what to do; 2: wrong usage. Only commands that run
+something import Dagster, so that `--help`, `settings` and `query` answer at once.
 """
 
 import json
@@ -21,7 +21,7 @@ from ghost_pipeline.settings import Settings
 
 
 class _Commands(click.Group):
-    """Turns the project's own errors into one line and exit code 1; anything else is a defect and shows itself."""
+    """Turns the project's own errors into one line and exit code 1; other exceptions are defects and stay visible."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
@@ -31,7 +31,7 @@ class _Commands(click.Group):
 
 
 def fail(message: str) -> NoReturn:
-    """Print one line on stderr and leave with exit code 1."""
+    """Print one line on stderr and exit with code 1."""
     click.echo(f"ghost-pipeline: {' '.join(message.split())}", err=True)
     sys.exit(1)
 
@@ -39,26 +39,30 @@ def fail(message: str) -> NoReturn:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__)
 def main() -> None:
-    """Ghost data and n-gram analytics: materialize, publish, ask."""
+    """Peer comparison for learners and n-gram analytics for typists: build, publish and query."""
 
 
+half_option = click.option(
+    "--half",
+    type=click.Choice(["ghost", "ngrams"]),
+    help="Only this domain; by default every domain that the source has.",
+)
 accept_deletions = click.option(
     "--accept-deletions",
     is_flag=True,
-    help="Go on where the source has lost more rows of an hour than GHOST_MAX_REMOVED_PERCENT.",
+    help="Continue even if the source has lost more rows of an hour than GHOST_MAX_REMOVED_PERCENT allows.",
 )
 
 
 @main.command()
 @click.option("--as-of", type=AsOf(), required=True, help="End of the hour, UTC: 2025-03-12T12:00Z.")
-@click.option(
-    "--half",
-    type=click.Choice(["ghost", "ngrams"]),
-    help="Only this domain of the source; by default, every domain it has.",
-)
+@half_option
 @accept_deletions
 def materialize(as_of: datetime, half: str | None, *, accept_deletions: bool) -> None:
-    """Materialize an hour and the newest complete month before it through Dagster, then publish."""
+    """Build one hour and the month before it, then publish.
+
+    Runs Dagster's jobs for the hour and for the newest month that is complete by its end.
+    """
     from ghost_pipeline.cli import run as runs
     from ghost_pipeline.contracts.source import Domain
 
@@ -69,17 +73,15 @@ def materialize(as_of: datetime, half: str | None, *, accept_deletions: bool) ->
 @main.command()
 @click.option("--from", "start", type=AsOf(), required=True, help="Start of the first hour, UTC: 2025-03-01T00:00Z.")
 @click.option("--to", "end", type=AsOf(), required=True, help="End of the last hour, UTC: 2025-03-08T00:00Z.")
+@half_option
 @click.option(
-    "--half",
-    type=click.Choice(["ghost", "ngrams"]),
-    help="Only this domain of the source; by default, every domain it has.",
+    "--all", "everything", is_flag=True, help="Build every hour, including hours that are built and not stale."
 )
-@click.option("--all", "everything", is_flag=True, help="Build every hour, also those that are built and not stale.")
 @accept_deletions
 def backfill(start: datetime, end: datetime, half: str | None, *, everything: bool, accept_deletions: bool) -> None:
-    """Build the hours of [from, to) that are missing or stale, and the months they touch.
+    """Build missing and stale hours of a range, then publish.
 
-    Killed and started again, it goes on where it was.
+    Covers the hours of [from, to) and the months they touch. Safe to interrupt: run the same command again to resume.
     """
     from ghost_pipeline.cli import run as runs
     from ghost_pipeline.contracts.source import Domain
@@ -89,9 +91,9 @@ def backfill(start: datetime, end: datetime, half: str | None, *, everything: bo
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Rows as a JSON array.")
+@click.option("--json", "as_json", is_flag=True, help="Print rows as a JSON array.")
 def stale(*, as_json: bool) -> None:
-    """List the hours that were built before something changed that they show, and what builds them again."""
+    """List hours whose inputs changed after they were built, with the command that rebuilds them."""
     from ghost_pipeline.cli.render import as_table
     from ghost_pipeline.defs.partitions import chunks
     from ghost_pipeline.incremental.stale_ledger import stale_hours
@@ -110,19 +112,24 @@ def stale(*, as_json: bool) -> None:
 
 @main.command()
 @click.argument("users", metavar="[USER]...", nargs=-1, type=Text())
-@click.option("--again", is_flag=True, help="Instead of USERs all who were erased and are there again.")
-@click.option("--even-if-unknown", is_flag=True, help="Also keep out of the lake whom it has never had.")
-@click.option("--yes", is_flag=True, help="Do not ask first.")
-@click.option("--json", "as_json", is_flag=True, help="The report as a JSON object.")
+@click.option(
+    "--again", is_flag=True, help="Erase again everyone who has reappeared, e.g. after a restore (takes no USER)."
+)
+@click.option("--even-if-unknown", is_flag=True, help="Also block ids the lake has never contained.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON object.")
 def erase(users: tuple[str, ...], *, again: bool, even_if_unknown: bool, yes: bool, as_json: bool) -> None:
-    """Remove people from the lake and what is published, and keep the source from bringing them back.
+    """Remove people everywhere and keep them out.
 
-    A USER of - stands for the lines of standard input: ids that are arguments stay in the shell's history and in logs.
-    What goes is shown first, and asked for: it cannot be undone. Killed and started again, it goes on where it was.
+    Removes them from the lake and from everything published, and stops the source from bringing them back.
+
+    A USER of - reads ids from standard input, one per line: arguments end up in the shell's history and in logs.
+    The command lists the rows to delete and asks for confirmation, because deletion cannot be undone.
+    Safe to interrupt: run the same command again to resume.
     """
     users = tuple(one for given in users for one in (_lines_of_input(yes=yes) if given == "-" else [given]))
     if again == bool(users):
-        raise click.UsageError("Name who is to be erased, or give --again: one of the two.")
+        raise click.UsageError("Name the users to erase, or give --again, but not both.")
     from ghost_pipeline.cli import erase as erasure
     from ghost_pipeline.cli.render import as_table
     from ghost_pipeline.clock import wall_clock
@@ -131,7 +138,7 @@ def erase(users: tuple[str, ...], *, again: bool, even_if_unknown: bool, yes: bo
     named = None if again else users
     if not yes:
         click.echo(as_table(erasure.planned(settings, named, even_if_unknown=even_if_unknown)), err=True)
-        click.confirm("These rows go for good. Erase?", abort=True, err=True)
+        click.confirm("These rows will be deleted for good. Erase?", abort=True, err=True)
     report = erasure.erase(settings, named, wall_clock(), even_if_unknown=even_if_unknown, out=sys.stderr)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
@@ -142,9 +149,9 @@ def erase(users: tuple[str, ...], *, again: bool, even_if_unknown: bool, yes: bo
 
 
 def _lines_of_input(*, yes: bool) -> list[str]:
-    """What is read from standard input, without empty lines; it can answer no question afterwards but at a terminal."""
+    """The lines of standard input, without empty ones; afterwards only a terminal can answer the confirmation."""
     if not yes and not sys.stdin.isatty():
-        raise click.UsageError("Standard input that is no terminal cannot be asked: with -, give --yes, too.")
+        raise click.UsageError("With -, standard input cannot also answer the confirmation: give --yes, too.")
     try:
         return [one for line in sys.stdin.buffer.read().decode().splitlines() if (one := line.strip())]
     except UnicodeDecodeError:
@@ -152,9 +159,9 @@ def _lines_of_input(*, yes: bool) -> list[str]:
 
 
 @main.command("status")
-@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def status_command(*, as_json: bool) -> None:
-    """Show how fresh every table is, how many rows were rejected, which hours are stale and what failed last."""
+    """Show freshness, rejected rows, stale hours and failed runs."""
     from ghost_pipeline.cli.render import as_table
     from ghost_pipeline.cli.status import status
     from ghost_pipeline.clock import wall_clock
@@ -172,9 +179,12 @@ def status_command(*, as_json: bool) -> None:
 
 @main.command("query")
 @click.argument("sql")
-@click.option("--json", "as_json", is_flag=True, help="Rows as a JSON array.")
+@click.option("--json", "as_json", is_flag=True, help="Print rows as a JSON array.")
 def query_command(sql: str, *, as_json: bool) -> None:
-    """Run SQL over the published database and over lake.<table> for every table of the lake."""
+    """Run one SQL query over the published tables and the lake.
+
+    Every table of the lake is a view lake.<table>.
+    """
     from ghost_pipeline.cli.render import as_table
     from ghost_pipeline.lake.lake import Lake
     from ghost_pipeline.publish.database_query import query
@@ -186,9 +196,9 @@ def query_command(sql: str, *, as_json: bool) -> None:
 
 
 @main.command("settings")
-@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def settings_command(*, as_json: bool) -> None:
-    """List every setting: its variable, its value, where that comes from, and what it does."""
+    """List every setting with its value and what it does."""
     values = json.loads(Settings.load().model_dump_json())
     rows = [
         {
@@ -210,16 +220,16 @@ def settings_command(*, as_json: bool) -> None:
 
 @main.command()
 def demo() -> None:
-    """Generate a realistic source, materialize its newest hour and month, and show what came out."""
+    """Generate a realistic source, build it and show the results."""
     from ghost_pipeline.cli.demo import run_demo
 
     run_demo(Settings.load(), progress=sys.stderr)
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Findings as a JSON array.")
+@click.option("--json", "as_json", is_flag=True, help="Print findings as a JSON array.")
 def doctor(*, as_json: bool) -> None:
-    """Check settings, source, storage and what has been built, and say what to fix."""
+    """Check settings, source and storage, and say what to fix."""
     from ghost_pipeline.cli.doctor import Verdict, diagnose
 
     findings = []
@@ -238,8 +248,8 @@ def doctor(*, as_json: bool) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=3000, show_default=True, help="Port to listen on.")
 def ui(host: str, port: int) -> None:
-    """Open the Dagster UI with the records of this data folder, and run its schedules and backfills."""
-    from ghost_pipeline.cli.run import dagster_environment
+    """Start the Dagster UI, with its schedules and backfills."""
+    from ghost_pipeline.cli.dagster_home import dagster_environment
 
     settings = Settings.load()
     workspace = ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "ghost_pipeline.definitions"]

@@ -7,9 +7,9 @@ import polars as pl
 
 
 def as_table(frame: pl.DataFrame) -> str:
-    """A frame as aligned columns: numbers to the right, instants in UTC, null as an empty cell.
+    """Format a frame as aligned columns: numbers to the right, instants in UTC, null as an empty cell.
 
-    What would move the cursor (a typed backspace, a line break) is shown by its escape.
+    Characters that would move the cursor (a typed backspace, a line break) are shown as escapes.
     """
     cells = [frame.columns, *([_cell(value) for value in row] for row in frame.iter_rows())]
     widths = [max(len(row[index]) for row in cells) for index in range(frame.width)]
@@ -25,7 +25,7 @@ def as_table(frame: pl.DataFrame) -> str:
 
 
 def as_heat_map(frame: pl.DataFrame) -> str:
-    """A heat map (N4.1) as a table whose n-grams stand on their colour; the category is a word as well."""
+    """Format a heat map (N4.1) as a table whose rows have their colour as background; the category is also a word."""
     shown = frame.select(
         category="performance_category",
         ngram="ngram_text",

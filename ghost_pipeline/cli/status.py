@@ -1,4 +1,4 @@
-"""What `ghost-pipeline status` shows: how fresh every table of the lake is, what was set aside, what failed last."""
+"""`ghost-pipeline status`: how fresh each table of the lake is, rejected rows, stale hours, the last failed run."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline.lake.concurrent_replace import retry_on_replace
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.windows import Day, Hour, Month
+from ghost_pipeline.windows import HOUR, Day, Hour, Month
 
 STATUS_SCHEMA = pl.Schema(
     {
@@ -28,10 +28,10 @@ STATUS_SCHEMA = pl.Schema(
         "rows": pl.Int64(),
     }
 )
-"""The columns of `Status.tables`: a row for each table that has a partition."""
+"""The columns of `Status.tables`: one row per table that has a partition."""
 
 _LISTS = frozenset({Partitioning.REJECTED, Partitioning.STALE_DAY, Partitioning.ERASED_DAY})
-"""Kept by what they speak of, not by when: they have no age."""
+"""Partitioned by the date that they refer to, not by when they were written: they have no age."""
 
 
 class FailedRun(NamedTuple):
@@ -45,7 +45,7 @@ class FailedRun(NamedTuple):
 
 @dataclass(frozen=True)
 class Status:
-    """Everything at a glance."""
+    """The state of the lake and of the last runs."""
 
     tables: pl.DataFrame
     """Of `STATUS_SCHEMA`."""
@@ -54,7 +54,7 @@ class Status:
     failed: FailedRun | None
 
     def as_json(self) -> str:
-        """The same for a program."""
+        """The status as a JSON object."""
         tables = self.tables.with_columns(pl.col("as_of").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).to_dicts()
         failed = None
         if self.failed:
@@ -65,11 +65,11 @@ class Status:
 
 
 def status(settings: Settings, now: datetime) -> Status:
-    """Look at the lake and at Dagster's records.
+    """Read the status from the lake and Dagster's records.
 
     Args:
-        settings: which ones.
-        now: by the wall clock, aware; ages are for monitoring only (G7.7).
+        settings: name the data folder.
+        now: the current time, aware; ages are for monitoring only (G7.7).
 
     """
     lake = Lake(settings.lake)
@@ -83,10 +83,9 @@ def _row(lake: Lake, contract: Contract, now: datetime) -> tuple[object, ...] | 
     newest = _newest(lake, contract)
     if newest is None:
         return None
-    hours = {"age": now - newest.as_of, "limit": contract.max_age}
-    age, limit = (int(one.total_seconds() // 3600) for one in hours.values())
-    late = now - newest.as_of > contract.max_age
-    return contract.name, newest.key, newest.as_of, age, limit, late, lake.rows(contract, newest)
+    age, limit = now - newest.as_of, contract.max_age
+    rows = lake.rows(contract, newest)
+    return contract.name, newest.key, newest.as_of, age // HOUR, limit // HOUR, age > limit, rows
 
 
 def _newest(lake: Lake, contract: Contract) -> Hour | Day | Month | None:
@@ -101,11 +100,11 @@ def _newest(lake: Lake, contract: Contract) -> Hour | Day | Month | None:
 
 
 def _last_failed_run(settings: Settings) -> FailedRun | None:
-    """The newest failure that Dagster knows of; None without one, and where Dagster has not run yet."""
+    """The newest failed run in Dagster's records; None without one, or if Dagster has not run yet."""
     home = settings.dagster_home.absolute()
     if not (os.environ.get("DAGSTER_HOME") or (home / "dagster.yaml").exists()):
         return None
-    # To import it takes longer than all the rest.
+    # Importing it takes longer than everything else here.
     import dagster as dg
 
     os.environ.setdefault("DAGSTER_HOME", str(home))

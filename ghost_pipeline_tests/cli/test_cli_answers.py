@@ -46,7 +46,7 @@ def test_messages_are_sentences_on_lines_of_their_own(published: Settings) -> No
 def test_a_context_with_nothing_true_says_so_on_stderr(published: Settings) -> None:
     done = run(["messages", "me", "--context", "streak_at_risk"], published.local)
     assert (done.returncode, done.stdout) == (0, "")
-    assert "Nothing that is true can be said" in done.stderr
+    assert "No message is true for this user" in done.stderr
     assert (
         json.loads(run(["messages", "me", "--context", "streak_at_risk", "--json"], published.local).stdout)["messages"]
         == []
@@ -61,7 +61,7 @@ def test_a_percentile_is_a_number(published: Settings) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["ghost", "nobody"], "user 'nobody': nobody by that id is known"),
+        (["ghost", "nobody"], "unknown user 'nobody' (as of 20"),
         (["messages", "me", "--context", "breakfast"], "allowed are daily_dashboard"),
         (["percentile", "me", "height"], "choose one of tasks_completed"),
         (["percentile", "me", "streak", "--base", "planet"], "choose one of cohort, global"),

@@ -120,8 +120,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("SELEC 1", "query: Parser Error"),
         ("FROM nowhere", "query: Catalog Error"),
-        ("", "query: not one statement that reads"),
-        ("COPY (SELECT 1) TO 'ghost.duckdb'", "query: not one statement that reads"),
+        ("", "query: not a single reading statement"),
+        ("COPY (SELECT 1) TO 'ghost.duckdb'", "query: not a single reading statement"),
         ("SELECT max(as_of) - min(as_of) AS apart FROM table_info", "query: column apart is of type INTERVAL. Cast it"),
     ],
 )

@@ -236,7 +236,7 @@ def test_it_asks_first_and_shows_what_goes(lived: Path) -> None:
     done = run(["erase", USER], lived / "data", stdin="n\n", GHOST_ERASURE_KEY=KEY)
     assert done.returncode == 1
     assert ["user_progress", "4", "4", "False"] in [line.split() for line in done.stderr.splitlines()]
-    assert "These rows go for good. Erase? [y/N]" in done.stderr
+    assert "These rows will be deleted for good. Erase? [y/N]" in done.stderr
     assert Lake(lived / "data" / "lake").scan(USERS).filter(pl.col("user_id") == USER).collect().height == 1
 
 
