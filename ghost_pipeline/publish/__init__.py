@@ -1,4 +1,4 @@
-"""Published outputs: `ghost.duckdb`, an application's PostgreSQL and the JSON benchmarks.
+"""Published outputs: `ghost.duckdb` (built, read, queried), the copy in an application's PostgreSQL, JSON files.
 
-Answers made from them are in `serving/`; partitions of the lake are in `lake/`.
+Answers made from them belong in `serving/`, partitions of the lake in `lake/`.
 """

@@ -1,8 +1,7 @@
-"""The published database: built beside and put in place whole, so that nobody ever waits for it or sees it half.
+"""Build the published database as a temporary file, then swap it in atomically.
 
-A DuckDB file has one writer, and while one process writes, no other can read. So the pipeline never works
-in the published file: it builds a new one from the lake and replaces the old one. Who has the old file
-open keeps reading it.
+While one process writes a DuckDB file, no other process can read it. So the pipeline never writes to the published
+file: it builds a new one from the lake and replaces the old one. Readers that have the old file open keep reading it.
 """
 
 from contextlib import AbstractContextManager
@@ -27,14 +26,14 @@ from ghost_pipeline.publish.connection import connect, exact_pattern
 from ghost_pipeline.sql_quoting import sql_literal
 
 STORAGE_VERSION = "v1.4.0"
-"""Oldest DuckDB that can open the file: clients upgrade later than pipelines."""
+"""Oldest DuckDB version that can open the file: clients upgrade later than pipelines."""
 
 MEMORY_LIMIT = "1GB"
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """How fresh a published table is."""
+    """A row of `table_info`: the freshness and the inputs of a published table."""
 
     table: str
     as_of: datetime | None
@@ -43,29 +42,29 @@ class PublishedTable:
 
 
 def publication_lock(database: Location) -> AbstractContextManager[None]:
-    """Held by whoever publishes, and by whoever removes partitions that a publication reads."""
+    """The lock held while publishing, and while removing partitions that a publication reads."""
     return table_lock(open_files(database.parent).folder, database.name)
 
 
 def with_gaps(lake: Lake) -> list[str]:
-    """The published event tables of which hours are missing: only `publish` over gaps publishes them."""
+    """Names of the published event tables with missing hours, which `publish` refuses unless it allows gaps."""
     tables = (one for one in CONTRACTS.values() if one.published and one.partitioning is Partitioning.EVENT_HOUR)
     newest = ((one, lake.newest_hour(one)) for one in tables)
     return [one.name for one, hour in newest if hour and lake.complete_until(one) != hour.as_of]
 
 
 def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list[PublishedTable]:
-    """Build the published database from the lake and put it in place of the one before.
+    """Build the published database from the lake and replace the previous one.
 
-    Current state comes from the newest partition of each table, monthly tables with all their months.
+    Snapshot tables contain their newest hour, monthly and event tables all their partitions.
 
     Args:
-        lake: where from.
-        database: the file.
-        allow_gaps: publish event tables even if hours are missing; an erasure cannot wait until a run has filled them.
+        lake: the lake to publish.
+        database: the file to replace.
+        allow_gaps: publish event tables even if hours are missing: an erasure cannot wait for a run to fill them.
 
     Raises:
-        PublishError: it cannot be built; the one before stays.
+        PublishError: the database cannot be built; the previous one stays.
         LakeError: it cannot be written, another run publishes for too long, or other runs replace a table's files
             faster than they are read; the one before stays.
 
@@ -77,12 +76,12 @@ def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list
             with files.replacing([]) as staging:
                 return _build(lake, files.folder, staging.add(database.name), allow_gaps=allow_gaps)
         except duckdb.Error as error:
-            # Of files it cites no more than their names, and why they cannot be written comes after them.
+            # Safe to cite in full: an IO error names files, and the reason comes after the name.
             why = str(error).splitlines()[0] if isinstance(error, duckdb.IOException) else without_values(error)
-            # Without its cause: DuckDB cites the key that stands twice, and Dagster keeps causes, too.
+            # Without its cause: DuckDB cites the duplicate key, and Dagster stores causes, too.
             raise PublishError(
-                f"{database}: cannot be built ({why}); the published database before it stays. "
-                f"Free some space if there is none, and run again; if it fails again, run `ghost-pipeline doctor`",
+                f"{database}: cannot be built ({why}); the previous published database stays. "
+                f"Free some space if the disk is full, and run again; if it fails again, run `ghost-pipeline doctor`",
             ) from None
 
 
@@ -101,7 +100,7 @@ def _build(lake: Lake, folder: Path, target: Path, *, allow_gaps: bool) -> list[
             f"INSERT INTO published.{TABLE_INFO.name} VALUES (?, ?, ?, ?)",  # noqa: S608 - our own names
             [(one.table, one.as_of, one.rows, one.inputs_hash) for one in info],
         )
-        # By itself: what goes wrong while a database is detached is not told.
+        # Explicitly: DuckDB swallows errors of the checkpoint that DETACH makes.
         connection.execute("CHECKPOINT published")
         connection.execute("DETACH published")
     return info
@@ -122,7 +121,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake, contract: Contract,
         except duckdb.Error:
             require_unreplaced(files, before, contract.name)
             raise
-        # Rows and hash of the same files: a client takes the rows of a hash that it knows for known.
+        # Rows and hash come from the same files: a client that knows a hash skips its rows.
         require_unreplaced(files, before, contract.name)
         return inputs_hash, as_of
 
@@ -156,6 +155,6 @@ def _inputs(lake: Lake, contract: Contract, *, allow_gaps: bool) -> tuple[list[P
         case _:
             newest = lake.newest_hour(contract)
             if newest and contract.partitioning is Partitioning.EVENT_HOUR and not allow_gaps:
-                # Another run may have made room for what came late, and not be done yet; or have been killed.
+                # Another run may be filling in hours for late events, or was killed while it did.
                 lake.scan_until(contract, newest.as_of)
             return lake.files(contract), (newest.as_of if newest else None)

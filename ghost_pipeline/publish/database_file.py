@@ -1,4 +1,4 @@
-"""The file of the published database on this machine: itself, or the copy of the object in a bucket."""
+"""The local file of the published database: the file itself, or the copy of the object in a bucket."""
 
 import logging
 import time
@@ -10,24 +10,24 @@ from ghost_pipeline.lake.atomic import clear_leftovers
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import Location, Mirrored
 
-LOOK_SECONDS = 5.0
-"""Between two looks at whether the object has been replaced."""
+CHECK_SECONDS = 5.0
+"""Minimum interval between two checks for a newer object."""
 _log = logging.getLogger("ghost_pipeline.lake")
 
 
 class PublishedFile:
-    """One published file. Safe to use from threads."""
+    """The published file at one location. Safe to use from threads."""
 
     def __init__(self, location: Location) -> None:
-        """Name it; nothing is read yet."""
+        """Take the location; nothing is read yet."""
         self.location = location
         self._files = open_files(location.parent)
         self.path = self._files.folder / location.name
-        """Where it can be read, once it has been fetched."""
-        self._lock, self._looked, self._fails = Lock(), time.monotonic(), False
+        """The local path, readable once `fetched` has returned it."""
+        self._lock, self._checked, self._failing = Lock(), time.monotonic(), False
 
     def fetched(self) -> Path | None:
-        """The path at which the newest version can be read now; None where there is none.
+        """Fetch the newest version and return its path; None if nothing has been published.
 
         Raises:
             LakeError: storage cannot be read.
@@ -37,24 +37,24 @@ class PublishedFile:
             clear_leftovers(self._files.folder)
         return next(iter(self._files.located([self.location.name])), None)
 
-    def follow(self) -> None:
-        """See to it that a newer version of an object takes the place of the copy, without keeping anybody waiting."""
+    def start_refresh(self) -> None:
+        """Fetch a newer version of the object in the background, at most every `CHECK_SECONDS`."""
         if not isinstance(self.location, Mirrored):
             return
         with self._lock:
-            if time.monotonic() - self._looked < LOOK_SECONDS:
+            if time.monotonic() - self._checked < CHECK_SECONDS:
                 return
-            # Until the look is over, no other one begins.
-            self._looked = float("inf")
-        Thread(target=self._look, name="ghost-published", daemon=True).start()
+            # No other check starts before this one ends.
+            self._checked = float("inf")
+        Thread(target=self._refresh, name="ghost-published", daemon=True).start()
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         try:
             self._files.located([self.location.name])
-            self._fails = False
+            self._failing = False
         except LakeError as error:
-            if not self._fails:
-                _log.error("%s; the publication before it goes on answering", error)
-            self._fails = True
+            if not self._failing:
+                _log.error("%s; answers continue from the previous publication", error)
+            self._failing = True
         finally:
-            self._looked = time.monotonic()
+            self._checked = time.monotonic()

@@ -1,4 +1,4 @@
-"""SQL over the published database and the lake, for people and for tests."""
+"""SQL queries over the published database and the lake."""
 
 import re
 from collections.abc import Iterator
@@ -20,19 +20,19 @@ from ghost_pipeline.publish.database_file import PublishedFile
 from ghost_pipeline.sql_quoting import sql_literal
 
 _READING = {StatementType.SELECT, StatementType.MULTI}
-"""Kinds of statement that write nothing. A PIVOT is a MULTI; an EXPLAIN ANALYZE would run whatever it explains."""
-_NOT_SHOWN = re.compile(r"\b(INTERVAL|BLOB|BIT)\b")
+"""Kinds of statement that write nothing. A PIVOT is a MULTI. EXPLAIN is not listed: EXPLAIN ANALYZE runs writes."""
+_UNSUPPORTED = re.compile(r"\b(INTERVAL|BLOB|BIT)\b")
 
 
 def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
     """Run one statement over the published tables and a view `lake.<table>` for every table of the lake.
 
-    The published database is attached read-only, so a query never keeps a run from publishing; and only a statement
-    that reads is run, so that a `COPY ... TO` does not write over the file either.
+    The published database is attached read-only, so a query never blocks a publication. Only reading statements run:
+    a `COPY ... TO` could overwrite the file.
 
     Raises:
-        PublishError: there is neither database nor lake, or the statement is wrong, writes, or gives what polars has
-            no type for.
+        PublishError: neither database nor lake exists; or the statement is invalid, writes, or returns a type that
+            polars lacks.
         LakeError: runs replace the files of the tables faster than they are read.
 
     """
@@ -58,7 +58,7 @@ def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
 
 def _answer(sql: str, published: Path | None, tables: dict[str, list[Path]], folder: Path) -> pl.DataFrame:
     with connect(folder) as connection:
-        # A catalog of its own, so that `lake.<table>` names a view whatever the default catalog is.
+        # Its own catalog, so that `lake.<table>` names a view in any default catalog.
         connection.execute("ATTACH ':memory:' AS lake")
         for statement in _lake_views(tables):
             connection.execute(statement)
@@ -67,28 +67,28 @@ def _answer(sql: str, published: Path | None, tables: dict[str, list[Path]], fol
             connection.execute("USE published")
         _require_reading(sql, connection)
         relation = connection.sql(sql)
-        _require_shown(relation)
+        _require_supported(relation)
         frame: pl.DataFrame = relation.pl()
         return frame
 
 
 def _require_reading(sql: str, connection: duckdb.DuckDBPyConnection) -> None:
-    """Refuse everything but one statement that gives rows and writes nothing."""
+    """Reject everything except one statement that returns rows and writes nothing."""
     statements = connection.extract_statements(sql)
     if len(statements) != 1 or statements[0].type not in _READING:
-        raise PublishError("query: not one statement that reads. Write one SELECT, FROM, SHOW, DESCRIBE or SUMMARIZE")
+        raise PublishError("query: not a single reading statement. Write one SELECT, FROM, SHOW, DESCRIBE or SUMMARIZE")
 
 
-def _require_shown(relation: duckdb.DuckDBPyRelation) -> None:
-    """Refuse columns for which polars, or JSON, has no type: a difference of two times is one."""
+def _require_supported(relation: duckdb.DuckDBPyRelation) -> None:
+    """Reject columns of types that polars or JSON lacks, such as the difference of two times."""
     for name, dtype in zip(relation.columns, relation.types, strict=True):
-        if _NOT_SHOWN.search(str(dtype)):
+        if _UNSUPPORTED.search(str(dtype)):
             raise PublishError(f"query: column {name} is of type {dtype}. Cast it, for example to VARCHAR")
 
 
 def _files(lake: Lake, sql: str) -> dict[str, list[Path]]:
     """The files of every table of the lake; none of those that a statement does not name, which are not looked at."""
-    # These two take the names of tables as texts, which may be put together.
+    # These functions take table names as texts, which an expression may compose.
     composes = re.search(r"\bquery(_table)?\s*\(", sql, re.IGNORECASE)
     return {
         name: lake.files(contract) if composes or name in sql.lower() else [] for name, contract in CONTRACTS.items()

@@ -1,4 +1,4 @@
-"""Reading the published database: one state of it, and whether a newer one has replaced it."""
+"""Read one version of the published database, and tell whether a newer one has replaced it."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -21,25 +21,24 @@ BATCH_ROWS = 100_000
 
 
 class PublishedDatabase:
-    """The published tables as they were when it was opened.
+    """The published tables as they were when the file was opened.
 
-    A publication replaces the file, or its copy on this machine, by a rename. Who has it open keeps reading the old
-    one, so that all answers from one instance belong together; `is_current` tells when it is time to open the new one.
-    Safe to use from threads.
+    A publication replaces the file, or its local copy, by a rename. An open instance keeps reading the old file, so
+    that all its answers belong together; once `is_current` is false, open a new instance. Safe to use from threads.
     """
 
     def __init__(self, file: PublishedFile, version: FileVersion, connection: duckdb.DuckDBPyConnection) -> None:
-        """Keep what `open` has opened."""
+        """Take the connection that `open` has made."""
         self.location, self.version = file.location, version
         self._file, self._connection = file, connection
 
     @classmethod
     def open(cls, location: Location) -> Self:
-        """Open the file read-only; it keeps nobody from publishing.
+        """Open the file read-only, without blocking publications.
 
         Raises:
-            NothingPublishedError: there is no file.
-            PublishError: it cannot be read.
+            NothingPublishedError: the file does not exist.
+            PublishError: the file cannot be read.
 
         """
         file = PublishedFile(location)
@@ -57,7 +56,7 @@ class PublishedDatabase:
                 f"{file.location}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and "
                 f"run `ghost-pipeline materialize --as-of ...`",
             )
-        # A database of its own in memory: DuckDB would give a second connection to the same path the old file.
+        # Attached to a new in-memory database: a second connection to the same path would get the old file.
         connection = connect(path.parent)
         try:
             connection.execute(f"ATTACH {sql_literal(str(path))} AS published (READ_ONLY)")
@@ -75,22 +74,22 @@ class PublishedDatabase:
 
     @property
     def is_current(self) -> bool:
-        """Whether the file is still the one that was opened; a missing one changes nothing."""
-        self._file.follow()
+        """Whether the opened file is still the published one; a missing file counts as unchanged."""
+        self._file.start_refresh()
         return file_version(self._file.path) in (self.version, None)
 
     def rows(self, contract: Contract, **key: str | Sequence[str]) -> pl.DataFrame:
-        """The rows of a published table, all or those whose columns have the given values, or one of several.
+        """The rows of a published table, or those whose columns equal a given value or one of several.
 
         Raises:
-            PublishError: the file was written by another version of this project; publish again.
+            PublishError: another version of this project wrote the file; publish again.
 
         """
         condition = " AND ".join(f'"{name}" {_equals(value)}' for name, value in key.items()) or "true"
         names = ", ".join(f'"{name}"' for name in contract.polars_schema)
         statement = f"SELECT {names} FROM published.{contract.name} WHERE {condition}"  # noqa: S608 - our own names
         try:
-            # A cursor for each question: a connection answers one at a time.
+            # A cursor per query: a connection runs one query at a time.
             with self._connection.cursor() as cursor:
                 frame: pl.DataFrame = cursor.sql(statement, params=list(key.values())).pl()
         except duckdb.Error as error:
@@ -98,10 +97,10 @@ class PublishedDatabase:
         return frame.cast(pl.Schema(contract.polars_schema))
 
     def batches(self, contract: Contract) -> Iterator[pl.DataFrame]:
-        """All rows of a published table, `BATCH_ROWS` at a time, so that memory does not grow with it.
+        """All rows of a published table, `BATCH_ROWS` at a time, so that memory does not grow with the table.
 
         Raises:
-            PublishError: the file was written by another version of this project; publish again.
+            PublishError: another version of this project wrote the file; publish again.
 
         """
         names = ", ".join(f'"{name}"' for name in contract.polars_schema)
@@ -114,11 +113,11 @@ class PublishedDatabase:
             raise self._unreadable(contract, error) from error
 
     def table_info(self) -> pl.DataFrame:
-        """How fresh each published table is; the columns of `table_info`."""
+        """Freshness of each published table: the rows of `table_info`."""
         return self.rows(TABLE_INFO)
 
     def as_of(self, contract: Contract) -> datetime | None:
-        """The as_of of a published table; None while it is empty."""
+        """The as_of of a published table; None if the table is empty."""
         info = self.rows(TABLE_INFO, table=contract.name)
         return info["as_of"].item() if info.height else None
 

@@ -1,4 +1,4 @@
-"""Published JSON files, replaced whole."""
+"""Published JSON files, replaced atomically."""
 
 import json
 from typing import Any
@@ -8,10 +8,10 @@ from ghost_pipeline.locations import Location
 
 
 def publish_json(files: dict[Location, Any]) -> None:
-    """Write several files that belong together; a reader of each sees the one before or the one after.
+    """Write several files that belong together; readers of each see the old or the new one, never a mix.
 
     Raises:
-        LakeError: one cannot be written; what was there before stays.
+        LakeError: a file cannot be written; the previous files stay.
 
     """
     first = next(iter(files))

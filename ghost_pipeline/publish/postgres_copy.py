@@ -1,9 +1,9 @@
-"""The specification's tables in an application's PostgreSQL, replaced in one transaction.
+"""The copy of the specification's tables in an application's PostgreSQL, replaced in one transaction.
 
-Rows are sent by COPY into temporary tables, and only what differs is deleted, updated and inserted: readers go on with
-the rows before until the transaction commits and wait for nothing, and what hangs on a table (grants, views, triggers)
-stays. An advisory lock lets one publication after the other in; each reads what it publishes when it has the lock, so
-that the later one is never the older one.
+Rows are sent by COPY into temporary tables, and only rows that differ are deleted, updated and inserted: readers keep
+seeing the previous rows until the transaction commits, never wait, and keep a table's grants, views and triggers. An
+advisory lock admits one publication at a time; each reads what it publishes after it has the lock, so that a later
+publication is never an older one.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,14 +22,14 @@ from ghost_pipeline.postgres import LOST, SESSION, PostgresAddress
 from ghost_pipeline.publish.postgres_merge import STAGING, SentRows, merge_statements, staged, staging_ddl
 
 LOCK_SECONDS = 600
-"""How long a publication waits for another one, or for a row that somebody else has locked."""
+"""How long a publication waits for another one, or for a locked row."""
 
 _BEGIN: Final = (
-    # Each statement sees what others have committed; a stricter default of the user's would end in retries.
+    # Each statement sees the commits of others; a stricter default of the user would end in retries.
     "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
     *SESSION,
     f"SET LOCAL lock_timeout TO '{LOCK_SECONDS}s'",
-    # Limits that are meant for the application's own statements; the last one is there from PostgreSQL 17 on.
+    # Limits meant for the application's own statements; transaction_timeout exists from PostgreSQL 17 on.
     """SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings
     WHERE name IN ('statement_timeout', 'transaction_timeout')""",
 )
@@ -55,15 +55,15 @@ _REMEDIES = {
     "57": "Run again when the server answers",
     "42": "Correct that, or grant what docs/postgres_tables.md lists, and run again",
     "53": "Make room on the server and run again",
-    "55": f"Somebody else has held it for {LOCK_SECONDS} s: wait for them, or end them, and run again",
-    "22": "A column is narrower than docs/postgres_tables.md has it: widen it and run again",
+    "55": f"Another session has held the lock for {LOCK_SECONDS} s: wait for it or end it, then run again",
+    "22": "A column is narrower than docs/postgres_tables.md lists: widen it and run again",
 }
 _OTHER_REMEDY = "Correct that and run again"
 
 
 @dataclass(frozen=True)
 class ReplacedTable:
-    """What a publication did to a table."""
+    """Counts of what a publication changed in a table."""
 
     table: str
     as_of: datetime | None
@@ -72,7 +72,7 @@ class ReplacedTable:
     updated: int
     deleted: int
     not_storable: int
-    """Rows that PostgreSQL cannot hold."""
+    """Rows left out because PostgreSQL cannot store them."""
 
 
 class RecordedTable(NamedTuple):
@@ -85,22 +85,22 @@ class RecordedTable(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TablesThere:
-    """What stands in the database now."""
+class PublishedState:
+    """The tables published in the database, and whether it can be published to now."""
 
     name: str
     """The address, without the password, and the schema."""
     as_of: dict[str, datetime | None]
-    """Of every table that has been published there."""
+    """The as_of of every table that has been published there."""
     faults: tuple[str, ...]
-    """Why it could not be published there now."""
+    """The reasons why publishing would fail now."""
 
 
 class PostgresTables:
-    """The tables within a transaction; `replacing_tables` begins and ends it."""
+    """The tables within a transaction, which `replacing_tables` begins and ends."""
 
     def __init__(self, connection: driver.Connection, address: PostgresAddress) -> None:
-        """Begin, and find the schema."""
+        """Begin the transaction and find the schema."""
         self._connection, self._address = connection, address
         self._replaced: dict[str, RecordedTable] = {}
         with self._executing("looking for the schema"):
@@ -109,21 +109,21 @@ class PostgresTables:
             ((schema,),) = self._execute(_SCHEMA)
         if schema is None:
             raise PublishError(
-                f"{address.name}: the search_path names no schema that is there. Create it, or name another one in "
+                f"{address.name}: the search_path names no existing schema. Create it, or name another one in "
                 f"GHOST_PUBLISH_POSTGRES: ?options=-csearch_path%3Dschema",
             )
         self.schema = str(schema)
 
     @property
     def name(self) -> str:
-        """Where the tables are, as messages call it."""
+        """The address and schema, for messages."""
         return f"{self._address.name}, schema {self.schema}"
 
     def lock(self) -> None:
-        """Wait until no other publication is under way there.
+        """Wait until no other publication is running there.
 
         Raises:
-            PublishError: it takes too long.
+            PublishError: the wait takes too long.
 
         """
         with self._executing("waiting for another publication"):
@@ -157,8 +157,8 @@ class PostgresTables:
             inputs_hash: of what they are computed from.
 
         Raises:
-            PublishError: the table is somebody else's, holds a newer state, or cannot be written; the transaction is
-                over, and what was there stays.
+            PublishError: the table is not ours, holds a newer state, or cannot be written; the transaction is
+                over, and the previous rows stay.
 
         """
         recorded = self.recorded()
@@ -171,7 +171,7 @@ class PostgresTables:
         return ReplacedTable(table.name, as_of, sent.rows, *done, sent.not_storable)
 
     def record(self) -> None:
-        """Put down what has been replaced, in the same transaction.
+        """Record the replaced tables in `ghost_table_info`, in the same transaction.
 
         Raises:
             PublishError: see `replace`.
@@ -186,26 +186,26 @@ class PostgresTables:
             self._connection.commit()
 
     def faults(self) -> Iterator[str]:
-        """What would keep a publication from being written, as far as it can be told without writing.
+        """Reasons why a publication would fail, as far as they show without writing.
 
         Raises:
             PublishError: the server reports an error.
 
         """
         recorded = self.recorded()
-        with self._executing("looking at the rights"):
+        with self._executing("checking the rights"):
             if self._execute(_READ_ONLY) != [("off",)]:
-                yield f"{self.name}: the server, or what is set for the user, allows reading only. Name the primary"
+                yield f"{self.name}: the server or a user setting allows only reading. Name the primary server"
             ((encoding,),) = self._execute(_ENCODING)
             if encoding != "UTF8":
-                yield f"{self.name}: the database's encoding is {encoding}, which not every text fits. Make one in UTF8"
+                yield f"{self.name}: the database's encoding is {encoding}, which cannot store every text. Use UTF8"
             if self._execute(_MAY_STAGE) != [(True,)]:
-                yield f"{self.name}: no right to make temporary tables. GRANT TEMPORARY ON DATABASE"
+                yield f"{self.name}: no right to create temporary tables. GRANT TEMPORARY ON DATABASE"
             for table in (*SPECIFIED_TABLES.values(), GHOST_TABLE_INFO):
                 relation, columns = self._relation(table), self._columns(table)
                 if columns is None:
                     if self._execute(_MAY_CREATE) != [(True,)]:
-                        yield f"{self.name}: no right to make {table.name}. GRANT CREATE ON SCHEMA, or make it there"
+                        yield f"{self.name}: no right to create {table.name}. GRANT CREATE ON SCHEMA, or create it"
                     continue
                 lacking = [name for (name,) in self._execute(_MAY_WRITE, relation)]
                 if lacking:
@@ -222,18 +222,18 @@ class PostgresTables:
         self, table: SpecifiedTable, recorded: Mapping[str, RecordedTable], as_of: datetime | None
     ) -> None:
         there = recorded[table.name].as_of if table.name in recorded else None
-        # The month of the benchmarks may be an earlier one: the newer may be too old, or gone.
+        # The benchmarks' month may go back: the newer month may have expired or been removed.
         if table.hourly and there is not None and (as_of is None or as_of < there):
             ours = f"of {as_of:%Y-%m-%dT%H:%MZ}" if as_of else "without any hour of it"
             going_back = f"UPDATE {self._relation(GHOST_TABLE_INFO)} SET as_of = NULL"  # noqa: S608 - a person's to run
             raise PublishError(
                 f"{self.name}: {table.name} is there as of {there:%Y-%m-%dT%H:%MZ}, and this data folder is {ours}. "
-                f"Does another one publish there? Give each a schema of its own. To go back on purpose, run "
+                f"If another data folder publishes there, give each its own schema. To go back on purpose, run "
                 f"{going_back}",
             )
 
     def _types(self, table: SpecifiedTable, *, ours: bool) -> dict[str, str]:
-        """The types of the table's columns as they are there, once it is."""
+        """The types of the table's columns on the server; a missing table is created first."""
         columns = self._columns(table)
         if columns is None:
             for statement in table.ddl(f"{self.schema}."):
@@ -245,33 +245,33 @@ class PostgresTables:
         return {name: dtype for name, dtype, _, _ in columns}
 
     def _require(self, table: SpecifiedTable, columns: list[tuple[str, str, bool, bool]]) -> None:
-        """Refuse what cannot be our table: a view, other columns."""
+        """Reject a relation that cannot be our table: a view, or one with other columns."""
         missing = [name for name in table.names if name not in {column[0] for column in columns}]
         needed = [name for name, _, must, _ in columns if must and name not in table.names]
         faults = [
-            *([] if all(column[3] for column in columns) else ["it is no table"]),
+            *([] if all(column[3] for column in columns) else ["it is not a table"]),
             *([f"it lacks {', '.join(missing)}"] if missing else []),
             *([f"it needs values for {', '.join(needed)}"] if needed else []),
         ]
         if faults:
             raise PublishError(
-                f"{self.name}: {table.name} is another one than docs/postgres_tables.md has ({'; '.join(faults)}); "
+                f"{self.name}: {table.name} does not match docs/postgres_tables.md ({'; '.join(faults)}); "
                 f"nothing was changed. Rename it, or name another schema in GHOST_PUBLISH_POSTGRES: "
                 f"?options=-csearch_path%3Dschema",
             )
 
     def _require_empty(self, table: SpecifiedTable) -> None:
-        """Refuse rows that no publication has written: they would be deleted."""
+        """Reject rows that no publication has written: they would be deleted."""
         relation = self._relation(table)
         if self._execute(f"SELECT EXISTS (SELECT FROM {relation})") == [(True,)]:  # noqa: S608 - quoted, and our own names
             raise PublishError(
-                f"{self.name}: {table.name} holds rows that ghost-pipeline has not written; nothing was changed. Where "
-                f"they may go, run TRUNCATE {relation}; otherwise name another schema in GHOST_PUBLISH_POSTGRES: "
-                f"?options=-csearch_path%3Dschema",
+                f"{self.name}: {table.name} contains rows that ghost-pipeline did not write; nothing was changed. If "
+                f"they can be deleted, run TRUNCATE {relation}; otherwise name another schema in "
+                f"GHOST_PUBLISH_POSTGRES: ?options=-csearch_path%3Dschema",
             )
 
     def _columns(self, table: SpecifiedTable) -> list[tuple[str, str, bool, bool]] | None:
-        """Of each column its name, its type, whether it needs a value, whether it is that of a table."""
+        """Each column's name, type, whether it needs a value, and whether its relation is a table."""
         return self._execute(_COLUMNS, self._relation(table)) or None
 
     def _relation(self, table: SpecifiedTable) -> str:
@@ -284,16 +284,16 @@ class PostgresTables:
             try:
                 cursor.adbc_ingest(staged(table), sent.reader(), mode="append", temporary=True)
             except Exception:
-                # The driver would hand on an error of ours as one of the server.
+                # The driver would report an error of ours as one of the server.
                 if sent.failed:
                     raise sent.failed from None
                 raise
-        # Without it the planner knows nothing of the rows, and joins a million of them one by one.
+        # Without statistics the planner joins a million rows one by one.
         self._execute(f"ANALYZE {STAGING}.{staged(table)}")
         return sent
 
     def _write(self, table: SpecifiedTable, types: Mapping[str, str]) -> tuple[int, int, int]:
-        """Write what differs from the rows that were sent; how many were inserted, updated, deleted."""
+        """Write the rows that differ from the sent ones; returns the numbers inserted, updated and deleted."""
         statements = merge_statements(table, self._relation(table), types)
         deleted, updated, inserted = (int(self._execute(statement)[0][0]) for statement in statements)
         return inserted, updated, deleted
@@ -305,23 +305,23 @@ class PostgresTables:
 
     @contextmanager
     def _executing(self, doing: str) -> Iterator[None]:
-        """Turn what the server reports into one line without passwords and values of rows."""
+        """Turn a server error into one line without passwords or values of rows."""
         try:
             yield
         except adbc.Error as error:
             says = self._address.fault(error)
             remedy = _REMEDIES["08"] if says == LOST else _REMEDIES.get((error.sqlstate or "")[:2], _OTHER_REMEDY)
             raise PublishError(
-                f"{self._address.name}: {doing} failed ({says}); what was there stays. {remedy}",
+                f"{self._address.name}: {doing} failed ({says}); the previous rows stay. {remedy}",
             ) from None
 
 
 @contextmanager
 def replacing_tables(location: str) -> Iterator[PostgresTables]:
-    """A transaction in which no other publication is under way; what is replaced in it is seen at its end, all at once.
+    """A transaction without other publications beside it; its replaced tables become visible all at once.
 
     Raises:
-        PublishError: the server cannot be reached or refuses, or the block raises it; what was there stays.
+        PublishError: the server cannot be reached or refuses, or the block raises; the previous rows stay.
 
     """
     with _opened(location) as tables:
@@ -330,8 +330,8 @@ def replacing_tables(location: str) -> Iterator[PostgresTables]:
         tables.record()
 
 
-def tables_there(location: str) -> TablesThere:
-    """What has been published in a database, and whether it could be now; nothing is changed.
+def published_state(location: str) -> PublishedState:
+    """The tables published in a database, and whether it can be published to; changes nothing.
 
     Raises:
         PublishError: the server cannot be reached or refuses.
@@ -339,7 +339,7 @@ def tables_there(location: str) -> TablesThere:
     """
     with _opened(location) as tables:
         as_of = {name: one.as_of for name, one in tables.recorded().items()}
-        return TablesThere(tables.name, as_of, tuple(tables.faults()))
+        return PublishedState(tables.name, as_of, tuple(tables.faults()))
 
 
 @contextmanager
@@ -349,13 +349,13 @@ def _opened(location: str) -> Iterator[PostgresTables]:
         connection = driver.connect(address.for_libpq)
     except adbc.Error as error:
         raise PublishError(
-            f"{address.name}: cannot connect ({address.connection_fault(error)}); what was there stays. Check address, "
-            f"user and password in GHOST_PUBLISH_POSTGRES, and that the server runs",
+            f"{address.name}: cannot connect ({address.connection_fault(error)}); the previous rows stay. Check "
+            f"address, user and password in GHOST_PUBLISH_POSTGRES, and that the server runs",
         ) from None
     with closing(connection):
         try:
             yield PostgresTables(connection, address)
         finally:
-            # After a commit there is nothing to take back; without a connection the server does.
+            # No effect after a commit; if the connection is lost, the server rolls back.
             with suppress(adbc.Error):
                 connection.rollback()

@@ -1,4 +1,4 @@
-"""How rows get into a table of PostgreSQL that has most of them already: sent beside it, then merged."""
+"""Merging rows into a PostgreSQL table that already has most of them: staged in a temporary table, then merged."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -9,7 +9,7 @@ from ghost_pipeline.contracts.specified import SpecifiedTable
 from ghost_pipeline.domain.ghost.specified_tables import storable
 
 STAGING = "pg_temp"
-"""The schema of temporary tables, whatever the search_path says."""
+"""The schema of temporary tables, independent of the search_path."""
 
 _TYPES: Mapping[type[pl.DataType], str] = {
     pl.String: "text",
@@ -23,19 +23,19 @@ _TYPES: Mapping[type[pl.DataType], str] = {
 
 
 class SentRows:
-    """Frames on their way to the server, and what became of them."""
+    """Frames sent to the server, with counts of their rows."""
 
     def __init__(self, table: SpecifiedTable, frames: Iterable[pl.DataFrame]) -> None:
-        """Take frames of a table's columns, without looking at them yet."""
+        """Take frames with a table's columns; they are consumed by `reader`."""
         self._table, self._frames = table, frames
         self.rows = 0
         self.not_storable = 0
-        """Rows that were left out because PostgreSQL cannot hold them."""
+        """Rows left out because PostgreSQL cannot store them."""
         self.failed: Exception | None = None
-        """What kept the frames from coming."""
+        """The error that ended the frames early."""
 
     def reader(self) -> pa.RecordBatchReader:
-        """The rows, a frame at a time."""
+        """Stream the rows, one frame at a time."""
         schema = pl.DataFrame(schema=self._table.polars_schema).to_arrow().schema
         return pa.RecordBatchReader.from_batches(schema, self._batches())
 
@@ -52,26 +52,26 @@ class SentRows:
 
 
 def staged(table: SpecifiedTable) -> str:
-    """The name of the temporary table to which a table's rows are sent."""
+    """The name of the temporary table that receives a table's rows."""
     return f"new_{table.name}"
 
 
 def staging_ddl(table: SpecifiedTable) -> str:
-    """The statement that makes the temporary table, with the types in which rows are sent."""
+    """The statement that creates the temporary table, with the types in which rows are sent."""
     columns = ", ".join(f"{name} {_sent_as(dtype)}" for name, dtype in table.polars_schema.items())
     return f"CREATE TEMP TABLE {staged(table)} ({columns}) ON COMMIT DROP"
 
 
 def merge_statements(table: SpecifiedTable, relation: str, types: Mapping[str, str]) -> tuple[str, str, str]:
-    """The statements that delete, update and insert what differs from the rows that were sent; each gives a number.
+    """The statements that delete, update and insert the rows that differ from the sent ones; each returns its count.
 
-    In this order, so that what a row has to have for itself may have been a deleted row's. MERGE would do it in
-    one, but deletes what is gone from PostgreSQL 17 on.
+    Deletes come first, so that a unique value of a deleted row is free for another one. A single MERGE could do all
+    three, but deletes missing rows only from PostgreSQL 17 on.
 
     Args:
-        table: which one.
+        table: the table to merge into.
         relation: its qualified name.
-        types: of its columns, as they are there: an application that has made the table itself may have others.
+        types: the types of its columns on the server; they may differ if the application created the table.
 
     """
     new = {name: f"CAST(n.{name} AS {types[name]})" for name in table.names}

@@ -53,7 +53,7 @@ def wait_for_another(database: PublishedDatabase) -> None:
 @contextmanager
 def looking_all_the_time() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(database_file, "LOOK_SECONDS", 0.0)
+        patched.setattr(database_file, "CHECK_SECONDS", 0.0)
         yield
 
 

@@ -335,7 +335,7 @@ def test_a_build_that_fails_leaves_the_old_file(lake: Lake, database: Path) -> N
     before = database.read_bytes()
     lake.path(STATS, HOUR).write_bytes(b"PAR1 damaged PAR1")
     with pytest.raises(
-        PublishError, match=rf"{database}: cannot be built \(.*\); the published database before it stays"
+        PublishError, match=rf"{database}: cannot be built \(.*\); the previous published database stays"
     ):
         publish(lake, database)
     assert database.read_bytes() == before

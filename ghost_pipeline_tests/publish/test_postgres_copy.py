@@ -22,7 +22,7 @@ from ghost_pipeline.contracts.specified import (
     SpecifiedTable,
 )
 from ghost_pipeline.errors import PublishError
-from ghost_pipeline.publish.postgres_copy import replacing_tables, tables_there
+from ghost_pipeline.publish.postgres_copy import published_state, replacing_tables
 from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.publish.states import (
     BEGIN,
@@ -118,7 +118,7 @@ def test_the_tables_lie_in_the_first_schema_of_the_search_path(database: Databas
 
 def test_a_schema_that_is_not_there_is_named_with_its_remedy(database: Database) -> None:
     message = refusal(f"{database.address}&options=-csearch_path%3Dnowhere")
-    assert "the search_path names no schema that is there. Create it" in message
+    assert "the search_path names no existing schema. Create it" in message
 
 
 # --- what is written ---
@@ -271,7 +271,7 @@ def test_a_publication_that_a_constraint_stops_leaves_everything_as_it_was(datab
         publish_state(database.address, 2)
     assert str(raised.value).partition(": ")[2] == (
         'replacing ngram_speed_summaries failed (new row for relation "ngram_speed_summaries" violates check '
-        'constraint "quick"); what was there stays. Correct that and run again'
+        'constraint "quick"); the previous rows stay. Correct that and run again'
     )
     assert ask(database.address, FIGURES) == [whole(1)]
     database.execute("ALTER TABLE ngram_speed_summaries DROP CONSTRAINT quick")
@@ -292,7 +292,7 @@ def test_a_connection_that_is_lost_in_the_middle_leaves_everything_as_it_was(dat
             yield summaries(2, (f"{number}-{row}" for row in range(1000)))
 
     with pytest.raises(
-        PublishError, match=r"replacing ngram_speed_summaries failed \(.*\); what was there stays\. Run"
+        PublishError, match=r"replacing ngram_speed_summaries failed \(.*\); the previous rows stay\. Run"
     ):
         publish_state(database.address, 2, lost())
     assert ask(database.address, FIGURES) == [whole(1)]
@@ -342,7 +342,7 @@ def test_rows_of_somebody_else_are_not_deleted(database: Database) -> None:
         "INSERT INTO ghost_benchmarks (target_band, starting_skill, day_number) VALUES (7, 6, 1)",
     )
     message = refusal(database.address, SPECIFIED_GHOST_BENCHMARKS, benchmarks(1))
-    assert "ghost_benchmarks holds rows that ghost-pipeline has not written; nothing was changed." in message
+    assert "ghost_benchmarks contains rows that ghost-pipeline did not write; nothing was changed." in message
     assert "run TRUNCATE public.ghost_benchmarks" in message
     assert ask(database.address, "SELECT count(*) FROM ghost_benchmarks") == [(1,)]
     database.execute("TRUNCATE ghost_benchmarks")
@@ -353,14 +353,14 @@ def test_rows_of_somebody_else_are_not_deleted(database: Database) -> None:
     ("statement", "fault"),
     [
         ("CREATE TABLE ngram_speed_summaries (id int)", "it lacks summary_id, user_id, "),
-        ("CREATE VIEW ngram_speed_summaries AS SELECT 1 AS summary_id", "it is no table; it lacks user_id, "),
-        ("CREATE TABLE ghost_table_info (name text)", "ghost_table_info is another one than .*; it lacks table_name"),
+        ("CREATE VIEW ngram_speed_summaries AS SELECT 1 AS summary_id", "it is not a table; it lacks user_id, "),
+        ("CREATE TABLE ghost_table_info (name text)", "ghost_table_info does not match .*; it lacks table_name"),
     ],
 )
 def test_a_table_that_is_another_one_is_left_alone(statement: str, fault: str, database: Database) -> None:
     database.execute(statement)
     message = refusal(database.address)
-    assert "is another one than docs/postgres_tables.md has (" in message
+    assert "does not match docs/postgres_tables.md (" in message
     assert fault.rpartition("; ")[2] in message
     assert ask(database.address, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND "
                "relkind IN ('r', 'v')") == [(1,)]  # fmt: skip
@@ -399,7 +399,7 @@ def test_a_row_that_the_specifications_ddl_cannot_hold_is_told_without_its_value
     database.execute(*OF_THE_APPLICATION, *SPECIFICATION)
     rows = cohorts(1, [name or uuid_of("a cohort")]).with_columns(avg_tasks_completed=pl.lit(figure))
     message = refusal(database.address, COHORTS, rows)
-    assert f"({fault}); what was there stays. A column is narrower than docs/postgres_tables.md has it" in message
+    assert f"({fault}); the previous rows stay. A column is narrower than docs/postgres_tables.md lists" in message
     assert "ada" not in message
 
 
@@ -468,14 +468,14 @@ def test_publications_into_two_schemas_do_not_wait(database: Database) -> None:
 
 
 def test_an_empty_database_has_no_faults(database: Database) -> None:
-    there = tables_there(database.address)
+    there = published_state(database.address)
     assert (there.as_of, there.faults) == ({}, ())
     assert ask(database.address, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
 
 def test_what_has_been_published_is_told_with_its_as_of(database: Database) -> None:
     publish_state(database.address, 1)
-    there = tables_there(database.address)
+    there = published_state(database.address)
     assert there.faults == ()
     assert set(there.as_of) == set(SPECIFIED_TABLES)
     assert {as_of.hour for as_of in there.as_of.values() if as_of} == {1}
@@ -483,11 +483,11 @@ def test_what_has_been_published_is_told_with_its_as_of(database: Database) -> N
 
 def test_rights_that_are_missing_are_told(database: Database) -> None:
     publish(database.address, SUMMARIES, summaries(1))
-    there = tables_there(database.with_password)
+    there = published_state(database.with_password)
     faults = [fault.partition(", schema public: ")[2] for fault in there.faults]
     assert faults == [
-        "no right to make ghost_benchmarks. GRANT CREATE ON SCHEMA, or make it there",
-        "no right to make cohort_ghost_data. GRANT CREATE ON SCHEMA, or make it there",
+        "no right to create ghost_benchmarks. GRANT CREATE ON SCHEMA, or create it",
+        "no right to create cohort_ghost_data. GRANT CREATE ON SCHEMA, or create it",
         "no right to INSERT, UPDATE, DELETE on ngram_speed_summaries. Grant it",
         "no right to INSERT, UPDATE, DELETE on ghost_table_info. Grant it",
     ]
@@ -502,14 +502,14 @@ def test_what_would_be_refused_is_told(database: Database) -> None:
         *SPECIFIED_GHOST_BENCHMARKS.ddl(),
         "INSERT INTO ghost_benchmarks (target_band, starting_skill, day_number) VALUES (7, 6, 1)",
     )
-    first, second = tables_there(database.address).faults
-    assert "ghost_benchmarks holds rows that ghost-pipeline has not written" in first
+    first, second = published_state(database.address).faults
+    assert "ghost_benchmarks contains rows that ghost-pipeline did not write" in first
     assert "ngram_speed_summaries is another one" in second
 
 
 def test_a_server_that_allows_reading_only_is_told(database: Database) -> None:
-    (fault,) = tables_there(f"{database.address}&options=-cdefault_transaction_read_only%3Don").faults
-    assert fault.endswith("allows reading only. Name the primary")
+    (fault,) = published_state(f"{database.address}&options=-cdefault_transaction_read_only%3Don").faults
+    assert fault.endswith("allows only reading. Name the primary server")
 
 
 def test_an_encoding_that_not_every_text_fits_is_told(database: Database) -> None:
@@ -517,8 +517,8 @@ def test_an_encoding_that_not_every_text_fits_is_told(database: Database) -> Non
     root = replace(database, name="postgres")
     root.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
     try:
-        (fault,) = tables_there(replace(database, name=name).address).faults
-        assert fault.endswith("the database's encoding is LATIN1, which not every text fits. Make one in UTF8")
+        (fault,) = published_state(replace(database, name=name).address).faults
+        assert fault.endswith("the database's encoding is LATIN1, which cannot store every text. Use UTF8")
     finally:
         root.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -529,6 +529,6 @@ def test_tables_that_are_there_need_no_right_to_make_them(database: Database) ->
     tables = (*SPECIFIED_TABLES.values(), GHOST_TABLE_INFO)
     database.execute(*(statement for table in tables for statement in table.ddl()))
     database.execute(*(f"GRANT {grants} ON {table.name} TO reader" for table in tables))
-    assert tables_there(database.with_password).faults == ()
+    assert published_state(database.with_password).faults == ()
     publish_state(database.with_password, 1)
     assert ask(database.address, FIGURES) == [whole(1)]

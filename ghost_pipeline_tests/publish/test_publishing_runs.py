@@ -47,7 +47,7 @@ def test_a_run_that_cannot_publish_fails_the_next_one_repairs_and_none_tells_the
     (line,) = [one for one in failed.stderr.splitlines() if one.startswith("ghost-pipeline: ")]
     assert line.startswith("ghost-pipeline: postgresql://reader@")
     assert 'password authentication failed for user "reader"' in line
-    assert "what was there stays. Check address, user and password in GHOST_PUBLISH_POSTGRES" in line
+    assert "the previous rows stay. Check address, user and password in GHOST_PUBLISH_POSTGRES" in line
     assert "Traceback" not in failed.stderr
     # ghost.duckdb is the new one all the same.
     assert as_of_newest(tmp_path) == "2025-03-12T12:00:00Z"
