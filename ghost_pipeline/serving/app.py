@@ -15,7 +15,7 @@ from ghost_pipeline import __version__
 from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.errors import ForbiddenError, GhostError, NothingPublishedError, UnknownUserError
 from ghost_pipeline.serving.auth import describe_tokens
-from ghost_pipeline.serving.in_memory_responses import ResidentGhostData
+from ghost_pipeline.serving.in_memory_responses import InMemoryGhostData
 from ghost_pipeline.serving.learner_routes import ghost_data_route, health_route, learner_routes
 from ghost_pipeline.serving.page import PageFiles
 from ghost_pipeline.serving.reader import GhostReader
@@ -25,7 +25,7 @@ from ghost_pipeline.serving.typist_routes import typist_routes
 from ghost_pipeline.settings import Settings
 
 POLL_SECONDS = 1.0
-"""How often the server looks for a new publication."""
+"""Interval at which the server looks for a new publication."""
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 STATUS = {
     TokenError: 401,
@@ -34,7 +34,7 @@ STATUS = {
     NothingPublishedError: 503,
 }
 INTERNAL = {
-    500: "what is published cannot be read; whoever runs the server finds the reason in its log",
+    500: "the published data cannot be read; the reason is in the server's log",
     503: "nothing has been published yet",
 }
 
@@ -42,16 +42,16 @@ _log = logging.getLogger("ghost_pipeline.serving")
 
 
 def build_app(settings: Settings, clock: Callable[[], datetime] = wall_clock) -> FastAPI:
-    """The application over the published database of the settings; `clock` tells how old its tables are."""
+    """Build the application over the published database of the settings; `clock` tells the age of its tables."""
     service = Service(GhostReader(settings), clock)
     app = FastAPI(
         title="ghost_pipeline",
         version=__version__,
         summary="Anonymized peer comparison and n-gram typing analytics",
-        description="Every answer is made from one publication and says its `as_of` in the header `Ghost-As-Of`; "
-        "`Ghost-Stale: true` says that the publication is older than its schedule promises.",
-        lifespan=_following(service),
-        # Its pages would fetch their scripts from elsewhere.
+        description="Every answer comes from one publication. The header `Ghost-As-Of` gives its `as_of`; "
+        "`Ghost-Stale: true` means that the publication is older than its schedule promises.",
+        lifespan=_lifespan_of(service),
+        # FastAPI's own pages load their scripts from other hosts.
         docs_url=None,
         redoc_url=None,
     )
@@ -64,43 +64,43 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = wall_clock) ->
     app.add_exception_handler(GhostError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     if settings.token_key is None:
-        # Without tokens the loopback address is what protects the answers: a page elsewhere may not borrow a browser
-        # that sits here by giving its own name this address.
+        # Without tokens only the loopback address protects the answers. DNS rebinding would get round it: a foreign
+        # page that points its own name at 127.0.0.1.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
     return app
 
 
-def _following(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan_of(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await _refresh(service)
-        following = asyncio.create_task(_follow(service))
+        polling = asyncio.create_task(_poll(service))
         try:
             yield
         finally:
-            following.cancel()
+            polling.cancel()
             with suppress(asyncio.CancelledError):
-                await following
+                await polling
 
     return lifespan
 
 
-async def _follow(service: Service) -> None:
+async def _poll(service: Service) -> None:
     while True:
         await asyncio.sleep(POLL_SECONDS)
         await _refresh(service)
 
 
 async def _refresh(service: Service) -> None:
-    """Take in the newest publication beside the answers that go on from the one before."""
+    """Load the newest publication while answers continue from the previous one."""
     try:
         publication = service.reader.publication()
-        if service.resident is None or service.resident.publication is not publication:
-            service.resident = await asyncio.to_thread(ResidentGhostData.load, publication)
+        if service.in_memory is None or service.in_memory.publication is not publication:
+            service.in_memory = await asyncio.to_thread(InMemoryGhostData.load, publication)
     except NothingPublishedError:
         return
-    except Exception:  # noqa: BLE001 - whatever it is, the answers before stay and the next look may succeed
-        _log.exception("the new publication could not be taken in")
+    except Exception:  # noqa: BLE001 - the previous answers stay, and the next poll may succeed
+        _log.exception("the new publication could not be loaded")
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
@@ -110,12 +110,12 @@ async def _refused(_request: Request, error: Exception) -> Response:
     headers = {"WWW-Authenticate": "Bearer"} if status == STATUS[TokenError] else None
     if status not in INTERNAL:
         return JSONResponse({"detail": str(error)}, status, headers)
-    # Paths and remedies are for who runs the server.
+    # Paths and remedies are for the operator of the server.
     _log.warning("%s", error)
     return JSONResponse({"detail": INTERNAL[status]}, status, headers)
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - what the handler is registered for
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - the handler is registered for it
     faults = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors())
     return JSONResponse({"detail": faults}, 422)

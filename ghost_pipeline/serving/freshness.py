@@ -1,4 +1,4 @@
-"""How old published tables may be by the wall clock; for monitoring only (G7.7)."""
+"""The age of published tables by the wall clock, and how old they may be; for monitoring only (G7.7)."""
 
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ from ghost_pipeline.windows import FIRST_INSTANT
 
 
 def stale_from(as_of: datetime | None, table: str) -> datetime:
-    """The instant after which a table is older than its schedule promises; an empty one always is."""
+    """The instant after which a table is older than its schedule promises; an empty table always is."""
     return FIRST_INSTANT if as_of is None else as_of + CONTRACTS[table].max_age
 
 
@@ -18,8 +18,8 @@ def health(table_info: pl.DataFrame, now: datetime) -> Health:
     """The freshness of every published table.
 
     Args:
-        table_info: the columns of `table_info`; without a row nothing has been published.
-        now: by the wall clock, aware.
+        table_info: the rows of the table `table_info`; none if nothing has been published.
+        now: the current time, aware.
 
     """
     tables = [
@@ -28,7 +28,7 @@ def health(table_info: pl.DataFrame, now: datetime) -> Health:
             as_of=as_of,
             rows=rows,
             max_age_hours=CONTRACTS[table].max_age // timedelta(hours=1),
-            # A half that the source does not have stays empty for good.
+            # The tables of a domain that the source lacks stay empty.
             stale=as_of is not None and now > stale_from(as_of, table),
         )
         for table, as_of, rows in table_info.select("table", "as_of", "rows").sort("table").iter_rows()

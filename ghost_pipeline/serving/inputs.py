@@ -1,4 +1,4 @@
-"""What answers about learners are made from, at one as_of: out of the published database, or out of the lake."""
+"""The tables behind answers about learners at one `as_of`, from the published database or from the lake."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,28 +27,28 @@ MONTHLY = (GHOST_BENCHMARKS, GHOST_STREAK_SHARES, GHOST_FASTEST_IMPROVERS)
 
 @dataclass(frozen=True)
 class Inputs:
-    """The tables behind an answer; all of one publication, or all of one hour of the lake."""
+    """The tables behind an answer, all from one publication or all from one hour of the lake."""
 
     as_of: datetime
-    """End of the hour that the users' figures are of: the clock of every answer (G1.9)."""
+    """End of the hour of the users' figures; every answer takes it as the current time (G1.9)."""
     users: Callable[[str | None], pl.DataFrame]
-    """`user_ghost_stats` of one user, no row for an unknown one; of all users for None."""
+    """`user_ghost_stats` of one user (no row for an unknown one), or of all users for None."""
     releases: pl.DataFrame
     """The newest partition of the release ledger."""
     benchmarks: pl.DataFrame
-    """These three: of the one month that serves (G5.5)."""
+    """This and the next two: rows of the one month that serves answers (G5.5)."""
     streak_shares: pl.DataFrame
     fastest_improvers: pl.DataFrame
     limits: FigureLimits
     benchmarks_as_of: datetime | None
-    """End of that month, which may have no row; None where no month serves."""
+    """End of that month, which may have no rows; None if no month serves."""
 
     @classmethod
     def published(cls, database: PublishedDatabase, settings: Settings) -> Self:
-        """Those of the published database: the newest hour.
+        """Inputs from the published database, for its newest hour.
 
         Raises:
-            NothingPublishedError: no hour of the ghost half has been published.
+            NothingPublishedError: no hour of the ghost domain has been published.
 
         """
         as_of, limits = database.as_of(USER_GHOST_STATS), FigureLimits.of(settings)
@@ -63,7 +63,7 @@ class Inputs:
 
         def of_month(contract: Contract) -> tuple[pl.DataFrame, datetime | None]:
             rows, newest = database.rows(contract), database.as_of(contract)
-            # A month in which no cell had enough achievers has no row, and serves all the same.
+            # A month without rows (no cell had enough achievers) serves, too.
             ends = {*rows["as_of"].unique(), *([newest] if newest else [])}
             month = serving_month((Month.newest_complete(end) for end in ends), as_of, limits)
             return (rows.filter(pl.col("as_of") == month.as_of), month.as_of) if month else (rows.clear(), None)
@@ -74,7 +74,7 @@ class Inputs:
 
     @classmethod
     def of_hour(cls, lake: Lake, as_of: datetime, settings: Settings) -> Self:
-        """Those of the newest hour of the lake that ends at or before `as_of` (G1.9).
+        """Inputs from the newest hour of the lake that ends at or before `as_of` (G1.9).
 
         Raises:
             NothingPublishedError: the lake has no such hour.
@@ -103,7 +103,7 @@ class Inputs:
         return cls(hour.as_of, users, ledger, benchmarks, shares, improvers, limits, month_end)
 
     def figures(self, users: pl.DataFrame) -> pl.LazyFrame:
-        """Everything that may be said to some users: the columns of `ghost_figures`, a row per user."""
+        """Compute every figure that these users may see: the columns of `ghost_figures`, one row per user."""
         return ghost_figures(
             users.lazy(),
             self.releases.lazy(),
@@ -118,7 +118,7 @@ class Inputs:
         """The row of `user_ghost_stats` of a user.
 
         Raises:
-            UnknownUserError: there is none.
+            UnknownUserError: the user has no row.
 
         """
         row = self.users(user_id)
@@ -127,5 +127,5 @@ class Inputs:
         return row
 
     def unknown(self, user_id: str) -> UnknownUserError:
-        """The error for somebody who is not among the users."""
-        return UnknownUserError(f"user {user_id!r}: nobody by that id is known at {self.as_of:%Y-%m-%dT%H:%MZ}")
+        """The error about a user who has no row."""
+        return UnknownUserError(f"unknown user {user_id!r} (as of {self.as_of:%Y-%m-%dT%H:%MZ})")

@@ -1,4 +1,4 @@
-"""Routes about learners: peer comparison, messages, ranks, benchmarks; and the health of what they are made from."""
+"""Routes about learners (peer comparison, messages, ranks, benchmarks) and the health of the published tables."""
 
 from typing import Annotated
 
@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, USER_GHOST_STATS
 from ghost_pipeline.contracts.rank_metrics import RANK_ALIASES, RANK_BASES, RANK_METRICS
 from ghost_pipeline.errors import NothingPublishedError
-from ghost_pipeline.serving.auth import CheckedRoute, UserId, guarded_route
+from ghost_pipeline.serving.auth import CheckedRoute, UserId, authenticated_route
 from ghost_pipeline.serving.freshness import health
-from ghost_pipeline.serving.in_memory_responses import ResidentGhostData
+from ghost_pipeline.serving.in_memory_responses import InMemoryGhostData
 from ghost_pipeline.serving.json_rows import as_json_rows
 from ghost_pipeline.serving.learners import CONTEXTS, POPULATIONS
 from ghost_pipeline.serving.responses import (
@@ -25,17 +25,15 @@ from ghost_pipeline.serving.responses import (
 )
 from ghost_pipeline.serving.service import JSON, PROBLEMS, UNKNOWN_USER, Problem, Service
 
-# The reader refuses what is not in these lists, in one sentence that names them; here they are for the description.
-Context = Annotated[
-    str, Query(description="Where the messages are to be shown (G7.5)", json_schema_extra={"enum": list(CONTEXTS)})
-]
+# For the OpenAPI description only: the reader rejects other values with an error that lists the allowed ones.
+Context = Annotated[str, Query(description="Where the messages are shown", json_schema_extra={"enum": list(CONTEXTS)})]
 Metric = Annotated[str, Query(json_schema_extra={"enum": [*RANK_METRICS, *RANK_ALIASES]})]
 Base = Annotated[str, Query(json_schema_extra={"enum": list(RANK_BASES)})]
 Population = Annotated[str, Query(json_schema_extra={"enum": list(POPULATIONS)})]
 
 
 class OwnValues(BaseModel):
-    """Figures of the user that the app knows newer than the last hour (G7.6)."""
+    """Figures of the user that the app knows to be newer than the last hour's (G7.6)."""
 
     tasks_completed: int | None = Query(None, ge=0, le=10**9)
     tasks_this_week: int | None = Query(None, ge=0, le=10**9)
@@ -46,8 +44,8 @@ class OwnValues(BaseModel):
 
 
 def learner_routes(service: Service) -> APIRouter:
-    """The routes, over one service."""
-    router = APIRouter(route_class=guarded_route(service.reader.settings.token_key))
+    """Build the routes over a service."""
+    router = APIRouter(route_class=authenticated_route(service.reader.settings.token_key))
 
     @router.get("/users/{user_id}/messages", response_model=Messages, responses=UNKNOWN_USER, tags=["learners"])
     def messages(
@@ -55,13 +53,13 @@ def learner_routes(service: Service) -> APIRouter:
         context: Context,
         own: Annotated[OwnValues, Query()],
     ) -> Response:
-        """What the user may be shown in a context; empty where nothing true can be said (G7)."""
+        """Messages for the user in a context; empty if no message is true."""
         answer = service.reader.messages(user_id, context, own=own.model_dump(exclude_none=True))
         return service.answer(answer.model_dump_json(), answer.as_of, USER_GHOST_STATS.name)
 
     @router.get("/users/{user_id}/percentile", response_model=PercentileRank, responses=UNKNOWN_USER, tags=["learners"])
     def percentile(user_id: UserId, metric: Metric, base: Base = "cohort") -> Response:
-        """How many percent of the cohort, or of all users, are strictly below the user (G4)."""
+        """Percentage of the cohort, or of all users, strictly below the user."""
         answer = service.reader.percentile(user_id, metric, base)
         return service.answer(answer.model_dump_json(), answer.as_of, USER_GHOST_STATS.name)
 
@@ -78,7 +76,7 @@ def learner_routes(service: Service) -> APIRouter:
         success_percentile: Annotated[int | None, Query(ge=1, le=99)] = None,
         population: Population = POPULATIONS[0],
     ) -> Response:
-        """Benchmarks of the newest month that serves answers (G5), those that fit the parameters."""
+        """Benchmarks of the newest month that serves answers, filtered by the parameters."""
         wanted = {
             "target_band": target_band,
             "starting_skill": starting_skill,
@@ -98,14 +96,14 @@ def learner_routes(service: Service) -> APIRouter:
 
 
 def ghost_data_route(service: Service) -> APIRouter:
-    """The route that is asked most; without parameters it is answered before FastAPI reads any, in half the time."""
+    """Build the busiest route; requests without parameters skip FastAPI's parsing, which halves their time."""
 
     async def plain(request: Request) -> Response:
-        resident = _resident(service)
-        content = resident.ghost_data(request.path_params["user_id"])
-        return service.answer(content, resident.inputs.as_of, USER_GHOST_STATS.name)
+        responses = _in_memory(service)
+        content = responses.ghost_data(request.path_params["user_id"])
+        return service.answer(content, responses.inputs.as_of, USER_GHOST_STATS.name)
 
-    router = APIRouter(route_class=guarded_route(service.reader.settings.token_key, plain))
+    router = APIRouter(route_class=authenticated_route(service.reader.settings.token_key, plain))
 
     @router.get(
         "/cohort/{user_id}/ghost-data",
@@ -116,40 +114,40 @@ def ghost_data_route(service: Service) -> APIRouter:
     async def ghost_data(
         user_id: UserId,
         *,
-        extended: Annotated[bool, Query(description="Also as_of of every figure, and suppressed")] = False,
+        extended: Annotated[bool, Query(description="Add the as_of of every figure, and suppressed")] = False,
     ) -> Response:
-        """Peer comparison for one user: own figures, success benchmark, cohort, top performers (G8)."""
-        resident = _resident(service)
+        """Peer comparison for one user: own figures, success benchmark, cohort, top performers."""
+        responses = _in_memory(service)
         if extended:
-            content = resident.extended_ghost_data(user_id).model_dump_json().encode()
+            content = responses.extended_ghost_data(user_id).model_dump_json().encode()
         else:
-            content = resident.ghost_data(user_id)
-        return service.answer(content, resident.inputs.as_of, USER_GHOST_STATS.name)
+            content = responses.ghost_data(user_id)
+        return service.answer(content, responses.inputs.as_of, USER_GHOST_STATS.name)
 
     return router
 
 
-def _resident(service: Service) -> ResidentGhostData:
-    if service.resident is None:
+def _in_memory(service: Service) -> InMemoryGhostData:
+    if service.in_memory is None:
         raise NothingPublishedError("no hour with learners has been published yet")
-    return service.resident
+    return service.in_memory
 
 
 def health_route(service: Service) -> APIRouter:
-    """How fresh everything is: for whoever watches over the server, with or without a token."""
+    """Build the route that monitoring asks, with or without a token."""
     router = APIRouter(route_class=CheckedRoute)
 
     @router.get(
         "/health",
         response_model=Health,
         responses={
-            422: {"model": Problem, "description": "There are no parameters"},
+            422: {"model": Problem, "description": "The route takes no parameters"},
             503: {"model": Health, "description": "Nothing has been published yet"},
         },
         tags=["operations"],
     )
     def server_health() -> Response:
-        """How fresh every published table is, against its schedule; asks for no token."""
+        """Freshness of every published table against its schedule; needs no token."""
         try:
             info = service.reader.publication().database.table_info()
         except NothingPublishedError:

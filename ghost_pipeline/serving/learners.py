@@ -38,14 +38,14 @@ OWN_VALUES = {
     "days_practiced": 7,
     "current_streak": 10**6,
 }
-"""Figures of their own that an app may know newer than the last hour (G7.6), and the most that each can be."""
+"""Users' own figures that an app may know to be newer than the last hour's (G7.6), each with its maximum."""
 
 
 class Learners(PublicationWatcher):
-    """What a learner may see, each answer made from one publication as a whole."""
+    """Answers about learners, each from one publication as a whole."""
 
     def inputs(self, as_of: datetime | None = None) -> Inputs:
-        """What answers are made from: the newest publication or, for an `as_of`, an hour of the lake.
+        """The tables behind answers: of the newest publication or, given an `as_of`, of an hour of the lake.
 
         Raises:
             NothingPublishedError: there is no such hour.
@@ -61,19 +61,19 @@ class Learners(PublicationWatcher):
         """Peer comparison for a user (G8).
 
         Raises:
-            UnknownUserError: nobody by that id is known.
-            NothingPublishedError: there is nothing to answer from.
+            UnknownUserError: the user is unknown.
+            NothingPublishedError: nothing has been published yet, or the lake has no such hour.
 
         """
         inputs = self.inputs(as_of)
         return ghost_data(_response_row(inputs, user_id))
 
     def extended_ghost_data(self, user_id: str, as_of: datetime | None = None) -> ExtendedGhostData:
-        """The same with the age of every figure, and whether the cohort is withheld (G9.5).
+        """Peer comparison with the age of every figure, and whether the cohort is withheld (G9.5).
 
         Raises:
-            UnknownUserError: nobody by that id is known.
-            NothingPublishedError: there is nothing to answer from.
+            UnknownUserError: the user is unknown.
+            NothingPublishedError: nothing has been published yet, or the lake has no such hour.
 
         """
         inputs = self.inputs(as_of)
@@ -86,18 +86,18 @@ class Learners(PublicationWatcher):
         as_of: datetime | None = None,
         own: Mapping[str, float] | None = None,
     ) -> Messages:
-        """What a user may be shown in a context, the most fitting first (G7.5).
+        """Messages for a user in a context, the most relevant first (G7.5).
 
         Args:
             user_id: the user.
             context: one of `CONTEXTS`.
-            as_of: an hour of the lake instead of the newest publication.
-            own: figures of the user that the app knows newer, by the names of `OWN_VALUES`.
+            as_of: answer from this hour of the lake, not from the newest publication.
+            own: newer figures of the user, known to the app, by the names of `OWN_VALUES`.
 
         Raises:
-            UnknownArgumentError: no such context, or no such figure.
-            UnknownUserError: nobody by that id is known.
-            NothingPublishedError: there is nothing to answer from.
+            UnknownArgumentError: the context or a figure is unknown, or a value is out of range.
+            UnknownUserError: the user is unknown.
+            NothingPublishedError: nothing has been published yet, or the lake has no such hour.
 
         """
         _require("context", context, CONTEXTS)
@@ -117,18 +117,18 @@ class Learners(PublicationWatcher):
     def percentile(
         self, user_id: str, metric: str, base: str = "cohort", as_of: datetime | None = None
     ) -> PercentileRank:
-        """How many percent of the cohort's members, or of all users, are below a user (G4).
+        """Percentage of the cohort's members, or of all users, strictly below a user (G4).
 
         Raises:
-            UnknownArgumentError: no such metric or base; lists the allowed ones.
-            UnknownUserError: nobody by that id is known.
-            NothingPublishedError: there is nothing to answer from.
+            UnknownArgumentError: the metric or base is unknown; lists the allowed ones.
+            UnknownUserError: the user is unknown.
+            NothingPublishedError: nothing has been published yet, or the lake has no such hour.
 
         """
         column = rank_column(metric, base)
         inputs = self.inputs(as_of)
         row = inputs.figures(inputs.user(user_id)).select(column, "cohort_released").collect()
-        # A withheld cohort reads like a missing one (G9.5).
+        # A withheld cohort looks like a missing one (G9.5).
         hidden = base == "cohort" and not row["cohort_released"].item()
         return PercentileRank(
             user_id=user_id,
@@ -142,8 +142,8 @@ class Learners(PublicationWatcher):
         """The benchmarks of a population in the newest month that serves answers; the columns of `ghost_benchmarks`.
 
         Raises:
-            UnknownArgumentError: no such population.
-            NothingPublishedError: there is nothing to answer from.
+            UnknownArgumentError: the population is unknown.
+            NothingPublishedError: nothing has been published yet, or the lake has no such hour.
 
         """
         _require("population", population, POPULATIONS)
@@ -152,7 +152,7 @@ class Learners(PublicationWatcher):
 
 
 def response_rows(inputs: Inputs, users: pl.DataFrame) -> pl.LazyFrame:
-    """`RESPONSE_COLUMNS` of some users, a row for each; the one way to a response."""
+    """`RESPONSE_COLUMNS` of some users, one row each; every response is made from it."""
     return with_message_texts(inputs.figures(users), RESPONSE_TEXTS).select(RESPONSE_COLUMNS)
 
 
@@ -161,9 +161,9 @@ def _response_row(inputs: Inputs, user_id: str) -> dict[str, object]:
 
 
 def with_own(user: pl.DataFrame, own: Mapping[str, float], as_of: datetime) -> pl.DataFrame:
-    """The user's row with figures that the app knows newer.
+    """The user's row with the newer figures that the app knows.
 
-    More than the pipeline knows of means practice since then, so nobody is told of a streak at risk or of silence.
+    A figure above the pipeline's means practice since then: the streak counts as active, and the user as not silent.
     """
     practised = False
     for name, value in own.items():

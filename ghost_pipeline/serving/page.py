@@ -1,4 +1,4 @@
-"""The web page: files that the browser runs as they are, sent with what it may do with them."""
+"""The web page: static files, sent with headers that restrict what the browser may do."""
 
 from pathlib import Path
 
@@ -8,26 +8,26 @@ from starlette.types import Scope
 
 WEB = Path(__file__).parent / "web"
 PAGE_HEADERS = {
-    # Nothing but the server's own files and answers: a text in an n-gram that got past the page could load nothing.
+    # Only the server's own files and answers: markup smuggled in through an n-gram could load nothing.
     "Content-Security-Policy": "default-src 'self'; style-src 'self'; script-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
-    # The address holds the user's id.
+    # The page's address contains the user's id.
     "Referrer-Policy": "no-referrer",
-    # Asked for again each time, and mostly not sent again (ETag): pages of two versions would not fit together.
+    # Revalidated on every load (an ETag mostly saves the transfer): files of two versions do not work together.
     "Cache-Control": "no-cache",
 }
 
 
 class PageFiles(StaticFiles):
-    """The files of the page, `index.html` for a folder."""
+    """Serves the files of the page, `index.html` for a folder."""
 
     def __init__(self) -> None:
-        """Serve those that come with the package."""
+        """Serve the files that ship with the package."""
         super().__init__(directory=WEB, html=True)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Send a file with the headers of the page."""
+        """Send a file with the page's headers."""
         response = await super().get_response(path, scope)
         response.headers.update(PAGE_HEADERS)
         return response

@@ -1,4 +1,4 @@
-"""Following the publications: the newest one is opened when it is there, without a restart."""
+"""Watching for publications: a new one is opened when it appears, without a restart."""
 
 import logging
 from collections.abc import Callable, Hashable
@@ -18,72 +18,72 @@ from ghost_pipeline.settings import Settings
 
 _log = logging.getLogger("ghost_pipeline.serving")
 
-BOARDS = 256
-"""Keyboards whose summaries are kept in memory: a page asks for the same one again with every filter."""
-ANSWERS = 256
-"""Heat maps kept as they are sent; one of 2,000 n-grams is 0.6 MB."""
+CACHED_KEYBOARDS = 256
+"""Keyboards whose summaries stay in memory: the page asks for the same one again with every filter."""
+CACHED_ANSWERS = 256
+"""Encoded heat maps kept in memory; one of 2,000 n-grams takes 0.6 MB."""
 
 
 class Publication:
-    """One state of the published database, and what many answers are made from in it."""
+    """One version of the published database, with caches that many answers share."""
 
     def __init__(self, database: PublishedDatabase, inputs: Inputs | None) -> None:
-        """Keep both; `inputs` is None where no hour of the ghost half has been published."""
+        """Take an open database; `inputs` is None if no hour of the ghost domain has been published."""
         self.database, self.inputs = database, inputs
-        self.summaries = lru_cache(maxsize=BOARDS)(partial(_summaries, database))
+        self.summaries = lru_cache(maxsize=CACHED_KEYBOARDS)(partial(_summaries, database))
         """`ngram_speed_summaries` of a user and keyboard."""
         self._answers: dict[Hashable, bytes] = {}
 
     def cached(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
-        """An answer that is the same whenever it is asked for, made once; at most `ANSWERS` are kept."""
+        """The answer for a key, made once per publication; at most `CACHED_ANSWERS` are kept."""
         found = self._answers.get(key)
         if found is None:
             found = make()
-            if len(self._answers) >= ANSWERS:
+            if len(self._answers) >= CACHED_ANSWERS:
                 self._answers.clear()
             self._answers[key] = found
         return found
 
     @cached_property
     def ngrams_as_of(self) -> datetime | None:
-        """End of the newest hour of the n-gram half; None where none has been published."""
+        """End of the newest published hour of the n-gram domain; None if there is none."""
         return self.database.as_of(NGRAM_SPEED_SUMMARIES)
 
 
 class PublicationWatcher:
-    """Knows the newest publication. Safe to use from threads."""
+    """Gives access to the newest publication. Safe to use from threads."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        """Read below the data folder of the settings, by default those of the environment."""
+        """Watch the data folder of the settings, by default those of the environment."""
         self.settings = settings or Settings.load()
         self._lock = Lock()
         self._publication: Publication | None = None
-        self.follows = True
-        """False for a reader that is held to one publication."""
+        self.is_watching = True
+        """False for a reader that stays with one publication."""
 
     def pinned(self) -> Self:
-        """The same reader, held to the publication that is the newest now: for answers made of several questions.
+        """A copy of the reader that stays with the present publication, for answers made of several queries.
 
         Raises:
-            NothingPublishedError: there is none.
-            PublishError: it cannot be read.
+            NothingPublishedError: nothing has been published yet.
+            PublishError: the publication cannot be read.
 
         """
         self.publication()
-        held = copy(self)
-        held.follows = False
-        return held
+        pinned = copy(self)
+        pinned.is_watching = False
+        return pinned
 
     def publication(self) -> Publication:
-        """The newest publication; whoever holds one keeps it, also when another has replaced it.
+        """The newest publication; it stays usable after another one has replaced it.
 
         Raises:
-            NothingPublishedError: there is none.
-            PublishError: it cannot be read.
+            NothingPublishedError: nothing has been published yet.
+            PublishError: the publication cannot be read.
 
         """
         found = self._publication
-        if found is None or (self.follows and not found.database.is_current):
+        if found is None or (self.is_watching and not found.database.is_current):
             with self._lock:
                 found = self._publication
                 if found is None or not found.database.is_current:
@@ -100,8 +100,8 @@ class PublicationWatcher:
         except PublishError as error:
             if before is None:
                 raise
-            # The answers before stay; the next question looks again.
-            _log.error("%s; the publication before it goes on answering", error)
+            # Answers continue from the previous publication; the next query tries again.
+            _log.error("%s; answers continue from the previous publication", error)
             return before
         self._publication = Publication(database, inputs)
         return self._publication

@@ -1,4 +1,4 @@
-"""The objects that apps receive (G8), and how one is made from a row of figures."""
+"""The objects that apps receive (G8), made from rows of figures."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
 
 Number = int | float
-"""A number that is sent as a whole one where it is whole: 12, not 12.0."""
+"""A number that is sent as an integer if it is whole: 12, not 12.0."""
 
 EXAMPLE: dict[str, JsonValue] = {
     "user_stats": {
@@ -35,7 +35,7 @@ EXAMPLE: dict[str, JsonValue] = {
     },
     "top_performers": {"top_10_percent_tasks": 22, "top_25_percent_tasks": 18},
 }
-"""The specification's example, which comes out for `me` of the demo world at 2025-03-12T12:00Z."""
+"""The specification's example: the answer for `me` of the demo world at 2025-03-12T12:00Z."""
 
 RESPONSE_COLUMNS = (
     "user_id",
@@ -60,7 +60,7 @@ RESPONSE_COLUMNS = (
     "cohort_comparison_text",
     "tasks_completed_percentile_cohort",
 )
-"""Of `ghost_figures` and `with_message_texts`, what a response shows."""
+"""The columns of `ghost_figures` and `with_message_texts` that a response shows."""
 
 
 class _Response(BaseModel):
@@ -71,41 +71,41 @@ class UserStats(_Response):
     """The user's own figures."""
 
     tasks_completed: int
-    tasks_this_week: int = Field(description="In the 7 x 24 hours before as_of (G1.4)")
+    tasks_this_week: int = Field(description="In the 7 x 24 hours before as_of")
     practice_minutes: Number
-    current_streak: int = Field(description="Days (G2.4)")
-    day_in_journey: int = Field(description="1 on the day of registration (G1.5)")
+    current_streak: int = Field(description="Days")
+    day_in_journey: int = Field(description="1 on the day of registration")
 
 
 class SuccessBenchmark(_Response):
-    """What people who reached the band had done by that day; nulls where there is no benchmark."""
+    """Averages of people who reached the band, by that day; nulls if there is no benchmark."""
 
     target_band: float
-    day_number: int = Field(description="The user's day, also past the last one that has a benchmark")
+    day_number: int = Field(description="The user's day, even past the last day that has a benchmark")
     benchmark_tasks: int | None
     benchmark_practice_minutes: int | None
     message: str | None
 
 
 class CohortComparison(_Response):
-    """The user among the released figures of the cohort; nulls and size 0 where there are none (G9.5)."""
+    """The user compared with the released figures of the cohort; nulls and size 0 if none are released."""
 
     cohort_size: int
     avg_tasks_completed: Number | None
     avg_tasks_this_week: Number | None
-    user_percentile: int | None = Field(description="Percent of the members strictly below in tasks (G4.1)")
+    user_percentile: int | None = Field(description="Percentage of the members strictly below in tasks")
     message: str | None
 
 
 class TopPerformers(_Response):
-    """Where the top of the cohort begins; nulls where too few members stand behind it (G9.1)."""
+    """Tasks at which the top of the cohort begins; nulls if the cohort has too few members to show it."""
 
     top_10_percent_tasks: int | None
     top_25_percent_tasks: int | None
 
 
 class GhostData(_Response):
-    """Peer comparison for one user (G8)."""
+    """Peer comparison for one user."""
 
     model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
 
@@ -116,20 +116,20 @@ class GhostData(_Response):
 
 
 class ExtendedGhostData(GhostData):
-    """The same, with how old each figure is and whether the cohort is withheld."""
+    """Peer comparison, with the age of each figure and whether the cohort is withheld."""
 
-    as_of: datetime = Field(description="End of the hour that the user's own figures are of (G1.1)")
-    released_as_of: datetime | None = Field(description="as_of of the cohort's figures (G9.3)")
-    benchmark_as_of: datetime | None = Field(description="End of the month of the benchmark (G5.5)")
-    suppressed: bool = Field(description="Whether the cohort's figures exist and are withheld (G9.5)")
+    as_of: datetime = Field(description="End of the hour of the user's own figures")
+    released_as_of: datetime | None = Field(description="as_of of the cohort's figures")
+    benchmark_as_of: datetime | None = Field(description="End of the month of the benchmark")
+    suppressed: bool = Field(description="Whether the cohort's figures exist but are withheld")
 
 
 class Message(_Response):
-    """One sentence for one user in one context (G7)."""
+    """One sentence for one user in one context."""
 
     type: str
     metric: str
-    position: str | None = Field(description="ahead, close or behind; null where the sentence does not say")
+    position: str | None = Field(description="ahead, close or behind; null if the sentence does not say")
     tone: str
     priority: str
     user_value: Number
@@ -139,7 +139,7 @@ class Message(_Response):
 
 
 class Messages(_Response):
-    """What a user may be shown in a context; no message where nothing true can be said."""
+    """Messages for a user in a context; none if no message is true."""
 
     user_id: str
     context: str
@@ -148,12 +148,12 @@ class Messages(_Response):
 
 
 class PercentileRank(_Response):
-    """How many percent of the others are strictly below the user (G4)."""
+    """Percentage of the others strictly below the user."""
 
     user_id: str
     metric: str
     base: str
-    percentile: int | None = Field(description="null without a cohort, or where the cohort is withheld (G9.5)")
+    percentile: int | None = Field(description="null if the user has no cohort, or the cohort is withheld")
     as_of: datetime
 
 
@@ -178,12 +178,12 @@ BenchmarkRow = create_model(
 
 
 class TableHealth(_Response):
-    """How fresh a published table is."""
+    """Freshness of a published table."""
 
     table: str
     as_of: datetime | None
     rows: int
-    max_age_hours: int = Field(description="Age by the wall clock from which on it counts as stale")
+    max_age_hours: int = Field(description="Age in hours after which it counts as stale")
     stale: bool
 
 
@@ -195,12 +195,12 @@ class Health(_Response):
 
 
 def ghost_data(row: dict[str, Any]) -> GhostData:
-    """The response for a row with `RESPONSE_COLUMNS`."""
+    """Build the response from a row with `RESPONSE_COLUMNS`."""
     return GhostData.model_validate(ghost_data_fields(row))
 
 
 def extended_ghost_data(row: dict[str, Any], as_of: datetime) -> ExtendedGhostData:
-    """The extended response for a row with `RESPONSE_COLUMNS`."""
+    """Build the extended response from a row with `RESPONSE_COLUMNS`."""
     more = {
         "as_of": as_of,
         "released_as_of": row["cohort_as_of"],
@@ -211,7 +211,7 @@ def extended_ghost_data(row: dict[str, Any], as_of: datetime) -> ExtendedGhostDa
 
 
 def number(value: float | Decimal) -> Number:
-    """A number as it is sent."""
+    """Convert a number to the form in which it is sent."""
     exact = float(value)
     return int(exact) if exact.is_integer() else exact
 
@@ -221,7 +221,7 @@ def _number_or_none(value: float | Decimal | None) -> Number | None:
 
 
 def ghost_data_fields(row: dict[str, Any]) -> dict[str, dict[str, object]]:
-    """What a `GhostData` is made of, for a row with `RESPONSE_COLUMNS`: its JSON in half the time."""
+    """The fields of a `GhostData` from a row with `RESPONSE_COLUMNS`; encoding them directly halves the time."""
     return {
         "user_stats": {
             "tasks_completed": row["tasks_completed"],

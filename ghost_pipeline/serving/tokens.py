@@ -1,4 +1,4 @@
-"""Who asks: signed tokens (JWT, HS256) whose subject is the user."""
+"""Signed tokens (JWT, HS256) whose subject is the user."""
 
 from dataclasses import dataclass
 
@@ -7,36 +7,36 @@ import jwt
 from ghost_pipeline.errors import ForbiddenError, GhostError
 
 ALGORITHM = "HS256"
-# The key is this server's alone, so an audience adds nothing; many applications put one in.
+# The audience is not checked: the key belongs to this server alone, and many applications set one.
 REQUIRED = ["sub", "exp"]
 
 
 class TokenError(GhostError):
-    """The caller shows no token, or one that does not hold."""
+    """The caller's token is missing or invalid."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who asks."""
+    """The user who sends a request."""
 
     user_id: str
 
     def require(self, user_id: str) -> None:
-        """Make sure that the caller asks for nobody but themselves (G8).
+        """Check that the caller asks about themselves (G8).
 
         Raises:
-            ForbiddenError: they ask for somebody else, known or not.
+            ForbiddenError: the caller asks about another user, known or not.
 
         """
         if self.user_id != user_id:
-            raise ForbiddenError("the token is another user's: people see their own figures only")
+            raise ForbiddenError("the token is another user's: people see only their own figures")
 
 
 def read_token(authorization: str | None, key: str) -> Caller:
-    """The caller whom an `Authorization` header names.
+    """Read the caller from an `Authorization` header.
 
     Raises:
-        TokenError: there is none, it has expired, or it was not signed with the key.
+        TokenError: the token is missing, has expired, or was not signed with the key.
 
     """
     scheme, _, token = (authorization or "").partition(" ")
@@ -47,5 +47,5 @@ def read_token(authorization: str | None, key: str) -> Caller:
     except jwt.ExpiredSignatureError as error:
         raise TokenError("the token has expired: ask the application for a new one") from error
     except jwt.InvalidTokenError as error:
-        raise TokenError("the token does not hold: it needs sub and exp, and the server's signature") from error
+        raise TokenError("the token is invalid: it needs sub, exp and the server's signature") from error
     return Caller(claims["sub"])

@@ -1,4 +1,4 @@
-"""Routes about typists: the heat map and the other questions about n-grams (N4)."""
+"""Routes about typists: the heat map and the other n-gram queries (N4)."""
 
 import json
 from collections.abc import Mapping
@@ -28,31 +28,31 @@ from ghost_pipeline.domain.ngrams.ngram_trends import (
     N_SESSIONS,
     NGRAM_TREND_SCHEMA,
 )
-from ghost_pipeline.serving.auth import UserId, guarded_route
+from ghost_pipeline.serving.auth import UserId, authenticated_route
 from ghost_pipeline.serving.json_rows import as_json_rows
 from ghost_pipeline.serving.reader import GhostReader
 from ghost_pipeline.serving.service import PROBLEMS, Service, rows_model
 
 SortOrder = Annotated[str, Query(json_schema_extra={"enum": list(SORT_ORDERS)})]
-KeyboardId = Annotated[str, Path(description="A keyboard of the user's", examples=["keyboard-0007-1"])]
+KeyboardId = Annotated[str, Path(description="A keyboard of the user", examples=["keyboard-0007-1"])]
 MOST = 10_000
-Number = Annotated[int, Query(le=MOST, ge=-MOST, description="How many at most; 0 or less is none (N4.4)")]
+Number = Annotated[int, Query(le=MOST, ge=-MOST, description="Maximum number of rows; 0 or less returns none")]
 Target = Annotated[
     float | None,
-    Query(gt=0, le=10**6, allow_inf_nan=False, description="ms per keystroke, in place of the keyboard's target"),
+    Query(gt=0, le=10**6, allow_inf_nan=False, description="Target in ms per keystroke, instead of the keyboard's own"),
 ]
 _SIZE = "([1-9]|1[0-9]|20)"
 Sizes = Annotated[
     str | None,
     Query(
         pattern=rf"^({_SIZE}(,{_SIZE})*)?$",
-        description="Sizes of n-grams, 1 to 20, separated by commas; an empty text is no size, absent is every one",
+        description="Sizes of n-grams, 1 to 20, separated by commas; empty selects none, absent selects all",
         examples=["2,3"],
     ),
 ]
 Keys = Annotated[
     str | None,
-    Query(max_length=200, description="Only n-grams made of nothing but these characters (N4.2)", examples=["asdf"]),
+    Query(max_length=200, description="Only n-grams that consist of these characters", examples=["asdf"]),
 ]
 NgramText = Annotated[str, Query(min_length=1, max_length=MAX_NGRAM_LENGTH, examples=["th"])]
 
@@ -88,8 +88,8 @@ Progress = rows_model(
 
 
 def typist_routes(service: Service) -> APIRouter:
-    """The routes, over one service."""
-    route_class = guarded_route(service.reader.settings.token_key)
+    """Build the routes over a service."""
+    route_class = authenticated_route(service.reader.settings.token_key)
     router = APIRouter(tags=["typists"], responses=PROBLEMS, route_class=route_class)
 
     def answer(reader: GhostReader, ids: dict[str, str], **parts: pl.DataFrame) -> Response:
@@ -111,7 +111,7 @@ def typist_routes(service: Service) -> APIRouter:
         exclude_successful: Annotated[bool, Query(description="Hide n-grams that meet the target")] = False,
         sort_order: SortOrder = SORT_ORDERS[0],
     ) -> Response:
-        """How the user's n-grams stand against the target: speed, category and colour (N4.1)."""
+        """Speed, category and colour of each n-gram against the target."""
         reader = service.reader.pinned()
 
         def make() -> bytes:
@@ -140,7 +140,7 @@ def typist_routes(service: Service) -> APIRouter:
         min_occurrences: Annotated[int, Query(ge=0, le=10**9)] = MIN_OCCURRENCES,
         focus_on_speed_target: Annotated[bool, Query(description="Only n-grams that miss the target")] = False,
     ) -> Response:
-        """The slowest n-grams by decaying average (N4.2)."""
+        """Slowest n-grams by decaying average."""
         reader = service.reader.pinned()
         rows = reader.slowest_n(
             n,
@@ -162,17 +162,17 @@ def typist_routes(service: Service) -> APIRouter:
         ngram_sizes: Sizes = None,
         included_keys: Keys = None,
         lookback_distance: Annotated[
-            int, Query(le=10**9, ge=-(10**9), description="Newest sessions looked at")
+            int, Query(le=10**9, ge=-(10**9), description="Number of newest sessions to count")
         ] = LOOKBACK_DISTANCE,
     ) -> Response:
-        """The n-grams that were mistyped most often (N4.3)."""
+        """Most often mistyped n-grams."""
         reader = service.reader.pinned()
         rows = reader.error_n(n, keyboard_id, user_id, _sizes(ngram_sizes), included_keys, lookback_distance)
         return answer(reader, _ids(user_id, keyboard_id), rows=rows)
 
     @router.get("/ngrams/{user_id}/{keyboard_id}/trend", response_model=Trend)
     def trend(user_id: UserId, keyboard_id: KeyboardId, *, ngram_text: NgramText) -> Response:
-        """One n-gram from hour to hour, and how fast it is learnt (N4.5)."""
+        """Hourly history of one n-gram, with its learning rate."""
         reader = service.reader.pinned()
         rows = reader.ngram_trend(user_id, keyboard_id, ngram_text)
         rates = reader.learning_rates(user_id, keyboard_id)
@@ -189,7 +189,7 @@ def typist_routes(service: Service) -> APIRouter:
         n_sessions: Annotated[int, Query(le=MOST, ge=-MOST)] = N_SESSIONS,
         target_speed_ms: Target = None,
     ) -> Response:
-        """How practice goes: misses of the target per session, biggest changes, costliest n-grams, mistakes (N4.5)."""
+        """Progress of practice: misses per session, biggest changes, costliest n-grams, mistakes."""
         reader = service.reader.pinned()
         return answer(
             reader,

@@ -34,23 +34,23 @@ from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.serving.publication_watcher import PublicationWatcher
 
 SMALL: EngineType = "in-memory"
-"""A board is some thousand rows, for which setting up the streaming engine takes longer than the work."""
+"""A keyboard has some thousand rows; for those, setting up the streaming engine takes longer than the work."""
 
 
 class Typists(PublicationWatcher):
-    """What a typist may see of an own keyboard; an unknown user or keyboard has no rows (N4.4).
+    """Answers about a typist's own keyboards; an unknown user or keyboard has no rows (N4.4).
 
-    Arguments, columns and errors are those of the transforms of the same names.
+    Arguments, columns and errors are those of the domain functions of the same names.
     """
 
     def ngrams_as_of(self) -> datetime | None:
-        """The clock of all these answers; None where no hour of the n-gram half has been published."""
+        """The as_of of all these answers; None if no hour of the n-gram domain has been published."""
         return self.publication().ngrams_as_of
 
     def keyboards(self, user_id: str) -> pl.DataFrame:
-        """The keyboards that a user has practised on, by how many n-grams are measured there.
+        """The keyboards that a user has practised on, the most practised first.
 
-        Returns `keyboard_id`, `keyboard_name`?, `target_ms_per_keystroke`, `ngrams`; the most practised first.
+        Returns `keyboard_id`, `keyboard_name` (nullable), `target_ms_per_keystroke` and `ngrams`, the number measured.
         """
         database = self.publication().database
         measured = (
@@ -81,7 +81,7 @@ class Typists(PublicationWatcher):
         exclude_successful: bool = False,
         sort_order: str = SORT_ORDERS[0],
     ) -> pl.DataFrame:
-        """How a user's n-grams stand against the target (N4.1); the columns of `HEAT_MAP_SCHEMA`."""
+        """A user's n-grams compared with the target (N4.1); the columns of `HEAT_MAP_SCHEMA`."""
         summaries = self.publication().summaries(user_id, keyboard_id).lazy()
         return heat_map(
             summaries,
@@ -135,14 +135,14 @@ class Typists(PublicationWatcher):
         ).collect(engine=SMALL)
 
     def mistake_pairs(self, user_id: str, keyboard_id: str, lookback_distance: int = LOOKBACK_DISTANCE) -> pl.DataFrame:
-        """Which character was typed instead of which; the columns of `MISTAKE_PAIR_SCHEMA`."""
+        """Pairs of expected and typed characters; the columns of `MISTAKE_PAIR_SCHEMA`."""
         database = self.publication().database
         sessions = _of_typist(database, PRACTICE_SESSIONS, user_id, keyboard_id)
         newest = newest_sessions(sessions, user_id, keyboard_id, lookback_distance)
         return mistake_pairs(_of_sessions(database, SESSION_NGRAM_ERRORS, newest)).collect(engine=SMALL)
 
     def practice_impact(self, user_id: str, keyboard_id: str) -> pl.DataFrame:
-        """What each n-gram costs against the target; the columns of `IMPACT_SCHEMA`."""
+        """Time that each n-gram loses against the target; the columns of `IMPACT_SCHEMA`."""
         summaries = self.publication().summaries(user_id, keyboard_id).lazy()
         return practice_impact(summaries, user_id, keyboard_id).collect(engine=SMALL)
 
@@ -152,7 +152,7 @@ class Typists(PublicationWatcher):
         return ngram_trend(history, user_id, keyboard_id, ngram_text).collect(engine=SMALL)
 
     def learning_rates(self, user_id: str, keyboard_id: str) -> pl.DataFrame:
-        """How each n-gram gets faster or slower; the columns of `LEARNING_RATE_SCHEMA`."""
+        """Learning rate of each n-gram; the columns of `LEARNING_RATE_SCHEMA`."""
         history = _of_typist(self.publication().database, NGRAM_SPEED_SUMMARY_HISTORY, user_id, keyboard_id)
         return learning_rates(history, user_id, keyboard_id).collect(engine=SMALL)
 
@@ -166,7 +166,7 @@ class Typists(PublicationWatcher):
     ) -> pl.DataFrame:
         """For each of the newest sessions, the n-grams that missed the target (N4.5); `MISSING_TARGET_SCHEMA`.
 
-        The target is the keyboard's where none is given.
+        Without `target_speed_ms`, the keyboard's own target counts.
         """
         database = self.publication().database
         sessions = _of_typist(database, PRACTICE_SESSIONS, user_id, keyboard_id)

@@ -26,7 +26,7 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.serving.app import build_app
-from ghost_pipeline.serving.publication_watcher import ANSWERS
+from ghost_pipeline.serving.publication_watcher import CACHED_ANSWERS
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
 
@@ -83,7 +83,7 @@ def measure(folder: Path, users: int, seconds: float) -> list[Rate]:
         constant.write_text(board.text, encoding="utf-8")
         boards: list[Asked] = [(path.format(typist), []) for typist in range(TYPISTS)]
         moved: list[Asked] = [
-            (f"{path.format(7)}?target_speed_ms={target}", []) for target in range(100, 100 + 2 * ANSWERS)
+            (f"{path.format(7)}?target_speed_ms={target}", []) for target in range(100, 100 + 2 * CACHED_ANSWERS)
         ]
         heat_maps = [
             _rate(f"heat maps of {BOARD_NGRAMS:,} n-grams, {TYPISTS} boards in turn", port, boards, seconds, server),

@@ -82,7 +82,7 @@ def test_an_answer_from_an_old_publication_says_so(published: Settings) -> None:
 def test_an_unknown_user_is_not_found(path: str, api: httpx.Client) -> None:
     answer = api.get(path)
     assert answer.status_code == 404
-    assert answer.json() == {"detail": "user 'nobody': nobody by that id is known at 2025-03-12T12:00Z"}
+    assert answer.json() == {"detail": "unknown user 'nobody' (as of 2025-03-12T12:00Z)"}
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def test_counts_follow_the_other_filters(desk: Page) -> None:
 
 def test_filters_that_leave_nothing_say_so_and_can_be_cleared(desk: Page) -> None:
     find(desk, "zzz")
-    expect(desk.get_by_text("No n-gram passes these filters.")).to_be_visible()
+    expect(desk.get_by_text("No n-gram matches these filters.")).to_be_visible()
     desk.get_by_role("button", name="Clear the filters").click()
     expect(desk.locator(OPEN)).to_have_count(5 + len(HOSTILE))
 
@@ -271,7 +271,7 @@ def test_a_keyboard_alone_reaches_moves_chooses_and_closes(desk: Page) -> None:
     expect(tile(desk, "he")).to_be_focused()
     desk.keyboard.press("Home")
     desk.keyboard.press("Enter")
-    expect(desk.get_by_role("heading", name="How th develops")).to_be_visible()
+    expect(desk.get_by_role("heading", name="Progress on th")).to_be_visible()
     expect(tile(desk, "th")).to_be_focused()
     desk.keyboard.press("Escape")
     expect(desk.locator("#trend")).to_be_hidden()
@@ -312,23 +312,27 @@ def test_two_thousand_tiles_are_there_and_the_last_can_be_reached(tab: Visit) ->
     expect(last).to_contain_text("0000")
 
 
-def test_a_chosen_n_gram_shows_how_it_develops(desk: Page) -> None:
+def test_old_data_is_marked_as_out_of_date(desk: Page) -> None:
+    expect(desk.locator("#clock")).to_have_text("Data from 12 Mar 2025, 12:00 UTC (out of date)")
+
+
+def test_a_chosen_n_gram_shows_its_progress(desk: Page) -> None:
     tile(desk, "th").click()
-    trend = desk.get_by_role("region", name="How th develops")
+    trend = desk.get_by_role("region", name="Progress on th")
     expect(trend.get_by_role("img")).to_have_accessible_name(
         "th: from 400 ms per keystroke on 9 Mar 2025 to 356 on 12 Mar 2025; the target is 300"
     )
     expect(trend.locator("circle.point")).to_have_count(3)
     expect(trend).to_contain_text("target 300")
     expect(trend).to_contain_text(re.compile(r"Gets faster by [\d.]+ ms a day \(r² [\d.]+\)\."))
-    expect(trend).to_contain_text(re.compile(r"about \d+ more sessions to the keyboard's target of 300 ms"))
+    expect(trend).to_contain_text(re.compile(r"reach the 300 ms target in about \d+ more sessions"))
     expect(trend).to_contain_text("Best ever: 356 ms (33.7 WPM) on 12 Mar 2025.")
     trend.locator("summary").click()
     expect(trend.locator("tbody tr")).to_have_count(3)
     assert query(desk)["ngram"] == "2:th"
 
 
-def test_closing_the_development_returns_to_the_tile(desk: Page) -> None:
+def test_closing_the_progress_panel_returns_to_the_tile(desk: Page) -> None:
     tile(desk, "th").click()
     desk.get_by_role("button", name="Close").click()
     expect(desk.locator("#trend")).to_be_hidden()
@@ -338,10 +342,10 @@ def test_closing_the_development_returns_to_the_tile(desk: Page) -> None:
 def test_what_to_practise_begins_with_what_costs_most(desk: Page) -> None:
     practice = desk.get_by_role("region", name="What to practise")
     first = practice.locator(".costs button").first
-    expect(first).to_have_accessible_name("in: 600 ms over the target in 3 measurements")
+    expect(first).to_have_accessible_name("in: 600 ms above the target in 3 measurements")
     expect(practice.get_by_role("img")).to_have_accessible_name(re.compile("newest 3 sessions, oldest first: from 3 "))
     first.click()
-    expect(desk.get_by_role("heading", name="How in develops")).to_be_visible()
+    expect(desk.get_by_role("heading", name="Progress on in")).to_be_visible()
 
 
 def test_mistakes_name_the_key_that_was_meant(tab: Visit) -> None:
@@ -365,9 +369,9 @@ def test_the_address_keeps_the_view_and_back_returns_to_the_one_before(desk: Pag
     find(desk, "h")
     desk.get_by_label("Order").select_option("Fastest first")
     tile(desk, "th").click()
-    expect(desk.get_by_role("heading", name="How th develops")).to_be_visible()
+    expect(desk.get_by_role("heading", name="Progress on th")).to_be_visible()
     desk.reload()
-    expect(desk.get_by_role("heading", name="How th develops")).to_be_visible()
+    expect(desk.get_by_role("heading", name="Progress on th")).to_be_visible()
     assert ngrams(desk) == ["he", "th", "the"]
     desk.go_back()
     expect(desk.locator("#trend")).to_be_hidden()
@@ -397,7 +401,7 @@ def test_a_phone_never_scrolls_sideways(visitor: Visitor, origin: str, width: in
     assert page.locator("#trend").evaluate("element => element.scrollWidth <= element.clientWidth")
 
 
-def test_on_a_phone_the_development_comes_to_where_it_was_chosen(visitor: Visitor, origin: str) -> None:
+def test_on_a_phone_the_progress_panel_opens_where_it_was_chosen(visitor: Visitor, origin: str) -> None:
     page = opened(visitor(origin, width=360, height=800), user="u2")
     page.locator(".tile").nth(1500).scroll_into_view_if_needed()
     page.locator(".tile").nth(1500).click()
@@ -464,7 +468,7 @@ def test_an_unknown_user_or_keyboard_has_nothing_measured(tab: Visit, known: dic
 
 def test_an_n_gram_that_is_not_measured_is_said_to_be_none(tab: Visit) -> None:
     page = opened(tab, user="u1", keyboard="k1", ngram="2:zz")
-    expect(page.locator("#trend")).to_contain_text("not among the n-grams that are measured")
+    expect(page.locator("#trend")).to_contain_text("is not measured on this keyboard")
 
 
 def test_nothing_published_is_explained(visitor: Visitor, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-/** What is shown, kept in the query of the address: a view can be shared, reloaded and gone back to. */
+/** The view, kept in the query of the address, so that it can be shared, reloaded and gone back to. */
 
 export const SHOWN = ["all", "missing", "green", "amber", "grey"];
 export const ORDERS = ["worst_to_best", "best_to_worst"];
@@ -34,12 +34,12 @@ export function query(state) {
   return found.size ? `?${found}` : location.pathname;
 }
 
-/** A step that one goes back over, or, while something is being typed or dragged, the same step as before. */
+/** Add a history entry or, while the user is typing or dragging, replace the last one. */
 export function write(state, { step }) {
   history[step ? "pushState" : "replaceState"](null, "", query(state));
 }
 
-/** A target that the server takes, else null. */
+/** A target that the server accepts, otherwise null. */
 export function target(text) {
   const value = Number(text);
   return text !== null && value > 0 && value <= LARGEST_TARGET ? value : null;

@@ -1,8 +1,8 @@
-/** Questions to the server. */
+/** Requests to the server. */
 
 import { current } from "./token.js";
 
-/** Why there is no answer; `status` is 0 where the server was not reached. */
+/** The reason why a request failed; `status` is 0 if the server was not reached. */
 export class Problem extends Error {
   constructor(status, detail) {
     super(detail);
@@ -10,13 +10,13 @@ export class Problem extends Error {
   }
 }
 
-/** A question that is asked again and again: the same one is not sent twice, and a new one ends the one before. */
+/** A request that is repeated with changing parameters: an equal one is not sent again, a new one aborts the last. */
 export class Question {
   #url = null;
   #answer = null;
   #sending = null;
 
-  /** The answer in JSON, with `stale` from its header. Rejects with a Problem, or an AbortError when overtaken. */
+  /** The JSON answer, with `stale` from its header. Rejects with a Problem, or with an AbortError if replaced. */
   ask(path, parameters = {}) {
     const given = Object.entries(parameters).filter(([, value]) => value !== null);
     const url = `${path.map(encodeURIComponent).join("/")}?${new URLSearchParams(given)}`;

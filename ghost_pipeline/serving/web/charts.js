@@ -1,4 +1,4 @@
-/** Charts as inline SVG, each with a text that says what it shows. */
+/** Charts as inline SVG, each with a text alternative. */
 
 import { drawing } from "./element.js";
 import { clock, integer, shortDate } from "./figures.js";
@@ -13,14 +13,14 @@ const DAY_MS = 86_400_000;
 export function speedChart(points, target, summary) {
   const values = points.map(([, value]) => value);
   const highest = Math.max(...values, target);
-  // Some room below the target, so that the side where it is met can be seen.
+  // Some room below the target, so that the area that meets it is visible.
   const lowest = Math.min(...values, target - (highest - Math.min(...values, target)) / 10);
   const ticks = round(lowest, highest);
   const [low, high] = [ticks[0], ticks.at(-1)];
   const [first, last] = [points[0][0], points.at(-1)[0]];
   const bottom = HEIGHT - FRAME.bottom;
   const right = WIDTH - FRAME.right;
-  // A single point stands in the middle.
+  // A single point is drawn in the middle.
   const x = (at) => FRAME.left + 8 + (last > first ? (at - first) / (last - first) : 0.5) * (right - FRAME.left - 16);
   const y = (value) => bottom - ((value - low) / (high - low)) * (bottom - FRAME.top);
   const best = points.reduce((one, other) => (other[1] < one[1] ? other : one));
@@ -73,7 +73,7 @@ function round(low, high) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
   const ticks = [];
-  // Counted in steps, so that no sum of fractions drifts past the end.
+  // Counted in steps: a running sum of fractions could drift past the end.
   for (let at = Math.floor(low / step); at <= Math.ceil(high / step); at += 1) ticks.push(at * step);
   return ticks.length > 1 ? ticks : [ticks[0], ticks[0] + step];
 }

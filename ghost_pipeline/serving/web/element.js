@@ -1,4 +1,4 @@
-/** Elements by one call. Texts become text nodes: whatever an n-gram holds, none of it is read as markup. */
+/** Create an element in one call. Texts become text nodes, so that no n-gram is ever parsed as markup. */
 
 const SVG = "http://www.w3.org/2000/svg";
 

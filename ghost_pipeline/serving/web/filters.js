@@ -1,4 +1,4 @@
-/** The controls over the heat map: which n-grams, in which order, against which target. */
+/** The controls above the heat map: category, size, text, order and target. */
 
 import { ORDERS, SHOWN, target } from "./address.js";
 import { element } from "./element.js";
@@ -33,7 +33,7 @@ export class Filters {
   #usual = null;
   #settling = 0;
 
-  /** `change(part of the state, {step})` is called for what somebody sets; see `write` for `step`. */
+  /** Calls `change(part of the state, {step})` when a control is used; see `write` for `step`. */
   constructor(form, change) {
     this.#form = form;
     this.#change = change;
@@ -53,7 +53,7 @@ export class Filters {
     });
   }
 
-  /** Show a state; `usual` is the keyboard's own target, null while it is not known. */
+  /** Show a state; `usual` is the keyboard's own target, null until it is known. */
   fill(state, usual) {
     const { show, find, size, sort } = this.#form.elements;
     this.#usual = usual;
@@ -66,7 +66,7 @@ export class Filters {
     this.#form.elements["target-reset"].textContent = usual === null ? "Reset" : `Reset to ${precise(usual)}`;
   }
 
-  /** Offer the sizes that the rows have, and count the categories of those that the other filters leave. */
+  /** Offer the sizes that occur in the rows, and count the categories among the rows that pass the other filters. */
   offer(rows, state) {
     const { size, show } = this.#form.elements;
     const sizes = new Set(rows.map((row) => row.ngram_size));
@@ -95,7 +95,7 @@ export class Filters {
     );
   }
 
-  /** Both fields show the target, but for the one that somebody is typing into. */
+  /** Show the target in both fields, except the one being typed into. */
   #showTarget(value, typing = null) {
     if (value === null) return;
     const slider = this.#form.elements.target;

@@ -1,4 +1,4 @@
-/** The page: one state, kept in the address; every change of it is shown by asking the server what is not known yet. */
+/** The page: one state, kept in the address. On every change the page asks the server for the data it lacks. */
 
 import { ORDERS, UNFILTERED, query, read, write } from "./address.js";
 import { Question } from "./api.js";
@@ -30,7 +30,7 @@ function change(values, { step = true } = {}) {
   show();
 }
 
-/** Begin anew: another user, another token, or another try. */
+/** Start over: with another user, with another token, or after an error. */
 function restart(values = {}) {
   for (const question of Object.values(questions)) question.forget();
   drawn = null;
@@ -38,7 +38,7 @@ function restart(values = {}) {
   else change(values);
 }
 
-/** The answer; undefined where it has been overtaken, or where there is none, which `onProblem` is told. */
+/** The answer; undefined if a newer question has replaced this one, or after an error, which `onProblem` receives. */
 async function answered(asking, onProblem = (problem) => notice.explain(problem)) {
   try {
     return await asking;
@@ -57,7 +57,7 @@ async function show() {
   document.title = state.user ? `${state.user} · N-gram heat map` : "N-gram heat map";
   if (!state.user) {
     part("keyboard-field").hidden = true;
-    notice.say("Whose n-grams?", "Enter a user to see how fast they type each n-gram, and what is worth practising.");
+    notice.say("Whose n-grams?", "Enter a user to see how fast they type each n-gram and what to practise next.");
     return;
   }
   if (part("board").hidden) part("notice").hidden = true;
@@ -65,7 +65,7 @@ async function show() {
   if (!keyboards) return;
   showKeyboards(keyboards);
   if (!keyboards.rows.length) {
-    notice.say("Nothing measured yet", `No n-gram of “${state.user}” has been measured. Is the id right, and has the hour of the first practice been published?`);
+    notice.say("Nothing measured yet", `No n-gram of “${state.user}” has been measured. Check the id, and that the hour of their first practice has been published.`);
     return;
   }
   if (state.keyboard === null) {
@@ -75,7 +75,7 @@ async function show() {
   const keyboard = keyboards.rows.find((one) => one.keyboard_id === state.keyboard);
   part("keyboard").value = keyboard?.keyboard_id ?? "";
   if (!keyboard) {
-    notice.say("Nothing measured there", `“${state.user}” has no n-grams on the keyboard “${state.keyboard}”. Choose another one above.`);
+    notice.say("Nothing measured on this keyboard", `“${state.user}” has no n-grams on the keyboard “${state.keyboard}”. Choose another keyboard above.`);
     return;
   }
   filters.fill(state, keyboard.target_ms_per_keystroke);
@@ -93,7 +93,7 @@ function showKeyboards({ rows, as_of: asOf, stale }) {
     }),
   );
   part("keyboard-field").hidden = rows.length === 0;
-  part("clock").textContent = asOf === null ? "" : `As of ${dateAndTime(asOf)}${stale ? ", older than it should be" : ""}`;
+  part("clock").textContent = asOf === null ? "" : `Data from ${dateAndTime(asOf)}${stale ? " (out of date)" : ""}`;
 }
 
 async function showHeatMap() {
@@ -120,7 +120,7 @@ async function showHeatMap() {
   part("nothing").hidden = visible > 0;
   const filtered = state.find !== "" || state.size !== null;
   part("nothing").firstElementChild.textContent =
-    state.show === "missing" && !filtered ? "Every n-gram meets the target. Time for a harder one?" : "No n-gram passes these filters.";
+    state.show === "missing" && !filtered ? "Every n-gram meets the target. Time for a harder one?" : "No n-gram matches these filters.";
   chosen = state.ngram && tiles.select(`${state.ngram.size}:${state.ngram.text}`);
   if (!state.ngram) tiles.select(null);
   point(null);
@@ -142,7 +142,7 @@ async function showTrend() {
   const say = (text) => box.replaceChildren(heading(row, close), element("p", { class: "quiet" }, text));
   box.hidden = false;
   if (!chosen) {
-    say("It is not among the n-grams that are measured on this keyboard now.");
+    say("This n-gram is not measured on this keyboard.");
     return;
   }
   if (box.dataset.key !== keyOf(row)) say("Loading …");
@@ -167,7 +167,7 @@ async function showPractice() {
 
 const numbered = (row) => ({ size: row.ngram_size, text: row.ngram_text });
 
-/** Show how an n-gram develops; null ends it. */
+/** Show progress on an n-gram; null closes the panel. */
 function choose(ngram) {
   change({ ngram });
 }

@@ -1,9 +1,9 @@
-/** N-grams as people can read them: what has no glyph of its own is shown by its name or its code. */
+/** N-grams in readable form: characters without a glyph are shown by name or code. */
 
 import { element } from "./element.js";
 
 const NAMES = { " ": "space", "\t": "tab", "\n": "enter", "\r": "return", "\b": "backspace", "\u007f": "delete" };
-// Controls, formats (bidi overrides, joiners), unassigned, separators, and what is drawn as nothing.
+// Controls, formats (bidi overrides, joiners), unassigned, separators, and characters without a visible form.
 const INVISIBLE = /^[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]+$/u;
 const PLAIN = /^[!-~]+$/u;
 const COMBINING = /^\p{M}/u;
@@ -15,7 +15,7 @@ function parts(text) {
   const found = [];
   for (const { segment } of graphemes.segment(text)) {
     if (INVISIBLE.test(segment)) found.push(...Array.from(segment, (one) => [NAMES[one] ?? code(one), true]));
-    // A mark with nothing to sit on would sit on the border of the tile.
+    // A combining mark without a base would be drawn on the border of the tile.
     else found.push([COMBINING.test(segment) ? `◌${segment}` : segment, false]);
   }
   return found;
@@ -23,7 +23,7 @@ function parts(text) {
 
 const code = (character) => `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
 
-/** An n-gram as an element that its surroundings cannot turn round (and that cannot turn them round). */
+/** An n-gram as an element whose text direction is isolated from its surroundings. */
 export function shown(text) {
   const isolated = element("bdi", { class: "ngram" });
   let run = "";

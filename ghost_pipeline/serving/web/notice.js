@@ -1,4 +1,4 @@
-/** What the page says in place of the heat map: what is missing, what went wrong, and what to do about it. */
+/** The notice in place of the heat map: what is missing or went wrong, and how to fix it. */
 
 import { current } from "./token.js";
 
@@ -9,8 +9,8 @@ const TITLES = {
   503: "Nothing has been published yet",
 };
 const NEEDS_TOKEN = new Set([401, 403]);
-const UNREACHED = "Is it running? Nothing on this page is lost.";
-const NO_TOKEN = "Paste the one that your application gives you. It is kept until this tab is closed.";
+const UNREACHED = "Check that it is running. Nothing on this page is lost.";
+const NO_TOKEN = "Paste the token that your application gives you. It is kept until you close this tab.";
 
 export class Notice {
   #box;
@@ -30,11 +30,11 @@ export class Notice {
     this.#show(title, text, { token: false, retry: false });
   }
 
-  /** Explain a Problem; ask for a token where that is what is missing, else offer another try. */
+  /** Explain a Problem; ask for a token if it is missing, otherwise offer another try. */
   explain(problem) {
     const token = NEEDS_TOKEN.has(problem.status);
     const text = problem.status === 0 ? UNREACHED : token && !current() ? NO_TOKEN : sentence(problem.message);
-    this.#show(TITLES[problem.status] ?? "That did not work", text, { token, retry: !token });
+    this.#show(TITLES[problem.status] ?? "Something went wrong", text, { token, retry: !token });
   }
 
   #show(title, text, { token, retry }) {

@@ -1,4 +1,4 @@
-/** What to practise: where the time goes, which keys are mixed up, and how the misses develop. */
+/** What to practise: the costliest n-grams, the keys mixed up most often, and the misses per session. */
 
 import { bars } from "./charts.js";
 import { element } from "./element.js";
@@ -18,8 +18,8 @@ export function practice(answer, choose) {
 }
 
 function costliest(rows, choose) {
-  const title = element("h3", {}, "Costs most time");
-  if (!rows.length) return [title, element("p", { class: "quiet" }, "Nothing: every n-gram meets the keyboard's target.")];
+  const title = element("h3", {}, "Costs the most time");
+  if (!rows.length) return [title, element("p", { class: "quiet" }, "No n-gram: all of them meet the keyboard's target.")];
   const item = (row) => {
     const bar = element("span", { class: "bar" });
     bar.style.inlineSize = `${(100 * row.impact_ms) / rows[0].impact_ms}%`;
@@ -27,7 +27,7 @@ function costliest(rows, choose) {
       "button",
       {
         type: "button",
-        "aria-label": `${spoken(row.ngram_text)}: ${duration(row.impact_ms)} over the target in ${count(row.sample_count, "measurement")}`,
+        "aria-label": `${spoken(row.ngram_text)}: ${duration(row.impact_ms)} above the target in ${count(row.sample_count, "measurement")}`,
         click: () => choose({ size: row.ngram_size, text: row.ngram_text }),
       },
       element("span", { class: "keycap" }, shown(row.ngram_text)),
@@ -38,7 +38,7 @@ function costliest(rows, choose) {
   };
   return [
     title,
-    element("p", { class: "quiet" }, `Time over the keyboard's target of ${precise(rows[0].target_speed_ms)} ms, times how often it was typed.`),
+    element("p", { class: "quiet" }, `Time above the keyboard's target of ${precise(rows[0].target_speed_ms)} ms, multiplied by the number of measurements.`),
     element("ol", { class: "costs" }, ...rows.map(item)),
   ];
 }

@@ -1,11 +1,11 @@
-/** What the n-gram under the pointer or the focus measures. A screen reader has it from the tile's name. */
+/** Figures of the n-gram under the pointer or the focus. Screen readers get them from the tile's name. */
 
 import { element } from "./element.js";
 import { CATEGORIES, count, dateAndTime, integer, precise } from "./figures.js";
 import { shown } from "./ngrams.js";
 
 export function readout(row) {
-  if (!row) return [element("p", { class: "quiet" }, "Point at an n-gram for its figures, choose it to see how it develops.")];
+  if (!row) return [element("p", { class: "quiet" }, "Point at an n-gram for its figures; choose it to see progress on it.")];
   return [
     element("span", { class: `keycap ${row.performance_category}` }, shown(row.ngram_text)),
     element(

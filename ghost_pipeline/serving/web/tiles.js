@@ -17,7 +17,7 @@ export class Tiles {
   #column = null;
   #events;
 
-  /** `events`: `point(row or null)` for what is looked at, `choose(row)`, `close()`. */
+  /** `events`: `point(row or null)` for the tile under pointer or focus, `choose(row)`, `close()`. */
   constructor(box, events) {
     this.#box = box;
     this.#events = events;
@@ -40,7 +40,7 @@ export class Tiles {
     box.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  /** Show the rows of an answer in their order. Tiles of the same n-grams stay, so that only colours change. */
+  /** Show the rows of an answer in their order. Tiles of the same n-grams are reused, so that only colours change. */
   show(rows) {
     const before = this.#byKey;
     const focused = this.#box.contains(document.activeElement);
@@ -49,12 +49,12 @@ export class Tiles {
     const tiles = [...this.#byKey.values()];
     if (tiles.length !== this.#box.childElementCount || tiles.some((tile, index) => tile !== this.#box.children[index])) {
       this.#box.replaceChildren(...tiles);
-      // Moving the tiles takes the focus off the one that has it.
+      // Moving the tiles makes the focused one lose the focus.
       if (focused) this.#active?.focus({ preventScroll: true });
     }
   }
 
-  /** Keep the tiles of the rows that `isShown` accepts; how many there are. */
+  /** Show only the tiles of the rows that `isShown` accepts; returns their number. */
   filter(isShown) {
     this.#visible = [];
     for (const tile of this.#byKey.values()) {
@@ -65,7 +65,7 @@ export class Tiles {
     return this.#visible.length;
   }
 
-  /** Mark the n-gram whose development is shown; its row, or null. */
+  /** Mark the n-gram whose progress is shown; returns its row, or null. */
   select(key) {
     const tile = this.#byKey.get(key) ?? null;
     this.#box.querySelector('[aria-selected="true"]')?.setAttribute("aria-selected", "false");
@@ -116,7 +116,7 @@ export class Tiles {
       this.#column = column;
       this.#activate(this.#visible[moves[event.key]()]);
       this.#active.focus();
-      // A row up again leads back, also from a wide tile.
+      // Moving back up returns to the same tile, even from a wide one.
       this.#column = column;
     } else if (event.key === "Enter" || event.key === " ") this.#choose(this.#active);
     else if (event.key === "Escape") this.#events.close();
@@ -124,7 +124,7 @@ export class Tiles {
     event.preventDefault();
   }
 
-  /** The index of the tile so many rows away that is nearest to the column that one moves in; at most the last row. */
+  /** The index of the tile `rows` rows away that is nearest to the current column; at most the last row. */
   #rows(from, step, rows) {
     const tiles = this.#visible;
     const distance = (at) => Math.abs(middle(tiles[at]) - this.#column);

@@ -7,7 +7,7 @@ function stored() {
   try {
     return sessionStorage.getItem(NAME) ?? "";
   } catch {
-    return ""; // Storage may be forbidden; the token then lasts as long as the page.
+    return ""; // Storage may be forbidden; the token then lasts until the page is closed.
   }
 }
 
@@ -23,7 +23,7 @@ export function keep(value) {
   }
 }
 
-/** Take the token of a link `#token=...` and remove it from the address bar; whether there was one. */
+/** Take the token of a link `#token=...` and remove it from the address bar; returns whether there was one. */
 export function takeFromFragment() {
   const found = new URLSearchParams(location.hash.slice(1)).get("token");
   if (found === null) return false;
@@ -32,7 +32,7 @@ export function takeFromFragment() {
   return true;
 }
 
-/** The user whom the token names, unverified: only to fill in the field. */
+/** The user that the token names, unverified: only used to fill in the field. */
 export function subject() {
   try {
     const claims = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");

@@ -1,4 +1,4 @@
-/** How one n-gram develops: a chart, what the line through it says, and the figures behind it. */
+/** Progress on one n-gram: a chart, its trend in words, and the figures behind it. */
 
 import { speedChart } from "./charts.js";
 import { element } from "./element.js";
@@ -8,13 +8,13 @@ import { shown, spoken } from "./ngrams.js";
 /**
  * The contents of the panel.
  *
- * `row` is the tile's, `answer` that of /trend, both of the same n-gram; `close` ends it.
+ * `row` is the tile's row, `answer` the answer of /trend for the same n-gram; `close` closes the panel.
  */
 export function trend(row, answer, close) {
   const states = answer.rows.filter((state) => state.ngram_size === row.ngram_size);
   const rate = answer.learning_rates.find((one) => one.ngram_size === row.ngram_size);
   if (!states.length) {
-    return [heading(row, close), element("p", {}, now(row)), element("p", { class: "quiet" }, "No hour on record has changed it yet.")];
+    return [heading(row, close), element("p", {}, now(row)), element("p", { class: "quiet" }, "No published hour has changed it yet.")];
   }
   const points = states.map((state) => [Date.parse(state.as_of), state.decaying_average_ms]);
   return [
@@ -29,7 +29,7 @@ export function heading(row, close) {
   return element(
     "header",
     {},
-    element("h2", { id: "trend-title" }, "How ", element("span", { class: `keycap ${row.performance_category}` }, shown(row.ngram_text)), " develops"),
+    element("h2", { id: "trend-title" }, "Progress on ", element("span", { class: `keycap ${row.performance_category}` }, shown(row.ngram_text))),
     element("button", { type: "button", class: "close", "aria-label": "Close", click: close }, "×"),
   );
 }
@@ -48,15 +48,15 @@ export function summary(row, states) {
 
 const now = (row) => `${precise(row.decaying_average_ms)} ms per keystroke, ${precise(row.decaying_average_wpm)} words per minute.`;
 
-/** What may be said from the line through the states (`learning_rates`); its target is the keyboard's own. */
+/** The trend in words, from `learning_rates`; its target is the keyboard's own. */
 function facts(rate) {
   const found = [];
   const slope = rate?.slope_ms_per_day ?? null;
-  if (slope === null) found.push("One state so far: a line takes two.");
+  if (slope === null) found.push("One state so far: a trend needs two.");
   else {
     const fit = rate.r_squared === null ? "" : ` (r² ${ratio(rate.r_squared)})`;
     if (slope < 0) found.push(`Gets faster by ${precise(-slope)} ms a day${fit}.`);
-    else found.push(slope > 0 ? `Gets slower by ${precise(slope)} ms a day${fit}.` : "Stays as it is.");
+    else found.push(slope > 0 ? `Gets slower by ${precise(slope)} ms a day${fit}.` : "Speed is unchanged.");
     found.push(outlook(rate));
   }
   if (rate) found.push(`Best ever: ${precise(rate.best_ms)} ms (${precise(wordsPerMinute(rate.best_ms))} WPM) on ${date(rate.best_as_of)}.`);
@@ -64,10 +64,10 @@ function facts(rate) {
 }
 
 function outlook(rate) {
-  const target = `the keyboard's target of ${precise(rate.target_speed_ms)} ms`;
+  const target = `the ${precise(rate.target_speed_ms)} ms target`;
   if (rate.sessions_to_target === 0) return `Meets ${target}.`;
-  if (rate.sessions_to_target === null) return `At this pace ${target} does not come into reach.`;
-  return `At this pace about ${count(rate.sessions_to_target, "more session")} to ${target}.`;
+  if (rate.sessions_to_target === null) return `At this pace you won't reach ${target}.`;
+  return `At this pace you will reach ${target} in about ${count(rate.sessions_to_target, "more session")}.`;
 }
 
 function table(states) {
@@ -82,7 +82,7 @@ function table(states) {
     "table",
     {},
     element("thead", {}, element("tr", {}, ...head.map((name) => element("th", { scope: "col" }, name)))),
-    // The newest first: the one that is asked for.
+    // Newest first: the state that people look for.
     element("tbody", {}, ...states.toReversed().map((state) => element("tr", {}, ...line(state).map((cell) => element("td", {}, cell))))),
   );
 }
