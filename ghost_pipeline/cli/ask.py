@@ -74,7 +74,9 @@ keys_option = click.option("--included-keys", type=Text(), help="Only n-grams th
 @click.command()
 @user_argument
 @as_of_option
-@click.option("--extended", is_flag=True, help="Add the as_of of every figure, and whether the cohort is withheld.")
+@click.option(
+    "--extended", is_flag=True, help="Add the age of every figure (as_of), and whether the cohort is withheld."
+)
 @json_option
 def ghost(user_id: str, as_of: datetime | None, *, extended: bool, as_json: bool) -> None:
     """Peer comparison for a user, as the HTTP API returns it."""

@@ -196,7 +196,7 @@ def query_command(sql: str, *, as_json: bool) -> None:
 
 
 @main.command("settings")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print settings as a JSON array.")
 def settings_command(*, as_json: bool) -> None:
     """List every setting with its value and what it does."""
     values = json.loads(Settings.load().model_dump_json())

@@ -408,8 +408,8 @@ def test_an_older_state_does_not_replace_a_newer_one(database: Database) -> None
     with pytest.raises(PublishError) as raised:
         publish_state(database.address, 1)
     assert (
-        "cohort_ghost_data is there as of 2025-03-12T02:00Z, and this data folder is of 2025-03-12T01:00Z. Does "
-        "another one publish there?"
+        "cohort_ghost_data is there as of 2025-03-12T02:00Z, and this data folder is of 2025-03-12T01:00Z. If "
+        "another data folder publishes there, give each its own schema."
     ) in str(raised.value)
     assert ask(database.address, FIGURES) == [whole(2)]
     going_back = str(raised.value).rpartition("run ")[2]
@@ -504,7 +504,7 @@ def test_what_would_be_refused_is_told(database: Database) -> None:
     )
     first, second = published_state(database.address).faults
     assert "ghost_benchmarks contains rows that ghost-pipeline did not write" in first
-    assert "ngram_speed_summaries is another one" in second
+    assert "ngram_speed_summaries does not match" in second
 
 
 def test_a_server_that_allows_reading_only_is_told(database: Database) -> None:

@@ -530,7 +530,7 @@ def test_a_token_in_the_fragment_names_the_user_and_leaves_the_address(
     ],
     ids=["another user's", "expired", "nonsense"],
 )
-def test_a_token_that_does_not_hold_is_explained(
+def test_an_invalid_token_is_explained(
     visitor: Visitor, guarded_origin: str, header: dict[str, str], title: str
 ) -> None:
     page = visitor(guarded_origin).open(f"#token={header['Authorization'].removeprefix('Bearer ')}", user="u1")
