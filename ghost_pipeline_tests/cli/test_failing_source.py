@@ -116,8 +116,8 @@ def of_ghosts(files: dict[str, object]) -> dict[str, object]:
     ("breaks", "says"),
     [
         (vanished, r"table user_progress is missing"),
-        (without_a_column, r"user_progress.* completed_at"),
-        (truncated, r"user_progress\.parquet"),
+        pytest.param(without_a_column, r"user_progress.* completed_at", marks=pytest.mark.long),
+        pytest.param(truncated, r"user_progress\.parquet", marks=pytest.mark.long),
         (a_third_gone, r"user_progress, partition 2025-03-12-08:00: 3 of 10 rows are no longer in the source"),
     ],
 )

@@ -78,6 +78,7 @@ def test_the_run_of_the_newest_hour_removes_and_an_old_one_stays_until_then(
     assert [there(lake, table) for table in (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARY_HISTORY)] == [[5, 7, 8, 9]] * 2
 
 
+@pytest.mark.long
 def test_what_follows_from_hours_that_a_range_does_not_write_is_that_of_single_runs(
     run_hour: Run, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

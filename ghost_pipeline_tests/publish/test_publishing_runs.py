@@ -37,6 +37,7 @@ def as_of_newest(data: Path) -> str:
     return str(rows[0]["newest"])
 
 
+@pytest.mark.long
 def test_a_run_that_cannot_publish_fails_the_next_one_repairs_and_none_tells_the_password(
     database: Database, tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def test_postgresql_gives_the_bytes_of_files_and_shows_no_password(
     assert "GHOST_SOURCE=postgresql://reader:***@/" in outputs[3].stdout
 
 
+@pytest.mark.long
 def test_sqlite_gives_the_bytes_of_files(tmp_path: Path, from_files: dict[str, str]) -> None:
     file = fill_sqlite(tmp_path / "app.db", tables=demo_world())
     done = run(tmp_path / "data", *MATERIALIZE, GHOST_SOURCE=f"sqlite:///{file}")
@@ -61,6 +62,7 @@ def test_sqlite_gives_the_bytes_of_files(tmp_path: Path, from_files: dict[str, s
     assert lake_digest(tmp_path / "data") == from_files
 
 
+@pytest.mark.long
 def test_own_names_and_queries_give_the_bytes_of_files(
     database: Database, tmp_path: Path, from_files: dict[str, str]
 ) -> None:
@@ -116,6 +118,7 @@ def test_a_server_that_refuses_is_one_line_and_exit_code_1(database: Database, t
         assert [text for text in SECRETS if text in output] == []
 
 
+@pytest.mark.long
 def test_an_hour_reads_its_look_back_and_a_backfill_what_is_older(tmp_path: Path) -> None:
     file, data = fill_sqlite(tmp_path / "app.db", tables=demo_world()), tmp_path / "data"
     source = f"sqlite:///{file}"
