@@ -672,6 +672,5 @@ def test_the_demo_typist_has_practised_in_the_last_hour(world: Tables) -> None:
 
 
 def test_sentences_are_short_and_plain() -> None:
-
     assert len(set(SENTENCES)) == 40
     assert all(40 <= len(sentence) <= 80 and sentence.isascii() for sentence in SENTENCES)
