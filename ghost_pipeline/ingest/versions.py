@@ -7,7 +7,7 @@ import polars as pl
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, USERS
 from ghost_pipeline.contracts.source import SourceTable
-from ghost_pipeline.domain.shared.versions import UPDATED_AT, changed_rows, with_added
+from ghost_pipeline.domain.shared.versions import INSTANT, UPDATED_AT, changed_rows, preceding, with_added
 from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.ingest.dependents import VERSION_COLUMNS
 from ghost_pipeline.ingest.people import reject_unknown_users
@@ -18,7 +18,7 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.partitions import Rejects
 from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, Tombstones
 from ghost_pipeline.sources.source import Source
-from ghost_pipeline.windows import Hour
+from ghost_pipeline.windows import FIRST_INSTANT, Hour
 
 
 def ingest_versions(
@@ -38,7 +38,7 @@ def ingest_versions(
         rows = reject_unknown_users(read_table(source, table), table, lake, erased)
         rows = reject_repeats(rows, table.key, newest_first)
         good, rejected, gone = pl.collect_all(
-            [good_rows(rows), rejected_rows(rows, table, pl.lit(None, pl.Datetime("us", "UTC"))), erased_rows(rows)]
+            [good_rows(rows), rejected_rows(rows, table, pl.lit(None, INSTANT)), erased_rows(rows)]
         )
     newest = lake.newest_hour(contract)
     is_newest = newest is None or newest <= hour
@@ -53,18 +53,26 @@ def ingest_versions(
 def _mark_stale(lake: Lake, contract: Contract, added: pl.LazyFrame, key: str, hour: Hour) -> None:
     """Mark snapshots that show a column that an added version changes: from its `valid_from` on.
 
-    A new user is shown from `created_at` on. A new keyboard marks nothing: its sessions are most often new, too.
+    A version that begins before all known ones also replaces the first one in the hours before it: mark from the
+    beginning. For a user that is `created_at`, as for a new user. A new keyboard marks nothing: its sessions are most
+    often new, too.
     """
     columns, tables = VERSION_COLUMNS.get(contract.name, ((), ()))
     if not columns:
         return
-    known = lake.scan(contract).join(added, on=key, how="semi").sort("valid_from", "seen_at").group_by(key).last()
-    both = added.join(known, on=key, how="left", suffix="_known")
+    before = preceding(added, lake.scan(contract), key)
+    both = added.join(before, on=key, how="left", suffix="_known")
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_known")) for name in columns)
-    is_new = pl.col("valid_from_known").is_null()
-    first_shown = pl.col("created_at") if contract is USERS else pl.lit(None, pl.Datetime("us", "UTC"))
-    # An as_of that equals valid_from sees the version, one that equals created_at not the user: an instant earlier.
-    since = pl.when(is_new).then(first_shown).otherwise(pl.col("valid_from") - pl.duration(microseconds=1))
+    is_user = contract is USERS
+    created_at = pl.min_horizontal("created_at", "created_at_known") if is_user else pl.lit(FIRST_INSTANT, INSTANT)
+    since = (
+        pl.when(pl.col("is_first"))
+        .then(created_at)
+        .when(pl.col("is_first").is_null())
+        .then(created_at if is_user else pl.lit(None, INSTANT))
+        # An as_of that equals valid_from sees the version, one that equals created_at not the user: an instant earlier.
+        .otherwise(pl.col("valid_from") - pl.duration(microseconds=1))
+    )
     first = both.filter(differs).select(since.min()).collect().item()
     if isinstance(first, datetime):
         mark_stale(lake, tables, first, hour.as_of)

@@ -376,6 +376,36 @@ def test_built_hours_from_a_version_on_are_stale_where_they_show_it(
     assert [start.hour for start in stale_hours(source.lake)["hour"]] == stale
 
 
+@pytest.mark.parametrize(
+    ("looks", "stale"),
+    [
+        pytest.param([(None, "c1"), ("2025-03-12T09:20:00Z", "c2")], [9, 11], id="after an undated first version"),
+        pytest.param(
+            [("2025-03-12T10:20:00Z", "c1"), ("2025-03-12T09:20:00Z", "c2")], [8, 9, 11], id="before the first"
+        ),
+        pytest.param(
+            [("2025-01-01T00:00:00Z", "c1"), ("2025-03-12T11:20:00Z", "c2"), ("2025-03-12T09:20:00Z", "c3")],
+            [9, 11],
+            id="between two versions",
+        ),
+        pytest.param([("2025-03-12T10:20:00Z", "c1"), ("2025-03-12T09:20:00Z", "c1")], [], id="same cohort"),
+    ],
+)
+def test_built_hours_that_a_version_in_its_place_changes_are_stale(
+    source: Source, looks: list[tuple[str | None, str]], stale: list[int]
+) -> None:
+    source.event("first", "2025-03-12T06:00:00Z")
+    *earlier, last = looks
+    for updated, cohort in earlier:
+        source.users[0] |= {"updated_at": updated, "cohort_id": cohort}
+        source.run(NOON)
+    built = [Hour.from_key(f"2025-03-12-{hour:02}:00") for hour in (8, 9, 11)]
+    list(materialize_cohort_ghost_data(source.resources, built))
+    source.users[0] |= {"updated_at": last[0], "cohort_id": last[1]}
+    source.run("2025-03-12-12:00")
+    assert [start.hour for start in stale_hours(source.lake)["hour"]] == stale
+
+
 def test_built_hours_from_the_creation_of_a_late_user_on_are_stale(source: Source) -> None:
     source.event("first", "2025-03-12T06:00:00Z")
     source.run(NOON)

@@ -174,6 +174,79 @@ def test_a_clock_that_went_ahead_and_was_set_back_is_one_change() -> None:
     assert lake.targets(4, 4.5) == [2, 3]
 
 
+class Timeline(NamedTuple):
+    """Looks at one user, and the target as of some hours after them."""
+
+    looks: tuple[tuple[int, float | None, int], ...]
+    """Hour of the run, `updated_at` and target."""
+    targets: dict[float, int]
+
+
+@pytest.mark.parametrize(
+    "timeline",
+    [
+        pytest.param(
+            Timeline(((3, None, 1), (4, 1.5, 2)), {-1000: 1, 1: 1, 1.5: 2, 3: 2, 4: 2}),
+            id="an undated first version is valid since ever",
+        ),
+        pytest.param(
+            Timeline(((3, None, 1), (4, 3, 2)), {2: 1, 3.5: 2, 4: 2}),
+            id="a date that equals the first look",
+        ),
+        pytest.param(
+            Timeline(((3, None, 1), (3, 1.5, 2)), {1: 1, 1.5: 2, 3: 2}),
+            id="a date that the second look within the first hour brings",
+        ),
+        pytest.param(
+            Timeline(((3, 1.5, 1), (3, None, 2)), {1: 2, 3: 2}),
+            id="a second look within the first hour that brings no date",
+        ),
+        pytest.param(
+            Timeline(((3, 2, 2), (4, 1, 1)), {0: 1, 1: 1, 2: 2, 4: 2}),
+            id="an earlier date is put in its place in time",
+        ),
+        pytest.param(
+            Timeline(((3, 0, 0), (4, 2, 2), (5, 1, 1), (6, 2, 2), (7, 3, 3)), {0: 0, 1: 1, 2: 2, 2.5: 2, 7: 3}),
+            id="an earlier date between two versions",
+        ),
+        pytest.param(
+            Timeline(((3, 1, 1), (4, 2, 2), (5, 1, 1)), {1: 1, 2: 2, 5: 2}),
+            id="a replica that lags behind adds nothing",
+        ),
+        pytest.param(
+            Timeline(((3, 1, 1), (4, 2, 2), (5, 1, 3)), {1: 1, 2: 2, 5: 3}),
+            id="a date that another version has dates no change",
+        ),
+        pytest.param(
+            Timeline(((3, 1, 1), (4, None, 2), (6, 3.5, 3)), {3: 1, 4: 2, 5: 2, 6: 3}),
+            id="a date before a change that a run has dated",
+        ),
+    ],
+)
+def test_a_version_is_put_in_its_place_in_time(timeline: Timeline) -> None:
+    lake = Lake(TOLD)
+    for hour, updated, target in timeline.looks:
+        lake.run(hour, told(("a", updated, target)))
+        assert lake.run(hour, told(("a", updated, target))).height == 0
+    assert lake.targets(*timeline.targets) == [*timeline.targets.values()]
+
+
+def test_a_run_of_an_older_hour_leaves_a_user_whose_undated_first_version_a_newer_one_saw() -> None:
+    lake = Lake(TOLD)
+    lake.run(5, told(("a", None, 1)))
+    assert lake.run(3, told(("a", 2, 2))).height == 0
+    lake.run(6, told(("a", 2, 2)))
+    assert lake.targets(1, 2, 6) == [1, 2, 2]
+
+
+def test_a_score_of_an_undated_first_version_is_known_since_ever_whatever_is_dated_before_it() -> None:
+    lake = Lake(TOLD)
+    lake.run(3, told(("a", None, 6)))
+    lake.run(4, told(("a", 2, 7)))
+    versions = lake.known.rename({"target": "final_band_score"})
+    assert [known_at(versions, hour) for hour in (1, 2)] == [(6, None), (7, at(2))]
+
+
 SOURCES = st.lists(
     st.dictionaries(
         st.sampled_from("abc"), st.tuples(st.none() | st.integers(-3, 12), st.none() | st.integers(0, 2)), max_size=3
@@ -201,15 +274,33 @@ def test_looking_again_at_the_same_source_adds_nothing(
 
 @examples(10, 30)
 @given(SOURCES)
-def test_the_newest_version_is_what_the_source_said_last(
+def test_the_newest_version_is_what_the_source_said_last_while_its_dates_do_not_go_back(
     sources: list[dict[str, tuple[int | None, int | None]]],
 ) -> None:
-    lake, last = Lake(TOLD), dict[str, tuple[datetime | None, int | None]]()
+    lake, said = Lake(TOLD), dict[str, list[tuple[int | None, int | None]]]()
     for hour, source in enumerate(sources, start=1):
         lake.run(hour, rows_of(source))
-        last |= {user: (None if hours is None else at(hours), target) for user, (hours, target) in source.items()}
+        for user, row in source.items():
+            said.setdefault(user, []).append(row)
     newest = valid_at(lake.known, "user_id", at(1000)).collect()
-    assert {user: (updated, target) for user, updated, target, _, _ in newest.rows()} == last
+    found = {user: (updated, target) for user, updated, target, _, _ in newest.rows()}
+    assert found.keys() == said.keys()
+    for user, rows in said.items():
+        dates = [hours for hours, _ in rows if hours is not None]
+        hours, target = rows[-1]
+        if dates == sorted(dates):
+            assert found[user] == (None if hours is None else at(hours), target)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SOURCES)
+def test_no_two_versions_count_from_the_same_instant(
+    sources: list[dict[str, tuple[int | None, int | None]]],
+) -> None:
+    lake = Lake(TOLD)
+    for hour, source in enumerate(sources, start=1):
+        lake.run(hour, rows_of(source))
+    assert lake.known.select("user_id", "valid_from").collect().is_unique().all()
 
 
 @examples(10, 30)
@@ -261,20 +352,26 @@ def frame(versions: list[Version]) -> pl.LazyFrame:
     return pl.LazyFrame(rows, schema=pl.Schema({**SILENT, **ADDED}), orient="row")
 
 
+def plain_in_time(versions: list[Version], user: str) -> list[Version]:
+    """The versions of a user in time, none of them dated: the one that was seen first has been valid since ever."""
+    of_user = [version for version in versions if version.user == user]
+    first = min(of_user, key=lambda one: (one.seen_at, one.valid_from))
+    return [first, *sorted(one for one in of_user if one is not first)]
+
+
 def plain_valid_at(versions: list[Version], hour: int) -> dict[str, Version]:
     found: dict[str, Version] = {}
     for user in {version.user for version in versions}:
-        ordered = sorted(version for version in versions if version.user == user)
-        found[user] = next((one for one in reversed(ordered) if one.valid_from <= hour), ordered[0])
+        first, *others = plain_in_time(versions, user)
+        found[user] = next((one for one in reversed(others) if one.valid_from <= hour), first)
     return found
 
 
 def plain_carried_since(versions: list[Version], hour: int) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
     for user in {version.user for version in versions}:
-        ordered = sorted(version for version in versions if version.user == user)
         since: int | None = None
-        for before, one in pairwise(ordered):
+        for before, one in pairwise(plain_in_time(versions, user)):
             if one.valid_from <= hour and one.target != before.target:
                 since = one.valid_from
         found[user] = since
