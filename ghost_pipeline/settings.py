@@ -35,6 +35,7 @@ from ghost_pipeline.windows import parse_lengths, shown_length
 
 MAX_SCORE = Decimal(9)
 MAX_NGRAM_SIZE = 20
+MAX_TASK_MINUTES = 24 * 60
 MIN_KEY_LENGTH = 32
 SECRET = frozenset({"token_key", "erasure_key", "source", "publish_postgres"})
 """Settings whose values no message cites."""
@@ -93,6 +94,13 @@ class Settings(BaseSettings):
         ge=1,
         le=MAX_LOOKBACK_HOURS,
         description="Hours before as_of that every hourly run reads again, to catch late and changed events",
+    )
+    max_task_minutes: int = Field(
+        default=MAX_TASK_MINUTES,
+        ge=1,
+        # Keeps sums of milliseconds in Int64, and no task takes a year.
+        le=366 * 24 * 60,
+        description="Minutes that a single task may take; a source row with more is rejected",
     )
     source_keeps: int = Field(
         default=0,

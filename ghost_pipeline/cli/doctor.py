@@ -95,16 +95,16 @@ def _source(settings: Settings) -> Iterator[Finding]:
         yield Finding(Verdict.OK, "source", f"{source.name}: {names} data")
         for name in SOURCE_TABLES:
             if name in tables:
-                yield from _source_table(source, SOURCE_TABLES[name])
+                yield from _source_table(source, SOURCE_TABLES[name], settings.max_task_minutes)
             elif SOURCE_TABLES[name].domain in present:
                 yield Finding(Verdict.OK, name, "not there; it is optional")
 
 
-def _source_table(source: Source, table: SourceTable) -> Iterator[Finding]:
+def _source_table(source: Source, table: SourceTable, max_task_minutes: int) -> Iterator[Finding]:
     """What a table holds, some of its rows, and the first that would be rejected."""
     try:
         sample = source.inspect(table)
-        rows = read_rows(sample.rows, table)
+        rows = read_rows(sample.rows, table, max_task_minutes)
         reasons, first, rejected = pl.collect_all(
             [
                 rows.group_by(REASON).len().sort("len", REASON, descending=[True, False]),

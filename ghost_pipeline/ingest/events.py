@@ -45,7 +45,7 @@ def ingest_events(
     start, hour = source_from(lake, contract, hour, policy), range_end(lake, contract, hour)
     placed = pl.col(str(table.time)).alias(PLACED_AT)
     with reading(source, table, lake):
-        read = read_table(source, table, Window(start, hour.as_of))
+        read = read_table(source, table, Window(start, hour.as_of), policy.max_task_minutes)
         rows = reject_unknown_users(read, table, lake, erased).with_columns(placed)
         # Before the window is cut out: the choice between two rows must not depend on how far a run reads back.
         rows, merged = _without_repeats(rows, table, hour)

@@ -17,7 +17,7 @@ ALL_PERCENT = 100
 
 @dataclass(frozen=True)
 class ReadPolicy:
-    """How far back a run reads, and how much it may remove."""
+    """How far back a run reads, how much it may remove, and which rows it takes."""
 
     lookback: timedelta
     """Counted back from the end of the hour."""
@@ -25,13 +25,15 @@ class ReadPolicy:
     """How long the source keeps events. Older hours of the lake are never replaced by what the source has now."""
     max_removed_percent: int
     """The largest share of an hour's rows that a run may remove."""
+    max_task_minutes: int
+    """The longest time that a task may take."""
 
     @classmethod
     def of(cls, settings: Settings) -> "ReadPolicy":
         """Return the policy that is set."""
         keeps = timedelta(hours=settings.source_keeps) if settings.source_keeps else None
         allowed = ALL_PERCENT if settings.accept_deletions else settings.max_removed_percent
-        return cls(timedelta(hours=settings.lookback_hours), keeps, allowed)
+        return cls(timedelta(hours=settings.lookback_hours), keeps, allowed, settings.max_task_minutes)
 
     def replaces_from(self, lake: Lake, contract: Contract, hour: Hour) -> datetime:
         """Return the instant from which the run of an hour replaces rows of the lake.

@@ -11,8 +11,8 @@ import polars as pl
 
 from ghost_pipeline.contracts.raw import MS_PER_MINUTE
 from ghost_pipeline.contracts.source import MAX_NGRAM_LENGTH, Kind, SourceColumn, SourceTable
-from ghost_pipeline.domain.ngrams.ngram_extraction import SEPARATOR_PATTERN
 from ghost_pipeline.domain.shared.identity import uuid_text
+from ghost_pipeline.settings import MAX_TASK_MINUTES
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 REASON = "_reason"
@@ -40,12 +40,13 @@ class _Reading:
     faults: Mapping[str, pl.Expr]
 
 
-def read_rows(raw: pl.LazyFrame, table: SourceTable) -> pl.LazyFrame:
+def read_rows(raw: pl.LazyFrame, table: SourceTable, max_task_minutes: int = MAX_TASK_MINUTES) -> pl.LazyFrame:
     """Read every row of a source table by its contract, without dropping any.
 
     Args:
         raw: the rows as the source has them: any types, optional columns may be absent, others may be there.
         table: the canonical table they are meant for.
+        max_task_minutes: the longest time that a task may take.
 
     Returns:
         One row per row of `raw`, in its order: the columns of the contract as they are stored (null where
@@ -54,7 +55,7 @@ def read_rows(raw: pl.LazyFrame, table: SourceTable) -> pl.LazyFrame:
 
     """
     schema = raw.collect_schema()
-    readings = {column.stored_as: _read(column, schema.get(column.name)) for column in table.columns}
+    readings = {column.stored_as: _read(column, schema.get(column.name), max_task_minutes) for column in table.columns}
     reasons = [
         pl.when(condition).then(pl.lit(reason))
         for reading in readings.values()
@@ -149,7 +150,7 @@ def _with_reason(condition: pl.Expr, reason: str) -> pl.Expr:
     return pl.when(condition).then(joined).otherwise(REASON).alias(REASON)
 
 
-def _read(column: SourceColumn, dtype: pl.DataType | None) -> _Reading:
+def _read(column: SourceColumn, dtype: pl.DataType | None, max_task_minutes: int) -> _Reading:
     if dtype is None or dtype == pl.Null:
         return _absent(column)
     text = _text(pl.col(column.name), dtype)
@@ -168,7 +169,6 @@ def _read(column: SourceColumn, dtype: pl.DataType | None) -> _Reading:
                 {
                     **_missing(column, value.is_null() | (value == "")),
                     f"{column.name} is longer than {MAX_NGRAM_LENGTH} characters": long,
-                    f"{column.name} holds a separator": value.str.contains(SEPARATOR_PATTERN),
                 },
             )
         case Kind.INSTANT:
@@ -176,7 +176,7 @@ def _read(column: SourceColumn, dtype: pl.DataType | None) -> _Reading:
         case Kind.FLAG:
             reading = _flag(column, dtype, text)
         case Kind.NUMBER | Kind.INTEGER | Kind.MINUTES:
-            reading = _number(column, dtype, text)
+            reading = _number(column, dtype, text, max_task_minutes)
     return reading
 
 
@@ -281,7 +281,7 @@ def _flag(column: SourceColumn, dtype: pl.DataType, text: pl.Expr) -> _Reading:
     return _Reading(value, {f"{column.name} is neither true nor false": value.is_null()})
 
 
-def _number(column: SourceColumn, dtype: pl.DataType, text: pl.Expr) -> _Reading:
+def _number(column: SourceColumn, dtype: pl.DataType, text: pl.Expr, max_task_minutes: int) -> _Reading:
     raw = pl.col(column.name)
     if dtype.is_numeric():
         given, number = raw.is_not_null(), raw.cast(pl.Float64)
@@ -311,10 +311,8 @@ def _number(column: SourceColumn, dtype: pl.DataType, text: pl.Expr) -> _Reading
         faults[f"{column.name} is above {largest}"] = finite & (number > largest)
         return _Reading(pl.when(whole).then(number).cast(pl.Int32, strict=False), faults)
     if column.kind is Kind.MINUTES:
-        # Half away from zero, in whole milliseconds (G2.3); what is negative was rejected above. The limit
-        # keeps sums in Int64 and no task takes a year.
-        longest = 366 * 24 * 60
-        faults[f"{column.name} is above {longest}"] = finite & (number > longest)
+        # Half away from zero, in whole milliseconds (G2.3); negative numbers were rejected above.
+        faults[f"{column.name} is above {max_task_minutes}"] = finite & (number > max_task_minutes)
         return _Reading((number * MS_PER_MINUTE + 0.5).floor().cast(pl.Int64, strict=False).fill_null(0), faults)
     return _Reading(number, faults)
 

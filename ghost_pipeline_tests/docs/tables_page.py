@@ -7,6 +7,7 @@ from ghost_pipeline.contracts.contract import duckdb_type
 from ghost_pipeline.contracts.published import TABLE_INFO
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.contracts.source import Domain, Kind, SourceColumn, SourceTable
+from ghost_pipeline.settings import MAX_TASK_MINUTES
 
 GENERATED = "<!-- Written by `make docs` from the contracts; change those. -->"
 
@@ -180,6 +181,8 @@ def _accepted(column: SourceColumn) -> str:
         rules.append(f"above {column.above:g}")
     if column.references:
         rules.append(f"an id in `{column.references}`")
+    if column.kind is Kind.MINUTES:
+        rules.append(f"at most {MAX_TASK_MINUTES} (`GHOST_MAX_TASK_MINUTES`)")
     if column.kind is Kind.NGRAM:
-        rules.append("1 to 50 characters, none of them a space, a tab, a line break or NUL")
+        rules.append("1 to 50 characters")
     return "; ".join(rules)

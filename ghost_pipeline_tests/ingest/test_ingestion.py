@@ -491,6 +491,15 @@ def test_a_rejected_row_lies_in_the_hour_of_its_event(source: Source) -> None:
     ]
 
 
+def test_a_task_of_more_minutes_than_are_set_is_rejected(source: Source) -> None:
+    source.set(max_task_minutes=60)
+    source.event("long", "2025-03-12T10:10:00Z", time_spent_minutes=61)
+    source.event("ok", "2025-03-12T10:20:00Z", time_spent_minutes=60)
+    source.run(NOON)
+    assert source.taken_in() == ["ok"]
+    assert [reason for _, _, reason in source.rejected()] == ["time_spent_minutes is above 60"]
+
+
 def test_a_corrected_row_leaves_the_rejected_ones(source: Source) -> None:
     source.event("bad", "2025-03-12T09:10:00Z", task_type="podcast")
     source.run(NOON)

@@ -292,7 +292,7 @@ def test_the_newest_version_is_what_the_source_said_last_while_its_dates_do_not_
             assert found[user] == (None if hours is None else at(hours), target)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(12, 60)
 @given(SOURCES)
 def test_no_two_versions_count_from_the_same_instant(
     sources: list[dict[str, tuple[int | None, int | None]]],
