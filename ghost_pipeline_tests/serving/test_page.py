@@ -313,7 +313,7 @@ def test_two_thousand_tiles_are_there_and_the_last_can_be_reached(tab: Visit) ->
 
 
 def test_old_data_is_marked_as_out_of_date(desk: Page) -> None:
-    expect(desk.locator("#clock")).to_have_text("Data from 12 Mar 2025, 12:00 UTC (out of date)")
+    expect(desk.locator("#clock")).to_have_text("Data from 12 Mar 2025, 09:00 UTC (out of date)")
 
 
 def test_a_chosen_n_gram_shows_its_progress(desk: Page) -> None:
