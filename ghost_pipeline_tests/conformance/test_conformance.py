@@ -73,6 +73,12 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Worlds:
     return Worlds(tmp_path_factory)
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no benchmarks: no case looks at the pictures, which take more than half the time of a month."""
+    monkeypatch.setattr("ghost_pipeline.defs.benchmarks.benchmark_curves", lambda *_: b"")
+
+
 @pytest.mark.parametrize(("case", "file_format"), list(_parameters()))
 def test_case(case: Case, file_format: str, worlds: Worlds, tmp_path: Path) -> None:
     world, has_run = worlds.of(case, file_format)
