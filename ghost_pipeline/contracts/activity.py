@@ -15,49 +15,51 @@ COUNT_COLUMNS = ("tasks_completed", "practice_time_ms", *(f"{module}_tasks" for 
 RECENT_DAYS = 7
 """Dates that a checkpoint remembers one by one, for the days practised of a week that begins before it (G1.4)."""
 
-_ZONE = "IANA name of the zone in which the days are counted; in another one they are counted again (G1.6)"
+_ZONE = "IANA name of the zone in which the days are counted; if it changes, they are counted again"
 
 _COUNTS: dict[str, dy.Column] = {
-    "tasks_completed": count("Tasks (G2.2)"),
-    "practice_time_ms": count("Time spent on them in whole milliseconds (G2.3)"),
-    **{f"{module}_tasks": count(f"Tasks in {module}") for module in MODULE_TYPES},
-    "mock_tests": count("Mock tests, which count nowhere else (G2.2)"),
-    "last_activity_at": instant("The newest task; null where there are mock tests only", nullable=True),
+    "tasks_completed": count("Tasks completed"),
+    "practice_time_ms": count("Time spent on tasks, in whole milliseconds"),
+    **{f"{module}_tasks": count(f"{module.capitalize()} tasks") for module in MODULE_TYPES},
+    "mock_tests": count("Mock tests; no other figure includes them"),
+    "last_activity_at": instant("Time of the newest task; null if there are only mock tests", nullable=True),
 }
 BEFORE_JOURNEY = "events_before_journey"
 """Events that are not counted because they precede the created date: a finding (G1.5)."""
 
 UserActivityDays = schema_of(
     "UserActivityDays",
-    "What a user did on a local day, as far as it lies in a UTC day. Days before the journey are in "
-    "it: which of them count depends on created_at (G1.5). Sums and maxima: any two files add up.",
+    "Activity of a user on a local day, as far as that is in a UTC day. Includes days before the journey: "
+    "created_at decides which of them count. Sums and maxima, so any two files add up.",
     {
         "event_date": dy.Date(primary_key=True, description="The UTC day"),
         "user_id": identifier("The user", primary_key=True),
         "timezone": dy.String(nullable=True, description=_ZONE),
-        "local_date": dy.Date(primary_key=True, description="The user's own date (G1.6)"),
+        "local_date": dy.Date(primary_key=True, description="Date in the user's zone"),
         **_COUNTS,
     },
 )
 
 UserActivityCheckpoints = schema_of(
     "UserActivityCheckpoints",
-    "What a user had done by the end of the month: sums since ever, and of the days practised as much "
-    "as later days need: the last run, the longest one and the last dates (G1.4, G2.4). Follows from the month "
+    "Activity of a user up to the end of the month: all sums, and as much of the days practised "
+    "as later days need: the last run, the longest run and the last dates. Computed from the month "
     "before and the events of the month.",
     {
-        "month": dy.String(primary_key=True, regex=r"^\d{4}-\d{2}$", description="The month, `2025-02`"),
+        "month": dy.String(primary_key=True, regex=r"^\d{4}-\d{2}$", description="Month, such as 2025-02"),
         "as_of": as_of_column(),
         "user_id": identifier("A user with at least one event", primary_key=True),
         "timezone": dy.String(nullable=True, description=_ZONE),
-        "created_date": dy.Date(description="First date that counts, in that zone (G1.5)"),
+        "created_date": dy.Date(description="First date that counts, in the user's zone"),
         **_COUNTS,
-        BEFORE_JOURNEY: count("Events before that date, which count nowhere"),
-        "run_first_day": dy.Date(nullable=True, description="First day of the last run of days practised; null: none"),
+        BEFORE_JOURNEY: count("Events before that date; no figure includes them"),
+        "run_first_day": dy.Date(
+            nullable=True, description="First day of the last run of days practised; null if there is none"
+        ),
         "last_day": dy.Date(nullable=True, description="The last day practised, which ends that run"),
         "longest_streak": small("Length in days of the longest run so far"),
         "recent_days": small(
-            "The dates up to last_day that were practised, as bits: bit 0 is last_day, bit 6 six days before",
+            "Dates practised up to last_day, as bits: bit 0 is last_day, bit 6 is six days before",
             high=2**RECENT_DAYS - 1,
         ),
     },

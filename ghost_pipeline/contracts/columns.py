@@ -52,7 +52,7 @@ def row_id(table_key: str) -> dy.String:
     """The specification's `id`: uuid5 of the key (G1.10)."""
     return dy.String(
         regex=r"^[0-9a-f-]{36}$",
-        description=f"uuid5 of ({table_key}) (G1.10)",
+        description=f"uuid5 of ({table_key})",
         metadata={_KEY: frozenset(table_key.split(", "))},
     )
 
@@ -74,7 +74,7 @@ def is_personal(column: dy.Column) -> bool:
 
 def as_of_column() -> dy.Datetime:
     """The clock of the partition."""
-    return instant("End of the partition, the clock of every figure in the row (G1.1)")
+    return instant("End of the partition; every figure in the row is as of this instant")
 
 
 def count(description: str) -> dy.Int64:

@@ -1,4 +1,4 @@
-"""What a contract is: the one declaration of a table from which everything else derives.
+"""The contract of a table: the one declaration from which everything else derives.
 
 The columns (types, keys, nullability, ranges, descriptions) are a dataframely schema. The polars schema,
 the DuckDB DDL with comments, Dagster's column schema, the asset checks and the test generators are read
@@ -19,12 +19,12 @@ from ghost_pipeline.sql_quoting import sql_identifier, sql_literal
 
 
 class Partitioning(Enum):
-    """How the partitions of a table are told apart; the values are the folder levels in the lake."""
+    """How a table is partitioned; the values are the folder levels in the lake."""
 
     EVENT_HOUR = ("event_date", "event_hour")
     """Events by the hour in which they happened; a session's rows by the hour in which it started."""
     EVENT_DAY = ("event_date",)
-    """What is summed up of the events of a UTC day."""
+    """Sums over the events of a UTC day."""
     SEEN_HOUR = ("seen_date", "seen_hour")
     """Versions by the hourly run that saw them first (G1.7)."""
     SNAPSHOT_HOUR = ("snapshot_date", "snapshot_hour")
@@ -45,13 +45,13 @@ HOURLY_AGE, MONTHLY_AGE = timedelta(hours=2), timedelta(days=35)
 """An hour is published within the next one, and two missed ones are worth a look; a month within four days."""
 
 USER_SNAPSHOTS_KEPT = timedelta(days=7)
-"""Every hour holds every user again, and whoever asks wants the newest one."""
+"""Every hour holds all users again, and only the newest one is asked for."""
 TWO_MONTHS = timedelta(days=62)
 """The month before the newest one serves until that may (G5.5), and hours add up the days since its end."""
 
 
 class Layer(Enum):
-    """Where a table stands between the source and the people who read it; also its asset group."""
+    """Stage of a table between source and readers; also its asset group."""
 
     RAW = "raw"
     GHOST = "ghost"
@@ -74,19 +74,19 @@ class Contract:
     indexes: tuple[tuple[str, ...], ...] = ()
     """Further indexes of the published table, beside the primary key."""
     sorted_by: tuple[str, ...] = ()
-    """Order of the published rows where it is not that of the key: DuckDB skips what lies elsewhere."""
+    """Order of the published rows, if it is not that of the key; DuckDB skips row groups outside a query's range."""
     append_only: bool = False
     """Whether every hour adds rows for good. Such a table is published without the index of a key, which has to fit
     into memory (20 M rows did not), and in the order of the lake unless another one is named (to sort them took 19 s
     instead of 6)."""
     pseudonymised: bool = False
-    """Whether the rows of a person who is erased stay, under a name that is drawn at random; else they go."""
+    """Whether an erased person's rows stay under a random name; otherwise they are removed."""
     never_expire_reason: str = ""
-    """Why its partitions stay whatever is set, where that does not follow from how it is partitioned."""
+    """Why no setting may remove its partitions, if the partitioning does not already forbid it."""
 
     @property
     def description(self) -> str:
-        """The docstring of the schema: what the table is for and by which rule."""
+        """The docstring of the schema: what the table is for."""
         return " ".join((self.schema.__doc__ or "").split())
 
     @property
@@ -102,16 +102,16 @@ class Contract:
 
     @property
     def retention_exempt_reason(self) -> str:
-        """Why no setting may have its partitions removed; empty where one may."""
+        """Why no setting may remove its partitions; empty if one may."""
         match self.partitioning:
             case Partitioning.EVENT_HOUR:
-                return "hours of events have no gap, and a missing one counts as lost"
+                return "hours of events have no gap, so a missing hour counts as lost"
             case Partitioning.SEEN_HOUR:
-                return "the source no longer has what it holds"
+                return "the source no longer has earlier versions"
             case Partitioning.ERASED_DAY:
-                return "who has been erased must not come back"
+                return "erased people must not come back"
             case Partitioning.STALE_DAY:
-                return "building an hour again takes it off"
+                return "a rebuild of the hour removes it"
             case _:
                 return self.never_expire_reason
 
@@ -129,7 +129,7 @@ class Contract:
 
     @property
     def primary_key(self) -> list[str]:
-        """The columns that identify a row; empty where rows may repeat."""
+        """The columns that identify a row; empty if rows may repeat."""
         return self.schema.primary_key()
 
     @property
@@ -147,7 +147,7 @@ class Contract:
         return pl.DataFrame(schema=self.polars_schema)
 
     def faults(self, frame: pl.DataFrame) -> list[str]:
-        """What is wrong with a frame that is meant for this table, each as a short sentence."""
+        """The faults of a frame for this table, each as a short sentence."""
         expected, found = self.polars_schema, dict(frame.schema)
         if list(expected) != list(found):
             missing = sorted(expected.keys() - found.keys())
@@ -192,7 +192,7 @@ def duckdb_type(dtype: pl.DataType) -> str:
     """The DuckDB type that holds a polars type without loss.
 
     Raises:
-        NotImplementedError: no contract has used this type so far.
+        NotImplementedError: no contract uses this type.
 
     """
     if isinstance(dtype, pl.Decimal):

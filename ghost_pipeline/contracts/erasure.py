@@ -6,21 +6,21 @@ from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
 
 
 class ErasedPeople(dy.Schema):
-    """Tombstones: ids that were erased, as keyed hashes, so that no source brings them back."""
+    """Tombstones: keyed hashes of erased ids, so that no source brings them back."""
 
     erased_date = dy.Date(description="The UTC day of the erasure")
     tombstone = dy.String(
         primary_key=True,
         regex="^[0-9a-f]{64}$",
-        description="HMAC-SHA256 of the id's column and the id; of a user, and of each session, keyboard and task",
+        description="HMAC-SHA256 of the id's column and the id, of a user or one of their sessions, keyboards, tasks",
     )
     key_check = dy.String(
-        regex="^[0-9a-f]{64}$", description="HMAC-SHA256 of nothing under the same key: tells whether a key is that one"
+        regex="^[0-9a-f]{64}$", description="HMAC-SHA256 of an empty text under the same key, to recognise the key"
     )
     under_way = dy.String(
         nullable=True,
         regex="^[0-9a-f]{64}$",
-        description="Tombstone of the person while not all of theirs is gone, and no source is read; then null",
+        description="Tombstone of the person while the erasure is unfinished and no source is read; then null",
     )
 
 
@@ -29,5 +29,5 @@ ERASED_PEOPLE = Contract(
     schema=ErasedPeople,
     layer=Layer.OPERATIONS,
     partitioning=Partitioning.ERASED_DAY,
-    grain="one id of a person who was erased",
+    grain="one id of an erased person",
 )

@@ -16,39 +16,41 @@ DAYS_OF_WEEK = 7
 
 class _UserGhostStatsHead(dy.Schema):
     as_of = as_of_column()
-    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC (G1.2)")
-    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date (G1.2)")
+    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC")
+    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date")
     user_id = identifier("The user", primary_key=True)
     cohort_id = identifier("The user's cohort at as_of", nullable=True)
-    cohort_excluded = dy.Bool(description="Kept out of cohort figures (G2.5)")
-    timezone = dy.String(nullable=True, description="IANA name of the user's zone; UTC without one (G1.6)")
+    cohort_excluded = dy.Bool(description="Whether the user is kept out of cohort figures")
+    timezone = dy.String(nullable=True, description="IANA name of the user's zone; UTC without one")
     diagnostic_score = dy.Float64(nullable=True, min=0, max=MAX_SCORE, description="Band at the start")
-    starting_skill = dy.Decimal(2, 1, nullable=True, description="Lower end of the half band of the start (G5.1)")
-    target_band = dy.Decimal(2, 1, nullable=True, description="Band the user aims at, where one is set")
-    day_in_journey = dy.Int32(description="Today - created date + 1, local (G1.5); below 1 before the journey")
-    tasks_completed = count("Tasks completed in all (G2.2)")
-    tasks_this_week = count("Tasks completed in [as_of - 7 days, as_of) (G1.4)")
-    practice_time_ms = count("Time practised in all, whole milliseconds (G2.3)")
-    practice_minutes = dy.Float64(min=0, description="The same in minutes")
-    speaking_tasks = count("Speaking tasks in all")
-    writing_tasks = count("Writing tasks in all")
-    reading_tasks = count("Reading tasks in all")
-    listening_tasks = count("Listening tasks in all")
-    mock_tests = count("Mock tests in all; not in any other figure (G2.2)")
-    days_practiced = small("Days practised of the 7 local dates that end today (G1.4)", high=DAYS_OF_WEEK)
-    current_streak = small("Length in days of the run that ends today or yesterday, else 0 (G2.4)")
+    starting_skill = dy.Decimal(2, 1, nullable=True, description="Lower end of the half band of the diagnostic score")
+    target_band = dy.Decimal(2, 1, nullable=True, description="Band that the user aims at, if one is set")
+    day_in_journey = dy.Int32(description="Local date minus the created date plus 1; below 1 before the journey")
+    tasks_completed = count("Tasks completed so far")
+    tasks_this_week = count("Tasks completed in [as_of - 7 days, as_of)")
+    practice_time_ms = count("Time practised so far, in whole milliseconds")
+    practice_minutes = dy.Float64(min=0, description="Time practised so far, in minutes")
+    speaking_tasks = count("Speaking tasks so far")
+    writing_tasks = count("Writing tasks so far")
+    reading_tasks = count("Reading tasks so far")
+    listening_tasks = count("Listening tasks so far")
+    mock_tests = count("Mock tests so far; no other figure includes them")
+    days_practiced = small("Days practised among the 7 local dates up to today", high=DAYS_OF_WEEK)
+    current_streak = small("Length in days of the run that ends today or yesterday; otherwise 0")
     longest_streak = small("Length in days of the longest run so far")
     streak_status = dy.String(
         regex="^(active|at_risk|broken)$",
-        description="0, 1 or more silent days since the last active one (G2.4)",
+        description="active, at_risk or broken: 0, 1 or more days without a task since the last active day",
     )
     last_activity_at = instant("When the user last completed a task", nullable=True)
-    is_active_member = dy.Bool(description="Not excluded, last activity in [as_of - 14 days, as_of) (G2.5)")
+    is_active_member = dy.Bool(
+        description="Whether the user is not excluded and was last active in [as_of - 14 days, as_of)"
+    )
 
 
 UserGhostStats = schema_of(
     "UserGhostStats",
-    "Every figure of a user that a message or an answer needs, at the end of the hour.",
+    "Every figure of a user that messages and answers need, at the end of the hour.",
     {
         **{name: column for metric in RANK_METRICS.values() for name, column in metric.columns.items()},
     },
@@ -58,46 +60,49 @@ UserGhostStats = schema_of(
 
 class _CohortGhostDataHead(dy.Schema):
     id = row_id("cohort_id, snapshot_date, snapshot_hour")
-    cohort_id = identifier("The cohort, or `global` for the row over all users (G3.1)", primary_key=True)
-    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC (G1.2)")
-    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date (G1.2)")
+    cohort_id = identifier("The cohort, or `global` for the row over all users", primary_key=True)
+    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC")
+    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date")
     as_of = as_of_column()
-    member_count = small("All members, active or not (G3.2)", low=1)
-    active_member_count = small("Active members (G2.5), over whom the figures are taken", low=1)
+    member_count = small("All members, active or not", low=1)
+    active_member_count = small("Active members, over whom the figures are taken", low=1)
 
 
 CohortGhostData = schema_of(
     "CohortGhostData",
-    "Exact averages and percentiles of a cohort's active members. Internal: averages to two "
-    "decimals give back single members' figures, so people see releases only (G3, G9).",
+    "Exact averages and percentiles of a cohort's active members. Internal, because averages to two "
+    "decimals reveal single members' figures; people see releases only.",
     {
         **{metric.name: metric.column for metric in COHORT_METRICS},
-        "updated_at": instant("as_of at which the row was written (G1.10)"),
+        "updated_at": instant("as_of at which the row was written"),
     },
     head=_CohortGhostDataHead,
 )
 
 
 class _CohortGhostReleaseHead(dy.Schema):
-    cohort_id = identifier("The cohort; `global` is never released (G3.1)", primary_key=True)
-    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC (G1.2)")
-    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date (G1.2)")
+    cohort_id = identifier("The cohort; `global` is never released", primary_key=True)
+    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC")
+    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date")
     as_of = as_of_column()
-    released = dy.Bool(description="Whether the figures may be shown; otherwise they are null (G9.5)")
+    released = dy.Bool(description="Whether the figures may be shown; if not, they are null")
     suppressed_reason = dy.String(
         nullable=True,
         regex="^(too_few_members|dominated|too_few_changes)$",
-        description="Why not: G9.1, G9.2, or G9.3 after a suppression",
+        description="Why the figures may not be shown: too_few_members; dominated (two members hold almost all of a "
+        "sum); too_few_changes (since the last release, after a suppression)",
     )
-    released_as_of = instant("as_of of the figures: that of the hour that released them (G9.3)", nullable=True)
-    last_release_as_of = instant("The same, also while suppressed: what a new release is compared with", nullable=True)
-    active_member_count = small("Active members (G2.5), over whom the figures are taken", low=1, nullable=True)
+    released_as_of = instant("as_of of the hour that released the figures", nullable=True)
+    last_release_as_of = instant(
+        "as_of of the last release, also while suppressed; a new release is compared with it", nullable=True
+    )
+    active_member_count = small("Active members, over whom the figures are taken", low=1, nullable=True)
 
 
 CohortGhostRelease = schema_of(
     "CohortGhostRelease",
-    "What peers see of a cohort from this hour on: figures of this hour or, where too few members "
-    "changed, of an earlier one, or that there are none. A ledger: kept input, never rewritten (G9).",
+    "The cohort figures that peers may see from this hour on: this hour's, an earlier hour's if too few members "
+    "changed, or none. Append-only: rows are never rewritten.",
     {
         **{metric.name: metric.nullable_column for metric in COHORT_METRICS},
     },
@@ -115,7 +120,7 @@ class _CohortReleaseContributionsHead(dy.Schema):
 
 CohortReleaseContributions = schema_of(
     "CohortReleaseContributions",
-    "What each member contributed to a release, to count how many contributions have changed since. Internal.",
+    "What each member contributed to a release, kept to count how many contributions have changed since. Internal.",
     {
         **{name: UserGhostStats.columns()[name] for name in CONTRIBUTIONS},
     },
@@ -124,27 +129,27 @@ CohortReleaseContributions = schema_of(
 
 
 class GhostMessages(dy.Schema):
-    """What every user may be shown at the end of the hour, in each context that applies (G7). An export."""
+    """The messages that every user may be shown at the end of the hour, in each context that applies. An export."""
 
     user_id = identifier("The user", primary_key=True)
-    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC (G1.2)")
-    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date (G1.2)")
+    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC")
+    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date")
     as_of = as_of_column()
-    context = dy.String(primary_key=True, description="Where it is shown (G7.5)")
-    place = small("1 for the first message of the context, then 2, 3", low=1)
-    type = dy.String(primary_key=True, description="The kind of message (G7.1)")
-    metric = dy.String(description="What is compared")
+    context = dy.String(primary_key=True, description="Context in which the message is shown")
+    place = small("Position in the context, from 1", low=1)
+    type = dy.String(primary_key=True, description="Kind of message")
+    metric = dy.String(description="Figure that is compared")
     position = dy.String(
         nullable=True,
         regex="^(ahead|close|behind)$",
-        description="Where the user stands; null where the message does not say (G7.2)",
+        description="Whether the user is ahead, close or behind; null if the message does not say",
     )
     tone = dy.String(description="Tone of the wording")
-    priority = dy.String(description="Priority of the context (G7.5)")
+    priority = dy.String(description="Priority of the context")
     user_value = dy.Float64(description="The user's own figure")
-    figure = dy.Float64(min_exclusive=0, description="The figure that it is compared with")
+    figure = dy.Float64(min_exclusive=0, description="Figure of the others that it is compared with")
     figure_as_of = instant("as_of of that figure")
-    text = dy.String(min_length=1, description="The sentence, as people read it")
+    text = dy.String(min_length=1, description="Sentence as people read it")
 
 
 class _GhostBenchmarksHead(dy.Schema):
@@ -152,15 +157,15 @@ class _GhostBenchmarksHead(dy.Schema):
     population = dy.String(
         primary_key=True,
         regex="^(interval|at_least)$",
-        description="interval: final score in [band, band + 0.5); at_least: from the band on (G5.6)",
+        description="interval: final score in [band, band + 0.5); at_least: from the band on",
     )
-    target_band = dy.Decimal(2, 1, primary_key=True, description="The band that was reached (G5.1)")
+    target_band = dy.Decimal(2, 1, primary_key=True, description="Band that was reached")
     starting_skill = dy.Decimal(
-        2, 1, primary_key=True, description="Lower end of the half band of the diagnostic score (G5.1)"
+        2, 1, primary_key=True, description="Lower end of the half band of the diagnostic score"
     )
-    day_number = dy.Int32(primary_key=True, min=1, description="Day of the journey, from 1 (G1.5)")
+    day_number = dy.Int32(primary_key=True, min=1, description="Day of the journey, from 1")
     success_percentile = dy.Int32(
-        primary_key=True, min=1, max=99, description="p: the figures are the (100 - p)th percentile (G5.3)"
+        primary_key=True, min=1, max=99, description="p: the figures are the (100 - p)th percentile of the achievers"
     )
 
 
@@ -169,8 +174,8 @@ GhostBenchmarks = schema_of(
     "What people who reached a band had done by each day of their journey.",
     {
         **{metric.column_name: metric.column for metric in BENCHMARK_METRICS},
-        "sample_size": small("Achievers whose day has ended at as_of", low=1),
-        "month": dy.String(regex=r"^\d{4}-\d{2}$", primary_key=True, description="The month, such as 2025-02"),
+        "sample_size": small("Achievers for whom this day of the journey has ended by as_of", low=1),
+        "month": dy.String(regex=r"^\d{4}-\d{2}$", primary_key=True, description="Month, such as 2025-02"),
         "as_of": as_of_column(),
         "created_at": instant("as_of at which the row was first written"),
         "updated_at": instant("as_of at which the row was last written"),
@@ -180,20 +185,23 @@ GhostBenchmarks = schema_of(
 
 
 class GhostStreakShares(dy.Schema):
-    """How many of the people who reached a band kept up a streak of so many days (G6)."""
+    """Share of the people who reached a band and kept up a streak of so many days."""
 
     id = row_id("target_band, starting_skill, streak_threshold, month")
     target_band = dy.Decimal(2, 1, description="Achievers of at least this band")
     starting_skill = dy.Decimal(
-        2, 1, nullable=True, description="Lower end of the half band of their start; null for all starts together"
+        2,
+        1,
+        nullable=True,
+        description="Lower end of the half band of their diagnostic score; null for all starts together",
     )
-    streak_threshold = dy.Int32(min=1, description="k: the days that the longest streak has to reach")
+    streak_threshold = dy.Int32(min=1, description="Days that the longest streak has to reach")
     sample_size = small("Achievers that the share is taken over", low=1)
-    percentage = small("Share of them, rounded half away from zero", high=PERCENT)
-    month = dy.String(regex=r"^\d{4}-\d{2}$", description="The month, such as 2025-02 (G5.5)")
+    percentage = small("Percentage of them who reached it, rounded half away from zero", high=PERCENT)
+    month = dy.String(regex=r"^\d{4}-\d{2}$", description="Month, such as 2025-02")
     as_of = as_of_column()
-    created_at = instant("as_of at which the row was first written (G1.10)")
-    updated_at = instant("as_of at which the row was last written (G1.10)")
+    created_at = instant("as_of at which the row was first written")
+    updated_at = instant("as_of at which the row was last written")
 
     @dy.rule()
     def one_share_per_key(cls) -> pl.Expr:  # noqa: N805 - dataframely's rules are class methods
@@ -202,20 +210,20 @@ class GhostStreakShares(dy.Schema):
 
 
 class GhostFastestImprovers(dy.Schema):
-    """How long those practised a day who improved fastest, by starting skill (G6)."""
+    """Minutes a day practised by the people who improved fastest, by starting skill."""
 
     id = row_id("starting_skill, month")
     starting_skill = dy.Decimal(
-        2, 1, primary_key=True, description="Lower end of the half band of the diagnostic score (G5.1)"
+        2, 1, primary_key=True, description="Lower end of the half band of the diagnostic score"
     )
-    sample_size = small("Achievers of at least the lowest band, of whom the fastest quarter is taken", low=1)
+    sample_size = small("Achievers of at least the lowest band; the figure is that of their fastest quarter", low=1)
     minutes_per_day = dy.Decimal(
-        18, 1, min=0, description="Mean over that quarter of minutes before the result / days to the result"
+        18, 1, min=0, description="Mean over the fastest quarter of (minutes before the result / days to the result)"
     )
-    month = dy.String(regex=r"^\d{4}-\d{2}$", primary_key=True, description="The month, such as 2025-02 (G5.5)")
+    month = dy.String(regex=r"^\d{4}-\d{2}$", primary_key=True, description="Month, such as 2025-02")
     as_of = as_of_column()
-    created_at = instant("as_of at which the row was first written (G1.10)")
-    updated_at = instant("as_of at which the row was last written (G1.10)")
+    created_at = instant("as_of at which the row was first written")
+    updated_at = instant("as_of at which the row was last written")
 
 
 USER_GHOST_STATS = Contract(
@@ -239,10 +247,10 @@ COHORT_GHOST_RELEASE = Contract(
     schema=CohortGhostRelease,
     layer=Layer.GHOST,
     partitioning=Partitioning.SNAPSHOT_HOUR,
-    grain="one cohort that ever had an active member, as peers see it from the end of an hour on",
+    grain="one cohort that has ever had an active member, at the end of an hour",
     published=True,
     indexes=(("cohort_id",),),
-    never_expire_reason="what peers have seen cannot be computed again",
+    never_expire_reason="figures that peers have seen cannot be computed again",
 )
 COHORT_RELEASE_CONTRIBUTIONS = Contract(
     name="cohort_release_contributions",
@@ -252,7 +260,7 @@ COHORT_RELEASE_CONTRIBUTIONS = Contract(
     grain="one active member of a cohort that was released in the hour",
     # Without the row nobody would count that they have left, and the next release would differ by them alone (G9.3).
     pseudonymised=True,
-    never_expire_reason="the next release removes what none will be compared with",
+    never_expire_reason="the next release removes rows that no release will be compared with",
 )
 GHOST_MESSAGES = Contract(
     name="ghost_messages",

@@ -7,7 +7,7 @@ from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
 
 
 class TableInfo(dy.Schema):
-    """How fresh each published table is, and from which inputs it was built."""
+    """How fresh each published table is, and which inputs it was built from."""
 
     table = dy.String(primary_key=True, min_length=1, description="Name of the published table")
     as_of = instant("as_of of its newest row; null while the table is empty", nullable=True)

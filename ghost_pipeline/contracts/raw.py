@@ -39,7 +39,7 @@ _UPDATED_AT = SourceColumn(
 _USER_ID = SourceColumn("user_id", Kind.ID, "The user", references="users")
 _SESSION_ID = SourceColumn("session_id", Kind.ID, "The practice session", references="practice_sessions")
 _NGRAM = (
-    SourceColumn("ngram_text", Kind.NGRAM, "The n-gram, NFC, case-sensitive (N5.1)"),
+    SourceColumn("ngram_text", Kind.NGRAM, "The n-gram, NFC, case-sensitive"),
     SourceColumn("ngram_size", Kind.INTEGER, "Number of keys in the n-gram", low=1, high=MAX_NGRAM_SIZE),
 )
 
@@ -47,7 +47,7 @@ SOURCE_USERS = SourceTable(
     "users",
     domain=None,
     grain="one version of a user",
-    purpose="Versions of the users: a row for every change that an hourly run saw, kept input (G1.7).",
+    purpose="Versions of the users: a row for every change that an hourly run saw. Cannot be rebuilt.",
     key=("user_id",),
     columns=(
         SourceColumn("user_id", Kind.ID, "The user"),
@@ -57,34 +57,34 @@ SOURCE_USERS = SourceTable(
         SourceColumn("final_band_score", Kind.NUMBER, "Band reached", optional=True, low=0, high=MAX_SCORE),
         SourceColumn("final_band_at", Kind.INSTANT, "When the band was reached", optional=True),
         SourceColumn("target_band", Kind.NUMBER, "Band aimed at", optional=True, low=0, high=MAX_SCORE),
-        SourceColumn("timezone", Kind.TEXT, "IANA name of the user's zone; UTC without one (G1.6)", optional=True),
-        SourceColumn("cohort_excluded", Kind.FLAG, "Kept out of cohort figures (G2.5)", optional=True),
-        SourceColumn("created_at", Kind.INSTANT, "Start of the journey (G1.5)"),
+        SourceColumn("timezone", Kind.TEXT, "IANA name of the user's zone; UTC without one", optional=True),
+        SourceColumn("cohort_excluded", Kind.FLAG, "Whether the user is kept out of cohort figures", optional=True),
+        SourceColumn("created_at", Kind.INSTANT, "Start of the journey"),
     ),
 )
 SOURCE_COHORTS = SourceTable(
     "cohorts",
     domain=Domain.GHOST,
     grain="one version of a cohort",
-    purpose="Versions of the cohorts, kept input (G1.7).",
+    purpose="Versions of the cohorts. Cannot be rebuilt.",
     key=("cohort_id",),
     columns=(
         SourceColumn("cohort_id", Kind.ID, "The cohort", none_of=(GLOBAL_COHORT,)),
         SourceColumn("cohort_key", Kind.TEXT, "The application's own key of the cohort", optional=True),
-        SourceColumn("created_at", Kind.INSTANT, "When the cohort was made", optional=True),
+        SourceColumn("created_at", Kind.INSTANT, "When the cohort was created", optional=True),
     ),
 )
 SOURCE_USER_PROGRESS = SourceTable(
     "user_progress",
     domain=Domain.GHOST,
     grain="one completion of a task",
-    purpose="Completed tasks and mock tests, validated and without repeats of an id (G2).",
+    purpose="Completed tasks and mock tests, validated and without repeats of an id.",
     key=("progress_id",),
     time="completed_at",
     columns=(
-        SourceColumn("progress_id", Kind.ID, "The completion; the same id twice is one event (G2.3)"),
+        SourceColumn("progress_id", Kind.ID, "The completion; rows with the same id are one event"),
         _USER_ID,
-        SourceColumn("task_type", Kind.TEXT, "What was practised (G2.2)", one_of=(*TASK_TYPES, MOCK_TEST)),
+        SourceColumn("task_type", Kind.TEXT, "Type of task", one_of=(*TASK_TYPES, MOCK_TEST)),
         SourceColumn("completed_at", Kind.INSTANT, "When the task was completed"),
         SourceColumn("time_spent_minutes", Kind.MINUTES, "Time spent on the task", optional=True, low=0),
     ),
@@ -93,18 +93,18 @@ SOURCE_KEYBOARDS = SourceTable(
     "keyboards",
     domain=Domain.NGRAMS,
     grain="one version of a keyboard",
-    purpose="Versions of the keyboards and their targets, kept input (G1.7, N3.2).",
+    purpose="Versions of the keyboards and their targets. Cannot be rebuilt.",
     published=True,
     key=("keyboard_id",),
     columns=(
         SourceColumn("keyboard_id", Kind.ID, "The keyboard"),
         _UPDATED_AT,
         _USER_ID,
-        SourceColumn("keyboard_name", Kind.TEXT, "What its owner calls it", optional=True),
+        SourceColumn("keyboard_name", Kind.TEXT, "Name that the owner gave it", optional=True),
         SourceColumn(
             "target_ms_per_keystroke",
             Kind.NUMBER,
-            "Target in ms per keystroke; without one the default counts (N3.2)",
+            "Target in ms per keystroke; null: the default",
             optional=True,
             low=MIN_TARGET_MS,
             high=MAX_TARGET_MS,
@@ -115,7 +115,7 @@ SOURCE_PRACTICE_SESSIONS = SourceTable(
     "practice_sessions",
     domain=Domain.NGRAMS,
     grain="one practice session of a typist",
-    purpose="Practice sessions of the typing trainer (N1).",
+    purpose="Practice sessions of the typing trainer.",
     published=True,
     sorted_by=("user_id", "keyboard_id", "start_time", "session_id"),
     key=("session_id",),
@@ -123,8 +123,8 @@ SOURCE_PRACTICE_SESSIONS = SourceTable(
     columns=(
         SourceColumn("session_id", Kind.ID, "The practice session"),
         _USER_ID,
-        SourceColumn("keyboard_id", Kind.ID, "The keyboard; may be one that `keyboards` lacks (N3.4)"),
-        SourceColumn("start_time", Kind.INSTANT, "When the session started; the time of its measurements (N1.1)"),
+        SourceColumn("keyboard_id", Kind.ID, "The keyboard; `keyboards` need not list it"),
+        SourceColumn("start_time", Kind.INSTANT, "When the session started; the time of its measurements"),
         SourceColumn("end_time", Kind.INSTANT, "When the session ended"),
     ),
 )
@@ -132,15 +132,17 @@ SOURCE_SESSION_KEYSTROKES = SourceTable(
     "session_keystrokes",
     domain=Domain.NGRAMS,
     grain="one key pressed",
-    purpose="Keystrokes of the practice sessions, in the hour in which their session started (N5).",
+    purpose="Keystrokes of the practice sessions, in the hour in which their session started.",
     key=("session_id", "key_index"),
     required=False,
     columns=(
         _SESSION_ID,
         SourceColumn("key_index", Kind.INTEGER, "0, 1, 2 ... in the order of pressing", low=0),
         SourceColumn("keystroke_time", Kind.INSTANT, "When the key was pressed, to the microsecond"),
-        SourceColumn("keystroke_char", Kind.CHARACTER, "What was typed; U+0008 is backspace"),
-        SourceColumn("expected_char", Kind.CHARACTER, "What the text asks for; empty past its end", optional=True),
+        SourceColumn("keystroke_char", Kind.CHARACTER, "Character typed; U+0008 is backspace"),
+        SourceColumn(
+            "expected_char", Kind.CHARACTER, "Character that the text asks for; empty past its end", optional=True
+        ),
         SourceColumn("text_index", Kind.INTEGER, "Position in the expected text", low=0),
     ),
 )
@@ -148,16 +150,14 @@ SOURCE_SESSION_NGRAM_SPEED = SourceTable(
     "session_ngram_speed",
     domain=Domain.NGRAMS,
     grain="one measurement of an n-gram",
-    purpose="Measured n-grams of a session: the application's own rows or, where it has none, those extracted from "
-    "the keystrokes (N1, N5.2).",
+    purpose="Measured n-grams of a session: the application's own rows or, if it has none, those extracted from "
+    "the keystrokes.",
     required=False,
     columns=(
         _SESSION_ID,
         *_NGRAM,
         SourceColumn("ngram_time_ms", Kind.NUMBER, "Time of the whole n-gram in ms", optional=True),
-        SourceColumn(
-            "ms_per_keystroke", Kind.NUMBER, "Time per key in ms, the measured value (N1.1)", above=0, high=MAX_MS
-        ),
+        SourceColumn("ms_per_keystroke", Kind.NUMBER, "Time per key in ms, the measured value", above=0, high=MAX_MS),
     ),
     extra={
         "key_index": dy.Int32(nullable=True, min=0, description="Its last key; null for the application's own rows"),
@@ -167,18 +167,16 @@ SOURCE_SESSION_NGRAM_ERRORS = SourceTable(
     "session_ngram_errors",
     domain=Domain.NGRAMS,
     grain="one mistyped n-gram",
-    purpose="N-grams that end in a wrong key: the application's own rows or, where it has none, those extracted "
-    "from the keystrokes (N5.3).",
+    purpose="N-grams that end in a wrong key: the application's own rows or, if it has none, those extracted "
+    "from the keystrokes.",
     published=True,
     required=False,
     columns=(_SESSION_ID, *_NGRAM),
     extra={
-        "was_corrected": dy.Bool(
-            nullable=True, description="Whether the wrong key was deleted later (N5.3); null where not known"
-        ),
+        "was_corrected": dy.Bool(nullable=True, description="Whether the wrong key was deleted later; null if unknown"),
         "key_index": dy.Int32(nullable=True, min=0, description="The wrong key; null for the application's own rows"),
-        "expected_char": dy.String(nullable=True, description="What should have been typed, where known"),
-        "keystroke_char": dy.String(nullable=True, description="What was typed instead, where known"),
+        "expected_char": dy.String(nullable=True, description="Character that should have been typed, if known"),
+        "keystroke_char": dy.String(nullable=True, description="Character that was typed instead, if known"),
     },
 )
 
@@ -208,10 +206,10 @@ SESSION_NGRAM_ERRORS = SOURCE_SESSION_NGRAM_ERRORS.contract
 
 
 class RejectedRows(dy.Schema):
-    """Rows of the source that break a contract, as they were read, with the reason."""
+    """Source rows that break a contract, as they were read, with the reason."""
 
     source_table = dy.String(min_length=1, description="The canonical table that the row was read for")
-    hour = instant("Hour of the row's event; null where the row does not tell it", nullable=True)
+    hour = instant("Hour of the row's event; null if the row does not give it", nullable=True)
     reason = dy.String(min_length=1, description="Every rule that the row breaks, separated by '; '")
     row = personal(dy.String(min_length=2, description="The row as it was read, as a JSON object"))
 
@@ -221,7 +219,7 @@ REJECTED_ROWS = Contract(
     schema=RejectedRows,
     layer=Layer.OPERATIONS,
     partitioning=Partitioning.REJECTED,
-    grain="one row of the source that was not taken in",
+    grain="one source row that was rejected",
 )
 
 RAW_CONTRACTS = {table.name: table.contract for table in SOURCE_TABLES.values()}

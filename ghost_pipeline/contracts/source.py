@@ -29,13 +29,13 @@ class Kind(Enum):
     ID = "id"
     """Text that is never empty; numbers and UUIDs become their text."""
     TEXT = "text"
-    """Any text; where a column may be missing, an empty text is missing."""
+    """Any text; in an optional column an empty text is missing."""
     CHARACTER = "character"
     """Text of one key, kept as it is: white space and control characters count."""
     NGRAM = "n-gram"
     """Text in Unicode NFC (N5.1), at most 50 characters."""
     INSTANT = "time"
-    """A point in time, UTC where it names no zone."""
+    """A point in time, UTC if it names no zone."""
     NUMBER = "number"
     """A finite number."""
     INTEGER = "whole number"
@@ -151,14 +151,14 @@ def _stored(column: SourceColumn, *, primary_key: bool) -> dy.Column:  # noqa: P
         case Kind.FLAG:
             return dy.Bool(description=text)
         case Kind.MINUTES:
-            return dy.Int64(min=0, description=f"{text}, in whole milliseconds; missing is 0 (G2.3)")
+            return dy.Int64(min=0, description=f"{text}, in whole milliseconds; missing is 0")
 
 
 def _version_columns() -> dict[str, dy.Column]:
     return {
         "valid_from": instant(
-            "Instant from which this version counts; the first one counts before it too (G1.7)",
+            "Instant from which this version is valid; the first version is also valid before it",
             primary_key=True,
         ),
-        "seen_at": instant("as_of of the hourly run that saw this version first (G1.7)"),
+        "seen_at": instant("as_of of the hourly run that saw this version first"),
     }

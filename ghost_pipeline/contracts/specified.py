@@ -1,7 +1,7 @@
-"""The specification's own tables, as they are made in an application's PostgreSQL, and where they differ from its DDL.
+"""The specification's tables in an application's PostgreSQL, and how they differ from the specification's DDL.
 
-Columns, names, defaults, keys and indexes are the specification's. What its DDL could not hold for every row of ours is
-declared beside it with the reason; the DDL that is executed and the page `docs/postgres_tables.md` follow from that.
+Columns, names, defaults, keys and indexes are the specification's. If a column of its DDL cannot
+hold every row, the wider type is declared with the reason. The executed DDL and `docs/postgres_tables.md` follow.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ _TEXT, _INT, _LONG, _DOUBLE = pl.String(), pl.Int32(), pl.Int64(), pl.Float64()
 _TIMESTAMP, _BAND = pl.Datetime("us"), pl.Decimal(2, 1)
 
 UTC_TEXT = "%Y-%m-%dT%H:%M:%SZ"
-"""How an instant stands in a column that the specification declares as TEXT; it sorts as the instants do."""
+"""Format of an instant in a column that the specification declares as TEXT; texts sort as the instants do."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +34,25 @@ class SpecifiedColumn:
     specified: str
     """Its type and what follows it, as the specification has them."""
     widened: str | None = None
-    """The same as it is executed, where that is something else."""
+    """The type as executed, if it differs."""
     why: str = ""
     """The reason for that."""
     says: str = ""
-    """What it means, where it is not the contract's column of that name."""
+    """Description, if it is not that of the contract's column of that name."""
 
     @property
     def definition(self) -> str:
-        """What is executed."""
+        """The definition that is executed."""
         return f"{self.name} {self.widened or self.specified}"
 
 
 @dataclass(frozen=True)
 class SpecifiedConstraint:
-    """A constraint of the specification that stands behind the columns."""
+    """A constraint of the specification that follows the columns."""
 
     specified: str
     executed: str | None = None
-    """Nothing for one that is left out."""
+    """None if it is left out."""
     why: str = ""
 
 
@@ -62,7 +62,7 @@ class SpecifiedTable:
 
     name: str
     contract: Contract
-    """What its figures are; descriptions of columns are taken from there."""
+    """The contract of its figures, which describes the columns."""
     says: str
     """Which rows it holds."""
     columns: tuple[SpecifiedColumn, ...]
@@ -89,7 +89,7 @@ class SpecifiedTable:
 
     @property
     def differences(self) -> Iterator[tuple[str, str, str | None, str]]:
-        """Where the table differs from the specification: what, there, here (None for left out), why."""
+        """Differences from the specification: column or constraint, specified, executed (None if left out), why."""
         for column in self.columns:
             if column.widened:
                 yield column.name, column.specified, column.widened, column.why
@@ -127,7 +127,7 @@ _UUID = "UUID PRIMARY KEY DEFAULT gen_random_uuid()"
 _NOW = "TIMESTAMP DEFAULT NOW()"
 _EIGHT_BYTES = "REAL is eight bytes in SQLite and four in PostgreSQL, which keep six digits"
 _NO_FOREIGN_KEY = (
-    "A summary of a keyboard or a typist that the application does not list is a finding, not an error (N3.4); and the "
+    "A summary of a keyboard or a typist that the application does not list is a finding, not an error; and the "
     "application's tables need not be in this database"
 )
 
@@ -143,8 +143,8 @@ def _cohort_figure(metric: CohortMetric) -> SpecifiedColumn:
 SPECIFIED_GHOST_BENCHMARKS = SpecifiedTable(
     name=GHOST_BENCHMARKS.name,
     contract=GHOST_BENCHMARKS,
-    says="What people who reached a band had done by each day of their journey: the month that serves (G5.5), of the "
-    "people who reached the band and not the next one (population interval, G5.6).",
+    says="What people who reached a band had done by each day of their journey: the month that serves answers, for the "
+    "people who reached the band and not the next one (population interval).",
     columns=(
         SpecifiedColumn("id", _TEXT, _UUID),
         SpecifiedColumn("target_band", _BAND, "DECIMAL(2,1) NOT NULL"),
@@ -152,8 +152,8 @@ SPECIFIED_GHOST_BENCHMARKS = SpecifiedTable(
         SpecifiedColumn("day_number", _INT, "INT NOT NULL"),
         *_ints(metric.column_name for metric in BENCHMARK_METRICS),
         *_ints(("success_percentile", "sample_size")),
-        SpecifiedColumn("created_at", _TIMESTAMP, _NOW, says="as_of at which the row was first written, UTC (G1.10)"),
-        SpecifiedColumn("updated_at", _TIMESTAMP, _NOW, says="as_of at which the row was last written, UTC (G1.10)"),
+        SpecifiedColumn("created_at", _TIMESTAMP, _NOW, says="as_of at which the row was first written, UTC"),
+        SpecifiedColumn("updated_at", _TIMESTAMP, _NOW, says="as_of at which the row was last written, UTC"),
     ),
     constraints=(
         SpecifiedConstraint(
@@ -167,39 +167,39 @@ SPECIFIED_GHOST_BENCHMARKS = SpecifiedTable(
 SPECIFIED_COHORT_GHOST_DATA = SpecifiedTable(
     name=COHORT_GHOST_DATA.name,
     contract=COHORT_GHOST_RELEASE,
-    says="What peers see of each cohort: the figures that are released at the end of the newest hour (G9). A cohort "
-    "that is suppressed, or whose release is too old (G7.7), has no row.",
+    says="The figures of each cohort that peers may see at the end of the newest hour. A cohort "
+    "that is suppressed, or whose release is too old, has no row.",
     columns=(
-        SpecifiedColumn("id", _TEXT, _UUID, says="uuid5 of (cohort_id, snapshot_date, snapshot_hour) (G1.10)"),
+        SpecifiedColumn("id", _TEXT, _UUID, says="uuid5 of (cohort_id, snapshot_date, snapshot_hour)"),
         SpecifiedColumn(
             "cohort_id",
             _TEXT,
             "UUID REFERENCES cohorts(id)",
             "TEXT",
             "Ids are text, and not every source's are UUIDs; a cohort that users name and the application does not "
-            "list still has figures (G3.1)",
+            "list still has figures",
         ),
         SpecifiedColumn(
             "snapshot_date",
             pl.Date(),
             "DATE NOT NULL",
-            says="Date, UTC, of the newest hour: the figures are shown from its end on (G9.3)",
+            says="Date, UTC, of the newest hour: the figures are shown from its end on",
         ),
-        SpecifiedColumn("snapshot_hour", _INT, "INT DEFAULT 0", says="The hour of that date (G1.2)"),
+        SpecifiedColumn("snapshot_hour", _INT, "INT DEFAULT 0", says="The hour of that date"),
         SpecifiedColumn("active_member_count", _INT, "INT"),
         *map(_cohort_figure, (metric for metric in COHORT_METRICS if metric.specified)),
         SpecifiedColumn(
             "updated_at",
             _TIMESTAMP,
             _NOW,
-            says="as_of of the figures, UTC: that of the hour that released them, which may be an earlier one (G9.3)",
+            says="as_of of the hour that released the figures, UTC; it may be an earlier hour",
         ),
     ),
     constraints=(
         SpecifiedConstraint(
             "UNIQUE (cohort_id, snapshot_date)",
             "UNIQUE (cohort_id, snapshot_date, snapshot_hour)",
-            "A snapshot is that of an hour (G3.1)",
+            "A snapshot is that of an hour",
         ),
     ),
     indexes=(("idx_cohort_ghost_date", "cohort_id, snapshot_date DESC"),),
@@ -209,7 +209,7 @@ SPECIFIED_COHORT_GHOST_DATA = SpecifiedTable(
 SPECIFIED_NGRAM_SPEED_SUMMARIES = SpecifiedTable(
     name=NGRAM_SPEED_SUMMARIES.name,
     contract=NGRAM_SPEED_SUMMARIES,
-    says="Current speed of every typist on every n-gram at the end of the newest hour (N3).",
+    says="Current speed of every typist on every n-gram at the end of the newest hour.",
     columns=(
         SpecifiedColumn("summary_id", _TEXT, "TEXT PRIMARY KEY"),
         SpecifiedColumn("user_id", _TEXT, "TEXT NOT NULL"),
@@ -223,13 +223,13 @@ SPECIFIED_NGRAM_SPEED_SUMMARIES = SpecifiedTable(
         SpecifiedColumn("meets_target", pl.Boolean(), "BOOLEAN NOT NULL"),
         SpecifiedColumn("sample_count", _INT, "INTEGER NOT NULL"),
         SpecifiedColumn(
-            "last_updated", _TEXT, "TEXT NOT NULL", says="as_of at which the row last changed, ISO 8601, UTC (G1.10)"
+            "last_updated", _TEXT, "TEXT NOT NULL", says="as_of at which the row last changed, ISO 8601, UTC"
         ),
         SpecifiedColumn(
             "created_at",
             _TEXT,
             "TEXT NOT NULL",
-            says="as_of at which the n-gram was first summarised, ISO 8601, UTC (G1.10)",
+            says="as_of at which the n-gram was first summarised, ISO 8601, UTC",
         ),
     ),
     constraints=(
@@ -258,11 +258,11 @@ SPECIFIED_TABLES = {
 GHOST_TABLE_INFO = SpecifiedTable(
     name="ghost_table_info",
     contract=TABLE_INFO,
-    says="How fresh each of the tables is that ghost-pipeline replaces, and which they are.",
+    says="The tables that ghost-pipeline replaces, and how fresh each is.",
     columns=(
         SpecifiedColumn("table_name", _TEXT, "TEXT PRIMARY KEY", says="Name of the table"),
         SpecifiedColumn(
-            "as_of", pl.Datetime("us", "UTC"), "TIMESTAMPTZ", says="as_of of its figures; null where there are none yet"
+            "as_of", pl.Datetime("us", "UTC"), "TIMESTAMPTZ", says="as_of of its figures; null if there are none yet"
         ),
         SpecifiedColumn("rows", _LONG, "BIGINT NOT NULL"),
         SpecifiedColumn(
@@ -273,4 +273,4 @@ GHOST_TABLE_INFO = SpecifiedTable(
         ),
     ),
 )
-"""Ours, beside them: what `table_info` is in the published database."""
+"""Our own table beside them; it corresponds to `table_info` in the published database."""

@@ -1,4 +1,4 @@
-"""The contract of what has to be computed again: hours that were built before their events changed (G1.8)."""
+"""The contract of stale hours: those whose inputs changed after they were built (G1.8)."""
 
 import dataframely as dy
 
@@ -7,17 +7,17 @@ from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
 
 
 class StaleHours(dy.Schema):
-    """Hours that were built before something changed that they show, until a backfill builds them again (G1.8)."""
+    """Hours whose inputs changed after they were built, until a backfill builds them again."""
 
     table = dy.String(primary_key=True, min_length=1, description="The table, `cohort_ghost_data` or another")
     hour = instant("Start of the hour", primary_key=True)
     changed_from = instant(
-        "Earliest instant at which events or versions have changed since it was built; null: nothing has",
+        "Earliest instant at which events or versions have changed since it was built; null if none has",
         nullable=True,
     )
-    noticed_at = instant("as_of of the run that noticed it last", nullable=True)
-    being_built = dy.Bool(description="Whether a run has begun to build it, or was killed while it did")
-    changed_meanwhile = dy.Bool(description="Whether something has changed since that run began")
+    noticed_at = instant("as_of of the last run that noticed a change", nullable=True)
+    being_built = dy.Bool(description="Whether a run is building it, or was killed while building it")
+    changed_meanwhile = dy.Bool(description="Whether an input has changed since that run began")
 
 
 STALE_HOURS = Contract(
@@ -25,5 +25,5 @@ STALE_HOURS = Contract(
     schema=StaleHours,
     layer=Layer.OPERATIONS,
     partitioning=Partitioning.STALE_DAY,
-    grain="one hour of a table that has to be computed again, or is being computed",
+    grain="one hour of a table that is stale or being built",
 )
