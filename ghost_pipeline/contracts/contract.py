@@ -117,7 +117,7 @@ class Contract:
 
     @property
     def retention(self) -> timedelta | None:
-        """How long a partition stays after its time where nothing else is set; None: for ever."""
+        """How long a partition stays after its time unless set otherwise; None: forever."""
         of_users = self.partitioning is Partitioning.SNAPSHOT_HOUR and "user_id" in self.schema.columns()
         return USER_SNAPSHOTS_KEPT if of_users and not self.retention_exempt_reason else None
 

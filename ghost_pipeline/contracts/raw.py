@@ -111,6 +111,7 @@ SOURCE_KEYBOARDS = SourceTable(
         ),
     ),
 )
+# Sessions and their measurements: N1; what is extracted from keystrokes: N5.
 SOURCE_PRACTICE_SESSIONS = SourceTable(
     "practice_sessions",
     domain=Domain.NGRAMS,

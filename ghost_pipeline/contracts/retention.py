@@ -8,11 +8,11 @@ from ghost_pipeline.errors import SettingsError
 from ghost_pipeline.windows import shown_length
 
 Chosen = Mapping[str, timedelta | None]
-"""What is set: table and how long, None for ever."""
+"""The setting: for each table how long it is kept, None forever."""
 
 
 def retention(contract: Contract, chosen: Chosen) -> timedelta | None:
-    """How long a partition stays; None: for ever."""
+    """How long a partition stays; None: forever."""
     return chosen.get(contract.name, contract.retention)
 
 
@@ -21,8 +21,8 @@ def gone_until(contract: Contract, chosen: Chosen, newest: datetime) -> datetime
 
     Args:
         contract: the table.
-        chosen: what is set.
-        newest: the end of its newest partition, which is the only clock: a table that nobody continues loses nothing.
+        chosen: the setting.
+        newest: the end of its newest partition; with no other clock, a table that no run continues loses nothing.
 
     """
     kept = retention(contract, chosen)
@@ -30,7 +30,7 @@ def gone_until(contract: Contract, chosen: Chosen, newest: datetime) -> datetime
 
 
 def require_removable(chosen: Chosen) -> None:
-    """Refuse what may not be set.
+    """Refuse a setting that would remove partitions that are needed.
 
     Raises:
         SettingsError: names the first table that is unknown, must be kept, or is needed for longer.
@@ -44,7 +44,7 @@ def require_removable(chosen: Chosen) -> None:
             continue
         if contract.retention_exempt_reason:
             raise SettingsError(
-                f"GHOST_RETENTION: {table} is kept forever, for {contract.retention_exempt_reason} "
+                f"GHOST_RETENTION: {table} is kept forever, because {contract.retention_exempt_reason} "
                 f"(got {shown_length(kept)})",
             )
         if kept < contract.kept_at_least:

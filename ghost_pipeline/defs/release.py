@@ -4,7 +4,7 @@ The ledger is kept input: a partition that is there stays as it is, and only an 
 (G9.4).
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 
@@ -22,7 +22,6 @@ from ghost_pipeline.domain.shared.period_figures import release_figures
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
-from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
 
 
@@ -35,7 +34,7 @@ def materialize_cohort_ghost_release(resources: RunContext, hour: Hour) -> Table
         # Nobody reads a release that old.
         if outcome := skipped_by_retention(resources, hour):
             return outcome
-        rules = release_rules(resources.settings)
+        rules = ReleaseRules.of(resources.settings)
         if newest and hour <= newest:
             # Whoever added the entry may have been killed before this.
             _forget(lake, _needed(lake, newest, rules))
@@ -49,18 +48,6 @@ def materialize_cohort_ghost_release(resources: RunContext, hour: Hour) -> Table
 def count_cohort_release_contributions(resources: RunContext, hour: Hour) -> TableResult:
     """Count what the lake holds of the hour; the step of the ledger has written it."""
     return TableResult(rows=resources.lake.rows(COHORT_RELEASE_CONTRIBUTIONS, hour))
-
-
-def release_rules(settings: Settings) -> ReleaseRules:
-    """The thresholds as they are set."""
-    return ReleaseRules(
-        min_members=settings.release_min_members,
-        min_members_percentiles=settings.release_min_members_percentiles,
-        max_share_percent=settings.release_max_share_percent,
-        min_changed=settings.release_min_changed,
-        compared=timedelta(hours=settings.release_compared_hours),
-        strict=settings.release_profile == "strict",
-    )
 
 
 def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules) -> TableResult:

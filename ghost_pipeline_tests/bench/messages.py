@@ -23,14 +23,19 @@ from ghost_pipeline.contracts.ghost import (
 )
 from ghost_pipeline.defs.messages import materialize_ghost_messages
 from ghost_pipeline.defs.table_asset import RunContext
-from ghost_pipeline.domain.ghost.benchmarks.achievers import DEFAULT_BANDS, DEFAULT_STARTS, starting_skill
-from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import DEFAULT_DAYS, POPULATIONS
-from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import DEFAULT_PERCENTILES
-from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import DEFAULT_THRESHOLDS
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import POPULATIONS
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.bench.measuring import Measured, in_turn, working
+from ghost_pipeline_tests.reference.months import (
+    DEFAULT_BANDS,
+    DEFAULT_DAYS,
+    DEFAULT_PERCENTILES,
+    DEFAULT_STARTS,
+    DEFAULT_THRESHOLDS,
+    starting_skill,
+)
 
 HOUR, MONTH = Hour.from_key("2025-03-12-11:00"), Month.from_key("2025-02")
 COHORT = 200

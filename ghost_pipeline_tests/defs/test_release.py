@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
-from ghost_pipeline.defs.release import RELEASE_ASSETS, materialize_cohort_ghost_release, release_rules
+from ghost_pipeline.defs.release import RELEASE_ASSETS, materialize_cohort_ghost_release
 from ghost_pipeline.defs.table_asset import RunContext, TableResult
 from ghost_pipeline.domain.ghost.cohort_ghost_release import ReleaseRules
 from ghost_pipeline.errors import LakeError
@@ -238,7 +238,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> N
 
 
 def test_the_defaults_of_the_settings_are_those_of_the_rules() -> None:
-    assert release_rules(Settings.load()) == ReleaseRules()
+    assert ReleaseRules.of(Settings.load()) == ReleaseRules(10, 20, 90, 4, timedelta(hours=168), strict=False)
 
 
 def test_every_threshold_is_a_setting() -> None:
@@ -250,7 +250,7 @@ def test_every_threshold_is_a_setting() -> None:
         release_compared_hours=48,
         release_profile="strict",
     )
-    assert release_rules(settings) == ReleaseRules(11, 21, 80, 5, timedelta(hours=48), strict=True)
+    assert ReleaseRules.of(settings) == ReleaseRules(11, 21, 80, 5, timedelta(hours=48), strict=True)
 
 
 def test_the_ledger_speaks_of_nobody(resources: RunContext) -> None:

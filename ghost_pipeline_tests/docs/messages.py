@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from ghost_pipeline.contracts.messages import DISPLAY_RULES, MESSAGES, METRIC_LABELS, DisplayRule
-from ghost_pipeline.domain.ghost.ghost_figures import DEFAULT_LIMITS, SILENT_DAY
+from ghost_pipeline.domain.ghost.ghost_figures import SILENT_DAY
 from ghost_pipeline_tests.docs.tables_page import GENERATED
+from ghost_pipeline_tests.reference.months import LIMITS
 
 APPLIES = {None: "always", "streak_at_risk": "last active yesterday", "silent": "no task for 48 hours or more"}
 
@@ -15,8 +16,8 @@ A message is offered if it is true, and a free place is never padded. All of thi
 
 - The figure exists: the user has a starting skill, a day in the journey and a band that enough people reached; the
   cohort is released, and the figure is not withheld.
-- It is not too old at the `as_of` of the answer: a release up to {DEFAULT_LIMITS.release_max_age.days * 24} hours
-  (`GHOST_RELEASE_MAX_AGE_HOURS`), a month up to {DEFAULT_LIMITS.month_max_age.days} days after its end
+- It is not too old at the `as_of` of the answer: a release up to {LIMITS.release_max_age.days * 24} hours
+  (`GHOST_RELEASE_MAX_AGE_HOURS`), a month up to {LIMITS.month_max_age.days} days after its end
   (`GHOST_BENCHMARK_MAX_AGE_DAYS`). The month that serves is the newest one that ended at least 24 hours before
   (`GHOST_BENCHMARK_DELAY_HOURS`); if it was never computed, the month before serves.
 - It does not print as 0.

@@ -8,8 +8,8 @@ import polars as pl
 
 from ghost_pipeline.contracts.raw import MODULE_TYPES
 from ghost_pipeline.domain.ghost.activity import WEEK, active_days, counted_events, present_users, streak_runs
-from ghost_pipeline.domain.ghost.benchmarks.achievers import DEFAULT_STARTS
 from ghost_pipeline.domain.ghost.user_ghost_stats import completed_user_ghost_stats, with_activity_figures
+from ghost_pipeline_tests.reference.months import DEFAULT_STARTS
 
 MODULE_COLUMNS = tuple(f"{module}_tasks" for module in MODULE_TYPES)
 

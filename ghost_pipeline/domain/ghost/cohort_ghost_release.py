@@ -12,6 +12,7 @@ from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS, CONTRIBUTION
 from ghost_pipeline.contracts.raw import GLOBAL_COHORT
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_figure
 from ghost_pipeline.domain.shared.rounding import decimal_units, round_half_away
+from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
 
 TOO_FEW_MEMBERS, DOMINATED, TOO_FEW_CHANGES = "too_few_members", "dominated", "too_few_changes"
@@ -24,14 +25,26 @@ _INSTANT = pl.Datetime("us", "UTC")
 
 @dataclass(frozen=True)
 class ReleaseRules:
-    """The thresholds of G9; the defaults of the settings, where it also stands what they are for."""
+    """The thresholds of G9, as the settings of the same names describe them."""
 
-    min_members: int = 10
-    min_members_percentiles: int = 20
-    max_share_percent: int = 90
-    min_changed: int = 4
-    compared: timedelta = timedelta(hours=168)
-    strict: bool = False
+    min_members: int
+    min_members_percentiles: int
+    max_share_percent: int
+    min_changed: int
+    compared: timedelta
+    strict: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> "ReleaseRules":
+        """Take the thresholds from the settings."""
+        return cls(
+            min_members=settings.release_min_members,
+            min_members_percentiles=settings.release_min_members_percentiles,
+            max_share_percent=settings.release_max_share_percent,
+            min_changed=settings.release_min_changed,
+            compared=timedelta(hours=settings.release_compared_hours),
+            strict=settings.release_profile == "strict",
+        )
 
 
 def member_contributions(user_stats: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:

@@ -8,14 +8,13 @@ from decimal import Decimal
 import polars as pl
 
 from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS
-from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import AT_LEAST, DEFAULT_DAYS, INTERVAL
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import AT_LEAST, INTERVAL
 from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import (
-    DEFAULT_TARGET_BAND,
     benchmark_day,
     benchmark_target_band,
 )
 from ghost_pipeline.domain.ghost.benchmarks.ghost_fastest_improvers import user_minutes_per_day
-from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import DEFAULT_THRESHOLDS, next_streak_threshold
+from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import next_streak_threshold
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Month
 
@@ -33,17 +32,17 @@ SILENT_DAY = 4
 class FigureLimits:
     """Which figures may be used, and for whom (G5.2, G5.5, G6, G7.7, G8)."""
 
-    release_max_age: timedelta = timedelta(hours=48)
+    release_max_age: timedelta
     """A release older than this is not used; exactly so old, it is."""
-    month_max_age: timedelta = timedelta(days=62)
+    month_max_age: timedelta
     """The same for the figures of a month."""
-    month_delay: timedelta = timedelta(hours=24)
+    month_delay: timedelta
     """A month serves answers at least so long after its end."""
-    target_band: Decimal = DEFAULT_TARGET_BAND
+    target_band: Decimal
     """Band of a user who aims at none."""
-    days: int = DEFAULT_DAYS
+    days: int
     """Last day of the journey that has a benchmark."""
-    streak_thresholds: Sequence[int] = DEFAULT_THRESHOLDS
+    streak_thresholds: Sequence[int]
     """Days that shares of streaks are given for."""
 
     @classmethod
@@ -59,10 +58,7 @@ class FigureLimits:
         )
 
 
-DEFAULT_LIMITS = FigureLimits()
-
-
-def serving_month(months: Iterable[Month], as_of: datetime, limits: FigureLimits = DEFAULT_LIMITS) -> Month | None:
+def serving_month(months: Iterable[Month], as_of: datetime, limits: FigureLimits) -> Month | None:
     """Which of the months that were materialized serves an answer: the newest that may (G5.5, G7.7).
 
     A reader takes this partition alone. In one frame of several months, one without a row (no cell had enough
@@ -82,7 +78,7 @@ def ghost_figures(
     ghost_fastest_improvers: pl.LazyFrame,
     as_of: datetime,
     *,
-    limits: FigureLimits = DEFAULT_LIMITS,
+    limits: FigureLimits,
 ) -> pl.LazyFrame:
     """A row per user with every figure that may be shown to that user at `as_of`; null where there is none.
 
@@ -167,7 +163,7 @@ def _speaking_benchmark(benchmarks: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def fresh_release(as_of: datetime, limits: FigureLimits = DEFAULT_LIMITS) -> pl.Expr:
+def fresh_release(as_of: datetime, limits: FigureLimits) -> pl.Expr:
     """Whether a row of the release ledger has figures that may be used in an answer of `as_of` (G7.7, G9)."""
     return pl.col("released") & (pl.col("released_as_of") >= as_of - limits.release_max_age)
 

@@ -9,7 +9,7 @@ import polars as pl
 from ghost_pipeline.contracts.ghost import USER_GHOST_STATS
 from ghost_pipeline.contracts.rank_metrics import RANK_BASES, RANK_METRICS
 from ghost_pipeline.contracts.raw import MS_PER_MINUTE
-from ghost_pipeline.domain.ghost.benchmarks.achievers import BAND_DTYPE, DEFAULT_STARTS, starting_skill
+from ghost_pipeline.domain.ghost.benchmarks.achievers import BAND_DTYPE, starting_skill
 from ghost_pipeline.domain.ghost.percentile_rank import percentile_rank
 from ghost_pipeline.domain.shared.rounding import decimal_units
 from ghost_pipeline.windows import Hour
@@ -26,7 +26,7 @@ def with_activity_figures(figures: pl.LazyFrame, as_of: datetime) -> pl.LazyFram
 
 
 def completed_user_ghost_stats(
-    figures: pl.LazyFrame, as_of: datetime, *, starting_skills: Sequence[Decimal] = DEFAULT_STARTS
+    figures: pl.LazyFrame, as_of: datetime, *, starting_skills: Sequence[Decimal]
 ) -> pl.LazyFrame:
     """A row per user from `with_activity_figures`, completed with ranks and all that follows from the row; same order.
 

@@ -15,6 +15,7 @@ from ghost_pipeline.contracts.ghost import (
 )
 from ghost_pipeline.domain.ghost.ghost_figures import ghost_figures
 from ghost_pipeline_tests.domain.ghost.ghost_frames import at
+from ghost_pipeline_tests.reference.months import LIMITS
 
 AS_OF = at("2025-03-12T12:00")
 MONTH_END = at("2025-03-01T00:00")
@@ -27,6 +28,7 @@ SCHEMA = ghost_figures(
     GHOST_STREAK_SHARES.empty().lazy(),
     GHOST_FASTEST_IMPROVERS.empty().lazy(),
     AS_OF,
+    limits=LIMITS,
 ).collect_schema()
 DEFAULTS: dict[str, Any] = {
     "user_id": "u",

@@ -13,9 +13,9 @@ from ghost_pipeline.domain.ghost.cohort_ghost_release import (
 )
 from ghost_pipeline.windows import HOUR, Hour
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row, at
+from ghost_pipeline_tests.reference.months import RULES
 
 NOON = at("2025-03-12T12:00")
-RULES = ReleaseRules()
 
 
 def member(number: int, cohort_id: str = "c1", /, **values: int) -> Row:

@@ -1,5 +1,6 @@
 """When a cohort's figures are released, when they stay, and when there are none."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -17,7 +18,8 @@ from ghost_pipeline.domain.ghost.cohort_ghost_release import (
 )
 from ghost_pipeline.windows import HOUR
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row, at, event, progress_frame, user, users_frame
-from ghost_pipeline_tests.domain.ghost.release_hours import NOON, RULES, Peers, contributions, member, people
+from ghost_pipeline_tests.domain.ghost.release_hours import NOON, Peers, contributions, member, people
+from ghost_pipeline_tests.reference.months import RULES
 from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 
 FIGURES = ["active_member_count", *(metric.name for metric in COHORT_METRICS)]
@@ -79,7 +81,7 @@ def test_the_figures_are_those_of_the_exact_snapshot() -> None:
     ]
     stats = user_ghost_stats(users_frame(users), progress_frame(events), NOON)
     exact = cohort_ghost_data(stats, NOON).filter(pl.col("cohort_id") == "c1").collect()
-    seen = Peers(ReleaseRules(min_members_percentiles=10)).see(member_contributions(stats, NOON).collect())
+    seen = Peers(replace(RULES, min_members_percentiles=10)).see(member_contributions(stats, NOON).collect())
     assert {name: seen["c1"][name] for name in FIGURES} == exact.select(FIGURES).to_dicts()[0]
 
 
@@ -259,7 +261,7 @@ def test_a_release_is_compared_with_any_other_not_only_with_the_last_one() -> No
 def test_an_older_release_is_compared_with_only_where_it_is_the_last() -> None:
     away, back = people(12), people(16)
     for later, expected in ((21, "old"), (22, "old"), (23, "new")):
-        peers = Peers(ReleaseRules(compared=timedelta(hours=24)))
+        peers = Peers(replace(RULES, compared=timedelta(hours=24)))
         assert [state(peers.see(members)["c1"]) for members in (back, away)] == ["new", "new"]
         assert state(peers.see([*back[:15], member(16)], later=later)["c1"]) == expected
     peers = Peers()
@@ -325,7 +327,7 @@ def test_a_cohort_that_was_never_released_has_nothing_to_be_compared_with() -> N
 
 
 def test_the_strict_profile_rounds_averages_to_whole_numbers_and_the_size_to_fives() -> None:
-    rules = ReleaseRules(strict=True)
+    rules = replace(RULES, strict=True)
     members = working(people(12), range(6))
     seen = first(members, rules)
     assert (seen["active_member_count"], seen["avg_tasks_completed"]) == (10, Decimal("13.00"))
@@ -340,16 +342,16 @@ def test_the_strict_profile_rounds_no_figure_twice() -> None:
         {**member(0), "user_id": f"u{number:03}", "tasks_completed": 11 + (number < 99)} for number in range(200)
     ]
     assert first(members)["avg_tasks_completed"] == Decimal("11.50")
-    assert first(members, ReleaseRules(strict=True))["avg_tasks_completed"] == Decimal("11.00")
+    assert first(members, replace(RULES, strict=True))["avg_tasks_completed"] == Decimal("11.00")
 
 
 def test_the_strict_profile_counts_members_exactly_for_the_rules() -> None:
-    assert state(first(people(9), ReleaseRules(strict=True))) == "too_few_members"
-    assert first(people(19), ReleaseRules(strict=True))["top_10_percent_tasks"] is None
+    assert state(first(people(9), replace(RULES, strict=True))) == "too_few_members"
+    assert first(people(19), replace(RULES, strict=True))["top_10_percent_tasks"] is None
 
 
 def test_thresholds_are_settings() -> None:
-    rules = ReleaseRules(min_members=3, min_members_percentiles=3, max_share_percent=100, min_changed=1)
+    rules = replace(RULES, min_members=3, min_members_percentiles=3, max_share_percent=100, min_changed=1)
     before = [member(0, tasks_completed=1000), member(1), member(2)]
     assert first(before, rules)["top_10_percent_tasks"] is not None
     assert then(before, working(before, range(1)), rules) == "new"
@@ -376,7 +378,7 @@ def test_under_the_strict_profile_what_was_released_before_it_is_rounded_too() -
     peers = Peers()
     members = [member(0, tasks_completed=17), *people(24)[1:]]
     assert peers.see(members)["c1"]["avg_tasks_completed"] == Decimal("12.21")
-    peers.rules = ReleaseRules(strict=True)
+    peers.rules = replace(RULES, strict=True)
     kept = peers.see(working(members, range(1)))["c1"]
     assert state(kept) == "old"
     assert (kept["avg_tasks_completed"], kept["active_member_count"]) == (Decimal("12.00"), 25)

@@ -7,11 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import benchmark_day, ghost_benchmarks
 from ghost_pipeline.domain.ghost.benchmarks.ghost_fastest_improvers import user_minutes_per_day
-from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import ghost_streak_shares
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
 from ghost_pipeline_tests.domain.ghost.ghost_frames import INSTANT, Row, at
+from ghost_pipeline_tests.reference.months import benchmark_day, ghost_benchmarks, ghost_streak_shares
 from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 
 FOLDER = Path(__file__).parents[2] / "data" / "demo_world"

@@ -11,10 +11,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import ghost_benchmarks
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
 from ghost_pipeline.domain.shared.local_time import unknown_timezones
 from ghost_pipeline_tests.domain.ghost.ghost_frames import INSTANT, Row, at
+from ghost_pipeline_tests.reference.months import ghost_benchmarks
 from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 
 PROJECT = Path(__file__).parents[3]

@@ -1,5 +1,6 @@
 """Which figures a user is shown, how old they may be, and where there are none."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,11 +18,12 @@ from ghost_pipeline.contracts.ghost import (
     USER_GHOST_STATS,
 )
 from ghost_pipeline.contracts.messages import DISPLAY_RULES, MESSAGES, PLACEHOLDERS
-from ghost_pipeline.domain.ghost.ghost_figures import DEFAULT_LIMITS, FigureLimits, ghost_figures, serving_month
+from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits, ghost_figures, serving_month
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.domain.ghost.ghost_frames import at
 from ghost_pipeline_tests.domain.ghost.message_figures import SCHEMA
+from ghost_pipeline_tests.reference.months import LIMITS
 
 Row = dict[str, Any]
 AS_OF = at("2025-03-12T12:00")
@@ -97,7 +99,7 @@ def figures(
     share: pl.LazyFrame | None = None,
     improver: pl.LazyFrame | None = None,
     as_of: datetime = AS_OF,
-    limits: FigureLimits = DEFAULT_LIMITS,
+    limits: FigureLimits = LIMITS,
 ) -> pl.LazyFrame:
     def or_empty(frame: pl.LazyFrame | None, contract: Contract) -> pl.LazyFrame:
         return contract.empty().lazy() if frame is None else frame
@@ -136,7 +138,7 @@ def test_the_speaking_benchmark_is_the_median_of_those_who_reached_at_least_the_
 
 def test_who_aims_at_no_band_is_compared_with_the_default() -> None:
     assert one(stats({"target_band": None}), benchmark=benchmarks({}))["benchmark_tasks"] == 15
-    limits = FigureLimits(target_band=Decimal("8.0"))
+    limits = replace(LIMITS, target_band=Decimal("8.0"))
     found = one(stats({"target_band": None}), benchmark=benchmarks({}), limits=limits)
     assert (found["benchmark_band"], found["benchmark_tasks"]) == (Decimal("8.0"), None)
 
@@ -311,14 +313,21 @@ def test_a_single_user_has_the_figures_of_the_same_row_among_all_in_the_order_th
 def test_serving_is_the_newest_month_that_may() -> None:
     months = [Month.from_key(key) for key in ("2024-12", "2025-01", "2025-02", "2025-03")]
     served = {
-        text: serving_month(months, at(text))
+        text: serving_month(months, at(text), LIMITS)
         for text in ("2025-03-01T23:00", "2025-03-02T00:00", "2025-03-12T12:00", "2025-06-02T00:00", "2025-06-02T01:00")
     }
     assert [month and month.key for month in served.values()] == ["2025-01", "2025-02", "2025-02", "2025-03", None]
 
 
 def test_the_limits_are_those_of_the_settings() -> None:
-    assert FigureLimits.of(Settings.load()) == DEFAULT_LIMITS
+    assert FigureLimits.of(Settings.load()) == FigureLimits(
+        release_max_age=timedelta(hours=48),
+        month_max_age=timedelta(days=62),
+        month_delay=timedelta(hours=24),
+        target_band=Decimal("7.5"),
+        days=90,
+        streak_thresholds=(3, 5, 7, 14, 30),
+    )
     changed = Settings.load(release_max_age_hours=1, benchmark_max_age_days=2, benchmark_delay_hours=3)
     limits = FigureLimits.of(changed)
     assert (limits.release_max_age, limits.month_max_age, limits.month_delay) == (

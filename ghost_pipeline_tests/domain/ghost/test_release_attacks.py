@@ -1,7 +1,7 @@
 """Somebody who sees every release and controls one account, and what he can work out about the others (G9.6)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import combinations
@@ -17,6 +17,7 @@ from ghost_pipeline.domain.ghost.cohort_ghost_release import ReleaseRules
 from ghost_pipeline.windows import HOUR
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row
 from ghost_pipeline_tests.domain.ghost.release_hours import Peers, member, people
+from ghost_pipeline_tests.reference.months import RULES
 
 UNKNOWN_MEMBERS = 3
 """Fewer must never stand alone between two releases."""
@@ -120,7 +121,7 @@ def isolated(seen: dict[datetime, Values], within: timedelta) -> Iterator[tuple[
 @settings(deadline=None, max_examples=4, derandomize=True)
 @given(st.integers(0, 2**32 - 1))
 def test_no_two_releases_isolate_fewer_than_three_unknown_members(seed: int) -> None:
-    rules = ReleaseRules()
+    rules = RULES
     games = play(seed, rules)
     assert sum(map(len, games)) > 2 * COHORTS
     assert [list(isolated(seen, rules.compared)) for seen in games] == [[]] * COHORTS
@@ -128,11 +129,11 @@ def test_no_two_releases_isolate_fewer_than_three_unknown_members(seed: int) -> 
 
 @pytest.mark.parametrize(
     "weaker",
-    [ReleaseRules(min_changed=3), ReleaseRules(compared=HOUR)],
+    [replace(RULES, min_changed=3), replace(RULES, compared=HOUR)],
     ids=["three changes, one of them his own", "compared with the last release only"],
 )
 def test_a_weaker_rule_isolates_somebody(weaker: ReleaseRules) -> None:
-    assert any(list(isolated(seen, ReleaseRules().compared)) for seen in play(20250312, weaker))
+    assert any(list(isolated(seen, RULES.compared)) for seen in play(20250312, weaker))
 
 
 # --- attacks that are known ---

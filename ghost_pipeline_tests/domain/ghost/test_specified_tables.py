@@ -16,17 +16,16 @@ from ghost_pipeline.contracts.specified import (
     SPECIFIED_TABLES,
     SpecifiedTable,
 )
-from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits
 from ghost_pipeline.domain.ghost.specified_tables import (
     specified_cohort_ghost_data,
     specified_ghost_benchmarks,
     specified_ngram_speed_summaries,
     storable,
 )
+from ghost_pipeline_tests.reference.months import LIMITS
 from ghost_pipeline_tests.samples import sample
 
 NOON = datetime(2025, 3, 12, 12, tzinfo=UTC)
-LIMITS = FigureLimits()
 HOUR = timedelta(hours=1)
 
 

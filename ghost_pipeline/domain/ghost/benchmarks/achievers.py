@@ -7,14 +7,11 @@ from decimal import Decimal
 import polars as pl
 
 BAND_DTYPE = pl.Decimal(2, 1)
-DEFAULT_BANDS = (Decimal("7.0"), Decimal("7.5"), Decimal("8.0"))
-DEFAULT_STARTS = (Decimal("5.0"), Decimal("5.5"), Decimal("6.0"), Decimal("6.5"))
-DEFAULT_MIN_SAMPLE = 50
 
 HALF_BAND = Decimal("0.5")
 
 
-def starting_skill(starts: Sequence[Decimal] = DEFAULT_STARTS, score: str = "diagnostic_score") -> pl.Expr:
+def starting_skill(starts: Sequence[Decimal], score: str = "diagnostic_score") -> pl.Expr:
     """The start s with s <= score < s + 0.5 as Decimal(2, 1), null where there is none (G5.1).
 
     Generation and look-up both floor through this expression. Where configured starts overlap, the

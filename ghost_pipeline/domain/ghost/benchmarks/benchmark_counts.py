@@ -20,8 +20,6 @@ from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS, Benchm
 from ghost_pipeline.contracts.raw import MOCK_TEST, TASK_TYPES
 from ghost_pipeline.domain.ghost.activity import counted_events, present_users
 from ghost_pipeline.domain.ghost.benchmarks.achievers import (
-    DEFAULT_BANDS,
-    DEFAULT_STARTS,
     HALF_BAND,
     achievers,
     block_edge,
@@ -29,8 +27,6 @@ from ghost_pipeline.domain.ghost.benchmarks.achievers import (
     starting_skill,
 )
 from ghost_pipeline.domain.shared.local_time import local_date
-
-DEFAULT_DAYS = 90
 
 INTERVAL = "interval"
 AT_LEAST = "at_least"
@@ -68,9 +64,9 @@ def benchmark_counts(
     progress: pl.LazyFrame,
     as_of: datetime,
     *,
-    bands: Sequence[Decimal] = DEFAULT_BANDS,
-    starts: Sequence[Decimal] = DEFAULT_STARTS,
-    days: int = DEFAULT_DAYS,
+    bands: Sequence[Decimal],
+    starts: Sequence[Decimal],
+    days: int,
 ) -> pl.DataFrame:
     """The counts of one shard of users (or of all); `progress` holds at least these users' events.
 

@@ -12,25 +12,17 @@ from numpy.typing import NDArray
 from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
 from ghost_pipeline.domain.ghost.benchmarks.achievers import (
     BAND_DTYPE,
-    DEFAULT_BANDS,
-    DEFAULT_MIN_SAMPLE,
-    DEFAULT_STARTS,
 )
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import (
     COUNT_KEYS,
-    DEFAULT_DAYS,
     INTERVAL,
     POPULATIONS,
     Cell,
     benchmark_cells,
-    benchmark_counts,
 )
 from ghost_pipeline.domain.shared.identity import row_id
 from ghost_pipeline.domain.shared.rounding import mean_decimal
 from ghost_pipeline.windows import HOUR, Month
-
-DEFAULT_PERCENTILES = (10, 25, 50)
-DEFAULT_TARGET_BAND = Decimal("7.5")
 
 _TABLE = "ghost_benchmarks"
 _KEY = ("population", "target_band", "starting_skill", "day_number", "success_percentile")
@@ -42,43 +34,14 @@ Tally = tuple[Integers, NDArray[np.uint32]]
 Tallies = dict[tuple[int, int, int, int], list[Tally]]
 
 
-def ghost_benchmarks(  # noqa: PLR0913 - three inputs and the settings of G5.2
-    users: pl.LazyFrame,
-    progress: pl.LazyFrame,
-    as_of: datetime,
-    *,
-    bands: Sequence[Decimal] = DEFAULT_BANDS,
-    starts: Sequence[Decimal] = DEFAULT_STARTS,
-    days: int = DEFAULT_DAYS,
-    percentiles: Sequence[int] = DEFAULT_PERCENTILES,
-    min_sample: int = DEFAULT_MIN_SAMPLE,
-    populations: Sequence[str] = POPULATIONS,
-) -> pl.LazyFrame:
-    """The benchmarks of the month that ends at `as_of`, from all users at once.
-
-    The same as `finish_benchmarks` of the merged `benchmark_counts` of any shards of the users, which
-    says what is returned.
-    """
-    counts = benchmark_counts(users, progress, as_of, bands=bands, starts=starts, days=days)
-    return finish_benchmarks(
-        counts,
-        as_of,
-        bands=bands,
-        starts=starts,
-        percentiles=percentiles,
-        min_sample=min_sample,
-        populations=populations,
-    )
-
-
 def finish_benchmarks(
     counts: pl.DataFrame,
     as_of: datetime,
     *,
-    bands: Sequence[Decimal] = DEFAULT_BANDS,
-    starts: Sequence[Decimal] = DEFAULT_STARTS,
-    percentiles: Sequence[int] = DEFAULT_PERCENTILES,
-    min_sample: int = DEFAULT_MIN_SAMPLE,
+    bands: Sequence[Decimal],
+    starts: Sequence[Decimal],
+    percentiles: Sequence[int],
+    min_sample: int,
     populations: Sequence[str] = POPULATIONS,
 ) -> pl.LazyFrame:
     """The table from the counts of all users (or from the counts of shards, one below the other).
@@ -125,9 +88,9 @@ def finish_benchmarks(
 def benchmark_means(
     counts: pl.DataFrame,
     *,
-    bands: Sequence[Decimal] = DEFAULT_BANDS,
-    starts: Sequence[Decimal] = DEFAULT_STARTS,
-    min_sample: int = DEFAULT_MIN_SAMPLE,
+    bands: Sequence[Decimal],
+    starts: Sequence[Decimal],
+    min_sample: int,
     populations: Sequence[str] = (INTERVAL,),
 ) -> pl.LazyFrame:
     """The mean of every metric per cell and day, rounded half away from zero to two decimals (G5.4).
@@ -177,12 +140,12 @@ def benchmark_means(
     )
 
 
-def benchmark_target_band(target_band: str = "target_band", *, default: Decimal = DEFAULT_TARGET_BAND) -> pl.Expr:
+def benchmark_target_band(target_band: str = "target_band", *, default: Decimal) -> pl.Expr:
     """The band a user is compared with: the own target, else the default, as Decimal(2, 1) (G8)."""
     return pl.col(target_band).fill_null(pl.lit(default)).cast(BAND_DTYPE)
 
 
-def benchmark_day(day_in_journey: str = "day_in_journey", *, days: int = DEFAULT_DAYS) -> pl.Expr:
+def benchmark_day(day_in_journey: str = "day_in_journey", *, days: int) -> pl.Expr:
     """The benchmark day for a day of the journey: at most the last one, null before day 1 (G1.5)."""
     day = pl.col(day_in_journey)
     return pl.when(day > 0).then(pl.min_horizontal(day, days)).cast(pl.Int32)

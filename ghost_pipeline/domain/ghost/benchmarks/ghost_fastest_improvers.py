@@ -12,9 +12,6 @@ from ghost_pipeline.contracts.raw import MS_PER_MINUTE
 from ghost_pipeline.domain.ghost.activity import counted_events, present_users
 from ghost_pipeline.domain.ghost.benchmarks.achievers import (
     BAND_DTYPE,
-    DEFAULT_BANDS,
-    DEFAULT_MIN_SAMPLE,
-    DEFAULT_STARTS,
     achievers,
     reaches,
     starting_skill,
@@ -37,31 +34,13 @@ _SUM_BITS = 64
 _FASTEST_PART = 4
 
 
-def ghost_fastest_improvers(
-    users: pl.LazyFrame,
-    progress: pl.LazyFrame,
-    as_of: datetime,
-    *,
-    bands: Sequence[Decimal] = DEFAULT_BANDS,
-    starts: Sequence[Decimal] = DEFAULT_STARTS,
-    min_sample: int = DEFAULT_MIN_SAMPLE,
-) -> pl.LazyFrame:
-    """The table of the month that ends at `as_of`, from all users at once.
-
-    The same as `finish_fastest_improvers` of the concatenated `improvers` of any shards of the users,
-    which says what is returned.
-    """
-    parts = improvers(users, progress, as_of, bands=bands, starts=starts)
-    return finish_fastest_improvers(parts, as_of, min_sample=min_sample)
-
-
 def improvers(
     users: pl.LazyFrame,
     progress: pl.LazyFrame,
     as_of: datetime,
     *,
-    bands: Sequence[Decimal] = DEFAULT_BANDS,
-    starts: Sequence[Decimal] = DEFAULT_STARTS,
+    bands: Sequence[Decimal],
+    starts: Sequence[Decimal],
 ) -> pl.LazyFrame:
     """The achievers of at least the lowest band whose result came after they were created.
 
@@ -110,7 +89,7 @@ def finish_fastest_improvers(
     parts: pl.LazyFrame,
     as_of: datetime,
     *,
-    min_sample: int = DEFAULT_MIN_SAMPLE,
+    min_sample: int,
 ) -> pl.LazyFrame:
     """The table from the `improvers` of all users, in any order.
 

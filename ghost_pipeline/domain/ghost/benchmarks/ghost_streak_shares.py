@@ -9,9 +9,6 @@ import polars as pl
 from ghost_pipeline.domain.ghost.activity import active_days, counted_events, present_users, streak_runs
 from ghost_pipeline.domain.ghost.benchmarks.achievers import (
     BAND_DTYPE,
-    DEFAULT_BANDS,
-    DEFAULT_MIN_SAMPLE,
-    DEFAULT_STARTS,
     HALF_BAND,
     achievers,
     block_edge,
@@ -21,37 +18,10 @@ from ghost_pipeline.domain.shared.identity import row_id
 from ghost_pipeline.domain.shared.rounding import round_half_away
 from ghost_pipeline.windows import HOUR, Month
 
-DEFAULT_THRESHOLDS = (3, 5, 7, 14, 30)
-
 _TABLE = "ghost_streak_shares"
 _KEY = ("target_band", "starting_skill", "streak_threshold")
 _COUNT_KEYS = ("final_tenths", "start_tenths", "longest_streak")
 _INSTANT = pl.Datetime("us", "UTC")
-
-
-def ghost_streak_shares(
-    users: pl.LazyFrame,
-    progress: pl.LazyFrame,
-    as_of: datetime,
-    *,
-    bands: Sequence[Decimal] = DEFAULT_BANDS,
-    starts: Sequence[Decimal] = DEFAULT_STARTS,
-    thresholds: Sequence[int] = DEFAULT_THRESHOLDS,
-    min_sample: int = DEFAULT_MIN_SAMPLE,
-) -> pl.LazyFrame:
-    """The shares of the month that ends at `as_of`, from all users at once.
-
-    The same as `finish_streak_shares` of the merged `streak_counts` of any shards of the users, which says
-    what is returned.
-    """
-    return finish_streak_shares(
-        streak_counts(users, progress, as_of, bands=bands, starts=starts),
-        as_of,
-        bands=bands,
-        starts=starts,
-        thresholds=thresholds,
-        min_sample=min_sample,
-    )
 
 
 def streak_counts(
@@ -59,8 +29,8 @@ def streak_counts(
     progress: pl.LazyFrame,
     as_of: datetime,
     *,
-    bands: Sequence[Decimal] = DEFAULT_BANDS,
-    starts: Sequence[Decimal] = DEFAULT_STARTS,
+    bands: Sequence[Decimal],
+    starts: Sequence[Decimal],
 ) -> pl.LazyFrame:
     """How many achievers of a shard had which longest streak before `as_of`, per block of scores.
 
@@ -96,10 +66,10 @@ def finish_streak_shares(
     counts: pl.LazyFrame,
     as_of: datetime,
     *,
-    bands: Sequence[Decimal] = DEFAULT_BANDS,
-    starts: Sequence[Decimal] = DEFAULT_STARTS,
-    thresholds: Sequence[int] = DEFAULT_THRESHOLDS,
-    min_sample: int = DEFAULT_MIN_SAMPLE,
+    bands: Sequence[Decimal],
+    starts: Sequence[Decimal],
+    thresholds: Sequence[int],
+    min_sample: int,
 ) -> pl.LazyFrame:
     """The table from the counts of all users: of those who scored at least the band, who reached k days.
 
@@ -158,7 +128,7 @@ def finish_streak_shares(
 def next_streak_threshold(
     current_streak: str = "current_streak",
     *,
-    thresholds: Sequence[int] = DEFAULT_THRESHOLDS,
+    thresholds: Sequence[int],
 ) -> pl.Expr:
     """The smallest threshold above a streak (Int32), null above all: whose share the user is shown (G6)."""
     threshold = pl.lit(None, dtype=pl.Int32)

@@ -11,19 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
-from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import (
-    benchmark_cells,
-    benchmark_counts,
-    merge_benchmark_counts,
-)
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import benchmark_cells, merge_benchmark_counts
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_dictionary import benchmark_dictionary
-from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import (
-    benchmark_day,
-    benchmark_means,
-    benchmark_target_band,
-    finish_benchmarks,
-    ghost_benchmarks,
-)
 from ghost_pipeline_tests.domain.ghost.ghost_frames import (
     Row,
     at,
@@ -36,6 +25,14 @@ from ghost_pipeline_tests.domain.ghost.ghost_frames import (
 from ghost_pipeline_tests.domain.ghost.ghost_worlds import worlds
 from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference import plain_ghost
+from ghost_pipeline_tests.reference.months import (
+    benchmark_counts,
+    benchmark_day,
+    benchmark_means,
+    benchmark_target_band,
+    finish_benchmarks,
+    ghost_benchmarks,
+)
 
 MONTH_END = at("2025-03-01T00:00")
 BANDS = (Decimal("7.0"), Decimal("7.3"), Decimal("8.0"))

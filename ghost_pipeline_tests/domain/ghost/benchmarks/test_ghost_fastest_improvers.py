@@ -9,12 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghost_pipeline.domain.ghost.benchmarks.ghost_fastest_improvers import (
-    finish_fastest_improvers,
-    ghost_fastest_improvers,
-    improvers,
-    user_minutes_per_day,
-)
+from ghost_pipeline.domain.ghost.benchmarks.ghost_fastest_improvers import user_minutes_per_day
 from ghost_pipeline_tests.domain.ghost.ghost_frames import (
     Row,
     at,
@@ -26,6 +21,7 @@ from ghost_pipeline_tests.domain.ghost.ghost_frames import (
 )
 from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference import plain_ghost
+from ghost_pipeline_tests.reference.months import finish_fastest_improvers, ghost_fastest_improvers, improvers
 
 MONTH_END = at("2025-03-01T00:00")
 CREATED = at("2025-01-01T00:00")

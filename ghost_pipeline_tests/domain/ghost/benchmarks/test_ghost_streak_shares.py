@@ -7,13 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 
-from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import (
-    finish_streak_shares,
-    ghost_streak_shares,
-    merge_streak_counts,
-    next_streak_threshold,
-    streak_counts,
-)
+from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import merge_streak_counts
 from ghost_pipeline_tests.domain.ghost.ghost_frames import (
     Row,
     at,
@@ -26,6 +20,12 @@ from ghost_pipeline_tests.domain.ghost.ghost_frames import (
 from ghost_pipeline_tests.domain.ghost.ghost_worlds import worlds
 from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference import plain_ghost
+from ghost_pipeline_tests.reference.months import (
+    finish_streak_shares,
+    ghost_streak_shares,
+    next_streak_threshold,
+    streak_counts,
+)
 
 MONTH_END = at("2025-03-01T00:00")
 BANDS = (Decimal("7.0"), Decimal("8.0"))
