@@ -5,9 +5,9 @@ file: it builds a new one from the lake and replaces the old one. Readers that h
 """
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
@@ -31,9 +31,8 @@ STORAGE_VERSION = "v1.4.0"
 MEMORY_LIMIT = "1GB"
 
 
-@dataclass(frozen=True)
-class PublishedTable:
-    """A row of `table_info`: the freshness and the inputs of a published table."""
+class PublishedTable(NamedTuple):
+    """A row of `table_info`, or of PostgreSQL's `ghost_table_info`: a table's freshness and inputs."""
 
     table: str
     as_of: datetime | None
@@ -98,7 +97,7 @@ def _build(lake: Lake, folder: Path, target: Path, *, allow_gaps: bool) -> list[
             connection.execute(statement)
         connection.executemany(
             f"INSERT INTO published.{TABLE_INFO.name} VALUES (?, ?, ?, ?)",  # noqa: S608 - our own names
-            [(one.table, one.as_of, one.rows, one.inputs_hash) for one in info],
+            info,
         )
         # Explicitly: DuckDB swallows errors of the checkpoint that DETACH makes.
         connection.execute("CHECKPOINT published")

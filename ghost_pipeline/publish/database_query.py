@@ -87,7 +87,7 @@ def _require_supported(relation: duckdb.DuckDBPyRelation) -> None:
 
 
 def _files(lake: Lake, sql: str) -> dict[str, list[Path]]:
-    """The files of every table of the lake; none of those that a statement does not name, which are not looked at."""
+    """The files of the lake's tables, by table; tables that the statement does not name are not listed."""
     # These functions take table names as texts, which an expression may compose.
     composes = re.search(r"\bquery(_table)?\s*\(", sql, re.IGNORECASE)
     return {

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import adbc_driver_manager as adbc
 import adbc_driver_postgresql.dbapi as driver  # type: ignore[import-untyped]
@@ -19,6 +19,7 @@ import polars as pl
 from ghost_pipeline.contracts.specified import GHOST_TABLE_INFO, SPECIFIED_TABLES, SpecifiedTable
 from ghost_pipeline.errors import PublishError
 from ghost_pipeline.postgres import LOST, SESSION, PostgresAddress
+from ghost_pipeline.publish.database_builder import PublishedTable
 from ghost_pipeline.publish.postgres_merge import STAGING, SentRows, merge_statements, staged, staging_ddl
 
 LOCK_SECONDS = 600
@@ -75,15 +76,6 @@ class ReplacedTable:
     """Rows left out because PostgreSQL cannot store them."""
 
 
-class RecordedTable(NamedTuple):
-    """A row of `ghost_table_info`."""
-
-    table: str
-    as_of: datetime | None
-    rows: int
-    inputs_hash: str
-
-
 @dataclass(frozen=True)
 class PublishedState:
     """The tables published in the database, and whether it can be published to now."""
@@ -102,7 +94,7 @@ class PostgresTables:
     def __init__(self, connection: driver.Connection, address: PostgresAddress) -> None:
         """Begin the transaction and find the schema."""
         self._connection, self._address = connection, address
-        self._replaced: dict[str, RecordedTable] = {}
+        self._replaced: dict[str, PublishedTable] = {}
         with self._executing("looking for the schema"):
             for statement in _BEGIN:
                 self._execute(statement)
@@ -129,11 +121,11 @@ class PostgresTables:
         with self._executing("waiting for another publication"):
             self._execute(_LOCK)
 
-    def recorded(self) -> dict[str, RecordedTable]:
-        """What is recorded of every table that has been published there, by name.
+    def recorded(self) -> dict[str, PublishedTable]:
+        """The records of every table that has been published there, by table name.
 
         Raises:
-            PublishError: `ghost_table_info` is somebody else's, or cannot be read.
+            PublishError: `ghost_table_info` is not ours, or cannot be read.
 
         """
         with self._executing(f"reading {GHOST_TABLE_INFO.name}"):
@@ -143,18 +135,18 @@ class PostgresTables:
             self._require(GHOST_TABLE_INFO, columns)
             names = ", ".join(GHOST_TABLE_INFO.names)
             rows = self._execute(f"SELECT {names} FROM {self._relation(GHOST_TABLE_INFO)}")  # noqa: S608 - our own names
-        return {row[0]: RecordedTable(*row) for row in rows}
+        return {row[0]: PublishedTable(*row) for row in rows}
 
     def replace(
         self, table: SpecifiedTable, rows: Iterable[pl.DataFrame], as_of: datetime | None, inputs_hash: str
     ) -> ReplacedTable:
-        """Let a table hold these rows and no others; it is made where it is missing.
+        """Replace the rows of a table with these; a missing table is created.
 
         Args:
-            table: which one.
+            table: the table to replace.
             rows: frames with its columns, one after the other, so that memory does not grow with the table.
-            as_of: of its figures.
-            inputs_hash: of what they are computed from.
+            as_of: the as_of of its figures.
+            inputs_hash: the hash of the inputs that they are computed from.
 
         Raises:
             PublishError: the table is not ours, holds a newer state, or cannot be written; the transaction is
@@ -167,7 +159,7 @@ class PostgresTables:
             types = self._types(table, ours=table.name in recorded)
             sent = self._send(table, rows)
             done = self._write(table, types)
-        self._replaced[table.name] = RecordedTable(table.name, as_of, sent.rows, inputs_hash)
+        self._replaced[table.name] = PublishedTable(table.name, as_of, sent.rows, inputs_hash)
         return ReplacedTable(table.name, as_of, sent.rows, *done, sent.not_storable)
 
     def record(self) -> None:
@@ -219,7 +211,7 @@ class PostgresTables:
                     yield str(error)
 
     def _require_not_newer(
-        self, table: SpecifiedTable, recorded: Mapping[str, RecordedTable], as_of: datetime | None
+        self, table: SpecifiedTable, recorded: Mapping[str, PublishedTable], as_of: datetime | None
     ) -> None:
         there = recorded[table.name].as_of if table.name in recorded else None
         # The benchmarks' month may go back: the newer month may have expired or been removed.
