@@ -39,19 +39,19 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Month
 
 _STAYS = (
-    "what peers have seen: cohort_ghost_release is never changed (G9.4), and names nobody",
-    "the source: delete the person there, too",
-    "backups and snapshots of the data folder, and whatever was copied out of it: out of reach from here",
+    "what peers have seen: cohort_ghost_release is append-only and contains no ids",
+    "the source: delete the person there as well",
+    "backups, snapshots and copies of the data folder: this command cannot reach them",
 )
 _SHARE = {
-    "nothing": "the person's share in the benchmarks of months, in averages of cohorts and in ranks of past hours",
-    "months": "the person's share in averages of cohorts and in ranks of past hours, until those are built again",
-    "everything": "the person's share in averages of cohorts and in ranks of past hours, until `ghost-pipeline stale` "
+    "nothing": "the person's share in monthly benchmarks, in cohort averages and in ranks of past hours",
+    "months": "the person's share in cohort averages and in ranks of past hours, until those are rebuilt",
+    "everything": "the person's share in cohort averages and in ranks of past hours, until `ghost-pipeline stale` "
     "lists none",
 }
-"""What stays where so much is computed again (`GHOST_ERASURE_REBUILDS`); it names nobody."""
+"""What stays, by `GHOST_ERASURE_REBUILDS`."""
 
-_GAPS = "hours that an interrupted run has left out, also of what is published, until the next run fills them in"
+_GAPS = "hours that an interrupted run left out, in the lake and in the publication, until the next run fills them in"
 
 
 @dataclass(frozen=True)

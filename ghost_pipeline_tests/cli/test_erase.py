@@ -339,7 +339,7 @@ def test_a_gap_keeps_nobody_in_what_is_published(lived: Path, tmp_path: Path) ->
     # As a run leaves it that is killed before it has computed anew what follows from late rows.
     lake.invalidate(SESSION_NGRAM_ERRORS, lake.hours(SESSION_NGRAM_ERRORS)[2])
     told = pipeline(tmp_path / "it", "erase", "-", "--yes", stdin=f"{USER}\n\n").stdout
-    assert "stays: hours that an interrupted run has left out" in told
+    assert "stays: hours that an interrupted run left out" in told
     assert "fills them in: session_ngram_errors" in told
     assert traces(tmp_path / "it" / "data", THEIRS) == set()
 
