@@ -1,4 +1,4 @@
-"""What `ghost-pipeline doctor` looks at: settings, source, storage and what has been built, each with a remedy."""
+"""The checks of `ghost-pipeline doctor`: settings, source, storage and built tables, each finding with a remedy."""
 
 import os
 import shutil
@@ -33,11 +33,11 @@ REASONS_SHOWN = 3
 ROWS_SHOWN = 2
 LONGEST_VALUE = 40
 PROBE = ".doctor"
-"""A file that is written, read and removed."""
+"""A file that is written, read and removed to test the storage."""
 
 
 class Verdict(Enum):
-    """How a finding is meant."""
+    """The weight of a finding."""
 
     OK = "ok"
     LOOK = "look"
@@ -46,7 +46,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     verdict: Verdict
     about: str
@@ -54,7 +54,7 @@ class Finding:
 
 
 def diagnose(settings: Settings) -> Iterator[Finding]:
-    """Look at everything a run needs; nothing is changed but a test file that is removed again."""
+    """Check everything that a run needs; only a test file is written, and removed again."""
     unknown = sorted(
         name
         for name in os.environ
@@ -101,7 +101,7 @@ def _source(settings: Settings) -> Iterator[Finding]:
 
 
 def _source_table(source: Source, table: SourceTable, max_task_minutes: int) -> Iterator[Finding]:
-    """What a table holds, some of its rows, and the first that would be rejected."""
+    """Describe a table, some of its rows, and the first that would be rejected."""
     try:
         sample = source.inspect(table)
         rows = read_rows(sample.rows, table, max_task_minutes)
@@ -150,7 +150,7 @@ def _counted(table: SourceTable, sample: TableSample, reasons: pl.DataFrame) -> 
 
 
 def _shown(row: Mapping[str, object], types: Mapping[str, pl.DataType], sample: TableSample) -> str:
-    """The canonical columns of a row, personal ones by their type alone."""
+    """Show the canonical columns of a row, personal ones by their type alone."""
     return ", ".join(
         f"{name} {types[name]}" if name in PERSONAL_COLUMNS and row[name] is not None else f"{name} {_value(row[name])}"
         for name in sample.columns
@@ -224,7 +224,7 @@ def _lake(settings: Settings) -> Iterator[Finding]:
 
 
 def _erased(settings: Settings) -> Iterator[Finding]:
-    """Whether those who were erased are kept out; nothing where nobody was."""
+    """Check that erased people are kept out; nothing if no one was erased."""
     try:
         known = tombstones(Lake(settings.lake), settings)
     except GhostError as error:
@@ -261,7 +261,7 @@ def _published(settings: Settings) -> Iterator[Finding]:
 
 
 def _postgres(settings: Settings) -> Iterator[Finding]:
-    """What stands in the application's PostgreSQL, and whether the next run could publish there."""
+    """Check what is published in the application's PostgreSQL, and whether the next run could publish there."""
     if not settings.publish_postgres:
         return
     try:

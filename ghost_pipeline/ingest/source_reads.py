@@ -1,7 +1,7 @@
-"""Which reading of the source a table was taken from last, so that no run takes an older one for newer.
+"""The last source snapshot that each table was loaded from, so that no run overwrites newer data with an older one.
 
-A run reads a database in one snapshot, which may be hours old when it comes to a table. What another run has
-read since and written would be taken away again: an event for good, once it is older than the look-back.
+A run reads a database in one snapshot, which may be hours old when it reaches a table. Writing it would remove rows
+that another run has read and written since: for good, once they are older than the look-back.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ READINGS = ".readings"
 
 
 def last_read(folder: Path, table: str) -> str | None:
-    """What tells the last reading of a table from those before it; None where nobody has read it yet."""
+    """Return the token of the last reading of a table; None if it was never read."""
     try:
         return _path(folder, table).read_text(encoding="utf-8")
     except OSError:
@@ -21,18 +21,18 @@ def last_read(folder: Path, table: str) -> str | None:
 
 
 def record_read(folder: Path, table: str) -> str:
-    """Put down that a table is read anew; returns what `last_read` gives from now on.
+    """Record that a table is being read; returns the token that `last_read` gives from now on.
 
     Args:
-        folder: where it is put down, the same for all runs.
-        table: the table; its lock is held until what was read is written.
+        folder: the folder of the tokens, the same for all runs.
+        table: the table; its lock is held until the rows read are written.
 
     Raises:
         LakeError: it cannot be written.
 
     """
     reading = uuid4().hex
-    # Not flushed: what a power cut leaves empty is no reading that any run has begun with.
+    # Not flushed: a token that a power cut leaves empty is one that no run has started with.
     with replacing(folder, flush=False) as replacements:
         replacements.add(_path(folder, table)).write_text(reading, encoding="utf-8")
     return reading

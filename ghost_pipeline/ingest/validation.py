@@ -1,6 +1,6 @@
-"""Taking in a source table: every row is read by its contract, or set aside with the reasons.
+"""Validate the rows of a source table: each one is read by its contract, or rejected with the reasons.
 
-A value that cannot be read, lies outside its range or names nothing costs its row, never the file (N3.4).
+A value that cannot be read, is outside its range or names a missing record costs its row, never the file (N3.4).
 Reasons name the column and the rule, not the value, so that they can be counted; the value is in the row.
 """
 
@@ -18,11 +18,11 @@ from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 REASON = "_reason"
 ROW = "_row"
 ERASED = "erased"
-"""The reason of a row that is neither taken in nor kept as rejected: it is of a person who was erased."""
+"""The reason of a row of an erased person: it is neither taken in nor kept as rejected."""
 _SEPARATOR = "; "
 _EXACT_IN_FLOAT = 2**53
 _NOTHING = 1e-12
-"""A speed of less, which nobody types, makes a percentage without end."""
+"""A lower speed, which no one types, would make an endless percentage."""
 _TRUE = ("true", "t", "1", "yes", "y")
 _FALSE = ("false", "f", "0", "no", "n")
 _TIME = (
@@ -34,7 +34,7 @@ _TIME = (
 
 @dataclass(frozen=True)
 class _Reading:
-    """How a column is read: its value, and what can be wrong with it (reason -> condition)."""
+    """How a column is read: its value, and its possible faults (reason -> condition)."""
 
     value: pl.Expr
     faults: Mapping[str, pl.Expr]
@@ -50,7 +50,7 @@ def read_rows(raw: pl.LazyFrame, table: SourceTable, max_task_minutes: int = MAX
 
     Returns:
         One row per row of `raw`, in its order: the columns of the contract as they are stored (null where
-        they cannot be read), `_reason` (String, null for a good row, else the reasons joined by "; ") and
+        they cannot be read), `_reason` (String, null for a good row, otherwise the reasons joined by "; ") and
         `_row` (Struct, the row as it was read).
 
     """
@@ -69,17 +69,17 @@ def read_rows(raw: pl.LazyFrame, table: SourceTable, max_task_minutes: int = MAX
 
 
 def good_rows(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows without a reason, with the columns of their contract only."""
+    """Return the rows without a reason, with the columns of their contract only."""
     return rows.filter(pl.col(REASON).is_null()).drop(REASON, ROW)
 
 
 def rejected_rows(rows: pl.LazyFrame, table: SourceTable, hour: pl.Expr) -> pl.LazyFrame:
-    """The rows with a reason, but those of people who were erased, in the shape of `rejected_rows`.
+    """Return the rows with a reason, except those of erased people, in the shape of `rejected_rows`.
 
     Args:
         rows: read rows, with `_reason` and `_row`.
         table: the canonical table they were read for.
-        hour: the instant that places a row, null where it is not known.
+        hour: the instant that places a row, null if it is not known.
 
     """
     return (
@@ -106,7 +106,7 @@ def reject_unknown(rows: pl.LazyFrame, column: str, known: pl.LazyFrame, what: s
 
 
 def set_aside_erased(rows: pl.LazyFrame, erased: pl.Expr) -> pl.LazyFrame:
-    """Give rows of people who were erased that reason, in place of any other; where `erased` is null, they are not."""
+    """Give rows of erased people that reason, in place of any other; a null `erased` means they are not."""
     return rows.with_columns(pl.when(erased).then(pl.lit(ERASED)).otherwise(REASON).alias(REASON))
 
 
@@ -114,11 +114,11 @@ def reject_repeats(rows: pl.LazyFrame, key: tuple[str, ...], order: tuple[str, .
     """Add a reason to all but one of the good rows that share a key.
 
     The one that stays has the greatest `order` (null least), then the least other values, then the least text of the
-    whole row, so that the choice does not depend on the order of the rows. That of the result is not told.
+    whole row, so that the choice does not depend on the order of the rows. The order of the result is undefined.
     """
     others = [name for name in rows.collect_schema().names() if name not in {*order, ROW, REASON}]
     marked = rows.with_columns(_repeats=pl.col(REASON).is_null() & (pl.len().over(key) > 1))
-    # Only the few that share a key are worth a sort over every column.
+    # Sort by every column only the few rows that share a key.
     placed = (
         marked.filter("_repeats")
         .sort(
@@ -184,7 +184,7 @@ def _text(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.Binary:
         return uuid_text(raw.bin.encode("hex"))
     if dtype.is_float():
-        # Where an id may be missing, many tools hold whole numbers as floats: 3.0 and 3 are the same id.
+        # Many tools hold whole numbers as floats if an id may be missing: 3.0 and 3 are the same id.
         number = raw.fill_nan(None)
         whole = (number == number.floor()) & (number.abs() < _EXACT_IN_FLOAT)
         return (
@@ -235,11 +235,11 @@ def _instant(column: SourceColumn, dtype: pl.DataType, text: pl.Expr) -> _Readin
             given = _no_empty(text.str.strip_chars()).is_not_null()
             value = _instant_of_text(text)
         case _:
-            # A bare number could be seconds, milliseconds or microseconds: asking beats guessing.
+            # A bare number could be seconds, milliseconds or microseconds: reject rather than guess.
             value = pl.lit(None, pl.Datetime("us", "UTC"))
     outside = (value < FIRST_INSTANT) | (value >= LAST_INSTANT)
     faults = {} if column.optional else _missing(column, given.not_())
-    # A time far outside places its row nowhere: no partition has that hour.
+    # No partition has an hour that far outside, so the row has no hour.
     return _Reading(
         pl.when(outside.not_()).then(value),
         faults
@@ -329,6 +329,6 @@ def _as_json(name: str, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.Binary:
         return column.bin.encode("hex")
     if "Binary" in str(dtype):
-        # polars writes no nested bytes as JSON, and no column of ours has any.
+        # polars cannot write nested bytes as JSON, and no canonical column has any.
         return pl.when(column.is_not_null()).then(pl.lit("bytes"))
     return column

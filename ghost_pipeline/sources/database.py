@@ -1,7 +1,7 @@
 """A database as a source: from canonical tables to SELECT statements, the same way for every kind of database.
 
-Only canonical columns are read, each as what the quarantine can tell good from bad: a value that is out of place costs
-its row. What a kind of database does in its own way is left to its adapter.
+Only canonical columns are read, each in a form that validation can judge: a bad value costs its row. Everything that
+differs between kinds of databases is in their adapters.
 """
 
 import re
@@ -21,7 +21,7 @@ from ghost_pipeline.sql_quoting import sql_identifier
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 SAMPLE_ROWS = 100_000
-"""As many rows of a table are looked at; a larger one is sampled."""
+"""Rows of a table that `inspect` reads at most."""
 FIRST_DAY = f"'{(FIRST_INSTANT + timedelta(days=1)).date()}'"
 LAST_DAY = f"'{(LAST_INSTANT - timedelta(days=2)).date()}'"
 """As text: local dates between these are within what counts as a time, whatever their zone."""
@@ -35,7 +35,7 @@ class OwnColumn:
 
     name: str
     type: str
-    """As the database calls it; empty where it has none."""
+    """The database's name of the type; empty if it has none."""
 
     @property
     def sql(self) -> str:
@@ -45,14 +45,14 @@ class OwnColumn:
 
 @dataclass(frozen=True)
 class Relation:
-    """What a canonical table is read from."""
+    """The table or query that a canonical table is read from."""
 
     origin: str
-    """How messages call it."""
+    """Its name in messages."""
     sql: str
-    """What stands behind FROM: a quoted name, or a query in parentheses."""
+    """The text after FROM: a quoted name, or a query in parentheses."""
     columns: Mapping[str, OwnColumn]
-    """Canonical columns that are there."""
+    """The canonical columns that it has."""
     own: tuple[str, ...]
     """All its columns."""
 
@@ -64,14 +64,14 @@ class DatabaseSource(ABC):
     """
 
     def __init__(self, name: str, mapping: SourceMapping) -> None:
-        """Take the name that messages use, without a password, and what the database's tables are called."""
+        """Take the name that messages use, without a password, and the names of the database's tables."""
         self._name, self.mapping = name, mapping
         self._relations: dict[str, Relation | None] = {}
         self._scanned: dict[str, tuple[Window | None, pl.LazyFrame]] = {}
 
     @property
     def reads_windows(self) -> bool:
-        """Yes: an hour reads the look-back, and not years."""
+        """True: an hour reads the look-back, not years."""
         return True
 
     @property
@@ -80,19 +80,19 @@ class DatabaseSource(ABC):
         return self._name
 
     def tables(self) -> set[str]:
-        """The canonical tables that are there or mapped.
+        """Return the canonical tables that exist or are mapped.
 
         Raises:
-            SourceError: the database does not answer, or a mapped table or column is not there.
+            SourceError: the database does not answer, or a mapped table or column does not exist.
 
         """
         return {name for name in SOURCE_TABLES if self._relation(name) is not None}
 
     def scan(self, table: SourceTable, window: Window | None = None) -> pl.LazyFrame:
-        """The canonical columns of a table: of all rows, or of those that `window` asks for.
+        """Return the canonical columns of a table, of all rows or of those in `window`.
 
-        Events without a readable time lie in every window, as do rows of a session without one and rows that name no
-        session. Rows that name a session which is not there lie in none.
+        Events without a readable time are in every window, as are rows of a session without one and rows that name no
+        session. Rows that name a missing session are in none.
 
         Raises:
             SourceError: the table or a required column is missing, or the database cannot read it.
@@ -105,53 +105,53 @@ class DatabaseSource(ABC):
         return found[1]
 
     def inspect(self, table: SourceTable) -> TableSample:
-        """Where a table comes from, and its first `SAMPLE_ROWS` rows."""
+        """Return where a table comes from, and its first `SAMPLE_ROWS` rows."""
         relation = self._required(table)
         rows = self._rows(table, f"{self._select(table, None)} LIMIT {SAMPLE_ROWS}", None)
         columns = {canonical: column.name for canonical, column in relation.columns.items()}
-        # Of a table that is read whole nothing has to be counted.
+        # A table that was read whole needs no count.
         whole = rows.select(pl.len()).collect().item() < SAMPLE_ROWS
         return TableSample(relation.origin, columns, rows, None if whole else self._size(table, relation))
 
     def remedy(self, missing: Sequence[str]) -> str:
-        """The tables to add or to map."""
+        """Name the tables to add or to map."""
         names = " and ".join(missing)
         return f"Create {names} as tables or views, or say in GHOST_SOURCE_MAPPING where they come from"
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the connection; frames that were scanned stay readable."""
+        """Close the connection; frames that were scanned stay readable."""
 
     @abstractmethod
     def _find(self, table: str, name: Sequence[str]) -> tuple[str, str] | None:
-        """What a table or view of this name, in its parts, is called, and its name in a statement; None: not there."""
+        """Return the origin and the SQL name of a table or view, given the parts of its name; None if it is missing."""
 
     @abstractmethod
     def _query(self, text: str) -> str:
-        """A mapped query with the parameters of its window."""
+        """Return a mapped query with the parameters of its window."""
 
     @abstractmethod
     def _types(self, table: str, sql: str) -> Mapping[str, str]:
-        """The columns behind FROM `sql`, each with its type."""
+        """Return the columns of `FROM sql`, each with its type."""
 
     @abstractmethod
     def _value(self, column: SourceColumn, own: OwnColumn) -> str:
-        """The expression that reads a column."""
+        """Return the expression that reads a column."""
 
     @abstractmethod
     def _placed(self, own: OwnColumn) -> str:
-        """The condition that the time in a column lies in the window, or tells no place at all."""
+        """Return the condition that a column's time is in the window, or is no readable time."""
 
     @abstractmethod
     def _rows(self, table: SourceTable, select: str, window: Window | None) -> pl.LazyFrame:
-        """What a statement gives; `window` fills its parameters."""
+        """Return the rows of a statement; `window` fills its parameters."""
 
     @abstractmethod
     def _size(self, table: SourceTable, relation: Relation) -> str:
-        """How many rows there are, as text."""
+        """Return the number of rows, as text."""
 
     def _key(self, name: str) -> str:
-        """What tells a column's name from others; some databases do not tell upper from lower case."""
+        """Return the form in which names of columns are compared: some databases ignore their case."""
         return name
 
     def _relation(self, name: str) -> Relation | None:
@@ -207,7 +207,7 @@ class DatabaseSource(ABC):
         return {name: OwnColumn(there[key], types[there[key]]) for name, key in wanted.items() if key in there}
 
     def _offered(self, relation: Relation) -> list[str]:
-        """The canonical columns, and the database's others, for a message about what is missing."""
+        """Return canonical columns and the database's other ones, for a message about missing columns."""
         used = {column.name for column in relation.columns.values()}
         return [*relation.columns, *(name for name in relation.own if name not in used)]
 
@@ -226,9 +226,9 @@ class DatabaseSource(ABC):
         return self._of_sessions(select, relation) if table.of_session else select
 
     def _of_sessions(self, select: str, relation: Relation) -> str:
-        """The rows whose session lies in the window, and apart from them, so that either finds its index, the others.
+        """Return a query for rows of sessions in the window and, apart, so that each part uses its index, the others.
 
-        A session that is not there cannot be found without reading the whole table.
+        Rows of a missing session cannot be found without reading the whole table.
         """
         sessions = self._required(SOURCE_PRACTICE_SESSIONS)
         own, key, start = relation.columns["session_id"], sessions.columns["session_id"], sessions.columns["start_time"]

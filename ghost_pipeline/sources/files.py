@@ -34,7 +34,7 @@ class FileSource:
     """The canonical tables in one folder."""
 
     def __init__(self, folder: Path, mapping: SourceMapping | None = None) -> None:
-        """Open `folder`; `mapping` says what its files and columns are called.
+        """Open `folder`; `mapping` gives the names of its files and columns.
 
         Raises:
             SourceError: it is not a folder, or a query is mapped.
@@ -52,7 +52,7 @@ class FileSource:
 
     @property
     def reads_windows(self) -> bool:
-        """No: a file is read as a whole."""
+        """False: a file is read as a whole."""
         return False
 
     @property
@@ -61,11 +61,11 @@ class FileSource:
         return f"source {self.folder}"
 
     def tables(self) -> set[str]:
-        """The canonical tables that the folder has a file or a folder for, and those that are mapped."""
+        """Return the canonical tables with a file or a folder of their own, and those that are mapped."""
         return {name for name in SOURCE_TABLES if name in self.mapping.tables or self._candidates(name)}
 
     def location(self, table: SourceTable) -> Path:
-        """The one file or folder that holds a table.
+        """Return the one file or folder that holds a table.
 
         Raises:
             SourceError: there is none, or more than one.
@@ -86,7 +86,7 @@ class FileSource:
         return candidates[0]
 
     def scan(self, table: SourceTable, window: Window | None = None) -> pl.LazyFrame:  # noqa: ARG002 - files have all
-        """The rows of a table as they are in its files, whatever the window.
+        """Return the rows of a table as they are in its files, whatever the window.
 
         Raises:
             SourceError: the table or a required column is missing, or a file is truncated or unreadable.
@@ -106,7 +106,7 @@ class FileSource:
         return frame
 
     def inspect(self, table: SourceTable) -> TableSample:
-        """The file of a table and all its rows."""
+        """Return the file of a table and all its rows."""
         rows = self.scan(table)
         own = self.mapping.of(table.name).columns
         found = set(rows.collect_schema().names())
@@ -114,14 +114,14 @@ class FileSource:
         return TableSample(self.location(table).name, columns, rows)
 
     def remedy(self, missing: Sequence[str]) -> str:
-        """The files to add."""
+        """Name the files to add."""
         return f"Add {' and '.join(f'{self._own(name)}.parquet, .csv or .ndjson' for name in missing)}"
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file stays open."""
 
     def _canonical(self, frame: pl.LazyFrame, table: SourceTable, found: list[str]) -> pl.LazyFrame:
-        """The frame with the canonical names; a column that had one, and is not what is mapped to it, is dropped."""
+        """Return the frame with canonical names; a column whose name is mapped to another column is dropped."""
         mapped = self.mapping.of(table.name).columns
         for canonical, own in mapped.items():
             if own not in found:
@@ -150,7 +150,7 @@ def _read(path: Path, table: SourceTable) -> pl.LazyFrame:
     if path.suffix == ".parquet":
         return _scan_parquet([path], table)[0].drop(_FILE)
     if path.suffix == ".csv":
-        # Read here and now: a row with too many fields must fail as this file's fault, not in a later step.
+        # Read at once: a row with too many fields must fail as this file's fault, not in a later step.
         return pl.read_csv(path, infer_schema=False, encoding="utf8", glob=False).lazy()
     return _read_ndjson(path, table)
 
@@ -159,13 +159,13 @@ def _read_folder(folder: Path, table: SourceTable) -> pl.LazyFrame:
     files = sorted(folder.rglob("*.parquet"))
     if not files:
         raise SourceError(f"{folder}: table {table.name} is a folder without a Parquet file. Add one, or remove it")
-    # A column that only later files have must not get lost; where types differ, the wider one is taken.
+    # Keep a column that only later files have; if types differ, take the wider one.
     frame = pl.concat(_scan_parquet(files, table), how="diagonal_relaxed")
     return _with_partition_values(frame, folder, files)
 
 
 def _scan_parquet(files: list[Path], table: SourceTable) -> list[pl.LazyFrame]:
-    """The files, those with the same columns as one frame, with the column `_FILE`."""
+    """Scan files, those with the same columns as one frame, with the column `_FILE`."""
     alike: dict[tuple[tuple[str, pl.DataType], ...], list[Path]] = {}
     frames = []
     for file in files:
@@ -192,7 +192,7 @@ def _zones_unknown_to_polars(file: Path) -> bool:
 
 
 def _read_in_utc(file: Path) -> pl.DataFrame:
-    """The file with all its times in UTC, which is how Parquet keeps them whatever zone it notes."""
+    """Read a file with all its times in UTC: Parquet stores them so, whatever zone it notes."""
     rows = pq.ParquetFile(file).read()
     fields = [
         field.with_type(pa.timestamp(field.type.unit, "UTC"))
@@ -204,7 +204,7 @@ def _read_in_utc(file: Path) -> pl.DataFrame:
 
 
 def _with_partition_values(frame: pl.LazyFrame, folder: Path, files: list[Path]) -> pl.LazyFrame:
-    """Add what the names of the folders below `folder` say, as text: an engine would make 7 out of `007`."""
+    """Add the values in the names of folders below `folder`, as text: an engine would turn `007` into 7."""
     values = [dict(part.split("=", 1) for part in file.relative_to(folder).parts[:-1] if "=" in part) for file in files]
     names = list(dict.fromkeys(name for value in values for name in value))
     rows = [

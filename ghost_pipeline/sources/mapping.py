@@ -1,6 +1,6 @@
 """`GHOST_SOURCE_MAPPING`: which of a source's own tables, columns or queries are the canonical ones.
 
-A YAML file with an entry for each canonical table that is called otherwise, or is none yet:
+A YAML file with an entry for each canonical table that has another name in the source, or comes from a query:
 
     users:
       table: app.people
@@ -22,7 +22,7 @@ from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.errors import SourceError
 
 START, END = "{start}", "{end}"
-"""What a query writes for the ends of the window that is read."""
+"""Placeholders in a query for the ends of the window that is read."""
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 
@@ -33,9 +33,9 @@ class MappedTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     table: Name | None = None
-    """Its own name, `name` or `schema.name`; without one the canonical name."""
+    """Its name in the source, `name` or `schema.name`; by default the canonical name."""
     columns: dict[str, Name] = Field(default_factory=dict)
-    """Canonical column -> own column; one that is not named here has the canonical name."""
+    """Canonical column -> column in the source; one that is not listed has the canonical name."""
     query: Name | None = None
     """A SELECT whose columns have the canonical names."""
 
@@ -52,17 +52,17 @@ class MappedTable(BaseModel):
 
 @dataclass(frozen=True)
 class SourceMapping:
-    """The mapped tables of a source, and the file that says so."""
+    """The mapped tables of a source, and the file that maps them."""
 
     path: Path | None = None
     tables: Mapping[str, MappedTable] = field(default_factory=dict)
 
     def of(self, table: str) -> MappedTable:
-        """The entry of a canonical table; an empty one where it has none."""
+        """Return the entry of a canonical table; an empty one if it has none."""
         return self.tables.get(table, MappedTable.model_construct())
 
     def place(self, table: str, key: str) -> str:
-        """How messages name an entry of the file."""
+        """Return the name of an entry of the file in messages."""
         return f"mapping {self.path}: table {table}, {key}"
 
 

@@ -11,11 +11,11 @@ from ghost_pipeline.sources.sqlite import SCHEME, SqliteSource
 
 
 def open_source(location: str | None, mapping: Path | None = None) -> Source:
-    """The adapter for a location: a folder of files, a PostgreSQL server or a SQLite file.
+    """Return the adapter for a location: a folder of files, a PostgreSQL server or a SQLite file.
 
     Args:
-        location: where the canonical tables are read.
-        mapping: a file that says what they are called there.
+        location: the folder or address of the canonical tables.
+        mapping: a file with their names there.
 
     Raises:
         SourceError: no location is set, the mapping is wrong, or nothing can be read there.

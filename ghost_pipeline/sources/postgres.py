@@ -1,8 +1,8 @@
 """PostgreSQL as a source, read through ADBC: one snapshot, read only, in batches.
 
-A transaction of its own (REPEATABLE READ, READ ONLY) shows every table as it was when the first one was read. The locks
-on a table end with its reading, so that nobody who changes the schema waits for a run. Passwords stay in the driver:
-what it says about a connection is shown without them, and its errors are not chained.
+A REPEATABLE READ, READ ONLY transaction shows every table as it was when the first one was read. The lock on a table
+ends once it is read, so that no schema change waits for a run. Passwords stay in the driver: its messages about a
+connection are shown without them, and its errors are not chained.
 """
 
 import re
@@ -40,18 +40,18 @@ _START: Final = "(current_setting('ghost_pipeline.start')::timestamptz)"
 _END: Final = "(current_setting('ghost_pipeline.end')::timestamptz)"
 
 _AS_THEY_ARE = frozenset({"text", "varchar", "bpchar", "int2", "int4", "int8", "float8", "bool", "bytea"})
-"""Types that arrive as they are. A float4 does not: 5.3 would become 5.300000190734863."""
+"""Types that arrive unchanged. A float4 does not: 5.3 would become 5.300000190734863."""
 _TIMES = frozenset({"timestamptz", "timestamp", "date"})
 _TEXTS = frozenset({"text", "varchar", "bpchar"})
 _EARLIEST, _LATEST = "0001-01-01", "9999-12-31"
-"""Times beyond, infinity among them, would come as others: the driver's count of microseconds overflows."""
+"""Later or earlier times, infinity among them, would arrive as others: the driver's microseconds overflow."""
 
 
 class PostgresSource(DatabaseSource):
     """The canonical tables of a PostgreSQL database, found by its search_path."""
 
     def __init__(self, location: str, mapping: SourceMapping | None = None) -> None:
-        """Connect to `location`, an address as libpq reads it; its environment variables hold as well.
+        """Connect to `location`, an address as libpq reads it; libpq's environment variables apply too.
 
         Raises:
             SourceError: the address is malformed, or the server cannot be reached or refuses; without the password.
@@ -143,7 +143,7 @@ class PostgresSource(DatabaseSource):
 
     @contextmanager
     def _reading(self, table: str) -> Iterator[driver.Cursor]:
-        """A cursor in the snapshot, whose locks end with the block.
+        """Yield a cursor in the snapshot, whose locks end with the block.
 
         Raises:
             SourceError: the server reports an error; without values of rows.
@@ -173,7 +173,7 @@ class PostgresSource(DatabaseSource):
             raise SourceError(f"{self.name}: {place} cannot be read ({says}). {remedy}") from None
 
     def _leave(self) -> None:
-        """Give up a transaction that has failed; the next reading begins another."""
+        """Give up a failed transaction; the next reading begins another."""
         self._in_snapshot = False
         try:
             self._connection.rollback()
@@ -183,11 +183,11 @@ class PostgresSource(DatabaseSource):
 
 
 class _AnswerError(Exception):
-    """An answer that ends before its last row; pyarrow hands on what the server said, but not its SQLSTATE."""
+    """An answer that ends before its last row; pyarrow passes on the server's message, but not its SQLSTATE."""
 
 
 def _told_apart(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The batches; what goes wrong with the answer is no error of the disk on which they are kept."""
+    """Yield the batches; a fault of the answer must not look like one of the disk on which they are kept."""
     try:
         yield from batches
     except (OSError, pa.ArrowException) as error:

@@ -14,7 +14,7 @@ from ghost_pipeline.errors import SourceError
 
 @dataclass(frozen=True)
 class Window:
-    """The time [start, end) of which rows are asked for; both ends aware."""
+    """The period [start, end) whose rows are requested; both ends aware."""
 
     start: datetime | None
     """None: from the beginning."""
@@ -23,16 +23,16 @@ class Window:
 
 @dataclass(frozen=True)
 class TableSample:
-    """What a source has for a canonical table, found without reading all of a large one."""
+    """The first rows of a canonical table and their origin, found without reading all of a large table."""
 
     origin: str
     """The file, table or query that it comes from."""
     columns: Mapping[str, str]
-    """Canonical columns that are there, each with its own name."""
+    """The canonical columns that exist, each with its name in the source."""
     rows: pl.LazyFrame
     """The table's rows as `Source.scan` gives them, or the first of them."""
     beyond: str | None = None
-    """Where `rows` are the first ones only: how many there are, as text."""
+    """If `rows` are only the first ones: how many there are, as text."""
 
 
 class Source(Protocol):
@@ -40,23 +40,23 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """How messages call it; never holds a password."""
+        """The source's name in messages; never holds a password."""
 
     @property
     def reads_windows(self) -> bool:
-        """Whether `scan` leaves out what lies outside of a window: what is late is then not noticed by itself."""
+        """Whether `scan` leaves out rows outside a window; late rows then go unnoticed."""
 
     def tables(self) -> set[str]:
-        """The canonical tables that are there."""
+        """Return the canonical tables that exist."""
 
     def scan(self, table: SourceTable, window: Window | None = None) -> pl.LazyFrame:
-        """The rows of a table as they are: any types, further columns welcome.
+        """Return the rows of a table as they are: any types, further columns allowed.
 
         Args:
             table: the canonical table.
-            window: rows that lie outside of it may be left out: events by their own time, rows of practice sessions
-                by their session's start. More rows may come, so the caller filters again. A row without a time
-                lies in every window.
+            window: rows outside it may be left out: events by their own time, rows of practice sessions by their
+                session's start. More rows may come, so the caller filters again. A row without a time is in every
+                window.
 
         Raises:
             SourceError: the table or a required column is missing, or something cannot be read.
@@ -72,10 +72,10 @@ class Source(Protocol):
         """
 
     def remedy(self, missing: Sequence[str]) -> str:
-        """How canonical tables that are missing can be added, as a sentence."""
+        """Return how missing canonical tables can be added, as a sentence."""
 
     def close(self) -> None:
-        """Let go of connections; frames that were scanned stay readable."""
+        """Close connections; frames that were scanned stay readable."""
 
 
 def domains(source: Source) -> set[Domain]:
@@ -115,7 +115,7 @@ def require_domain(source: Source, domain: Domain) -> None:
 
 
 def require_columns(source: str, table: SourceTable, found: Iterable[str]) -> None:
-    """Make sure that a table has its required columns.
+    """Require the required columns of a table.
 
     Raises:
         SourceError: names each one that is missing.

@@ -13,8 +13,8 @@ from ghost_pipeline.errors import SourceError
 def spilled(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pl.LazyFrame:
     """Write batches of rows to a Parquet file and scan it.
 
-    The file has no name (`TMPDIR` says on which disk it lies): it lasts as long as the frame or one that is derived
-    from it, and no kill leaves it behind.
+    The file has no name (`TMPDIR` chooses its disk): it lasts as long as the frame or one derived from it, and no kill
+    leaves it behind.
 
     Raises:
         SourceError: the temporary folder cannot be written, or is full.

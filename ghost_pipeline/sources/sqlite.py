@@ -1,7 +1,7 @@
 """A SQLite file as a source, read only.
 
-A column of SQLite may hold values of any type, whatever it was declared as. So the types that are there are looked up
-before a table is read: numbers or bytes alone stay what they are, anything mixed becomes text.
+A column of SQLite may hold values of any type, whatever its declaration. Therefore the types of its values are looked
+up before a table is read: only numbers or only bytes stay as they are, anything mixed becomes text.
 """
 
 import sqlite3
@@ -37,7 +37,7 @@ _UUID_BYTES = 16
 
 
 class SqliteSource(DatabaseSource):
-    """The canonical tables of a SQLite file; the case of names does not matter there."""
+    """The canonical tables of a SQLite file, whose names ignore case."""
 
     def __init__(self, location: str, mapping: SourceMapping | None = None) -> None:
         """Open the file of `location`, sqlite:///file or, with an absolute path, sqlite:////file.
@@ -63,7 +63,7 @@ class SqliteSource(DatabaseSource):
             )
         except sqlite3.Error as error:
             raise SourceError(f"{self.name}: cannot be opened ({error}). Make file and folder readable") from error
-        # A text that is no UTF-8 costs its characters, not its table.
+        # A text that is not UTF-8 loses its characters; the table stays readable.
         self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         self._finalizer = weakref.finalize(self, self._connection.close)
 
@@ -121,9 +121,9 @@ class SqliteSource(DatabaseSource):
 
     @contextmanager
     def _reading(self, table: str) -> Iterator[None]:
-        """A transaction that lasts to the end of the source in WAL mode, else only as long as the block.
+        """Hold a transaction: to the end of the source in WAL mode, otherwise only for the block.
 
-        Without WAL nobody could write while it lasts.
+        Without WAL no one could write during it.
 
         Raises:
             SourceError: SQLite reports an error.
@@ -166,12 +166,12 @@ def _text(value: object) -> str | None:
         return value
     if isinstance(value, bytes):
         return str(uuid.UUID(bytes=value)) if len(value) == _UUID_BYTES else value.hex()
-    # An id that some rows hold as a whole number and some as 3.0 is the same id.
+    # 3 and 3.0 are the same id.
     return str(int(value)) if isinstance(value, float) and value.is_integer() else repr(value)
 
 
 def _parameters(window: Window | None) -> dict[str, str]:
-    """The window as text in the form that SQLite's own functions give, wide enough for full seconds and days."""
+    """Return the window as text in the form of SQLite's own functions, widened to full seconds and days."""
     start = (window and window.start) or datetime.min.replace(tzinfo=UTC) + _DAY
     end = window.end if window else datetime.max.replace(tzinfo=UTC) - _DAY
     return {
