@@ -74,8 +74,8 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         job_name=MONTHLY,
         cron_schedule=f"{MINUTE_OF_MONTH_RUN} {HOUR_OF_DAY} * * *",
         execution_timezone="UTC",
-        description="The month just closed, 24.5 h after its end: late events of its last day are in (G5.5). One that "
-        "is not there the night after is asked for again.",
+        description="Builds the month just closed, 24.5 h after its end, when late events of its last day are in. A month "
+        "that is still missing is requested again the next night.",
     )
     def monthly_schedule(
         context: dg.ScheduleEvaluationContext, resources: dg.ResourceParam[RunContext]
