@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import obstore
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from obstore.store import S3Store
 from werkzeug.serving import make_server
 
@@ -83,6 +82,9 @@ class S3Server:
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
     """Run a server until the end of the block."""
+    # A second to import, and `make test` runs no server.
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
+
     backend: Any = DomainDispatcherApplication(create_backend_app)
     server: S3Server
 
