@@ -51,8 +51,8 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         job_name=HOURLY,
         cron_schedule=f"{MINUTE_OF_HOUR} * * * *",
         execution_timezone="UTC",
-        description="The hour just closed, 5 minutes after its end: late commits are in. After downtime also the hours "
-        "that were missed, in their order.",
+        description="Builds the hour just closed, 5 minutes after its end, when late commits are in. After downtime it "
+        "also requests the hours that were missed, in order.",
     )
     def hourly_schedule(
         context: dg.ScheduleEvaluationContext, resources: dg.ResourceParam[RunContext]
@@ -74,8 +74,8 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         job_name=MONTHLY,
         cron_schedule=f"{MINUTE_OF_MONTH_RUN} {HOUR_OF_DAY} * * *",
         execution_timezone="UTC",
-        description="Builds the month just closed, 24.5 h after its end, when late events of its last day are in. A month "
-        "that is still missing is requested again the next night.",
+        description="Builds the month just closed, 24.5 h after its end, when late events of its last day are in. "
+        "A month that is still missing is requested again the next night.",
     )
     def monthly_schedule(
         context: dg.ScheduleEvaluationContext, resources: dg.ResourceParam[RunContext]
