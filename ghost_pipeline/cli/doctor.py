@@ -97,7 +97,7 @@ def _source(settings: Settings) -> Iterator[Finding]:
             if name in tables:
                 yield from _source_table(source, SOURCE_TABLES[name], settings.max_task_minutes)
             elif SOURCE_TABLES[name].domain in present:
-                yield Finding(Verdict.OK, name, "not there; it is optional")
+                yield Finding(Verdict.OK, name, "missing, but optional")
 
 
 def _source_table(source: Source, table: SourceTable, max_task_minutes: int) -> Iterator[Finding]:
@@ -130,7 +130,7 @@ def _source_table(source: Source, table: SourceTable, max_task_minutes: int) -> 
 def _columns(sample: TableSample, table: SourceTable) -> str:
     found = [name if own == name else f"{name} (from {own})" for name, own in sample.columns.items()]
     absent = [column.name for column in table.columns if column.name not in sample.columns]
-    lacking = f"; not there, optional: {', '.join(absent)}" if absent else ""
+    lacking = f"; missing, but optional: {', '.join(absent)}" if absent else ""
     return f"{sample.origin}: {', '.join(found)}{lacking}"
 
 
@@ -144,8 +144,8 @@ def _counted(table: SourceTable, sample: TableSample, reasons: pl.DataFrame) -> 
     return Finding(
         Verdict.LOOK,
         table.name,
-        f"{rows}, {bad:,} of which would be rejected ({shown}). Correct them in the source, or leave them: the others "
-        f"go on",
+        f"{rows}; {bad:,} would be rejected ({shown}). Correct them in the source, or leave them: the other rows are "
+        f"ingested",
     )
 
 
@@ -175,7 +175,9 @@ def _storage(settings: Settings) -> Iterator[Finding]:
         yield Finding(Verdict.WRONG, "storage", str(error))
         return
     if not as_written:
-        yield Finding(Verdict.WRONG, "storage", f"{settings.data} does not give back what was written. Look at it")
+        yield Finding(
+            Verdict.WRONG, "storage", f"{settings.data}: a test file reads back differently. Check the storage"
+        )
         return
     free = shutil.disk_usage(settings.local).free
     verdict = Verdict.OK if free >= LOW_SPACE else Verdict.LOOK
@@ -232,7 +234,7 @@ def _erased(settings: Settings) -> Iterator[Finding]:
         return
     if known is not NO_TOMBSTONES:
         ids = len(known.hashes)
-        yield Finding(Verdict.OK, "erased people", f"{ids:,} ids are kept out, and their key is the one that is set")
+        yield Finding(Verdict.OK, "erased people", f"{ids:,} ids are kept out, and the erasure key matches them")
 
 
 def _published(settings: Settings) -> Iterator[Finding]:
@@ -242,7 +244,7 @@ def _published(settings: Settings) -> Iterator[Finding]:
         yield Finding(Verdict.WRONG, "published", str(error))
         return
     if published is None:
-        yield Finding(Verdict.LOOK, "published", f"{settings.database} is not there yet; every run publishes it")
+        yield Finding(Verdict.LOOK, "published", f"{settings.database} does not exist yet; every run publishes it")
         return
     try:
         info = query("SELECT count(*), max(as_of) FROM table_info", settings.database, Lake(settings.lake))

@@ -363,7 +363,7 @@ def test_the_doctor_says_whether_the_key_is_there(copied: Settings, monkeypatch:
     monkeypatch.setattr(erasure, "republish", lambda *_, **__: None)
     assert says(copied) == []
     erasure.erase(copied, [USER], NOW)
-    assert says(copied) == [(Verdict.OK, "11 ids are kept out, and their key is the one that is set")]
+    assert says(copied) == [(Verdict.OK, "11 ids are kept out, and the erasure key matches them")]
     ((verdict, told),) = says(copied.model_copy(update={"erasure_key": None}))
     assert verdict is Verdict.WRONG
     assert "Set GHOST_ERASURE_KEY" in told

@@ -39,7 +39,7 @@ def test_every_table_says_where_it_comes_from_and_what_is_missing(of_sqlite: dic
     (columns,) = of_sqlite["users columns"]
     assert columns.verdict is Verdict.OK
     assert columns.says == (
-        "table people: user_id (from id), target_band, timezone, created_at; not there, optional: updated_at, "
+        "table people: user_id (from id), target_band, timezone, created_at; missing, but optional: updated_at, "
         "cohort_id, diagnostic_score, final_band_score, final_band_at, cohort_excluded"
     )
 
@@ -47,7 +47,7 @@ def test_every_table_says_where_it_comes_from_and_what_is_missing(of_sqlite: dic
 def test_rejects_are_counted_by_their_reason(of_sqlite: dict[str, list[Finding]]) -> None:
     (rows,) = of_sqlite["users"]
     assert rows.verdict is Verdict.LOOK
-    assert rows.says.startswith("3 rows, 2 of which would be rejected (1 x ")
+    assert rows.says.startswith("3 rows; 2 would be rejected (1 x ")
 
 
 def test_the_first_rejects_are_shown_with_their_reason(of_sqlite: dict[str, list[Finding]]) -> None:

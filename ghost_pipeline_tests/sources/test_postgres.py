@@ -1,4 +1,4 @@
-"""PostgreSQL as a source, on a real server: one snapshot, read only, and every value as the quarantine wants it."""
+"""PostgreSQL as a source, on a real server: one snapshot, read only, and every value as validation expects it."""
 
 import traceback
 from collections.abc import Callable, Iterator
