@@ -1,7 +1,7 @@
 """Every setting, typed and validated, read from `GHOST_*` environment variables.
 
 Add a setting: one field of `Settings`. `ghost-pipeline settings`, its validation and its default follow
-from it; no other module states a default. The comment above a group of thresholds names the rules that they belong to.
+from it; no other module states a default. Comments above groups of thresholds name the rules that they belong to.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -116,8 +116,7 @@ class Settings(BaseSettings):
         "stops, because sources purge and replicas come back empty",
     )
     accept_deletions: bool = Field(
-        default=False,
-        description="Whether a run that would remove more than GHOST_MAX_REMOVED_PERCENT goes on",
+        default=False, description="Whether a run that would remove more than GHOST_MAX_REMOVED_PERCENT goes on"
     )
     hours_per_run: int = Field(
         default=24,
@@ -154,27 +153,20 @@ class Settings(BaseSettings):
     )
     # G5.1 to G5.3, G6
     bands: Annotated[tuple[Band, ...], NoDecode, CommaSeparated] = Field(
-        default=(Decimal("7.0"), Decimal("7.5"), Decimal("8.0")),
-        description="Target bands of the benchmarks",
+        default=(Decimal("7.0"), Decimal("7.5"), Decimal("8.0")), description="Target bands of the benchmarks"
     )
     starting_skills: Annotated[tuple[Band, ...], NoDecode, CommaSeparated] = Field(
         default=(Decimal("5.0"), Decimal("5.5"), Decimal("6.0"), Decimal("6.5")),
         description="Starting skills of the benchmarks, each the lower end of half a band",
     )
     benchmark_days: int = Field(
-        default=90,
-        ge=1,
-        le=366,
-        description="Last day of the journey with a benchmark, counted from 1",
+        default=90, ge=1, le=366, description="Last day of the journey with a benchmark, counted from 1"
     )
     success_percentiles: Annotated[tuple[Percentile, ...], NoDecode, CommaSeparated] = Field(
-        default=(10, 25, 50),
-        description="Benchmarks are given for the top so many percent of the achievers",
+        default=(10, 25, 50), description="Benchmarks are given for the top so many percent of the achievers"
     )
     min_sample: int = Field(
-        default=50,
-        ge=1,
-        description="Achievers that a row of the monthly tables needs; with fewer there is no row",
+        default=50, ge=1, description="Achievers that a row of the monthly tables needs; with fewer there is no row"
     )
     streak_thresholds: Annotated[tuple[Days, ...], NoDecode, CommaSeparated] = Field(
         default=(3, 5, 7, 14, 30),
@@ -195,9 +187,7 @@ class Settings(BaseSettings):
     )
     # G9
     release_min_members: int = Field(
-        default=10,
-        ge=3,
-        description="Active members that a cohort needs before any of its figures are released",
+        default=10, ge=3, description="Active members that a cohort needs before any of its figures are released"
     )
     release_min_members_percentiles: int = Field(
         default=20,
@@ -238,17 +228,13 @@ class Settings(BaseSettings):
         description="Greatest age of a month's figures that an answer may use, counted back from the answer's as_of",
     )
     benchmark_delay_hours: int = Field(
-        default=24,
-        ge=0,
-        description="A month serves only answers whose as_of is at least so long after its end",
+        default=24, ge=0, description="A month serves only answers whose as_of is at least so long after its end"
     )
     default_target_band: Band = Field(
-        default=Decimal("7.5"),
-        description="Band that a user without a target band is compared with",
+        default=Decimal("7.5"), description="Band that a user without a target band is compared with"
     )
     export_messages: bool = Field(
-        default=True,
-        description="Whether every hour writes ghost_messages, the export of all users' messages",
+        default=True, description="Whether every hour writes ghost_messages, the export of all users' messages"
     )
     token_key: SecretStr | None = Field(
         default=None,
@@ -271,32 +257,19 @@ class Settings(BaseSettings):
     )
     # N2.1, N3.1, N3.2, N5.2
     decay_factor: float = Field(
-        default=0.9,
-        gt=0,
-        le=1,
-        description="Weight of a measurement that is one day older than the newest one",
+        default=0.9, gt=0, le=1, description="Weight of a measurement that is one day older than the newest one"
     )
     max_measurements: int = Field(
-        default=20,
-        ge=1,
-        description="Newest measurements of an n-gram that enter its average",
+        default=20, ge=1, description="Newest measurements of an n-gram that enter its average"
     )
     max_sessions: int = Field(
-        default=100,
-        ge=1,
-        description="Newest sessions of a user on a keyboard that a summary covers",
+        default=100, ge=1, description="Newest sessions of a user on a keyboard that a summary covers"
     )
     max_ngram_size: int = Field(
-        default=MAX_NGRAM_SIZE,
-        ge=1,
-        le=MAX_NGRAM_SIZE,
-        description="Longest n-gram that is extracted from keystrokes",
+        default=MAX_NGRAM_SIZE, ge=1, le=MAX_NGRAM_SIZE, description="Longest n-gram that is extracted from keystrokes"
     )
     default_target_ms: float = Field(
-        default=600.0,
-        ge=50,
-        le=5000,
-        description="Target in ms per keystroke for a keyboard that names none",
+        default=600.0, ge=50, le=5000, description="Target in ms per keystroke for a keyboard that names none"
     )
 
     @classmethod
