@@ -33,9 +33,10 @@ from ghost_pipeline.locations import (
 )
 from ghost_pipeline.windows import parse_lengths, shown_length
 
-MAX_SCORE = Decimal(9)
+TOP_BAND = Decimal(9)
 MAX_NGRAM_SIZE = 20
 MAX_TASK_MINUTES = 24 * 60
+MIN_TARGET_MS, MAX_TARGET_MS = 50.0, 5000.0
 MIN_KEY_LENGTH = 32
 SECRET = frozenset({"token_key", "erasure_key", "source", "publish_postgres"})
 """Settings whose values no message cites."""
@@ -48,7 +49,7 @@ def _split(value: object) -> object:
 
 CommaSeparated = BeforeValidator(_split)
 Score = TypeVar("Score", Decimal, int)
-Band = Annotated[Decimal, Field(ge=0, le=MAX_SCORE, decimal_places=1)]
+Band = Annotated[Decimal, Field(ge=0, le=TOP_BAND, decimal_places=1)]
 Percentile = Annotated[int, Field(ge=1, le=99)]
 Days = Annotated[int, Field(ge=1)]
 
@@ -269,7 +270,10 @@ class Settings(BaseSettings):
         default=MAX_NGRAM_SIZE, ge=1, le=MAX_NGRAM_SIZE, description="Longest n-gram that is extracted from keystrokes"
     )
     default_target_ms: float = Field(
-        default=600.0, ge=50, le=5000, description="Target in ms per keystroke for a keyboard that names none"
+        default=600.0,
+        ge=MIN_TARGET_MS,
+        le=MAX_TARGET_MS,
+        description="Target in ms per keystroke for a keyboard that names none",
     )
 
     @classmethod

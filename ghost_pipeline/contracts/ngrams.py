@@ -4,8 +4,8 @@ import dataframely as dy
 
 from ghost_pipeline.contracts.columns import Characters, as_of_column, identifier, instant, row_id, small
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
-from ghost_pipeline.contracts.raw import MAX_NGRAM_SIZE
 from ghost_pipeline.contracts.source import MAX_NGRAM_LENGTH
+from ghost_pipeline.settings import MAX_NGRAM_SIZE
 
 
 class NgramSpeedSummaries(dy.Schema):

@@ -12,6 +12,7 @@ import dataframely as dy
 from ghost_pipeline.contracts.columns import instant, personal
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
 from ghost_pipeline.contracts.source import Domain, Kind, SourceColumn, SourceTable
+from ghost_pipeline.settings import MAX_NGRAM_SIZE, MAX_TARGET_MS, MIN_TARGET_MS, TOP_BAND
 
 GLOBAL_COHORT = "global"
 """`cohort_id` of the row over all users (G3.1); a source may not use it."""
@@ -25,12 +26,10 @@ TASK_TYPES = (*MODULE_TYPES, "vocabulary", "grammar")
 MOCK_TEST = "mock_test"
 """Counted in `mock_tests` only (G2.2)."""
 
-MAX_SCORE = 9.0
+MAX_SCORE = float(TOP_BAND)
 MS_PER_MINUTE = 60_000
-MAX_NGRAM_SIZE = 20
 MAX_MS = 1e15
 """Thirty thousand years: what is longer was never measured, and would make sums without end."""
-MIN_TARGET_MS, MAX_TARGET_MS = 50.0, 5000.0
 
 
 _UPDATED_AT = SourceColumn(

@@ -11,7 +11,6 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
-from ghost_pipeline.contracts.raw import MAX_NGRAM_SIZE
 from ghost_pipeline.contracts.source import MAX_NGRAM_LENGTH
 from ghost_pipeline.domain.ngrams.ngram_insights import IMPACT_SCHEMA, LEARNING_RATE_SCHEMA, MISTAKE_PAIR_SCHEMA
 from ghost_pipeline.domain.ngrams.ngram_queries import (
@@ -32,6 +31,7 @@ from ghost_pipeline.serving.auth import UserId, authenticated_route
 from ghost_pipeline.serving.json_rows import as_json_rows
 from ghost_pipeline.serving.reader import GhostReader
 from ghost_pipeline.serving.service import PROBLEMS, Service, rows_model
+from ghost_pipeline.settings import MAX_NGRAM_SIZE
 
 SortOrder = Annotated[str, Query(json_schema_extra={"enum": list(SORT_ORDERS)})]
 KeyboardId = Annotated[str, Path(description="A keyboard of the user", examples=["keyboard-0007-1"])]

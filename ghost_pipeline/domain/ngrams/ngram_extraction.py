@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from ghost_pipeline.contracts.raw import MAX_NGRAM_SIZE, SESSION_NGRAM_ERRORS, SESSION_NGRAM_SPEED
+from ghost_pipeline.contracts.raw import SESSION_NGRAM_ERRORS, SESSION_NGRAM_SPEED
 from ghost_pipeline.contracts.source import MAX_NGRAM_LENGTH
 from ghost_pipeline.domain.ngrams.keystroke_replay import KEYSTROKE_SCHEMA, in_order_of_pressing, replay
 from ghost_pipeline.errors import GhostError
+from ghost_pipeline.settings import MAX_NGRAM_SIZE
 
 SEPARATORS = (" ", "\t", "\n", "\r", "\0")
 """Characters that an extracted n-gram never holds (N5.1)."""
