@@ -39,3 +39,11 @@ def test_every_module_that_a_page_names_exists() -> None:
     for page in (DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md", *DOCS.rglob("*.md")):
         for module in re.findall(r"`([\w/]+/[\w/]*\w+\.py)`", page.read_text(encoding="utf-8")):
             assert any((place / module).is_file() for place in places), f"{page}: {module}"
+
+
+def test_the_list_of_decisions_has_each_by_its_title() -> None:
+    pages = sorted((DOCS / "decisions").glob("0*.md"))
+    titles = [page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").split(". ", 1) for page in pages]
+    listed = [f"{number}. [{title}]({page.name})" for (number, title), page in zip(titles, pages, strict=True)]
+    lines = (DOCS / "decisions" / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if re.match(r"\d+\. ", line)] == listed
