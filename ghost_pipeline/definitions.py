@@ -1,4 +1,4 @@
-"""The code location: assets, jobs, schedules and resources, built from settings."""
+"""The code location: what Dagster loads, built from settings. Its parts are in `defs/`, one module per concept."""
 
 import warnings
 from collections.abc import Mapping
@@ -12,19 +12,14 @@ from ghost_pipeline.defs.ghost import GHOST_ASSETS
 from ghost_pipeline.defs.jobs import build_jobs, hourly_tables
 from ghost_pipeline.defs.messages import MESSAGE_ASSETS
 from ghost_pipeline.defs.ngrams import NGRAM_ASSETS
-from ghost_pipeline.defs.operations import (
-    OPERATIONS_ASSETS,
-    RETENTION,
-    publications,
-    published_database,
-    retention,
-)
+from ghost_pipeline.defs.operations import OPERATIONS_ASSETS
 from ghost_pipeline.defs.partitions import Partitions
-from ghost_pipeline.defs.published_postgres import published_postgres
+from ghost_pipeline.defs.publishing import publications, published_database, published_postgres
 from ghost_pipeline.defs.raw import RAW_ASSETS
 from ghost_pipeline.defs.release import RELEASE_ASSETS
 from ghost_pipeline.defs.resources import build_resources
-from ghost_pipeline.defs.run_records import build_pruning, build_pruning_schedule
+from ghost_pipeline.defs.retention import RETENTION, retention
+from ghost_pipeline.defs.run_records import build_pruning
 from ghost_pipeline.defs.schedules import build_schedules
 from ghost_pipeline.settings import Settings
 
@@ -48,30 +43,36 @@ TABLE_ASSETS = (
 def build_defs(
     settings: Settings, loggers: Mapping[str, dg.LoggerDefinition] | None = None, *, allow_gaps: bool = False
 ) -> dg.Definitions:
-    """The definitions for given settings; `loggers` replace Dagster's own, `allow_gaps` is of `RunContext`.
+    """Return the definitions for given settings.
+
+    Args:
+        settings: the validated settings.
+        loggers: used in place of Dagster's own.
+        allow_gaps: publish event tables even if hours are missing (used by erasure).
 
     Raises:
-        SettingsError: a setting names what the tables have not.
+        SettingsError: a setting names a table or a column that does not exist.
 
     """
     require_removable(settings.retention)
     partitions = Partitions.from_settings(settings)
-    published = [step.contract.name for step in TABLE_ASSETS if step.contract.published]
-    jobs = build_jobs(TABLE_ASSETS, publications(settings))
-    pruning = build_pruning(settings)
-    return dg.Definitions(
-        assets=[
-            *(step.asset(partitions, settings.hours_per_run) for step in TABLE_ASSETS),
-            retention(hourly_tables(TABLE_ASSETS), partitions, settings.hours_per_run),
-            published_database([*published, RETENTION]),
-            *([published_postgres()] if settings.publish_postgres else []),
-        ],
-        jobs=[*jobs.values(), pruning],
-        schedules=[*build_schedules(settings), build_pruning_schedule(pruning)],
-        resources=build_resources(settings, allow_gaps=allow_gaps),
-        # A process per step costs 6 s and more for what takes a fraction of that here.
-        executor=dg.in_process_executor,
-        loggers=loggers,
+    published = [table.contract.name for table in TABLE_ASSETS if table.contract.published]
+    return dg.Definitions.merge(
+        dg.Definitions(
+            assets=[
+                *(table.asset(partitions, settings.hours_per_run) for table in TABLE_ASSETS),
+                retention(hourly_tables(TABLE_ASSETS), partitions, settings.hours_per_run),
+                published_database([*published, RETENTION], allow_gaps=allow_gaps),
+                *([published_postgres()] if settings.publish_postgres else []),
+            ],
+            schedules=build_schedules(settings),
+            resources=build_resources(settings),
+            # A process per step would cost 6 s and more, a multiple of the work itself.
+            executor=dg.in_process_executor,
+            loggers=loggers,
+        ),
+        build_jobs(TABLE_ASSETS, publications(settings)),
+        build_pruning(settings),
     )
 
 

@@ -13,8 +13,8 @@ from ghost_pipeline.contracts.ghost import (
     USER_GHOST_STATS,
 )
 from ghost_pipeline.contracts.source import Domain
-from ghost_pipeline.defs.retained_hours import hours_within_retention
-from ghost_pipeline.defs.table_asset import RunContext
+from ghost_pipeline.defs.resources import RunContext
+from ghost_pipeline.defs.retention import hours_within_retention
 from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline.ingest.dependents import NGRAM_SNAPSHOTS
 from ghost_pipeline.lake.lake import Lake
@@ -27,7 +27,7 @@ SNAPSHOTS = {Domain.GHOST: (COHORT_GHOST_DATA, USER_GHOST_STATS), Domain.NGRAMS:
 
 def hours_to_build(settings: Settings, lake: Lake, window: Sequence[Hour], selected: set[Domain]) -> list[Hour]:
     """The hours in which a snapshot of the selected domains is missing or stale."""
-    context = RunContext(settings, lake, until=window[-1])
+    context = RunContext.of(settings, lake, range_end=window[-1])
     tables = [table for domain in selected for table in SNAPSHOTS[domain]]
     retained = {table: set(hours_within_retention(context, table, window)) for table in tables}
     written = {table: set(lake.written(table, window)) for table in tables}
@@ -58,7 +58,7 @@ def hours_to_message(settings: Settings, lake: Lake, window: Sequence[Hour], bui
     if not settings.export_messages:
         return []
     stale = _stale(lake)
-    retained = hours_within_retention(RunContext(settings, lake, until=window[-1]), GHOST_MESSAGES, window)
+    retained = hours_within_retention(RunContext.of(settings, lake, range_end=window[-1]), GHOST_MESSAGES, window)
     written = set(lake.written(GHOST_MESSAGES, retained))
     return [
         hour

@@ -23,8 +23,9 @@ from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS, build_defs
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.defs.launcher import PROCESS, this_process
-from ghost_pipeline.defs.operations import PUBLISHED_DATABASE, RETENTION, publications
 from ghost_pipeline.defs.partitions import SOURCE_FROM, Partitions, chunks, range_tags
+from ghost_pipeline.defs.publishing import PUBLISHED_DATABASE, publications
+from ghost_pipeline.defs.retention import RETENTION
 from ghost_pipeline.errors import UnknownTimeError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings

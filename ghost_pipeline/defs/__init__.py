@@ -1,4 +1,5 @@
-"""Everything that Dagster sees: assets, checks, jobs, schedules, partitions, resources and the run launcher.
+"""All of Dagster: assets, checks, jobs, schedules, partitions, resources and the run launcher, one module per concept.
 
-An asset here is thin (window, scan, transform, write, findings); the rules it applies are in `domain/`.
+An asset is thin (window, scan, transform, write, findings): rules are in `domain/`, reading a source in `ingest/`,
+files in `lake/`.
 """

@@ -1,9 +1,13 @@
-"""Assets of what users did, summed up by day and by month; an hour that needs a sum makes it where it is missing."""
+"""Assets of users' activity by day and by month; an hour that needs a missing sum computes it itself."""
+
+from collections.abc import Iterator, Sequence
 
 from ghost_pipeline.contracts.activity import USER_ACTIVITY_CHECKPOINTS, USER_ACTIVITY_DAYS
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.defs.period_over_period import period_over_period
-from ghost_pipeline.defs.table_asset import RunContext, TableAsset, TableResult
+from ghost_pipeline.defs.resources import RunContext
+from ghost_pipeline.defs.table_asset import TableAsset
+from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.ghost.user_calendars import UserCalendars
 from ghost_pipeline.domain.shared.period_figures import row_count
 from ghost_pipeline.incremental.activity_history import ActivityHistory, activity_lock
@@ -11,19 +15,24 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.windows import Day, Hour, Month
 
 
-def materialize_user_activity_days(resources: RunContext, hour: Hour) -> TableResult:
-    """What users did on the days that have ended with the hour."""
-    day = Day.containing(hour.start)
-    if hour.as_of < day.as_of:
-        return TableResult(rows=0, metadata={"day": f"{day.key} has not ended; its hours are read as they are"})
-    with activity_lock(resources.lake):
-        return TableResult(rows=_history(resources.lake, hour).days(day).height)
+def materialize_user_activity_days(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+    """Sum up what users did on the days that end with the hours."""
+    for hour in hours:
+        day = Day.containing(hour.start)
+        if hour.as_of < day.as_of:
+            yield TableResult(rows=0, metadata={"day": f"{day.key} has not ended; its hours are read as they are"})
+        else:
+            with activity_lock(run.lake):
+                rows = _history(run.lake, hour).days(day).height
+            yield TableResult(rows=rows)
 
 
-def materialize_user_activity_checkpoints(resources: RunContext, month: Month) -> TableResult:
-    """What users had done by the end of the month."""
-    with activity_lock(resources.lake):
-        return TableResult(rows=_history(resources.lake, Hour.ending_at(month.as_of)).checkpoint(month).height)
+def materialize_user_activity_checkpoints(run: RunContext, months: Sequence[Month]) -> Iterator[TableResult]:
+    """Sum up what users had done by the ends of the months."""
+    for month in months:
+        with activity_lock(run.lake):
+            rows = _history(run.lake, Hour.ending_at(month.as_of)).checkpoint(month).height
+        yield TableResult(rows=rows)
 
 
 def _history(lake: Lake, hour: Hour) -> ActivityHistory:

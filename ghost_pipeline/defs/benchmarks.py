@@ -1,10 +1,11 @@
-"""Monthly assets of the ghost half: what people who reached their band had done.
+"""Monthly assets of the ghost half: the practice of people who reached their target band.
 
-Each is computed from what merges over users (counts of values, streaks, improvers), so the users can be taken in any
-number of parts with the same result.
+Each is computed from summaries that merge over users (counts of values, streaks, improvers), so any number of shards
+gives the same result.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -15,8 +16,11 @@ from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, GHOST_FASTEST_IMPRO
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.defs.benchmark_charts import as_markdown_image, benchmark_curves
 from ghost_pipeline.defs.checks import Check
+from ghost_pipeline.defs.metadata import as_table
 from ghost_pipeline.defs.period_over_period import period_over_period
-from ghost_pipeline.defs.table_asset import RunContext, TableAsset, TableResult, markdown_table
+from ghost_pipeline.defs.resources import RunContext
+from ghost_pipeline.defs.table_asset import Compute, TableAsset
+from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.ghost.benchmarks.achievers import achievers
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_cells import cell_samples
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import (
@@ -45,21 +49,39 @@ from ghost_pipeline.windows import HOUR, Month
 
 STABLE = Check(
     "stable",
-    "Warns where a figure moved by more than 2 and by more than GHOST_BENCHMARK_MOVE_PERCENT from the month before, "
-    "where a cell is gone, and where the month before is missing.",
+    "Warns if a figure differs by more than 2 and by more than GHOST_BENCHMARK_MOVE_PERCENT from the month before, "
+    "if a group of achievers no longer has benchmarks, or if the month before is missing.",
 )
-MonthlyBody = Callable[[RunContext, Month], TableResult]
 
 
-def materialize_ghost_benchmarks(resources: RunContext, month: Month) -> TableResult:
-    """What achievers had done by each day of their journey, at the end of the month (G5)."""
-    lake, settings = resources.lake, resources.settings
+def _exclusively(table: Contract) -> Callable[[Callable[[RunContext, Month], TableResult]], Compute]:
+    """Compute a table's months one by one, each from its reading to its writing under the table's lock.
+
+    Without the lock, a run that read older events could overwrite the result of one that read newer ones.
+    """
+
+    def decorate(of_month: Callable[[RunContext, Month], TableResult]) -> Compute:
+        def compute(run: RunContext, months: Sequence[Month]) -> Iterator[TableResult]:
+            for month in months:
+                with table_lock(run.lake.root, table.name):
+                    result = retry_on_replace(partial(of_month, run, month))
+                yield result
+
+        return compute
+
+    return decorate
+
+
+@_exclusively(GHOST_BENCHMARKS)
+def materialize_ghost_benchmarks(run: RunContext, month: Month) -> TableResult:
+    """Write what achievers had done by each day of their journey, as of the end of the month (G5)."""
+    lake, settings = run.lake, run.settings
     bands, starts = settings.bands, settings.starting_skills
-    # Below one another and not merged: what is read off them adds up by itself, and merging 43 M rows takes 4 GB.
+    # Concatenated, not merged: readers add the counts up, and merging 43 M rows takes 4 GB.
     counts = pl.concat(
         [
             benchmark_counts(users, progress, month.as_of, bands=bands, starts=starts, days=settings.benchmark_days)
-            for users, progress in _shards(resources, month)
+            for users, progress in _shards(run, month)
         ],
         rechunk=False,
     )
@@ -90,21 +112,22 @@ def materialize_ghost_benchmarks(resources: RunContext, month: Month) -> TableRe
         metadata={
             "cells": samples.filter(pl.col("days") > 0).height,
             "cells_missing": samples.filter(pl.col("days") == 0).height,
-            "samples": markdown_table(samples),
-            **{f"curves_{name}": _curves(resources, benchmarks, name, month) for name in (INTERVAL, AT_LEAST)},
+            "samples": as_table(samples),
+            **{f"curves_{name}": _curves(run, benchmarks, name, month) for name in (INTERVAL, AT_LEAST)},
         },
-        warnings={STABLE.name: _moves(resources, month, benchmarks)},
+        warnings={STABLE.name: _moves(run, month, benchmarks)},
         sample=benchmarks,
     )
 
 
-def materialize_ghost_streak_shares(resources: RunContext, month: Month) -> TableResult:
-    """How many achievers kept up a streak of so many days, at the end of the month (G6)."""
-    settings = resources.settings
+@_exclusively(GHOST_STREAK_SHARES)
+def materialize_ghost_streak_shares(run: RunContext, month: Month) -> TableResult:
+    """Write the share of achievers with a streak of so many days, as of the end of the month (G6)."""
+    settings = run.settings
     bands, starts = settings.bands, settings.starting_skills
     counts = merge_streak_counts(
         streak_counts(users, progress, month.as_of, bands=bands, starts=starts)
-        for users, progress in _shards(resources, month)
+        for users, progress in _shards(run, month)
     )
     shares = finish_streak_shares(
         counts,
@@ -114,35 +137,33 @@ def materialize_ghost_streak_shares(resources: RunContext, month: Month) -> Tabl
         thresholds=settings.streak_thresholds,
         min_sample=settings.min_sample,
     ).collect()
-    resources.lake.write(GHOST_STREAK_SHARES, month, shares)
+    run.lake.write(GHOST_STREAK_SHARES, month, shares)
     return TableResult(rows=shares.height, sample=shares)
 
 
-def materialize_ghost_fastest_improvers(resources: RunContext, month: Month) -> TableResult:
-    """How long the fastest improvers practised a day, at the end of the month (G6)."""
-    settings = resources.settings
+@_exclusively(GHOST_FASTEST_IMPROVERS)
+def materialize_ghost_fastest_improvers(run: RunContext, month: Month) -> TableResult:
+    """Write the daily practice time of the fastest improvers, as of the end of the month (G6)."""
+    settings = run.settings
     bands, starts = settings.bands, settings.starting_skills
     parts = pl.concat(
-        [
-            improvers(users, progress, month.as_of, bands=bands, starts=starts)
-            for users, progress in _shards(resources, month)
-        ]
+        [improvers(users, progress, month.as_of, bands=bands, starts=starts) for users, progress in _shards(run, month)]
     )
     fastest = finish_fastest_improvers(parts, month.as_of, min_sample=settings.min_sample).collect()
-    resources.lake.write(GHOST_FASTEST_IMPROVERS, month, fastest)
+    run.lake.write(GHOST_FASTEST_IMPROVERS, month, fastest)
     return TableResult(rows=fastest.height, sample=fastest)
 
 
-def _shards(resources: RunContext, month: Month) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
-    """The achievers of each part of the users as they were at the end of the month, with their events.
+def _shards(run: RunContext, month: Month) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
+    """Yield the achievers of each shard as they were at the end of the month, with their events.
 
     Raises:
-        LakeError: the month has not been taken in.
-        ReplacedError: some of its events have changed since the first part was read, or one has moved to an hour that
-            had been read before.
+        LakeError: the month has not been ingested.
+        ConcurrentReplaceError: some of its events have changed since the first shard was read, or one has moved to an
+            hour that had been read before.
 
     """
-    lake, count = resources.lake, resources.settings.shards
+    lake, count = run.lake, run.settings.shards
     complete = lake.complete_until(USER_PROGRESS)
     if complete is None or complete < month.as_of:
         raise LakeError(
@@ -158,30 +179,20 @@ def _shards(resources: RunContext, month: Month) -> Iterator[tuple[pl.LazyFrame,
         raise ConcurrentReplaceError(f"{USER_PROGRESS.name}, month {month.key}: replaced while it was read")
 
 
-def _alone(table: Contract, body: MonthlyBody) -> MonthlyBody:
-    """A step that no other run takes between its reading and its writing: the later one has read what is newer."""
-
-    def one_run(resources: RunContext, month: Month) -> TableResult:
-        with table_lock(resources.lake.root, table.name):
-            return retry_on_replace(lambda: body(resources, month))
-
-    return one_run
-
-
-def _curves(resources: RunContext, benchmarks: pl.DataFrame, population: str, month: Month) -> dg.MarkdownMetadataValue:
-    bands, starts = resources.settings.bands, resources.settings.starting_skills
+def _curves(run: RunContext, benchmarks: pl.DataFrame, population: str, month: Month) -> dg.MarkdownMetadataValue:
+    bands, starts = run.settings.bands, run.settings.starting_skills
     picture = benchmark_curves(benchmarks, population, bands, starts)
     text = f"benchmarks by day, {population}, {month.key}"
     return dg.MetadataValue.md(as_markdown_image(picture, text))
 
 
-def _moves(resources: RunContext, month: Month, benchmarks: pl.DataFrame) -> list[str]:
+def _moves(run: RunContext, month: Month, benchmarks: pl.DataFrame) -> list[str]:
     before = Month.containing(month.start - HOUR)
-    previous = resources.lake.scan(GHOST_BENCHMARKS, [before])
-    if not resources.lake.exists(GHOST_BENCHMARKS, before):
-        older = [one for one in resources.lake.months(GHOST_BENCHMARKS) if one < month]
+    previous = run.lake.scan(GHOST_BENCHMARKS, [before])
+    if not run.lake.exists(GHOST_BENCHMARKS, before):
+        older = [one for one in run.lake.months(GHOST_BENCHMARKS) if one < month]
         return [f"{before.key} is missing, so nothing was compared"] if older else []
-    moves = benchmark_drift(benchmarks.lazy(), previous, resources.settings.benchmark_move_percent).collect()
+    moves = benchmark_drift(benchmarks.lazy(), previous, run.settings.benchmark_move_percent).collect()
     cells = [frame.select(*CELL_NAMES).unique() for frame in (benchmarks.lazy(), previous)]
     gone = cells[1].join(cells[0], on=CELL_NAMES, how="anti").sort(CELL_NAMES).collect()
     vanished = [
@@ -199,19 +210,19 @@ BENCHMARK_ASSETS = (
     TableAsset(
         GHOST_BENCHMARKS,
         (USERS, USER_PROGRESS),
-        _alone(GHOST_BENCHMARKS, materialize_ghost_benchmarks),
+        materialize_ghost_benchmarks,
         checks=(STABLE,),
     ),
     TableAsset(
         GHOST_STREAK_SHARES,
         (USERS, USER_PROGRESS),
-        _alone(GHOST_STREAK_SHARES, materialize_ghost_streak_shares),
+        materialize_ghost_streak_shares,
         comparisons=(period_over_period(GHOST_STREAK_SHARES, sample_figures),),
     ),
     TableAsset(
         GHOST_FASTEST_IMPROVERS,
         (USERS, USER_PROGRESS),
-        _alone(GHOST_FASTEST_IMPROVERS, materialize_ghost_fastest_improvers),
+        materialize_ghost_fastest_improvers,
         comparisons=(period_over_period(GHOST_FASTEST_IMPROVERS, sample_figures),),
     ),
 )

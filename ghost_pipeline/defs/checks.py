@@ -1,22 +1,27 @@
-"""The checks of the assets: what each says, whether it blocks, and how its result is told."""
+"""The checks that assets share: their descriptions, whether they block, and how their results are worded.
+
+The figures that a comparison looks at are in `volume` and `period_over_period`; a check of one table alone is beside
+that table's asset.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dagster as dg
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.defs.metadata import as_table
+from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.shared.comparisons import Comparison
-from ghost_pipeline.errors import GhostError
+from ghost_pipeline.errors import ContractError, GhostError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
 
-SENTENCES_SHOWN = 5
+WARNINGS_SHOWN = 5
 HOURS_APART = 24
-"""Of the hours of a run, how far those lie apart that are compared: what one shows, those beside it show too."""
-_HEAD = ("| partition | figure | compared with | expected | found | change |", "|---|---|---|---|---|---|")
+"""Of the hours of a run, every 24th is compared: its neighbours would show the same."""
 
 
 @dataclass(frozen=True)
@@ -24,50 +29,102 @@ class Check:
     """A check of a table."""
 
     name: str
-    says: str
-    """What it looks at."""
+    description: str
     blocking: bool = False
-    """Whether a partition that fails it is not written and stops what follows; any other one warns."""
+    """Whether a partition that fails is not written and stops what follows; any other check only warns."""
+
+    def spec(self, asset: str) -> dg.AssetCheckSpec:
+        """Return the check of an asset as Dagster lists it."""
+        return dg.AssetCheckSpec(self.name, asset=asset, blocking=self.blocking, description=self.description)
 
 
 STRUCTURE = Check(
     "structure",
-    "Columns, types, keys, nulls and ranges are those of the contract. A partition that fails is not written: the last "
-    "good one stays, and nothing downstream runs.",
+    "Columns, types, keys, nulls and ranges match the table's contract. A partition that fails is not written: the "
+    "last good one stays, and nothing downstream runs.",
     blocking=True,
 )
-COVERAGE = Check("coverage", "Warns where rows were rejected or something in the source does not fit together.")
+COVERAGE = Check("coverage", "Warns if source rows were rejected or reference missing records.")
 VOLUME = Check(
     "volume",
-    "Warns where the 24 hours that end with the partition have fewer rows than the same hours of the same weekday "
-    "(median of two to four weeks; of a younger table the days before), by more than GHOST_VOLUME_FALL_PERCENT, or "
-    "more, by more than GHOST_VOLUME_RISE_PERCENT. A table younger than three days passes.",
+    "Warns if the 24 hours that end with the partition have fewer rows than usual by more than "
+    "GHOST_VOLUME_FALL_PERCENT, or more rows by more than GHOST_VOLUME_RISE_PERCENT. Usual is the median of the same "
+    "hours of the same weekday, two to four weeks back; for a younger table, of the days before. A table younger than "
+    "three days passes.",
 )
 PERIOD_OVER_PERIOD = Check(
     "period_over_period",
-    "Warns where a figure of the partition has moved by more than GHOST_PERIOD_MOVE_PERCENT from the one a day or a "
-    "week before, of a monthly table from the month before. Where there is none, it passes.",
+    "Warns if a figure differs by more than GHOST_PERIOD_MOVE_PERCENT from a day or a week before; for a monthly "
+    "table, from the month before. Passes if there is no earlier partition.",
 )
+
+
+def coverage_of(counts: str) -> Check:
+    """Return the `coverage` check of a table, with what it counts there."""
+    return replace(COVERAGE, description=f"{COVERAGE.description} Counted here: {counts}.")
+
+
+def structure_failed(error: ContractError) -> dg.AssetCheckResult:
+    """Return the result for a partition that breaks its contract."""
+    return dg.AssetCheckResult(
+        check_name=STRUCTURE.name, passed=False, metadata={"fault": dg.MetadataValue.text(str(error))}
+    )
+
+
+def structure_passed(results: Mapping[str, TableResult]) -> dg.AssetCheckResult:
+    """Return the result for partitions that were written."""
+    return dg.AssetCheckResult(
+        check_name=STRUCTURE.name,
+        passed=True,
+        metadata={"partitions": _names(results), "rows": sum(result.rows for result in results.values())},
+    )
+
+
+def coverage_result(results: Mapping[str, TableResult]) -> dg.AssetCheckResult:
+    """Return the result for the findings of a run: of each, the most in any partition."""
+    # Not their sum: hours of one run look at the same rows again.
+    findings: dict[str, int] = {}
+    for result in results.values():
+        for name, number in result.findings.items():
+            findings[name] = max(number, findings.get(name, 0))
+    return dg.AssetCheckResult(
+        check_name=COVERAGE.name,
+        passed=not any(findings.values()),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"partitions": _names(results), **findings},
+    )
+
+
+def warnings_result(check: Check, results: Mapping[str, TableResult]) -> dg.AssetCheckResult:
+    """Return the result of a table's own check for a run."""
+    warned = [f"{key}: {text}" for key, result in results.items() for text in result.warnings.get(check.name, ())]
+    return dg.AssetCheckResult(
+        check_name=check.name,
+        passed=not warned,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(warned[:WARNINGS_SHOWN]),
+        metadata={"partitions": _names(results), "warnings": len(warned)},
+    )
 
 
 @dataclass(frozen=True)
 class ComparisonCheck:
-    """A check that compares figures of a partition with those before; it warns and never blocks."""
+    """A check that compares figures of a partition with earlier ones; it warns and never blocks."""
 
     check: Check
     figures: tuple[str, ...]
-    """What is compared."""
-    look: Callable[[Lake, Settings, Contract, Hour | Month], list[Comparison]]
-    """What is found; nothing where there is nothing to compare with."""
+    """The names of the figures."""
+    compare: Callable[[Lake, Settings, Contract, Hour | Month], list[Comparison]]
+    """Returns the comparisons of a partition; none if there is nothing to compare with."""
 
     def result(
         self, lake: Lake, settings: Settings, contract: Contract, partitions: Sequence[Hour | Month]
     ) -> dg.AssetCheckResult:
-        """Look at the partitions of a run, ascending: of hours at the last one and every 24th before it."""
-        looked_at = partitions[::-1][::HOURS_APART][::-1]
+        """Compare the partitions of a run, ascending: of hours the last one and every 24th before it."""
+        compared = partitions[::-1][::HOURS_APART][::-1]
         try:
-            return self._told({one.key: self.look(lake, settings, contract, one) for one in looked_at})
-        # It never blocks: what it looks at may be damaged, out of reach, or removed by the run of a newer hour.
+            return self._result({one.key: self.compare(lake, settings, contract, one) for one in compared})
+        # It never blocks: an older file may be damaged, out of reach, or removed by the run of a newer hour.
         except (pl.exceptions.PolarsError, OSError, GhostError):
             return dg.AssetCheckResult(
                 check_name=self.check.name,
@@ -76,19 +133,19 @@ class ComparisonCheck:
                 description="an older partition cannot be read; `ghost-pipeline doctor` names a damaged file",
             )
 
-    def _told(self, found: Mapping[str, Sequence[Comparison]]) -> dg.AssetCheckResult:
+    def _result(self, found: Mapping[str, Sequence[Comparison]]) -> dg.AssetCheckResult:
         every = [(key, one) for key, comparisons in found.items() for one in comparisons]
         moved = [(key, one) for key, one in every if one.moved]
-        # Of what passes, the one that moved most.
+        # If all pass, the one that moved most.
         told = moved or sorted(every, key=lambda one: -abs(one[1].percent))[:1]
         sentences = [f"{key}, {_sentence(one)}" for key, one in told]
-        if len(sentences) > SENTENCES_SHOWN:
-            sentences[SENTENCES_SHOWN:] = [f"and {len(sentences) - SENTENCES_SHOWN} more"]
+        if len(sentences) > WARNINGS_SHOWN:
+            sentences[WARNINGS_SHOWN:] = [f"and {len(sentences) - WARNINGS_SHOWN} more"]
         metadata: dict[str, dg.MetadataValue | float] = {"warnings": len(moved)}
         if every:
             newest = max(found)
             metadata |= {one.figure: _shown(one.found) for one in found[newest]}
-            metadata["compared"] = dg.MetadataValue.md("\n".join([*_HEAD, *(_row(key, one) for key, one in every)]))
+            metadata["compared"] = as_table(pl.DataFrame([_row(key, one) for key, one in every]))
         return dg.AssetCheckResult(
             check_name=self.check.name,
             passed=not moved,
@@ -98,20 +155,25 @@ class ComparisonCheck:
         )
 
 
-def spec(check: Check, contract: Contract) -> dg.AssetCheckSpec:
-    """The check as Dagster lists it."""
-    return dg.AssetCheckSpec(check.name, asset=contract.name, blocking=check.blocking, description=check.says)
-
-
 def _sentence(one: Comparison) -> str:
     found, expected = _number(one.found), _number(one.expected)
-    return f"{one.figure}: {found}, expected {expected} ({one.basis}), {round(one.percent):+d} %"
+    return f"{one.figure}: {found}, expected {expected} ({one.basis}), {_change(one)}"
 
 
-def _row(key: str, one: Comparison) -> str:
-    change = f"{round(one.percent):+d} %"
-    marked = f"**{change}**" if one.moved else change
-    return f"| {key} | {one.figure} | {one.basis} | {_number(one.expected)} | {_number(one.found)} | {marked} |"
+def _row(key: str, one: Comparison) -> dict[str, str]:
+    return {
+        "partition": key,
+        "figure": one.figure,
+        "compared with": one.basis,
+        "expected": _number(one.expected),
+        "found": _number(one.found),
+        "change": _change(one),
+        "result": "warning" if one.moved else "passed",
+    }
+
+
+def _change(one: Comparison) -> str:
+    return f"{round(one.percent):+d} %"
 
 
 def _number(value: float) -> str:
@@ -120,5 +182,10 @@ def _number(value: float) -> str:
 
 
 def _shown(value: float) -> float:
-    """One decimal: exact averages of consecutive hours would give back what one member did (G9)."""
+    """Round to one decimal: exact averages of consecutive hours would reveal what one member did (G9)."""
     return value if isinstance(value, int) else round(value, 1)
+
+
+def _names(results: Mapping[str, TableResult]) -> str:
+    first, last = min(results), max(results)
+    return first if first == last else f"{first} to {last}"

@@ -1,6 +1,6 @@
-"""Hourly assets of the ghost half: what users had done, and what follows for them and their cohorts.
+"""Hourly assets of the ghost half: the figures of users and of their cohorts.
 
-Hours that are computed together are computed in their order, each from the one before it.
+The hours of a run are computed in their order, each from the one before it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,8 +12,10 @@ from ghost_pipeline.contracts.activity import USER_ACTIVITY_CHECKPOINTS, USER_AC
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import COHORTS, USER_PROGRESS, USERS
 from ghost_pipeline.defs.period_over_period import period_over_period
-from ghost_pipeline.defs.retained_hours import expired_result, hours_within_retention
-from ghost_pipeline.defs.table_asset import RunContext, TableAsset, TableResult, count
+from ghost_pipeline.defs.resources import RunContext
+from ghost_pipeline.defs.retention import expired_result, hours_within_retention
+from ghost_pipeline.defs.table_asset import TableAsset
+from ghost_pipeline.defs.table_result import TableResult, count
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
 from ghost_pipeline.domain.ghost.unknown_cohorts import unknown_cohorts
 from ghost_pipeline.domain.ghost.user_calendars import UserCalendars
@@ -26,13 +28,13 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.windows import Hour
 
 
-def materialize_user_ghost_stats(resources: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
-    """Every user's figures at the end of each hour (G2, G4)."""
-    lake, kept = resources.lake, hours_within_retention(resources, USER_GHOST_STATS, hours)
+def materialize_user_ghost_stats(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+    """Write every user's figures at the end of each hour (G2, G4)."""
+    lake, kept = run.lake, hours_within_retention(run, USER_GHOST_STATS, hours)
     with mark_building(lake, USER_GHOST_STATS, kept):
-        yield from (expired_result(resources, USER_GHOST_STATS, hour) for hour in hours if hour not in kept)
+        yield from (expired_result(run, USER_GHOST_STATS, hour) for hour in hours if hour not in kept)
         for hour, figures in zip(kept, _figures(lake, kept), strict=True):
-            stats = _stats(resources, figures, hour).collect()
+            stats = _stats(run, figures, hour).collect()
             lake.write(USER_GHOST_STATS, hour, stats)
             mark_rebuilt(lake, USER_GHOST_STATS, [hour])
             yield TableResult(
@@ -44,44 +46,42 @@ def materialize_user_ghost_stats(resources: RunContext, hours: Sequence[Hour]) -
             )
 
 
-def materialize_cohort_ghost_data(resources: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
-    """Every cohort's figures at the end of each hour (G3)."""
-    lake, kept = resources.lake, hours_within_retention(resources, COHORT_GHOST_DATA, hours)
+def materialize_cohort_ghost_data(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+    """Write every cohort's figures at the end of each hour (G3)."""
+    lake, kept = run.lake, hours_within_retention(run, COHORT_GHOST_DATA, hours)
     with mark_building(lake, COHORT_GHOST_DATA, kept):
-        yield from (expired_result(resources, COHORT_GHOST_DATA, hour) for hour in hours if hour not in kept)
-        usable = set(hours_within_retention(resources, USER_GHOST_STATS, hours)) - stale_hours_of(
-            lake, USER_GHOST_STATS
-        )
+        yield from (expired_result(run, COHORT_GHOST_DATA, hour) for hour in hours if hour not in kept)
+        usable = set(hours_within_retention(run, USER_GHOST_STATS, hours)) - stale_hours_of(lake, USER_GHOST_STATS)
         there = set(lake.written(USER_GHOST_STATS, [hour for hour in kept if hour in usable]))
         figures = _figures(lake, [hour for hour in kept if hour not in there])
         for hour in kept:
             try:
-                stats = lake.scan(USER_GHOST_STATS, [hour]) if hour in there else _stats(resources, next(figures), hour)
+                stats = lake.scan(USER_GHOST_STATS, [hour]) if hour in there else _stats(run, next(figures), hour)
                 snapshot, unknown = _snapshot(lake, stats, hour)
             except FileNotFoundError:
-                # The run of a newer hour has removed it meanwhile.
-                snapshot, unknown = _snapshot(lake, _stats(resources, next(_figures(lake, [hour])), hour), hour)
+                # The run of a newer hour has just removed it.
+                snapshot, unknown = _snapshot(lake, _stats(run, next(_figures(lake, [hour])), hour), hour)
             lake.write(COHORT_GHOST_DATA, hour, snapshot)
             mark_rebuilt(lake, COHORT_GHOST_DATA, [hour])
             yield TableResult(rows=snapshot.height, findings={"cohorts_unknown_to_the_source": unknown})
 
 
 def _snapshot(lake: Lake, stats: pl.LazyFrame, hour: Hour) -> tuple[pl.DataFrame, int]:
-    """The cohorts of an hour, and how many of them the source does not know."""
+    """Return the cohorts of an hour, and how many of them the source does not know."""
     return cohort_ghost_data(stats, hour.as_of).collect(), count(unknown_cohorts(stats, lake.scan(COHORTS)))
 
 
-def _stats(resources: RunContext, figures: pl.DataFrame, hour: Hour) -> pl.LazyFrame:
-    return completed_user_ghost_stats(figures.lazy(), hour.as_of, starting_skills=resources.settings.starting_skills)
+def _stats(run: RunContext, figures: pl.DataFrame, hour: Hour) -> pl.LazyFrame:
+    return completed_user_ghost_stats(figures.lazy(), hour.as_of, starting_skills=run.settings.starting_skills)
 
 
 def _figures(lake: Lake, hours: Sequence[Hour]) -> Iterator[pl.DataFrame]:
-    """The users of each hour with their activity, sorted by user_id: what `completed_user_ghost_stats` takes."""
+    """Yield the users of each hour with their activity, sorted by user_id, for `completed_user_ghost_stats`."""
     if not hours:
         return
     ends = [hour.as_of for hour in hours]
     with activity_lock(lake):
-        # Users as well: the events of one who is taken in meanwhile would be summed up without them.
+        # The lock covers users, too: otherwise events of a user ingested meanwhile would be summed up without the user.
         users = UserCalendars.between(lake.scan(USERS).collect(), ends[0], ends[-1])
         states = ActivityHistory(lake, users.entities).states(ends)
         first = next(states)
@@ -95,18 +95,18 @@ def _figures(lake: Lake, hours: Sequence[Hour]) -> Iterator[pl.DataFrame]:
 
 
 GHOST_ASSETS = (
-    TableAsset.over_hours(
+    TableAsset(
         USER_GHOST_STATS,
         (USERS, USER_PROGRESS, USER_ACTIVITY_DAYS, USER_ACTIVITY_CHECKPOINTS),
         materialize_user_ghost_stats,
         comparisons=(period_over_period(USER_GHOST_STATS, row_count),),
         counts="events before their journey, users with an unknown time zone",
     ),
-    TableAsset.over_hours(
+    TableAsset(
         COHORT_GHOST_DATA,
         (USER_GHOST_STATS, COHORTS),
         materialize_cohort_ghost_data,
         comparisons=(period_over_period(COHORT_GHOST_DATA, cohort_figures),),
-        counts="cohorts that users name and the source does not know",
+        counts="cohorts that users reference and the source lacks",
     ),
 )

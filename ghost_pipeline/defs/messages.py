@@ -1,6 +1,6 @@
-"""The hourly export of every user's messages; answers make them anew, from the same function (G7.6)."""
+"""The hourly export of every user's messages; answers of the API compute them with the same function (G7.6)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
@@ -13,9 +13,12 @@ from ghost_pipeline.contracts.ghost import (
     GHOST_STREAK_SHARES,
     USER_GHOST_STATS,
 )
+from ghost_pipeline.defs.metadata import as_table
 from ghost_pipeline.defs.period_over_period import period_over_period
-from ghost_pipeline.defs.retained_hours import expired_result, hours_within_retention, skipped_by_retention
-from ghost_pipeline.defs.table_asset import RunContext, TableAsset, TableResult, markdown_table
+from ghost_pipeline.defs.resources import RunContext
+from ghost_pipeline.defs.retention import expired_result, hours_within_retention, skipped_by_retention
+from ghost_pipeline.defs.table_asset import TableAsset
+from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits, ghost_figures, serving_month
 from ghost_pipeline.domain.ghost.ghost_messages import ghost_messages
 from ghost_pipeline.domain.shared.period_figures import row_count
@@ -26,49 +29,51 @@ USERS_AT_ONCE = 100_000
 """A million users have some five million messages, 1 GB before they are compressed."""
 
 
-def materialize_ghost_messages(resources: RunContext, hour: Hour) -> TableResult:
-    """Every user's messages in every context at the end of the hour (G7)."""
-    if not resources.settings.export_messages:
+def materialize_ghost_messages(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+    """Write every user's messages in every context at the end of each hour (G7)."""
+    for hour in hours:
+        yield _export(run, hour)
+
+
+def _export(run: RunContext, hour: Hour) -> TableResult:
+    if not run.settings.export_messages:
         return TableResult(rows=0, metadata={"export": "switched off by GHOST_EXPORT_MESSAGES; nothing was written"})
-    lake = resources.lake
+    lake = run.lake
     with mark_building(lake, GHOST_MESSAGES, [hour]):
-        if not hours_within_retention(resources, GHOST_MESSAGES, [hour]):
-            return expired_result(resources, GHOST_MESSAGES, hour)
-        if outcome := _as_it_was(resources, hour):
-            return outcome
+        if not hours_within_retention(run, GHOST_MESSAGES, [hour]):
+            return expired_result(run, GHOST_MESSAGES, hour)
+        if unchanged := _unchanged(run, hour):
+            return unchanged
         try:
-            written = lake.write_parts(GHOST_MESSAGES, hour, _parts(resources, hour))
+            written = lake.write_parts(GHOST_MESSAGES, hour, _parts(run, hour))
         except FileNotFoundError:
-            # The run of a newer hour may have removed the users' figures meanwhile.
-            if outcome := _as_it_was(resources, hour):
-                return outcome
+            # The run of a newer hour may just have removed the users' figures.
+            if unchanged := _unchanged(run, hour):
+                return unchanged
             raise
         mark_rebuilt(lake, GHOST_MESSAGES, [hour])
     messages = lake.scan(GHOST_MESSAGES, [hour])
     shown = messages.group_by("context", "type").agg(messages=pl.len()).sort("context", "type")
-    return TableResult(
-        rows=written.rows,
-        metadata={"shown": markdown_table(shown.collect())},
-    )
+    return TableResult(rows=written.rows, metadata={"shown": as_table(shown.collect())})
 
 
-def _as_it_was(resources: RunContext, hour: Hour) -> TableResult | None:
-    """What is said of an hour whose users' figures are gone: messages that are kept for longer stay, as they were."""
-    outcome = skipped_by_retention(resources, hour)
-    if outcome:
-        mark_rebuilt(resources.lake, GHOST_MESSAGES, [hour])
-    return outcome
+def _unchanged(run: RunContext, hour: Hour) -> TableResult | None:
+    """Return the result of an hour whose user rows have expired: its messages, if kept for longer, stay as they are."""
+    skipped = skipped_by_retention(run, hour)
+    if skipped:
+        mark_rebuilt(run.lake, GHOST_MESSAGES, [hour])
+    return skipped
 
 
-def _parts(resources: RunContext, hour: Hour) -> Iterator[pl.DataFrame]:
-    """The messages of some users after the other, in the order of `user_ghost_stats`: by user_id."""
-    lake, limits = resources.lake, FigureLimits.of(resources.settings)
+def _parts(run: RunContext, hour: Hour) -> Iterator[pl.DataFrame]:
+    """Yield the messages of 100,000 users at a time, in the order of `user_ghost_stats`: by user_id."""
+    lake, limits = run.lake, FigureLimits.of(run.settings)
 
     def of_month(contract: Contract) -> pl.LazyFrame:
         month = serving_month(lake.months(contract), hour.as_of, limits)
         return lake.scan(contract, [month] if month else []).collect().lazy()
 
-    # Of an older hour that is run again, the ledger may have entries from later on (G9.4).
+    # An older hour that runs again: the ledger may have later entries (G9.4).
     releases = lake.hours_between(COHORT_GHOST_RELEASE, None, hour.as_of)[-1:]
     release = lake.scan(COHORT_GHOST_RELEASE, releases).collect().lazy()
     benchmarks, shares, improvers = map(of_month, (GHOST_BENCHMARKS, GHOST_STREAK_SHARES, GHOST_FASTEST_IMPROVERS))

@@ -1,4 +1,4 @@
-"""Assets of the n-gram half: measurements and mistakes of every session, and the summaries."""
+"""Assets of the n-gram half: speeds and errors of every session, and their summaries."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -18,10 +18,13 @@ from ghost_pipeline.contracts.raw import (
     SESSION_NGRAM_SPEED,
     SOURCE_TABLES,
 )
+from ghost_pipeline.defs.metadata import PREVIEW_ROWS
 from ghost_pipeline.defs.period_over_period import period_over_period
-from ghost_pipeline.defs.raw import REJECTED, ingested_outcome, reaching, read_with
-from ghost_pipeline.defs.retained_hours import expired_result, hours_within_retention
-from ghost_pipeline.defs.table_asset import PREVIEW_ROWS, RunContext, TableAsset, TableResult, count
+from ghost_pipeline.defs.raw import REJECTED, ingest_report, looking_back_over, read_together
+from ghost_pipeline.defs.resources import RunContext
+from ghost_pipeline.defs.retention import expired_result, hours_within_retention
+from ghost_pipeline.defs.table_asset import TableAsset
+from ghost_pipeline.defs.table_result import TableResult, count
 from ghost_pipeline.defs.volume import VOLUME_OF_EVENTS
 from ghost_pipeline.domain.ngrams.ngram_extraction import error_ngrams, speed_ngrams, whole_sessions
 from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
@@ -50,32 +53,32 @@ from ghost_pipeline.ingest.source_rows import require_no_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.privacy.tombstones import tombstones
+from ghost_pipeline.sources.source import Source
 from ghost_pipeline.windows import Hour
 
 FEW = 4
-"""From scratch where more than 1 in so many pairs has changed: then reading pair by pair costs more."""
+"""If more than 1 in so many pairs has changed, all are computed from scratch: reading pair by pair would cost more."""
 
 Extraction = Callable[[pl.LazyFrame, int], pl.LazyFrame]
 _OTHER = {
     SESSION_NGRAM_SPEED.name: SESSION_NGRAM_ERRORS.name,
     SESSION_NGRAM_ERRORS.name: SESSION_NGRAM_SPEED.name,
 }
-"""A session with rows of its own in either table has none extracted for the other."""
+"""If the source has rows of a session for either table, none are extracted for the other."""
 
 
 def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
-    """The step of a table of n-grams: the application's rows, else those extracted from keystrokes (N1.2)."""
+    """Return the asset of a table of n-grams: the source's rows, otherwise those extracted from keystrokes (N1.2)."""
 
-    def materialize(resources: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+    def materialize(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
         *earlier, last = hours
-        with resources.exclusive_source_read(contract):
-            taken = take_in(reaching(resources, hours), last)
-        for hour in earlier:
-            yield read_with(resources, contract, hour, last)
-        yield taken
+        with run.source.exclusive_read(contract) as source:
+            result = ingest(looking_back_over(run, hours), source, last)
+        yield from (read_together(run.lake, contract, hour, last) for hour in earlier)
+        yield result
 
-    def take_in(resources: RunContext, hour: Hour) -> TableResult:
-        source, lake, settings = resources.source(), resources.lake, resources.settings
+    def ingest(run: RunContext, source: Source, hour: Hour) -> TableResult:
+        lake, settings = run.lake, run.settings
         erased = tombstones(lake, settings)
         start, last = source_from(lake, contract, hour, ReadPolicy.of(settings)), range_end(lake, contract, hour)
         table, other = SOURCE_TABLES[contract.name], SOURCE_TABLES[_OTHER[contract.name]]
@@ -86,7 +89,7 @@ def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
         require_no_rows(source, table, kept.filter(pl.col("key_index").is_null()))
         own = [direct.sessions, read_session_rows(source, lake, other, contract, start, last, erased).sessions]
         delivered = as_rows(direct.good, contract).sort(pl.all(), nulls_last=True)
-        # The rows of a session lie in its hour.
+        # The rows of a session are in the partition of its hour.
         window = {*lake.hours_between(PRACTICE_SESSIONS, start, last.as_of)}
         window |= {*lake.hours_between(contract, start, last.as_of)}
         rows, changed = 0, 0
@@ -106,25 +109,22 @@ def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
                     part,
                     placed.drop(START),
                     placed[START].dt.truncate("1h"),
-                    partial(_before_change, resources, contract, placed, hour),
+                    partial(_before_change, run, contract, placed, hour),
                 )
         write_rejects(lake, table, start, last, direct.rejected, whole=whole)
-        taken = IngestResult(rows, direct.rejected.height, changed=changed, erased=direct.erased)
-        return ingested_outcome(lake, contract, hour, taken)
+        ingested = IngestResult(rows, direct.rejected.height, changed=changed, erased=direct.erased)
+        return ingest_report(lake, contract, hour, ingested)
 
-    return TableAsset.over_hours(
-        contract, (PRACTICE_SESSIONS, SESSION_KEYSTROKES), materialize, comparisons=(VOLUME_OF_EVENTS,), counts=REJECTED
-    )
+    upstream = (PRACTICE_SESSIONS, SESSION_KEYSTROKES)
+    return TableAsset(contract, upstream, materialize, comparisons=(VOLUME_OF_EVENTS,), counts=REJECTED)
 
 
-def _before_change(
-    resources: RunContext, contract: Contract, rows: pl.DataFrame, hour: Hour, changed: list[Hour]
-) -> None:
-    """Refuse to lose the rows of too many sessions; mark what follows from those that change."""
-    policy = ReadPolicy.of(resources.settings)
-    require_rows_stay(resources.lake, contract, changed, rows, policy.max_removed_percent)
+def _before_change(run: RunContext, contract: Contract, rows: pl.DataFrame, hour: Hour, changed: list[Hour]) -> None:
+    """Refuse to lose the rows of too many sessions; mark the hours stale that follow from changed ones."""
+    policy = ReadPolicy.of(run.settings)
+    require_rows_stay(run.lake, contract, changed, rows, policy.max_removed_percent)
     if contract is SESSION_NGRAM_SPEED:
-        mark_stale(resources.lake, NGRAM_SNAPSHOTS, min(changed).start, hour.as_of)
+        mark_stale(run.lake, NGRAM_SNAPSHOTS, min(changed).start, hour.as_of)
 
 
 @dataclass(frozen=True)
@@ -133,15 +133,15 @@ class _Summarised:
 
     state: KeptState
     new: pl.DataFrame
-    """Rows that were computed; the others are those of another hour."""
+    """Rows that were computed; the others are carried over from another hour."""
     pairs: int
     """(user, keyboard) pairs that were computed."""
     unknown_keyboards: int
 
 
-def _summarised(resources: RunContext, hour: Hour, cache: NgramCache) -> _Summarised:
-    """Every typist's speed on every n-gram, computed where something changed (N3.3)."""
-    lake, settings = resources.lake, resources.settings
+def _summarised(run: RunContext, hour: Hour, cache: NgramCache) -> _Summarised:
+    """Return every typist's speed on every n-gram, computed only for pairs that changed (N3.3)."""
+    lake, settings = run.lake, run.settings
     limits = SummaryLimits(
         decay_factor=settings.decay_factor,
         max_measurements=settings.max_measurements,
@@ -168,13 +168,18 @@ def _summarised(resources: RunContext, hour: Hour, cache: NgramCache) -> _Summar
     )
 
 
-def materialize_ngram_speed_summaries(resources: RunContext, hour: Hour) -> TableResult:
-    """Every typist's speed on every n-gram at the end of the hour (N2, N3)."""
-    lake = resources.lake
-    if not hours_within_retention(resources, NGRAM_SPEED_SUMMARIES, [hour]):
-        return expired_result(resources, NGRAM_SPEED_SUMMARIES, hour)
+def materialize_ngram_speed_summaries(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+    """Write every typist's speed on every n-gram at the end of each hour (N2, N3)."""
+    for hour in hours:
+        yield _summarise(run, hour)
+
+
+def _summarise(run: RunContext, hour: Hour) -> TableResult:
+    lake = run.lake
+    if not hours_within_retention(run, NGRAM_SPEED_SUMMARIES, [hour]):
+        return expired_result(run, NGRAM_SPEED_SUMMARIES, hour)
     with mark_building(lake, NGRAM_SPEED_SUMMARIES, [hour]), NgramCache(lake, hour) as cache:
-        found = _summarised(resources, hour, cache)
+        found = _summarised(run, hour, cache)
         lake.write(NGRAM_SPEED_SUMMARIES, hour, found.state.summaries, new=found.new)
         cache.keep_inputs(found.state.inputs)
         cache.forget(cache.before.inputs.join(found.state.inputs, on=PAIR, how="anti"))
@@ -187,19 +192,19 @@ def materialize_ngram_speed_summaries(resources: RunContext, hour: Hour) -> Tabl
     )
 
 
-def materialize_ngram_speed_summary_history(resources: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
-    """The summaries that differ from an hour before (N3.5)."""
-    lake, kept = resources.lake, hours_within_retention(resources, NGRAM_SPEED_SUMMARY_HISTORY, hours)
-    yield from (expired_result(resources, NGRAM_SPEED_SUMMARY_HISTORY, hour) for hour in hours if hour not in kept)
+def materialize_ngram_speed_summary_history(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+    """Write the summaries that differ from those of the hour before (N3.5)."""
+    lake, kept = run.lake, hours_within_retention(run, NGRAM_SPEED_SUMMARY_HISTORY, hours)
+    yield from (expired_result(run, NGRAM_SPEED_SUMMARY_HISTORY, hour) for hour in hours if hour not in kept)
     carried: KeptState | None = None
     for hour in kept:
         with mark_building(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour]):
             summaries = _written_summaries(lake, hour)
             if summaries is None:
                 with NgramCache(lake, hour, carried) as cache:
-                    carried = _summarised(resources, hour, cache).state
+                    carried = _summarised(run, hour, cache).state
                 summaries = carried.summaries
-            # The state is a function of the raw tables, and so is when a row last changed: that before need not exist.
+            # When a row last changed follows from the raw tables alone: the hour before need not exist.
             changed = summaries.filter(pl.col("last_updated") == pl.col("as_of"))
             lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
             mark_rebuilt(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
@@ -207,21 +212,26 @@ def materialize_ngram_speed_summary_history(resources: RunContext, hours: Sequen
 
 
 def _written_summaries(lake: Lake, hour: Hour) -> pl.DataFrame | None:
-    """The summaries of an hour where they are written and right."""
+    """Return the summaries of an hour, or None if they are missing or stale."""
     if not lake.exists(NGRAM_SPEED_SUMMARIES, hour) or hour in stale_hours_of(lake, NGRAM_SPEED_SUMMARIES):
         return None
-    # The run of a newer hour may remove them meanwhile.
+    # The run of a newer hour may be removing them.
     with suppress(FileNotFoundError):
         return lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).collect()
     return None
 
 
-def materialize_session_ngram_summary(resources: RunContext, hour: Hour) -> TableResult:
-    """What sessions say about their n-grams (N3.6), for the hours in which something changed."""
-    lake = resources.lake
+def materialize_session_ngram_summary(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+    """Summarise the n-grams of every session (N3.6), for the hours whose inputs changed."""
+    for hour in hours:
+        yield _summarise_sessions(run, hour)
+
+
+def _summarise_sessions(run: RunContext, hour: Hour) -> TableResult:
+    lake = run.lake
     inputs = (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS)
     rows, changed = 0, 0
-    # What another run has written meanwhile, from older files, would count as seen.
+    # Otherwise files that another run has written from older inputs would count as seen.
     with table_lock(lake.root, SESSION_NGRAM_SUMMARY.name):
         seen = ChangedInputs(lake, SESSION_NGRAM_SUMMARY, inputs, hour)
         for part in lake.in_parts(SESSION_NGRAM_SPEED, seen.changed):
@@ -250,9 +260,7 @@ NGRAM_ASSETS = (
         (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, KEYBOARDS),
         materialize_ngram_speed_summaries,
         comparisons=(period_over_period(NGRAM_SPEED_SUMMARIES, row_count),),
-        counts="sessions on keyboards that the source does not know",
+        counts="sessions on keyboards that the source lacks",
     ),
-    TableAsset.over_hours(
-        NGRAM_SPEED_SUMMARY_HISTORY, (NGRAM_SPEED_SUMMARIES,), materialize_ngram_speed_summary_history
-    ),
+    TableAsset(NGRAM_SPEED_SUMMARY_HISTORY, (NGRAM_SPEED_SUMMARIES,), materialize_ngram_speed_summary_history),
 )

@@ -1,4 +1,4 @@
-"""The check `period_over_period`: whether a table's figures are about those of a day, a week or a month before."""
+"""The check `period_over_period`: compares a table's figures with those of a day, a week or a month before."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,14 +14,14 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import DAY, Hour, Month
 
 Figures = Callable[[pl.LazyFrame], pl.LazyFrame]
-"""From the rows of a partition to one row of figures."""
+"""Reduces the rows of a partition to one row of figures."""
 
 
 def period_over_period(table: Contract, figures: Figures) -> ComparisonCheck:
-    """The check of a table, of its figures."""
+    """Return the check of a table's figures."""
     names = tuple(figures(table.empty().lazy()).collect_schema())
 
-    def look(lake: Lake, settings: Settings, contract: Contract, partition: Hour | Month) -> list[Comparison]:
+    def compare(lake: Lake, settings: Settings, contract: Contract, partition: Hour | Month) -> list[Comparison]:
         now = _figures(lake, contract, partition, figures)
         if now is None:
             return []
@@ -31,9 +31,8 @@ def period_over_period(table: Contract, figures: Figures) -> ComparisonCheck:
                 found += period_drift(now, then, basis, settings.period_move_percent)
         return found
 
-    return ComparisonCheck(
-        replace(PERIOD_OVER_PERIOD, says=f"{PERIOD_OVER_PERIOD.says} Compared here: {', '.join(names)}."), names, look
-    )
+    description = f"{PERIOD_OVER_PERIOD.description} Compared here: {', '.join(names)}."
+    return ComparisonCheck(replace(PERIOD_OVER_PERIOD, description=description), names, compare)
 
 
 def _before(partition: Hour | Month) -> Mapping[str, Hour | Month]:
@@ -45,7 +44,7 @@ def _before(partition: Hour | Month) -> Mapping[str, Hour | Month]:
 def _figures(
     lake: Lake, contract: Contract, partition: Hour | Month, figures: Figures
 ) -> Mapping[str, float | None] | None:
-    """The figures of a partition; None where it is not there, or is being removed."""
+    """Return the figures of a partition, or None if it is missing or being removed."""
     if not lake.exists(contract, partition):
         return None
     try:

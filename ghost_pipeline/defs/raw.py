@@ -1,4 +1,7 @@
-"""Assets of the source's tables: versions and events, validated, with rejects kept apart."""
+"""Assets of the source's tables: versions and events, validated, with rejected rows kept apart.
+
+How rows are read and validated is in `ingest/`; the n-grams of sessions, which may be extracted, are in `ngrams`.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -6,7 +9,10 @@ from dataclasses import replace
 from ghost_pipeline.contracts import raw
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
-from ghost_pipeline.defs.table_asset import PREVIEW_ROWS, RunContext, TableAsset, TableResult, count
+from ghost_pipeline.defs.metadata import PREVIEW_ROWS
+from ghost_pipeline.defs.resources import RunContext
+from ghost_pipeline.defs.table_asset import TableAsset
+from ghost_pipeline.defs.table_result import TableResult, count
 from ghost_pipeline.defs.volume import VOLUME_OF_EVENTS
 from ghost_pipeline.ingest.events import ingest_events
 from ghost_pipeline.ingest.read_policy import ReadPolicy
@@ -15,71 +21,74 @@ from ghost_pipeline.ingest.session_rows import ingest_session_rows
 from ghost_pipeline.ingest.versions import ingest_versions
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.privacy.tombstones import tombstones
+from ghost_pipeline.sources.source import Source
 from ghost_pipeline.windows import HOUR, Hour
 
 REJECTED = "rejected rows of the window that was read"
 
 
 def raw_table(contract: Contract, *upstream: Contract) -> TableAsset:
-    """The step of a source table: its versions, its events, or the rows of its sessions."""
+    """Return the asset of a source table: its versions, its events, or the rows of its sessions.
+
+    The source has one state, the present one, so it is read once for all hours of a run.
+    """
     table = SOURCE_TABLES[contract.name]
 
-    def ingest(resources: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
-        """Read the source once for all hours: it has one state, and that is the state now."""
-        with resources.exclusive_source_read(contract):
-            if table.versioned:
-                # What runs one by one would do: the first hour sees what is new, the others find nothing more.
-                yield take_in(resources, hours[0])
-                for hour in hours[1:]:
-                    resources.lake.write(contract, hour, resources.lake.scan(contract, [hour]).collect())
-                    yield read_with(resources, contract, hour, hours[0])
-                return
-            *earlier, last = hours
-            taken = take_in(reaching(resources, hours), last)
-            for hour in earlier:
-                yield read_with(resources, contract, hour, last)
-            yield taken
+    def materialize_versions(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+        with run.source.exclusive_read(contract) as source:
+            # As runs one by one would: the first hour has what is new, the others find nothing more.
+            yield ingest(run, source, hours[0])
+            for hour in hours[1:]:
+                run.lake.write(contract, hour, run.lake.scan(contract, [hour]).collect())
+                yield read_together(run.lake, contract, hour, hours[0])
 
-    def take_in(resources: RunContext, hour: Hour) -> TableResult:
-        source, lake = resources.source(), resources.lake
-        policy, erased = ReadPolicy.of(resources.settings), tombstones(lake, resources.settings)
+    def materialize_events(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+        *earlier, last = hours
+        with run.source.exclusive_read(contract) as source:
+            result = ingest(looking_back_over(run, hours), source, last)
+            yield from (read_together(run.lake, contract, hour, last) for hour in earlier)
+            yield result
+
+    def ingest(run: RunContext, source: Source, hour: Hour) -> TableResult:
+        lake, policy, erased = run.lake, ReadPolicy.of(run.settings), tombstones(run.lake, run.settings)
         if table.versioned:
-            taken = ingest_versions(source, lake, table, contract, hour, erased)
+            ingested = ingest_versions(source, lake, table, contract, hour, erased)
         elif table.of_session:
-            taken = ingest_session_rows(source, lake, table, contract, hour, policy, erased)
+            ingested = ingest_session_rows(source, lake, table, contract, hour, policy, erased)
         else:
-            taken = ingest_events(source, lake, table, contract, hour, policy, erased)
-        return ingested_outcome(lake, contract, hour, taken)
+            ingested = ingest_events(source, lake, table, contract, hour, policy, erased)
+        return ingest_report(lake, contract, hour, ingested)
 
-    comparisons = () if table.versioned else (VOLUME_OF_EVENTS,)
-    return TableAsset.over_hours(contract, upstream, ingest, comparisons=comparisons, counts=REJECTED)
-
-
-def read_with(resources: RunContext, contract: Contract, hour: Hour, other: Hour) -> TableResult:
-    """What a step says of an hour that has been read together with another one."""
-    return TableResult(rows=resources.lake.rows(contract, hour), metadata={"read_with": other.key})
+    if table.versioned:
+        return TableAsset(contract, upstream, materialize_versions, counts=REJECTED)
+    return TableAsset(contract, upstream, materialize_events, comparisons=(VOLUME_OF_EVENTS,), counts=REJECTED)
 
 
-def reaching(resources: RunContext, hours: Sequence[Hour]) -> RunContext:
-    """Resources whose look-back, from the end of the last hour, is that of the first one."""
+def read_together(lake: Lake, contract: Contract, hour: Hour, other: Hour) -> TableResult:
+    """Return the result of an hour that was read together with another one."""
+    return TableResult(rows=lake.rows(contract, hour), metadata={"read_with": other.key})
+
+
+def looking_back_over(run: RunContext, hours: Sequence[Hour]) -> RunContext:
+    """Return the run with a look-back that, from the end of the last hour, reaches as far as that of the first one."""
     before = (hours[-1].start - hours[0].start) // HOUR
-    longer = before + resources.settings.lookback_hours
-    return replace(resources, settings=resources.settings.model_copy(update={"lookback_hours": longer}))
+    longer = before + run.settings.lookback_hours
+    return replace(run, settings=run.settings.model_copy(update={"lookback_hours": longer}))
 
 
-def ingested_outcome(lake: Lake, contract: Contract, hour: Hour, taken: IngestResult) -> TableResult:
-    """What an ingestion says to Dagster: the hour's rows, the window's rows, rejects and repeats."""
+def ingest_report(lake: Lake, contract: Contract, hour: Hour, ingested: IngestResult) -> TableResult:
+    """Return the result of an ingestion: the hour's rows, and rejects and repeats of the whole window."""
     rows = lake.scan(contract, [hour])
     return TableResult(
         rows=count(rows),
-        findings={"rejected_rows": taken.rejected},
+        findings={"rejected_rows": ingested.rejected},
         metadata={
-            "rows_read_in_window": taken.rows,
-            "repeated_events_merged": taken.repeated,
-            "partitions_changed": taken.changed,
-            "rows_of_erased_people": taken.erased,
+            "rows_read_in_window": ingested.rows,
+            "repeated_events_merged": ingested.repeated,
+            "partitions_changed": ingested.changed,
+            "rows_of_erased_people": ingested.erased,
         },
-        # What somebody typed, key by key, is nobody's to look at.
+        # Keystrokes are private texts.
         sample=None if contract is raw.SESSION_KEYSTROKES else rows.head(PREVIEW_ROWS).collect(),
     )
 

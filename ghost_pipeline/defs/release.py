@@ -1,17 +1,19 @@
-"""The ledger of what peers see of cohorts, and what later releases are compared with (G9).
+"""The ledger of cohort figures that peers may see, and the contributions that later releases are compared with (G9).
 
-The ledger is kept input: a partition that is there stays as it is, and only an hour newer than all of them adds one
-(G9.4).
+The ledger is append-only: its partitions are never rewritten, and only an hour newer than all of them adds one (G9.4).
 """
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import polars as pl
 
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
 from ghost_pipeline.defs.period_over_period import period_over_period
-from ghost_pipeline.defs.retained_hours import skipped_by_retention
-from ghost_pipeline.defs.table_asset import RunContext, TableAsset, TableResult
+from ghost_pipeline.defs.resources import RunContext
+from ghost_pipeline.defs.retention import skipped_by_retention
+from ghost_pipeline.defs.table_asset import TableAsset
+from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.ghost.cohort_ghost_release import (
     ReleaseRules,
     cohort_ghost_release,
@@ -25,29 +27,35 @@ from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.windows import Hour
 
 
-def materialize_cohort_ghost_release(resources: RunContext, hour: Hour) -> TableResult:
-    """What peers see of each cohort from the end of the hour on, and what its members contributed to it."""
-    lake = resources.lake
-    # What an hour may release depends on the hour before; two runs side by side would not know of each other.
+def materialize_cohort_ghost_release(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+    """Write the figures that peers may see from the end of each hour on, and the contributions of the members."""
+    for hour in hours:
+        yield _release(run, hour)
+
+
+def _release(run: RunContext, hour: Hour) -> TableResult:
+    lake = run.lake
+    # A release depends on the one before it; without the lock, two runs would not see each other's.
     with table_lock(lake.root, COHORT_GHOST_RELEASE.name):
         newest = lake.newest_hour(COHORT_GHOST_RELEASE)
-        # Nobody reads a release that old.
-        if outcome := skipped_by_retention(resources, hour):
-            return outcome
-        rules = ReleaseRules.of(resources.settings)
+        # A release that old has no readers.
+        if skipped := skipped_by_retention(run, hour):
+            return skipped
+        rules = ReleaseRules.of(run.settings)
         if newest and hour <= newest:
-            # Whoever added the entry may have been killed before this.
+            # The run that added the entry may have been killed before this.
             _forget(lake, _needed(lake, newest, rules))
             return TableResult(
                 rows=lake.rows(COHORT_GHOST_RELEASE, hour),
-                metadata={"ledger": f"left as it is: {newest.key} is in it, and only newer hours are added"},
+                metadata={"ledger": f"unchanged: it ends with {newest.key} and takes newer hours only"},
             )
         return _append(lake, newest, hour, rules)
 
 
-def count_cohort_release_contributions(resources: RunContext, hour: Hour) -> TableResult:
-    """Count what the lake holds of the hour; the step of the ledger has written it."""
-    return TableResult(rows=resources.lake.rows(COHORT_RELEASE_CONTRIBUTIONS, hour))
+def count_cohort_release_contributions(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+    """Count the contributions of each hour; the asset of the ledger has written them."""
+    for hour in hours:
+        yield TableResult(rows=run.lake.rows(COHORT_RELEASE_CONTRIBUTIONS, hour))
 
 
 def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules) -> TableResult:
@@ -62,22 +70,21 @@ def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules) ->
     release = cohort_ghost_release(
         members, before.lazy(), lake.scan(COHORT_RELEASE_CONTRIBUTIONS, compared), hour.as_of, rules
     ).collect()
-    # In this order: contributions without a ledger entry count for nothing, an entry without them could never be
-    # compared.
+    # In this order: contributions without a ledger entry are ignored, an entry without them could never be compared.
     contributions = released_contributions(members, release.lazy(), hour.as_of).collect()
     lake.write(COHORT_RELEASE_CONTRIBUTIONS, hour, contributions)
     lake.write(COHORT_GHOST_RELEASE, hour, release)
     needed = _needed(lake, hour, rules)
     _forget(lake, needed)
-    anew, released = release["released_as_of"] == hour.as_of, release["released"]
+    fresh, released = release["released_as_of"] == hour.as_of, release["released"]
     ends = {one.as_of for one in needed}
     lost = sum(last is not None and last not in ends for last in release["last_release_as_of"])
     return TableResult(
         rows=release.height,
-        findings={"cohorts_whose_last_release_nobody_can_compare_with": lost},
+        findings={"cohorts_whose_last_release_cannot_be_compared": lost},
         metadata={
-            "released_anew": int(anew.sum()),
-            "last_release_stays": int(released.sum()) - int(anew.sum()),
+            "released_anew": int(fresh.sum()),
+            "last_release_stays": int(released.sum()) - int(fresh.sum()),
             "suppressed": int(release.height - released.sum()),
         },
         sample=release,
@@ -85,19 +92,19 @@ def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules) ->
 
 
 def _needed(lake: Lake, newest: Hour, rules: ReleaseRules) -> list[Hour]:
-    """The hours whose contributions the hour after the newest one will be compared with, or a later one."""
+    """Return the hours whose contributions the next hour, or a later one, will be compared with."""
     ledger = lake.scan(COHORT_GHOST_RELEASE, [newest]).collect()
     return _compared(lake, ledger, newest.next().as_of - rules.compared)
 
 
 def _forget(lake: Lake, needed: list[Hour]) -> None:
-    """Remove contributions of all other hours: they name persons."""
+    """Remove the contributions of all other hours: they name people."""
     for old in set(lake.hours(COHORT_RELEASE_CONTRIBUTIONS)) - set(needed):
         lake.remove(COHORT_RELEASE_CONTRIBUTIONS, old)
 
 
 def _compared(lake: Lake, ledger: pl.DataFrame, since: datetime) -> list[Hour]:
-    """The hours whose contributions a release is compared with: those from `since` on, and each cohort's last one."""
+    """Return the hours whose contributions a release is compared with: from `since` on, and each cohort's last one."""
     last = set(ledger["last_release_as_of"])
     kept = lake.hours(COHORT_RELEASE_CONTRIBUTIONS)
     return lake.written(COHORT_GHOST_RELEASE, [hour for hour in kept if hour.as_of >= since or hour.as_of in last])
@@ -109,7 +116,7 @@ RELEASE_ASSETS = (
         (USER_GHOST_STATS,),
         materialize_cohort_ghost_release,
         comparisons=(period_over_period(COHORT_GHOST_RELEASE, release_figures),),
-        counts="cohorts whose last release nobody can compare with",
+        counts="cohorts whose last release has no contributions left to compare with",
     ),
     TableAsset(COHORT_RELEASE_CONTRIBUTIONS, (COHORT_GHOST_RELEASE,), count_cohort_release_contributions),
 )

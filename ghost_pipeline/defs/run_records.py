@@ -1,4 +1,7 @@
-"""How long Dagster keeps what it knows of runs; it has a setting for the ticks of schedules, but none for these."""
+"""The nightly job that deletes Dagster's records of old runs, and its schedule.
+
+Dagster has a setting for the ticks of schedules, but none for runs. Partitions of the lake expire in `retention`.
+"""
 
 from datetime import datetime, timedelta
 
@@ -10,44 +13,39 @@ FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagster
 RUNS_AT_ONCE = 100
 
 
-def build_pruning(settings: Settings) -> dg.JobDefinition:
-    """The job that deletes runs that ended longer ago than `GHOST_KEEP_RUN_DAYS`, with all that is kept of them."""
+def build_pruning(settings: Settings) -> dg.Definitions:
+    """Return the job that deletes runs that ended more than `GHOST_KEEP_RUN_DAYS` ago, and its schedule."""
 
-    @dg.op(
-        description="Deletes what is older than GHOST_KEEP_RUN_DAYS: runs that have ended, their events, their output."
-    )
+    @dg.op(description="Deletes finished runs older than GHOST_KEEP_RUN_DAYS, with their events and output.")
     def delete_old_run_records(context: dg.OpExecutionContext) -> None:
         this_run = context.instance.get_run_record_by_id(context.run_id)
         if this_run is None:
             raise dg.DagsterInvariantViolationError(f"run {context.run_id} has no record")
-        # The run's own time: the job deletes the same whenever it gets to it.
+        # Counted from the run's own start, so that a retry deletes the same.
         deleted = prune(context.instance, this_run.create_timestamp - timedelta(days=settings.keep_run_days))
         context.add_output_metadata({"runs_deleted": deleted})
 
     @dg.job(
         name="prune_run_records",
-        description="Deletes Dagster's records of runs that ended longer ago than GHOST_KEEP_RUN_DAYS. The lake keeps "
-        "all it has; Dagster shows the partitions of those runs as missing from then on.",
+        description="Deletes Dagster's records of runs that ended more than GHOST_KEEP_RUN_DAYS ago. The lake keeps "
+        "its data; Dagster then shows the partitions of those runs as missing.",
     )
     def prune_run_records() -> None:
         delete_old_run_records()
 
-    return prune_run_records
-
-
-def build_pruning_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
-    """Every night, 25 minutes before the hourly run; it starts stopped, as the others do."""
-    return dg.ScheduleDefinition(
+    schedule = dg.ScheduleDefinition(
         name="run_records_schedule",
-        job=job,
+        job=prune_run_records,
+        # 25 minutes before the next hourly run.
         cron_schedule="40 3 * * *",
         execution_timezone="UTC",
         description="Every night: deletes Dagster's records of runs older than GHOST_KEEP_RUN_DAYS.",
     )
+    return dg.Definitions(jobs=[prune_run_records], schedules=[schedule])
 
 
 def prune(instance: dg.DagsterInstance, before: datetime) -> int:
-    """Delete the runs that ended before an instant, with their events and their output; returns how many."""
+    """Delete the runs that ended before an instant, with their events and output; return their number."""
     ended = dg.RunsFilter(statuses=FINISHED, updated_before=before)
     deleted = 0
     while records := instance.get_run_records(ended, limit=RUNS_AT_ONCE):

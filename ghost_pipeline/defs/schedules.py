@@ -1,12 +1,13 @@
 """Schedules: the hour just closed and the month just closed, each with its lag.
 
-Hourly, at minute 5: rows that an application commits a few minutes after the hour are still in, and what comes later is
-taken in by the next run. After downtime the hours that were missed are run as well, in their order.
+Hourly, at minute 5: rows that an application commits a few minutes after the hour are included, and later ones are read
+by the next run. After downtime the missed hours run as well, in their order.
 
-Monthly, from the 2nd at 00:30: a month serves answers from 24 h after its end on (G5.5), and by then the look-back
-of the hourly runs has taken in the late events of its last day. 25 minutes after an hourly run, so that both
-rarely want the machine at once. A month that is not there the night after, for it failed or its hours were late, is
-asked for again.
+Monthly, from the 2nd at 00:30: a month serves answers from 24 h after its end on (G5.5), and by then the look-back of
+the hourly runs has read the late events of its last day. 25 minutes after an hourly run, so that the two rarely run at
+the same time. If a month is missing the next night, because it failed or its hours were late, it is requested again.
+
+The schedule that prunes Dagster's records is in `run_records`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,6 @@ from ghost_pipeline.contracts.retention import Chosen, gone_until
 from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.defs.partitions import RUN_END, RUN_START, chunks, range_tags
-from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month, hours
@@ -30,11 +30,11 @@ MINUTE_OF_HOUR = 5
 HOUR_OF_DAY, MINUTE_OF_MONTH_RUN = 0, 30
 MONTH_LAG = timedelta(days=1)
 SNAPSHOTS = (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARY_HISTORY)
-"""The table of each half that says whether an hour has been built: by default, one whose hours are kept."""
+"""For each half, a table that shows whether an hour has been built: by default its hours are kept."""
 LONGEST_CATCH_UP = timedelta(days=31)
-"""Hours that were missed longer ago are built by a backfill."""
+"""Hours missed longer ago need a backfill."""
 LONGEST_RUN = timedelta(hours=6)
-"""A run of which nothing has been heard for so long has been killed with its machine."""
+"""A run without news for so long was killed with its machine."""
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -44,7 +44,7 @@ UNFINISHED = [
 
 
 def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
-    """Both schedules; they start stopped, a person turns them on."""
+    """Return both schedules; they start stopped and are turned on in the UI."""
 
     @dg.schedule(
         name="hourly_schedule",
@@ -55,11 +55,11 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         "also requests the hours that were missed, in order.",
     )
     def hourly_schedule(
-        context: dg.ScheduleEvaluationContext, resources: dg.ResourceParam[RunContext]
+        context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         closed = Hour.containing(context.scheduled_execution_time)
         under_way = _under_way(context.instance, context.scheduled_execution_time)
-        due = list(due_hours(resources.lake, Hour.ending_at(closed.start), under_way, settings.retention))
+        due = list(due_hours(lake, Hour.ending_at(closed.start), under_way, settings.retention))
         if not due:
             yield dg.SkipReason(f"hour {Hour.ending_at(closed.start).key} has been requested already")
         for chunk in chunks(due, settings.hours_per_run):
@@ -78,17 +78,17 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         "A month that is still missing is requested again the next night.",
     )
     def monthly_schedule(
-        context: dg.ScheduleEvaluationContext, resources: dg.ResourceParam[RunContext]
+        context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         month = Month.newest_complete(context.scheduled_execution_time - MONTH_LAG)
         under_way = context.instance.get_runs(
             dg.RunsFilter(job_name=MONTHLY, statuses=UNFINISHED, tags={"dagster/partition": month.key})
         )
-        taken_in = resources.lake.complete_until(USER_PROGRESS)
+        taken_in = lake.complete_until(USER_PROGRESS)
         if taken_in is None or taken_in < month.as_of:
-            # A source of n-grams alone never has any; else the hours come first, and the next night asks again.
-            yield dg.SkipReason(f"{USER_PROGRESS.name} has not been taken in up to the end of month {month.key}")
-        elif under_way or is_built(resources.lake, month):
+            # A source without this half never has any; otherwise the hours come first, and the next night tries again.
+            yield dg.SkipReason(f"{USER_PROGRESS.name} has not been read up to the end of month {month.key}")
+        elif under_way or is_built(lake, month):
             yield dg.SkipReason(f"month {month.key} has been built or requested already")
         else:
             yield dg.RunRequest(run_key=month.key, partition_key=month.key)
@@ -97,15 +97,15 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
 
 
 def is_built(lake: Lake, month: Month) -> bool:
-    """Whether every table of a month is there."""
-    return all(lake.exists(step.contract, month) for step in BENCHMARK_ASSETS)
+    """Whether every table of a month exists."""
+    return all(lake.exists(table.contract, month) for table in BENCHMARK_ASSETS)
 
 
 def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = (), chosen: Chosen | None = None) -> Iterator[Hour]:
-    """The hours up to the one just closed that a half lacks since it was first built, at most those of a month.
+    """Return the hours up to the one just closed that a half lacks since it was first built, at most of 31 days.
 
-    What a run is about to build is not asked for again, and what `chosen` (`GHOST_RETENTION`) would not keep is not
-    lacking. Where nothing has been built yet, the hour just closed alone: it takes in all of the source.
+    Hours that a run is about to build are not due, nor are hours that `chosen` (`GHOST_RETENTION`) would not keep. If
+    nothing has been built yet, only the hour just closed is due: it reads all of the source.
     """
     since, asked = closed.as_of - LONGEST_CATCH_UP, set(under_way)
     if not any(lake.newest_hour(snapshot) for snapshot in SNAPSHOTS):
@@ -121,7 +121,7 @@ def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = (), chosen: 
 
 
 def _under_way(instance: dg.DagsterInstance, now: datetime) -> Iterator[Hour]:
-    """The hours of every hourly run that has not ended; one that began long ago was killed with its machine."""
+    """Yield the hours of every hourly run that has not ended; one that began long ago was killed with its machine."""
     waiting = dg.RunsFilter(job_name=HOURLY, statuses=[dg.DagsterRunStatus.QUEUED])
     begun = [status for status in UNFINISHED if status is not dg.DagsterRunStatus.QUEUED]
     recent = dg.RunsFilter(job_name=HOURLY, statuses=begun, updated_after=now - LONGEST_RUN)

@@ -1,4 +1,4 @@
-"""The check `volume`: whether the newest day of an event table has as many rows as such a day has."""
+"""The check `volume`: compares the newest day of an event table with earlier days."""
 
 from datetime import datetime
 
@@ -13,8 +13,8 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import DAY, Hour, Month, hours
 
 
-def _look(lake: Lake, settings: Settings, contract: Contract, hour: Hour | Month) -> list[Comparison]:
-    # An hour without events has a file; where one is missing, nothing is known of its day.
+def _compare(lake: Lake, settings: Settings, contract: Contract, hour: Hour | Month) -> list[Comparison]:
+    # An hour without events has a file; a day with a missing file cannot be compared.
     there = set(lake.written(contract, hours(hour.as_of - (FARTHEST + 1) * DAY, hour.as_of)))
 
     def day(before: int) -> list[Hour]:
@@ -33,4 +33,4 @@ def _day(end: datetime) -> list[Hour]:
     return list(hours(end - DAY, end))
 
 
-VOLUME_OF_EVENTS = ComparisonCheck(VOLUME, (ROWS,), _look)
+VOLUME_OF_EVENTS = ComparisonCheck(VOLUME, (ROWS,), _compare)

@@ -22,12 +22,13 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import COHORTS, USER_PROGRESS, USERS
 from ghost_pipeline.defs.activity import materialize_user_activity_checkpoints
 from ghost_pipeline.defs.ghost import materialize_cohort_ghost_data, materialize_user_ghost_stats
-from ghost_pipeline.defs.table_asset import RunContext
+from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import DAY, Hour, Month, hours
 from ghost_pipeline_tests.bench.measuring import Measured, in_turn, prepared, working
 from ghost_pipeline_tests.bench.month import DAY_US, write_day
+from ghost_pipeline_tests.computing import compute_one
 
 AS_OF = datetime(2025, 3, 16, 12, tzinfo=UTC)
 """The middle of a month: what lies between the checkpoint and the hour is half of the most that there can be."""
@@ -84,7 +85,7 @@ def prepare(folder: Path, users: int, events: int) -> int:
 
 
 def _run(folder: Path, window: list[Hour], until: Hour | None = None) -> None:
-    resources = RunContext(Settings.load(data=folder), Lake(folder / "lake"), until)
+    resources = RunContext.of(Settings.load(data=folder), Lake(folder / "lake"), until)
     list(materialize_user_ghost_stats(resources, window))
     list(materialize_cohort_ghost_data(resources, window))
 
@@ -109,9 +110,9 @@ def range_of_hours(folder: Path, number: int) -> None:
 def cold_start(folder: Path) -> None:
     """All of history into checkpoints."""
     shutil.rmtree(folder / "lake" / USER_ACTIVITY_CHECKPOINTS.name, ignore_errors=True)
-    resources = RunContext(Settings.load(data=folder), Lake(folder / "lake"))
+    resources = RunContext.of(Settings.load(data=folder), Lake(folder / "lake"))
     with working():
-        materialize_user_activity_checkpoints(resources, Month.newest_complete(AS_OF))
+        compute_one(materialize_user_activity_checkpoints, resources, Month.newest_complete(AS_OF))
 
 
 def polars_reads_and_groups(folder: Path) -> None:

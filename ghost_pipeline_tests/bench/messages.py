@@ -22,12 +22,13 @@ from ghost_pipeline.contracts.ghost import (
     USER_GHOST_STATS,
 )
 from ghost_pipeline.defs.messages import materialize_ghost_messages
-from ghost_pipeline.defs.table_asset import RunContext
+from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import POPULATIONS
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.bench.measuring import Measured, in_turn, working
+from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.reference.months import (
     DEFAULT_BANDS,
     DEFAULT_DAYS,
@@ -163,9 +164,9 @@ def _crossed(**columns: object) -> pl.LazyFrame:
 def ghost_pipeline(folder: Path) -> None:
     """The step as a run does it."""
     settings = Settings.load(data=folder)
-    resources = RunContext(settings, Lake(settings.lake))
+    resources = RunContext.of(settings)
     with working():
-        materialize_ghost_messages(resources, HOUR)
+        compute_one(materialize_ghost_messages, resources, HOUR)
 
 
 PEER = """

@@ -15,11 +15,12 @@ import polars as pl
 
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.defs.benchmarks import materialize_ghost_benchmarks
-from ghost_pipeline.defs.table_asset import RunContext
+from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month, hours
 from ghost_pipeline_tests.bench.measuring import Measured, in_turn, working
+from ghost_pipeline_tests.computing import compute_one
 
 MONTH = Month.from_key("2025-02")
 FIRST = datetime(2024, 8, 1, tzinfo=UTC)
@@ -91,9 +92,9 @@ def write_day(
 def ghost_pipeline(folder: Path, shards: int) -> None:
     """The step as a run does it: from raw partitions to the table, the JSON, the picture."""
     settings = Settings.load(data=folder, shards=shards)
-    resources = RunContext(settings, Lake(settings.lake))
+    resources = RunContext.of(settings)
     with working():
-        materialize_ghost_benchmarks(resources, MONTH)
+        compute_one(materialize_ghost_benchmarks, resources, MONTH)
 
 
 PEER = """

@@ -21,12 +21,13 @@ from ghost_pipeline.contracts.raw import (
     SESSION_NGRAM_SPEED,
 )
 from ghost_pipeline.defs.ngrams import NGRAM_ASSETS
-from ghost_pipeline.defs.table_asset import RunContext
+from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.domain.ngrams.keystroke_replay import BACKSPACE, KEYSTROKE_SCHEMA
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour, hours
 from ghost_pipeline_tests.bench.measuring import Measured, in_turn, prepared, working
+from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.reference.ngram_extraction import iterate_ngrams
 
 BEGIN = datetime(2025, 3, 1, tzinfo=UTC)
@@ -131,10 +132,10 @@ def step(folder: Path, table: str) -> None:
     """The step of a table as the first run does it: from the keystrokes of the lake to all hours of the table."""
     lake = Lake(folder / "lake")
     shutil.rmtree(lake.root / table, ignore_errors=True)
-    (body,) = (one.body for one in NGRAM_ASSETS if one.contract.name == table)
-    resources = RunContext(Settings.load(source=str(folder / "source"), data=folder), lake)
+    (compute,) = (one.compute for one in NGRAM_ASSETS if one.contract.name == table)
+    resources = RunContext.of(Settings.load(source=str(folder / "source"), data=folder), lake)
     with working():
-        body(resources, Hour.ending_at(BEGIN + HOURS * HOUR))  # type: ignore[arg-type]
+        compute_one(compute, resources, Hour.ending_at(BEGIN + HOURS * HOUR))
 
 
 def measure(folder: Path, keys: int, max_size: int, runs: int) -> tuple[str, list[Measured]]:

@@ -21,12 +21,13 @@ import polars as pl
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.raw import KEYBOARDS, PRACTICE_SESSIONS, SESSION_NGRAM_SPEED
 from ghost_pipeline.defs.ngrams import materialize_ngram_speed_summaries
-from ghost_pipeline.defs.table_asset import RunContext
+from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.lake.cache import CACHE
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour, hours
 from ghost_pipeline_tests.bench.measuring import Measured, in_turn, prepared, working
+from ghost_pipeline_tests.computing import compute_one
 
 BEGIN = Hour(datetime(2025, 3, 12, 11, tzinfo=UTC))
 """The hour up to which all typists have practised."""
@@ -128,7 +129,7 @@ def _ids(chance: np.random.Generator, count: int) -> Ids:
 
 def _run(lake: Lake, hour: Hour) -> None:
     settings = Settings.load(data=lake.root.parent)
-    materialize_ngram_speed_summaries(RunContext(settings, lake), hour)
+    compute_one(materialize_ngram_speed_summaries, RunContext.of(settings, lake), hour)
 
 
 def from_scratch(folder: Path, number: int) -> None:

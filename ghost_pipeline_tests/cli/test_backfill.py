@@ -21,7 +21,6 @@ from ghost_pipeline.definitions import build_defs
 from ghost_pipeline.defs.jobs import HOURLY
 from ghost_pipeline.defs.partitions import RUN_END, RUN_START, chunks
 from ghost_pipeline.defs.schedules import due_hours
-from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
 from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.lake.lake import Lake
@@ -188,7 +187,7 @@ def _requests(settings: Settings, lake: Lake, instance: dg.DagsterInstance) -> l
     context = dg.build_schedule_context(
         instance=instance,
         scheduled_execution_time=NOON + timedelta(minutes=5),
-        resources={"resources": RunContext(settings, lake)},
+        resources={"lake": lake},
         repository_def=defs.get_repository_def(),
     )
     return list(schedule.evaluate_tick(context).run_requests or [])

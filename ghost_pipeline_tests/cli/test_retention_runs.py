@@ -17,6 +17,7 @@ from ghost_pipeline.errors import SettingsError
 from ghost_pipeline.incremental.stale_ledger import mark_stale, stale_hours_of
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.windows import HOUR, Hour, hours
+from ghost_pipeline_tests.computing import shown_rows
 from ghost_pipeline_tests.defs.test_dagster_runs import SOURCE, execute, write
 from ghost_pipeline_tests.running import lake_digest, run
 
@@ -69,7 +70,7 @@ def test_the_run_of_the_newest_hour_removes_and_an_old_one_stays_until_then(
     built(lake, 7, 8)
     result = run_hour(9)
     assert told(result)["partitions_removed"] == 3
-    assert "| user_ghost_stats | 2h | 2025-03-12 08:00:00+00:00 | 1 |" in str(told(result)["tables"])
+    assert ("user_ghost_stats", "2h", "2025-03-12 08:00:00+00:00", 1) in shown_rows(told(result)["tables"])
     assert [there(lake, table) for table in OF_USERS] == [[8, 9]] * 3
     assert told(run_hour(5)) == {"left": "2025-03-12-09:00 is newer, and its run removes"}
     assert [there(lake, table) for table in OF_USERS] == [[5, 8, 9]] * 3

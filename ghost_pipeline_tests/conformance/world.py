@@ -18,12 +18,13 @@ from ghost_pipeline.cli.run import selection
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS
-from ghost_pipeline.defs.table_asset import RunContext
+from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.conformance.source_files import SourceFiles
 
 Row = dict[str, Any]
@@ -134,8 +135,8 @@ class World:
     def _compute(self, window: Hour | Month) -> None:
         self._published = False
         wanted = selection({self.domain}, monthly=isinstance(window, Month))
-        context = RunContext(self.settings, self.lake)
+        context = RunContext.of(self.settings, self.lake)
         for asset in TABLE_ASSETS:
             if asset.contract.name in wanted:
-                asset.body(context, window)  # type: ignore[arg-type]
-        context.close()
+                compute_one(asset.compute, context, window)
+        context.source.close()

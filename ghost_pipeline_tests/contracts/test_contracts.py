@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.contract import Layer, Partitioning, duckdb_ddl, duckdb_indexes, duckdb_type
 from ghost_pipeline.contracts.published import TABLE_INFO
-from ghost_pipeline.defs.table_asset import column_schema
+from ghost_pipeline.defs.metadata import column_schema
 from ghost_pipeline.errors import ContractError
 from ghost_pipeline_tests.samples import sample
 

@@ -16,11 +16,12 @@ from ghost_pipeline.contracts.ghost import (
 from ghost_pipeline.contracts.raw import COHORTS, KEYBOARDS, USERS
 from ghost_pipeline.contracts.staleness import STALE_HOURS
 from ghost_pipeline.defs.release import materialize_cohort_ghost_release
-from ghost_pipeline.defs.table_asset import RunContext
+from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
+from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.crashes.processes import begun, copied, goes_on, read_meanwhile, run, run_together
 from ghost_pipeline_tests.crashes.world import World
 
@@ -68,13 +69,13 @@ def values(lake: Lake, contract: Contract) -> list[tuple[object, ...]]:
 def check_ledger(world: World, before: World, folder: Path) -> None:
     """What was released before is as it was, and each entry since follows from the one before it."""
     lake = world.resources().lake
-    alone = RunContext(Settings.load(data=folder), Lake(folder / "lake"))
+    alone = RunContext.of(Settings.load(data=folder), Lake(folder / "lake"))
     for contract in (COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS):
         shutil.copytree(before.data / "lake" / contract.name, folder / "lake" / contract.name)
     released = alone.lake.hours(COHORT_GHOST_RELEASE)
     for hour in lake.hours(COHORT_GHOST_RELEASE)[len(released) :]:
         alone.lake.write(USER_GHOST_STATS, hour, lake.scan(USER_GHOST_STATS, [hour]).collect())
-        materialize_cohort_ghost_release(alone, hour)
+        compute_one(materialize_cohort_ghost_release, alone, hour)
     for contract in (COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS):
         assert alone.lake.scan(contract).collect().equals(lake.scan(contract).collect())
 

@@ -70,15 +70,15 @@ def test_a_source_that_was_opened_before_another_run_read_the_table_is_opened_an
     world = World(tmp_path)
     world.write(users=users(), cohorts=[], user_progress=[])
     older, newer = world.resources(), world.resources()
-    opened = older.source()
-    with older.exclusive_source_read(USERS):
-        assert older.source() is opened
-    with newer.exclusive_source_read(USER_PROGRESS):
+    opened = older.source.open()
+    with older.source.exclusive_read(USERS):
+        assert older.source.open() is opened
+    with newer.source.exclusive_read(USER_PROGRESS):
         pass
-    with older.exclusive_source_read(USERS):
-        assert older.source() is opened
-    with older.exclusive_source_read(USER_PROGRESS):
-        assert older.source() is not opened
+    with older.source.exclusive_read(USERS):
+        assert older.source.open() is opened
+    with older.source.exclusive_read(USER_PROGRESS):
+        assert older.source.open() is not opened
 
 
 def test_an_hour_is_built_by_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

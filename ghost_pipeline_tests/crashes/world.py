@@ -9,16 +9,16 @@ from typing import Any
 
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.definitions import TABLE_ASSETS
-from ghost_pipeline.defs.table_asset import RunContext, TableAsset
-from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.running import published_rows
 
 Row = dict[str, Any]
 DAY = "2025-03-12"
-_STEPS = {step.contract.name: step for step in TABLE_ASSETS}
+_TABLES = {one.contract.name: one for one in TABLE_ASSETS}
 LEARNERS = 12
 
 
@@ -36,7 +36,7 @@ class World:
     def resources(self, **values: object) -> RunContext:
         """Settings and lake as a new process has them."""
         settings = Settings.load(source=str(self.folder / "source"), data=self.data, **values)
-        return RunContext(settings, Lake(settings.lake))
+        return RunContext.of(settings)
 
     def write(self, **tables: Sequence[Row]) -> None:
         """Write tables of the source in place of those before."""
@@ -51,25 +51,19 @@ class World:
         """Run the steps of some tables for an hour, in their order."""
         resources = self.resources(**values)
         for name in tables:
-            _STEPS[name].body(resources, Hour.from_key(hour))  # type: ignore[arg-type]
+            compute_one(_TABLES[name].compute, resources, Hour.from_key(hour))
 
     def run_range(self, hours: Sequence[Hour], *tables: str, **values: object) -> None:
         """Run steps for hours that are computed together."""
         resources = self.resources(**values)
         for name in tables:
-            step: TableAsset = _STEPS[name]
-            if step.over:
-                for _ in step.over(resources, hours):
-                    pass
-            else:
-                for hour in hours:
-                    step.body(resources, hour)  # type: ignore[arg-type]
+            list(_TABLES[name].compute(resources, hours))
 
     def run_month(self, month: str, *tables: str, **values: object) -> None:
         """Run the steps of some tables for a month."""
         resources = self.resources(**values)
         for name in tables:
-            _STEPS[name].body(resources, Month.from_key(month))  # type: ignore[arg-type]
+            compute_one(_TABLES[name].compute, resources, Month.from_key(month))
 
     def publish(self) -> None:
         """Build the published database."""

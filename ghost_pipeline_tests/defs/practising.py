@@ -14,13 +14,15 @@ from ghost_pipeline.defs.ngrams import (
     materialize_ngram_speed_summary_history,
     materialize_session_ngram_summary,
 )
-from ghost_pipeline.defs.table_asset import RunContext, TableResult
+from ghost_pipeline.defs.resources import RunContext
+from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.ngrams.ngram_speed_summaries import SummaryLimits, ngram_speed_summaries
 from ghost_pipeline.domain.shared.versions import keyboards_at
 from ghost_pipeline.lake.cache import CACHE
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour, hours
+from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.reference.plain_ngrams import (
     MIDNIGHT,
     Session,
@@ -64,9 +66,9 @@ class Practice:
     def run(self, number: int) -> TableResult:
         """Write the raw tables as they are now and run the steps of an hour; returns what the summaries' step says."""
         self.write()
-        resources, hour = RunContext(Settings.load(data=self.folder, **self.limits), self.lake), self.hour(number)
-        materialize_session_ngram_summary(resources, hour)
-        outcome = materialize_ngram_speed_summaries(resources, hour)
+        resources, hour = RunContext.of(Settings.load(data=self.folder, **self.limits), self.lake), self.hour(number)
+        compute_one(materialize_session_ngram_summary, resources, hour)
+        outcome = compute_one(materialize_ngram_speed_summaries, resources, hour)
         list(materialize_ngram_speed_summary_history(resources, [hour]))
         return outcome
 

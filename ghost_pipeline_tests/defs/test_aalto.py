@@ -15,11 +15,12 @@ from ghost_pipeline.contracts.raw import (
 )
 from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS
-from ghost_pipeline.defs.table_asset import RunContext
+from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.domain.ngrams.ngram_queries import error_n, slowest_n
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
+from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.running import SHARED_DATA
 
 HOUR = Hour.ending_at(datetime(2016, 9, 1, tzinfo=UTC))
@@ -32,11 +33,11 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     if not source.is_dir():
         pytest.skip(f"no Aalto data in {source}; GHOST_SHARED_DATA names the folder that has it")
     settings = Settings.load(source=str(source), data=tmp_path_factory.mktemp("aalto"))
-    resources = RunContext(settings, Lake(settings.lake))
+    resources = RunContext.of(settings)
     wanted = selection({Domain.NGRAMS}, monthly=False)
-    for step in TABLE_ASSETS:
-        if step.contract.name in wanted:
-            step.body(resources, HOUR)  # type: ignore[arg-type]
+    for asset in TABLE_ASSETS:
+        if asset.contract.name in wanted:
+            compute_one(asset.compute, resources, HOUR)
     return resources.lake
 
 

@@ -14,12 +14,13 @@ from ghost_pipeline.defs.ghost import GHOST_ASSETS
 from ghost_pipeline.defs.messages import materialize_ghost_messages
 from ghost_pipeline.defs.raw import RAW_ASSETS
 from ghost_pipeline.defs.release import RELEASE_ASSETS
-from ghost_pipeline.defs.table_asset import RunContext, TableResult
+from ghost_pipeline.defs.resources import RunContext
+from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.errors import ContractError
 from ghost_pipeline.incremental.stale_ledger import mark_stale, stale_hours
-from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline_tests.computing import compute_one, shown_rows
 from ghost_pipeline_tests.running import DEMO_WORLD
 
 HOUR = Hour.from_key("2025-03-12-11:00")
@@ -30,12 +31,12 @@ FEBRUARY = Month.from_key("2025-02")
 def demo_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The lake of the demo world at the end of the hour, with the benchmarks of February."""
     settings = Settings.load(source=str(DEMO_WORLD), data=tmp_path_factory.mktemp("data"))
-    resources = RunContext(settings, Lake(settings.lake))
-    taken_in = [step for step in RAW_ASSETS if step.contract.name in {"users", "cohorts", "user_progress"}]
-    for step in (*taken_in, *GHOST_ASSETS, *RELEASE_ASSETS):
-        step.body(resources, HOUR)  # type: ignore[arg-type]
-    for step in BENCHMARK_ASSETS:
-        step.body(resources, FEBRUARY)  # type: ignore[arg-type]
+    resources = RunContext.of(settings)
+    taken_in = [asset for asset in RAW_ASSETS if asset.contract.name in {"users", "cohorts", "user_progress"}]
+    for asset in (*taken_in, *GHOST_ASSETS, *RELEASE_ASSETS):
+        compute_one(asset.compute, resources, HOUR)
+    for asset in BENCHMARK_ASSETS:
+        compute_one(asset.compute, resources, FEBRUARY)
     return settings.local / "lake"
 
 
@@ -44,7 +45,7 @@ def resources(demo_world: Path, tmp_path: Path) -> RunContext:
     """A copy of what the export reads."""
     settings = Settings.load(data=tmp_path)
     shutil.copytree(demo_world, settings.local / "lake", ignore=shutil.ignore_patterns("user_progress"))
-    return RunContext(settings, Lake(settings.lake))
+    return RunContext.of(settings)
 
 
 def rows(resources: RunContext, **where: str) -> pl.DataFrame:
@@ -58,18 +59,18 @@ def file(resources: RunContext) -> bytes:
 
 def test_messages_that_are_kept_longer_than_figures_stay_as_they_were(resources: RunContext) -> None:
     lake = resources.lake
-    materialize_ghost_messages(resources, HOUR)
+    compute_one(materialize_ghost_messages, resources, HOUR)
     before = file(resources)
     lake.write(USER_GHOST_STATS, HOUR.next(), USER_GHOST_STATS.empty())
     lake.remove(USER_GHOST_STATS, HOUR)
     mark_stale(lake, [GHOST_MESSAGES], HOUR.start, HOUR.as_of)
-    assert "not_written" in materialize_ghost_messages(resources, HOUR).metadata
+    assert "not_written" in compute_one(materialize_ghost_messages, resources, HOUR).metadata
     assert file(resources) == before
     assert stale_hours(lake).height == 0
 
 
 def test_the_messages_of_the_user_of_the_example(resources: RunContext) -> None:
-    materialize_ghost_messages(resources, HOUR)
+    compute_one(materialize_ghost_messages, resources, HOUR)
     assert rows(resources, user_id="me", context="weekly_report")["text"].to_list() == [
         "Users who scored 7.5+ had completed 15 tasks by Day 12. You're at 8.",
         "Your cohort is averaging 12 tasks. You're at 8. Catch up?",
@@ -78,7 +79,7 @@ def test_the_messages_of_the_user_of_the_example(resources: RunContext) -> None:
 
 
 def test_every_user_who_is_there_has_a_place_in_the_order(resources: RunContext) -> None:
-    outcome = materialize_ghost_messages(resources, HOUR)
+    outcome = compute_one(materialize_ghost_messages, resources, HOUR)
     written = rows(resources)
     assert outcome.rows == written.height > 0
     assert written["user_id"].is_sorted()
@@ -90,23 +91,23 @@ def test_every_user_who_is_there_has_a_place_in_the_order(resources: RunContext)
 def test_some_users_at_a_time_give_the_rows_of_all_at_once(
     resources: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    materialize_ghost_messages(resources, HOUR)
+    compute_one(materialize_ghost_messages, resources, HOUR)
     once = rows(resources)
     monkeypatch.setattr(messages, "USERS_AT_ONCE", 7)
-    materialize_ghost_messages(resources, HOUR)
+    compute_one(materialize_ghost_messages, resources, HOUR)
     assert rows(resources).equals(once)
 
 
 def test_a_second_run_gives_the_same_bytes(resources: RunContext) -> None:
-    materialize_ghost_messages(resources, HOUR)
+    compute_one(materialize_ghost_messages, resources, HOUR)
     once = file(resources)
-    materialize_ghost_messages(resources, HOUR)
+    compute_one(materialize_ghost_messages, resources, HOUR)
     assert file(resources) == once
 
 
 def test_switched_off_nothing_is_written_and_it_says_so(resources: RunContext) -> None:
     settings = resources.settings.model_copy(update={"export_messages": False})
-    outcome = materialize_ghost_messages(RunContext(settings, resources.lake), HOUR)
+    outcome = compute_one(materialize_ghost_messages, RunContext.of(settings, resources.lake), HOUR)
     assert not resources.lake.exists(GHOST_MESSAGES, HOUR)
     assert outcome == TableResult(
         rows=0, metadata={"export": "switched off by GHOST_EXPORT_MESSAGES; nothing was written"}
@@ -122,12 +123,12 @@ def test_releases_of_later_hours_do_not_reach_an_older_one(resources: RunContext
         later,
         ledger.with_columns(pl.lit(later.hour, pl.Int32).alias("snapshot_hour"), pl.lit(later.as_of).alias("as_of")),
     )
-    materialize_ghost_messages(resources, HOUR)
+    compute_one(materialize_ghost_messages, resources, HOUR)
     assert rows(resources, type="cohort_comparison").height == 0
 
 
 def test_an_hour_without_an_entry_shows_what_the_ledger_said_before(resources: RunContext) -> None:
-    materialize_ghost_messages(resources, HOUR)
+    compute_one(materialize_ghost_messages, resources, HOUR)
     as_it_was = rows(resources, type="cohort_comparison")
     earlier = Hour(HOUR.start - timedelta(hours=3))
     ledger = resources.lake.scan(COHORT_GHOST_RELEASE, [HOUR]).collect()
@@ -135,7 +136,7 @@ def test_an_hour_without_an_entry_shows_what_the_ledger_said_before(resources: R
     clock = {"snapshot_hour": pl.lit(earlier.hour, pl.Int32), "as_of": pl.lit(earlier.as_of)}
     released = pl.when("released").then(pl.lit(earlier.as_of))
     resources.lake.write(COHORT_GHOST_RELEASE, earlier, ledger.with_columns(**clock, released_as_of=released))
-    materialize_ghost_messages(resources, HOUR)
+    compute_one(materialize_ghost_messages, resources, HOUR)
     shown = rows(resources, type="cohort_comparison")
     assert shown["text"].to_list() == as_it_was["text"].to_list() != []
     assert set(shown["figure_as_of"]) == {earlier.as_of}
@@ -143,7 +144,7 @@ def test_an_hour_without_an_entry_shows_what_the_ledger_said_before(resources: R
 
 def test_without_a_month_there_are_messages_about_the_cohort_alone(resources: RunContext) -> None:
     resources.lake.remove(GHOST_BENCHMARKS, FEBRUARY)
-    materialize_ghost_messages(resources, HOUR)
+    compute_one(materialize_ghost_messages, resources, HOUR)
     assert rows(resources, user_id="me", context="daily_dashboard")["type"].to_list() == ["cohort_comparison"]
 
 
@@ -153,22 +154,22 @@ def test_a_month_in_which_no_cell_had_enough_achievers_serves_with_nothing(resou
     clock = dict.fromkeys(("as_of", "created_at", "updated_at"), pl.lit(january.as_of))
     lake.write(GHOST_BENCHMARKS, january, february.with_columns(month=pl.lit(january.key), **clock))
     lake.write(GHOST_BENCHMARKS, FEBRUARY, GHOST_BENCHMARKS.empty())
-    materialize_ghost_messages(resources, HOUR)
+    compute_one(materialize_ghost_messages, resources, HOUR)
     assert rows(resources, type="success_benchmark").height == 0
 
 
 def test_metadata_count_what_is_shown_and_name_nobody(resources: RunContext) -> None:
-    outcome = materialize_ghost_messages(resources, HOUR)
-    assert "| daily_dashboard | success_benchmark |" in str(outcome.metadata["shown"])
+    outcome = compute_one(materialize_ghost_messages, resources, HOUR)
+    assert ("daily_dashboard", "success_benchmark") in [row[:2] for row in shown_rows(outcome.metadata["shown"])]
     assert outcome.sample is None
 
 
 def test_what_breaks_the_contract_leaves_the_partition_as_it_was(
     resources: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    materialize_ghost_messages(resources, HOUR)
+    compute_one(materialize_ghost_messages, resources, HOUR)
     once = file(resources)
     monkeypatch.setattr(messages, "ghost_messages", lambda _: rows(resources).lazy().with_columns(figure=pl.lit(0.0)))
     with pytest.raises(ContractError, match="ghost_messages, partition 2025-03-12-11:00: column figure"):
-        materialize_ghost_messages(resources, HOUR)
+        compute_one(materialize_ghost_messages, resources, HOUR)
     assert file(resources) == once

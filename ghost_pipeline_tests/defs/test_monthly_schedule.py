@@ -11,7 +11,6 @@ from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.definitions import build_defs
 from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS
 from ghost_pipeline.defs.jobs import MONTHLY
-from ghost_pipeline.defs.table_asset import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
@@ -43,7 +42,7 @@ def asked(lake: Lake, day: int, instance: dg.DagsterInstance) -> list[str | None
     with dg.build_schedule_context(
         instance=instance,
         scheduled_execution_time=datetime(2025, 3, day, 0, 30, tzinfo=UTC),
-        resources={"resources": RunContext(Settings.load(), lake)},
+        resources={"lake": lake},
         repository_def=defs,
     ) as context:
         requests = defs.get_schedule_def("monthly_schedule").evaluate_tick(context).run_requests or []

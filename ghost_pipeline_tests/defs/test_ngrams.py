@@ -11,6 +11,7 @@ from ghost_pipeline.defs.ngrams import NGRAM_ASSETS
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.lake import listing
 from ghost_pipeline.windows import Hour
+from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.defs.typists import Typist
 
 NOON, ONE = "2025-03-12-11:00", "2025-03-12-12:00"
@@ -118,9 +119,9 @@ def test_a_session_is_summarised_again_only_when_something_of_its_hour_has_chang
     for number in range(3):
         typist.session(f"s{number}", f"2025-03-12T0{number}:00:00Z")
     typist.run(NOON)
-    step = next(one for one in NGRAM_ASSETS if one.contract is SESSION_NGRAM_SUMMARY)
+    asset = next(one for one in NGRAM_ASSETS if one.contract is SESSION_NGRAM_SUMMARY)
     hour = Hour.from_key(NOON)
-    assert step.body(typist.resources, hour).metadata["rows_computed"] == 0  # type: ignore[arg-type]
+    assert compute_one(asset.compute, typist.resources, hour).metadata["rows_computed"] == 0
     typist.lake.remove(SESSION_NGRAM_SUMMARY, Hour.from_key("2025-03-12-01:00"))
-    assert step.body(typist.resources, hour).metadata["rows_computed"] == 1  # type: ignore[arg-type]
+    assert compute_one(asset.compute, typist.resources, hour).metadata["rows_computed"] == 1
     assert typist.lake.rows(SESSION_NGRAM_SUMMARY, Hour.from_key("2025-03-12-01:00")) == 1

@@ -10,7 +10,8 @@ from filelock import FileLock
 
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
 from ghost_pipeline.defs.release import RELEASE_ASSETS, materialize_cohort_ghost_release
-from ghost_pipeline.defs.table_asset import RunContext, TableResult
+from ghost_pipeline.defs.resources import RunContext
+from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.ghost.cohort_ghost_release import ReleaseRules
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake import locking
@@ -18,6 +19,7 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.privacy.erasing import erase_from_lake, ids_in
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour
+from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row, at, event, progress_frame, user, users_frame
 from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 from ghost_pipeline_tests.running import lake_digest
@@ -31,7 +33,7 @@ LEDGER, COUNTED = RELEASE_ASSETS
 @pytest.fixture
 def resources(tmp_path: Path) -> RunContext:
     settings = Settings.load(data=tmp_path, release_compared_hours=24)
-    return RunContext(settings, Lake(settings.lake))
+    return RunContext.of(settings)
 
 
 def hour(number: int) -> Hour:
@@ -48,8 +50,8 @@ def take_in(resources: RunContext, number: int, *, busy: int = 0, members: list[
 
 
 def release(resources: RunContext, number: int) -> TableResult:
-    outcome = LEDGER.body(resources, hour(number))  # type: ignore[arg-type]
-    assert COUNTED.body(resources, hour(number)).rows == resources.lake.rows(  # type: ignore[arg-type]
+    outcome = compute_one(LEDGER.compute, resources, hour(number))
+    assert compute_one(COUNTED.compute, resources, hour(number)).rows == resources.lake.rows(
         COHORT_RELEASE_CONTRIBUTIONS, hour(number)
     )
     return outcome
@@ -194,7 +196,7 @@ def test_runs_side_by_side_release_one_after_the_other(resources: RunContext, tm
 
     def materialize(number: int) -> None:
         try:
-            materialize_cohort_ghost_release(resources, hour(number))
+            compute_one(materialize_cohort_ghost_release, resources, hour(number))
         except BaseException as error:  # noqa: BLE001 - told by the thread that asserts
             failures.append(error)
 
@@ -207,10 +209,10 @@ def test_runs_side_by_side_release_one_after_the_other(resources: RunContext, tm
     written = resources.lake.hours(COHORT_GHOST_RELEASE)
     assert written[-1] == hour(5)
     # Whichever came first: each entry follows from the one before it.
-    alone = RunContext(resources.settings, Lake(tmp_path / "alone"))
+    alone = RunContext.of(resources.settings, Lake(tmp_path / "alone"))
     for one in written:
         alone.lake.write(USER_GHOST_STATS, one, resources.lake.scan(USER_GHOST_STATS, [one]).collect())
-        materialize_cohort_ghost_release(alone, one)
+        compute_one(materialize_cohort_ghost_release, alone, one)
     for contract in (COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS):
         assert alone.lake.scan(contract).collect().equals(resources.lake.scan(contract).collect())
 
@@ -257,7 +259,7 @@ def test_the_ledger_speaks_of_nobody(resources: RunContext) -> None:
     outcome = run(resources, 0)
     assert outcome.sample is not None
     assert "user_id" not in outcome.sample.columns
-    assert COUNTED.body(resources, FIRST).sample is None  # type: ignore[arg-type]
+    assert compute_one(COUNTED.compute, resources, FIRST).sample is None
 
 
 def test_one_who_ages_out_is_one_change(resources: RunContext) -> None:

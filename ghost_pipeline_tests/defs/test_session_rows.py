@@ -17,6 +17,7 @@ from ghost_pipeline.contracts.raw import (
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.windows import Hour
+from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.defs.typists import Row, Typist
 from ghost_pipeline_tests.running import lake_digest
 
@@ -145,7 +146,7 @@ def test_without_keystrokes_sessions_are_taken_in_all_the_same(typist: Typist) -
 def test_a_half_that_the_source_has_not_is_no_error_and_leaves_no_row(typist: Typist) -> None:
     typist.run(NOON)
     ghost = next(step for step in TABLE_ASSETS if step.contract is USER_PROGRESS)
-    assert ghost.body(typist.resources, Hour.from_key(NOON)).rows == 0  # type: ignore[arg-type]
+    assert compute_one(ghost.compute, typist.resources, Hour.from_key(NOON)).rows == 0
     assert typist.lake.scan(USER_PROGRESS).collect().height == 0
 
 

@@ -8,10 +8,11 @@ from ghost_pipeline.cli.run import selection
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, SESSION_KEYSTROKES
 from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS
-from ghost_pipeline.defs.table_asset import RunContext
+from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
+from ghost_pipeline_tests.computing import compute_one
 
 Row = dict[str, object]
 
@@ -30,7 +31,7 @@ class Typist:
             "session_keystrokes": [],
         }
         settings = Settings.load(source=str(self.folder), data=folder / "data")
-        self.resources = RunContext(settings, Lake(settings.lake))
+        self.resources = RunContext.of(settings)
 
     @property
     def lake(self) -> Lake:
@@ -75,9 +76,9 @@ class Typist:
     def run_steps(self, hour: str) -> None:
         """Run every step of the half for an hour."""
         wanted = selection({Domain.NGRAMS}, monthly=False)
-        for step in TABLE_ASSETS:
-            if step.contract.name in wanted:
-                step.body(self.resources, Hour.from_key(hour))  # type: ignore[arg-type]
+        for asset in TABLE_ASSETS:
+            if asset.contract.name in wanted:
+                compute_one(asset.compute, self.resources, Hour.from_key(hour))
 
     def sessions_of_keys(self) -> list[str]:
         """The sessions whose keystrokes the lake has."""

@@ -25,7 +25,7 @@ partition, culprit and remedy. The next successful run repairs all of it.
   gone although the lake has rows of it.
 - **Too much is gone**: more than `GHOST_MAX_REMOVED_PERCENT` of an hour's rows.
 - **Hours are missing** that a figure is computed from.
-- **`{STRUCTURE.name}`**: {STRUCTURE.says}
+- **`{STRUCTURE.name}`**: {STRUCTURE.description}
 
 A single row that breaks a rule never blocks: it goes to `rejected_rows` with the reason, and `{COVERAGE.name}` warns
 ([Bad input](bad_input.md))."""
@@ -63,20 +63,20 @@ def _page() -> Iterator[str]:
     yield "| check | warns |"
     yield "|---|---|"
     for check in (COVERAGE, VOLUME, PERIOD_OVER_PERIOD, STABLE):
-        yield f"| `{check.name}` | {check.says} |"
+        yield f"| `{check.name}` | {check.description} |"
     yield ""
     yield _LIMITS
     yield f"| table | blocks, besides `{STRUCTURE.name}` | `{COVERAGE.name}` counts | warns as well | fresh | kept |"
     yield "|---|---|---|---|---|---|"
-    for step in TABLE_ASSETS:
-        yield _row(step)
+    for table in TABLE_ASSETS:
+        yield _row(table)
     yield ""
 
 
-def _row(step: TableAsset) -> str:
-    contract, age = step.contract, step.contract.max_age
-    own = [f"`{check.name}`" for check in step.checks]
-    own += [f"`{one.check.name}` ({', '.join(one.figures)})" for one in step.comparisons]
+def _row(table: TableAsset) -> str:
+    contract, age = table.contract, table.contract.max_age
+    own = [f"`{check.name}`" for check in table.checks]
+    own += [f"`{one.check.name}` ({', '.join(one.figures)})" for one in table.comparisons]
     fresh = f"{age.days} d" if age >= timedelta(days=2) else f"{age // timedelta(hours=1)} h"
     kept = (
         "fixed"
@@ -85,14 +85,14 @@ def _row(step: TableAsset) -> str:
         if contract.retention
         else "permanently"
     )
-    return f"| `{contract.name}` | {_blocks(step)} | {step.counts} | {', '.join(own)} | {fresh} | {kept} |"
+    return f"| `{contract.name}` | {_blocks(table)} | {table.counts} | {', '.join(own)} | {fresh} | {kept} |"
 
 
-def _blocks(step: TableAsset) -> str:
-    name = step.contract.name
+def _blocks(table: TableAsset) -> str:
+    name = table.contract.name
     if name in SOURCE_TABLES:
         return "the source" if SOURCE_TABLES[name].versioned else "the source, too much is gone"
-    if step.contract is COHORT_GHOST_RELEASE:
+    if table.contract is COHORT_GHOST_RELEASE:
         return "`user_ghost_stats` of the hour is missing"
-    reads_events = any(one.partitioning is Partitioning.EVENT_HOUR for one in step.upstream)
-    return "hours are missing" if reads_events and set(step.upstream) != set(RAW_CONTRACTS.values()) else ""
+    reads_events = any(one.partitioning is Partitioning.EVENT_HOUR for one in table.upstream)
+    return "hours are missing" if reads_events and set(table.upstream) != set(RAW_CONTRACTS.values()) else ""

@@ -7,12 +7,13 @@ import pytest
 from ghost_pipeline.contracts.contract import Partitioning
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS, SOURCE_TABLES
 from ghost_pipeline.definitions import TABLE_ASSETS
-from ghost_pipeline.defs.table_asset import RunContext
+from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.windows import Hour
+from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS, GOOD, BadFile, BadInput
 
 HOUR = Hour.from_key("2025-03-12-11:00")
@@ -26,10 +27,10 @@ def take_in(folder: Path, *bad: BadInput) -> Lake:
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (source / f"{name}.ndjson").write_text(text, encoding="utf-8")
     settings = Settings.load(source=str(source), data=folder / "data")
-    resources = RunContext(settings, Lake(settings.lake))
-    for step in TABLE_ASSETS:
-        if step.contract.partitioning is not Partitioning.MONTH:
-            step.body(resources, HOUR)  # type: ignore[arg-type]
+    resources = RunContext.of(settings)
+    for asset in TABLE_ASSETS:
+        if asset.contract.partitioning is not Partitioning.MONTH:
+            compute_one(asset.compute, resources, HOUR)
     return resources.lake
 
 

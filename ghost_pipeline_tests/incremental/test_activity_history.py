@@ -16,7 +16,7 @@ from ghost_pipeline.contracts.activity import USER_ACTIVITY_CHECKPOINTS, USER_AC
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.defs.ghost import materialize_cohort_ghost_data, materialize_user_ghost_stats
-from ghost_pipeline.defs.table_asset import RunContext
+from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.domain.ghost.activity_rollups import activity_days, calendars, event_activity, of_journeys
 from ghost_pipeline.domain.ghost.activity_state import ACTIVITY_SCHEMA, ActivityState
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
@@ -39,7 +39,7 @@ class World:
 
     def __init__(self, folder: Path, versions: Sequence[Row], events: Sequence[Row], until: datetime) -> None:
         self.until = until
-        self.resources = RunContext(Settings.load(data=folder), Lake(folder / "lake"))
+        self.resources = RunContext.of(Settings.load(data=folder), Lake(folder / "lake"))
         frame = pl.DataFrame(
             [{**dict.fromkeys(USERS.polars_schema), **row, "seen_at": row["valid_from"]} for row in versions],
             schema_overrides=USERS.polars_schema,

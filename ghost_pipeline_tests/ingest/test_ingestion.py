@@ -17,7 +17,8 @@ from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.contracts.staleness import STALE_HOURS
 from ghost_pipeline.defs.ghost import materialize_cohort_ghost_data, materialize_user_ghost_stats
 from ghost_pipeline.defs.raw import RAW_ASSETS
-from ghost_pipeline.defs.table_asset import RunContext, TableResult
+from ghost_pipeline.defs.resources import RunContext
+from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.errors import LakeError, SourceError
 from ghost_pipeline.incremental.stale_ledger import stale_hours
@@ -27,6 +28,7 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.sources.source import Window
 from ghost_pipeline.windows import Hour
+from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.running import lake_digest
 
@@ -43,7 +45,7 @@ class Source:
         self.users: list[Row] = [{"user_id": "u1", "created_at": "2025-01-01T00:00:00Z"}]
         self.events: list[Row] = []
         settings = Settings.load(source=str(self.folder), data=folder / "data")
-        self.resources = RunContext(settings, Lake(settings.lake))
+        self.resources = RunContext.of(settings)
 
     @property
     def lake(self) -> Lake:
@@ -54,13 +56,13 @@ class Source:
         self.events.append({**event, "time_spent_minutes": 1, **values})
 
     def set(self, **values: object) -> None:
-        self.resources = RunContext(self.resources.settings.model_copy(update=values), self.resources.lake)
+        self.resources = RunContext.of(self.resources.settings.model_copy(update=values), self.resources.lake)
 
     def run(self, hour: str) -> dict[str, TableResult]:
         self.write()
         wanted = {"users", "cohorts", "user_progress"}
-        steps = [step for step in RAW_ASSETS if step.contract.name in wanted]
-        return {step.contract.name: step.body(self.resources, Hour.from_key(hour)) for step in steps}  # type: ignore[arg-type]
+        steps = [asset for asset in RAW_ASSETS if asset.contract.name in wanted]
+        return {asset.contract.name: compute_one(asset.compute, self.resources, Hour.from_key(hour)) for asset in steps}
 
     def write(self) -> None:
         for name, rows in {"users": self.users, "cohorts": [], "user_progress": self.events}.items():
@@ -428,13 +430,11 @@ def test_a_range_of_hours_reads_the_source_once(source: Source, monkeypatch: pyt
 
     monkeypatch.setattr(FileSource, "scan", counted)
     source.write()
-    step = next(step for step in RAW_ASSETS if step.contract is USER_PROGRESS)
-    users = next(step for step in RAW_ASSETS if step.contract is USERS)
+    asset = next(asset for asset in RAW_ASSETS if asset.contract is USER_PROGRESS)
+    users = next(asset for asset in RAW_ASSETS if asset.contract is USERS)
     window = [Hour.from_key(f"2025-03-12-{hour:02}:00") for hour in (9, 10, 11)]
-    assert users.over
-    assert step.over
-    list(users.over(source.resources, window))
-    assert [outcome.rows for outcome in step.over(source.resources, window)] == [1, 1, 1]
+    list(users.compute(source.resources, window))
+    assert [outcome.rows for outcome in asset.compute(source.resources, window)] == [1, 1, 1]
     assert reads.count("user_progress") == 1
     assert len(source.taken_in()) == 7
 
@@ -572,9 +572,9 @@ def test_only_changes_of_users_are_kept(source: Source) -> None:
 def test_a_source_without_its_events_is_an_error_that_names_the_table(source: Source) -> None:
     source.run(NOON)
     (source.folder / "user_progress.ndjson").unlink()
-    step = next(step for step in RAW_ASSETS if step.contract is USER_PROGRESS)
+    asset = next(asset for asset in RAW_ASSETS if asset.contract is USER_PROGRESS)
     with pytest.raises(SourceError, match="table user_progress is missing"):
-        step.body(source.resources, Hour.from_key(NOON))  # type: ignore[arg-type]
+        compute_one(asset.compute, source.resources, Hour.from_key(NOON))
 
 
 def test_a_domain_that_is_gone_from_the_source_is_an_error_and_keeps_its_rows(source: Source) -> None:
@@ -584,9 +584,9 @@ def test_a_domain_that_is_gone_from_the_source_is_an_error_and_keeps_its_rows(so
         (source.folder / f"{name}.ndjson").unlink()
     for name in ("keyboards", "practice_sessions"):
         (source.folder / f"{name}.ndjson").write_text("", encoding="utf-8")
-    step = next(step for step in RAW_ASSETS if step.contract is USER_PROGRESS)
+    asset = next(asset for asset in RAW_ASSETS if asset.contract is USER_PROGRESS)
     with pytest.raises(SourceError, match="the lake has rows of it"):
-        step.body(source.resources, Hour.from_key("2025-03-12-12:00"))  # type: ignore[arg-type]
+        compute_one(asset.compute, source.resources, Hour.from_key("2025-03-12-12:00"))
     assert source.taken_in() == ["one"]
 
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,9 +21,11 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, SOURCE_TABLES
 from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS
-from ghost_pipeline.defs.operations import published_database
 from ghost_pipeline.defs.partitions import Partitions
-from ghost_pipeline.defs.table_asset import RunContext, TableAsset, TableResult
+from ghost_pipeline.defs.publishing import published_database
+from ghost_pipeline.defs.resources import RunContext, build_resources
+from ghost_pipeline.defs.table_asset import TableAsset
+from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.errors import LakeError, SettingsError
 from ghost_pipeline.lake import locking
 from ghost_pipeline.lake.lake import Lake
@@ -32,6 +34,7 @@ from ghost_pipeline.privacy.erasing import erase_from_lake, erased_ids_in, ids_i
 from ghost_pipeline.privacy.tombstones import Tombstones, record_tombstones, tombstones
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour
+from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.traces import traces
 
@@ -70,9 +73,9 @@ class World:
         for hour in hours:
             for step in wanted:
                 if step.contract.name not in but:
-                    resources = RunContext(self.settings, self.lake)
-                    outcomes[step.contract.name] = step.body(resources, hour)  # type: ignore[arg-type]
-                    resources.close()
+                    resources = RunContext.of(self.settings, self.lake)
+                    outcomes[step.contract.name] = compute_one(step.compute, resources, hour)
+                    resources.source.close()
         return outcomes
 
     def erase(self, *users: str) -> None:
@@ -218,11 +221,11 @@ def test_no_source_is_read_without_the_key(half: "type[Tables]", tmp_path: Path)
     world.run(hour(0))
     world.erase(PERSON)
     world.settings = world.settings.model_copy(update={"erasure_key": None})
-    resources = RunContext(world.settings, world.lake)
+    resources = RunContext.of(world.settings, world.lake)
     for name in world.tables:
         step = next(one for one in TABLE_ASSETS if one.contract.name == name)
         with pytest.raises(SettingsError, match="without their key a source would bring them back"):
-            step.body(resources, hour(1))  # type: ignore[arg-type]
+            compute_one(step.compute, resources, hour(1))
 
 
 def test_no_source_is_read_while_somebody_is_half_erased(tmp_path: Path) -> None:
@@ -232,7 +235,7 @@ def test_no_source_is_read_while_somebody_is_half_erased(tmp_path: Path) -> None
     with pytest.raises(LakeError, match="an erasure was interrupted"):
         world.run(hour(1))
     counts = next(one for one in TABLE_ASSETS if one.contract is ERASED_PEOPLE)
-    outcome = counts.body(RunContext(world.settings, world.lake), hour(1))  # type: ignore[arg-type]
+    outcome = compute_one(counts.compute, RunContext.of(world.settings, world.lake), hour(1))
     assert outcome.findings == {"ids_whose_erasure_was_interrupted": 2}
 
 
@@ -335,7 +338,7 @@ def test_a_step_keeps_an_erasure_waiting_and_so_does_the_publication(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings.load(data=tmp_path)
-    resources = RunContext(settings, Lake(settings.lake))
+    resources = RunContext.of(settings)
     monkeypatch.setattr(locking, "LOCK_SECONDS", 0.2)
     refused: list[str] = []
 
@@ -352,16 +355,16 @@ def test_a_step_keeps_an_erasure_waiting_and_so_does_the_publication(
         thread.join()
         return []
 
-    def body(_: RunContext, __: Hour) -> TableResult:
+    def compute(_: RunContext, __: Sequence[Hour]) -> Iterator[TableResult]:
         at_work()
-        return TableResult(rows=0)
+        yield TableResult(rows=0)
 
-    monkeypatch.setattr("ghost_pipeline.defs.operations.publish", at_work)
-    step = TableAsset(ERASED_PEOPLE, (), body).asset(Partitions.from_settings(settings), 24)
+    monkeypatch.setattr("ghost_pipeline.defs.publishing.publish", at_work)
+    asset = TableAsset(ERASED_PEOPLE, (), compute).asset(Partitions.from_settings(settings), 24)
     with dg.DagsterInstance.ephemeral() as instance:
         done = dg.materialize(
-            [step, published_database([ERASED_PEOPLE.name])],
-            resources={"resources": resources},
+            [asset, published_database([ERASED_PEOPLE.name])],
+            resources=build_resources(settings),
             partition_key="2025-03-12-11:00",
             instance=instance,
         )

@@ -14,13 +14,14 @@ import pytest
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.definitions import build_defs
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
-from ghost_pipeline.defs.published_postgres import publish_postgres
+from ghost_pipeline.defs.publishing import publish_postgres
 from ghost_pipeline.errors import NothingPublishedError, SettingsError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.publish.postgres_copy import replacing_tables
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
+from ghost_pipeline_tests.computing import shown_rows
 from ghost_pipeline_tests.publish.states import ask
 from ghost_pipeline_tests.running import DEMO_WORLD, found_in, run
 from ghost_pipeline_tests.samples import HOUR, sample
@@ -142,8 +143,8 @@ def test_rows_that_postgresql_cannot_hold_make_the_check_warn(database: Database
     assert check.metadata["ngram_speed_summaries"].value == 1
     (materialized,) = result.asset_materializations_for_node("published_postgres")
     assert materialized.metadata["inserted"].value == 19
-    shown = str(materialized.metadata["tables"].value)
-    assert "| ngram_speed_summaries | 2025-03-12 12:00:00+00:00 | 19 | 19 | 0 | 0 |" in shown
+    shown = shown_rows(materialized.metadata["tables"])
+    assert ("ngram_speed_summaries", "2025-03-12 12:00:00+00:00", 19, 19, 0, 0) in shown
 
 
 def test_without_anything_published_it_says_what_to_run(database: Database, tmp_path: Path) -> None:

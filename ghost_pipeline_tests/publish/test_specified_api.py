@@ -14,7 +14,7 @@ from psycopg2.extras import NamedTupleCursor  # type: ignore[import-untyped]
 
 from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE
-from ghost_pipeline.defs.published_postgres import publish_postgres
+from ghost_pipeline.defs.publishing import publish_postgres
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.serving import GhostReader

@@ -17,12 +17,12 @@ from ghost_pipeline.cli.run import selection
 from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS
-from ghost_pipeline.defs.table_asset import RunContext
-from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.serving.app import build_app
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.running import DEMO_WORLD
 
 AS_OF = datetime(2025, 3, 12, 12, tzinfo=UTC)
@@ -61,7 +61,7 @@ def materialize(
 
     The n-gram half is run for the hours that end at `typed_at` first: they make its history.
     """
-    resources = RunContext(of, Lake(of.lake))
+    resources = RunContext.of(of)
     for end in typed_at:
         _run(resources, Hour.ending_at(end), selection({Domain.NGRAMS}, monthly=False))
     _run(resources, Hour.ending_at(as_of), selection(set(domains), monthly=False))
@@ -97,9 +97,9 @@ def bearer(subject: object, *, key: str = KEY, seconds: float = 86_400, algorith
 
 
 def _run(resources: RunContext, window: Hour | Month, names: Sequence[str]) -> None:
-    for step in TABLE_ASSETS:
-        if step.contract.name in names:
-            step.body(resources, window)  # type: ignore[arg-type]
+    for asset in TABLE_ASSETS:
+        if asset.contract.name in names:
+            compute_one(asset.compute, resources, window)
 
 
 def _keys(session: str, start: datetime, text: str, milliseconds: int) -> list[dict[str, object]]:

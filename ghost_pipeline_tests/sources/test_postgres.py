@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.contracts.source import Domain
-from ghost_pipeline.defs.table_asset import RunContext
+from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.ingest.validation import REASON, read_rows
-from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.mapping import MappedTable, SourceMapping
 from ghost_pipeline.sources.opening import open_source
@@ -495,11 +494,11 @@ def test_a_closed_source_leaves_no_session(database: Database) -> None:
 
 def test_all_steps_of_a_run_share_one_source(database: Database, tmp_path: Path) -> None:
     of_run = Settings.load(source=database.address, data=tmp_path)
-    resources = RunContext(of_run, Lake(of_run.lake))
-    first = resources.source()
-    assert replace(resources, settings=of_run.model_copy()).source() is first
-    resources.close()
-    with closing(resources.source()) as second:
+    resources = RunContext.of(of_run)
+    first = resources.source.open()
+    assert replace(resources, settings=of_run.model_copy()).source.open() is first
+    resources.source.close()
+    with closing(resources.source.open()) as second:
         assert second is not first
 
 

@@ -1,0 +1,46 @@
+"""From contracts and frames to the metadata that Dagster shows; numbers of a single asset are in its module."""
+
+from collections.abc import Iterable
+
+import dagster as dg
+import polars as pl
+
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS
+
+PREVIEW_ROWS = 5
+
+
+def column_schema(contract: Contract) -> dg.TableSchema:
+    """Return a contract's columns as Dagster shows them."""
+    key = set(contract.primary_key)
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=name,
+                type=str(column.dtype),
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=key == {name}),
+            )
+            for name, column in contract.schema.columns().items()
+        ],
+        constraints=dg.TableConstraints(other=[f"primary key ({', '.join(contract.primary_key)})"] if key else []),
+    )
+
+
+def preview(frame: pl.DataFrame) -> dg.TableMetadataValue:
+    """Return the first rows, without the columns that name a person."""
+    return as_table(frame.drop(PERSONAL_COLUMNS, strict=False).head(PREVIEW_ROWS))
+
+
+def as_table(frame: pl.DataFrame) -> dg.TableMetadataValue:
+    """Return all rows of a frame; the caller makes sure that no column names a person."""
+    return dg.MetadataValue.table(
+        [dg.TableRecord(dict(zip(frame.columns, _cells(row), strict=True))) for row in frame.iter_rows()],
+        dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in frame.schema.items()]),
+    )
+
+
+def _cells(row: Iterable[object]) -> list[str | int | float | None]:
+    # Dagster stores JSON: decimals, times and lists are shown as their texts.
+    return [value if value is None or isinstance(value, str | int | float) else str(value) for value in row]

@@ -1,0 +1,162 @@
+"""Publishing at the end of a run: the database that apps query and, if one is set, the application's PostgreSQL.
+
+How the database is built and how PostgreSQL is written is in `publish/`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+
+import dagster as dg
+import polars as pl
+
+from ghost_pipeline.contracts.contract import Layer
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, GHOST_BENCHMARKS, USER_GHOST_STATS
+from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
+from ghost_pipeline.contracts.specified import (
+    SPECIFIED_COHORT_GHOST_DATA,
+    SPECIFIED_GHOST_BENCHMARKS,
+    SPECIFIED_NGRAM_SPEED_SUMMARIES,
+)
+from ghost_pipeline.defs.checks import Check
+from ghost_pipeline.defs.metadata import as_table
+from ghost_pipeline.defs.table_asset import OWNER
+from ghost_pipeline.domain.ghost.specified_tables import (
+    specified_cohort_ghost_data,
+    specified_ghost_benchmarks,
+    specified_ngram_speed_summaries,
+)
+from ghost_pipeline.errors import SettingsError
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.locking import shared_lock
+from ghost_pipeline.locations import shown_source
+from ghost_pipeline.publish.database_builder import publish
+from ghost_pipeline.publish.database_reader import PublishedDatabase
+from ghost_pipeline.publish.postgres_copy import ReplacedTable, replacing_tables
+from ghost_pipeline.serving.inputs import Inputs
+from ghost_pipeline.settings import Settings
+
+PUBLISHED_DATABASE = "published_database"
+PUBLISHED_POSTGRES = "published_postgres"
+STORABLE = Check("coverage", "Warns if rows were left out because PostgreSQL cannot store a NUL in an id.")
+_FRESHNESS = pl.Schema({"table": pl.String(), "as_of": pl.Datetime("us", "UTC"), "rows": pl.Int64()})
+
+
+def publications(settings: Settings) -> list[str]:
+    """Return the assets with which a run ends."""
+    return [PUBLISHED_DATABASE, *([PUBLISHED_POSTGRES] if settings.publish_postgres else [])]
+
+
+def published_database(upstream: list[str], *, allow_gaps: bool = False) -> dg.AssetsDefinition:
+    """Return the asset of the database that apps query.
+
+    Args:
+        upstream: the published tables.
+        allow_gaps: publish event tables even if hours are missing (used by erasure).
+
+    """
+
+    @dg.asset(
+        name=PUBLISHED_DATABASE,
+        description="The DuckDB file that apps query. Built as a temporary file from the newest partitions, then "
+        "swapped in atomically: readers see the old or the new version, never a mix. Its table `table_info` says how "
+        "fresh each table is.",
+        group_name=Layer.OPERATIONS.value,
+        kinds={"duckdb"},
+        owners=[OWNER],
+        deps=upstream,
+    )
+    def database(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[None]:
+        with shared_lock(lake.root):
+            tables = publish(lake, settings.database, allow_gaps=allow_gaps)
+        rows = [{"table": one.table, "as_of": one.as_of, "rows": one.rows} for one in tables]
+        return dg.MaterializeResult(
+            metadata={"tables": as_table(pl.DataFrame(rows, schema=_FRESHNESS)), "file": str(settings.database)}
+        )
+
+    return database
+
+
+def published_postgres() -> dg.AssetsDefinition:
+    """Return the asset of the tables in an application's PostgreSQL."""
+
+    @dg.asset(
+        name=PUBLISHED_POSTGRES,
+        description="Benchmarks, released cohort figures and n-gram summaries in the application's PostgreSQL "
+        "(GHOST_PUBLISH_POSTGRES), updated from the published database in one transaction. Only rows that differ are "
+        "written. Its table `ghost_table_info` says how fresh each table is.",
+        group_name=Layer.OPERATIONS.value,
+        kinds={"postgres"},
+        owners=[OWNER],
+        deps=[PUBLISHED_DATABASE],
+        check_specs=[STORABLE.spec(PUBLISHED_POSTGRES)],
+    )
+    def tables(settings: dg.ResourceParam[Settings]) -> Iterator[object]:
+        replaced = publish_postgres(settings)
+        rows = pl.DataFrame([asdict(one) for one in replaced], schema_overrides={"as_of": pl.Datetime("us", "UTC")})
+        unstorable = {one.table: one.not_storable for one in replaced}
+        yield dg.AssetCheckResult(
+            check_name=STORABLE.name,
+            passed=not any(unstorable.values()),
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata=unstorable,
+        )
+        yield dg.MaterializeResult(
+            metadata={
+                "tables": as_table(rows.drop("not_storable")),
+                **{done: int(rows[done].sum()) for done in ("inserted", "updated", "deleted")},
+                "database": shown_source(settings.publish_postgres or ""),
+            }
+        )
+
+    return tables
+
+
+def publish_postgres(settings: Settings) -> list[ReplacedTable]:
+    """Update the specified tables in PostgreSQL from the published database, in one transaction.
+
+    Raises:
+        SettingsError: no database is set.
+        PublishError: the server cannot be reached, refuses, or holds something else; what was there stays.
+        NothingPublishedError: there is no published database yet.
+
+    """
+    if not settings.publish_postgres:
+        raise SettingsError("GHOST_PUBLISH_POSTGRES: is not set, and nothing is published to PostgreSQL without it")
+    with replacing_tables(settings.publish_postgres) as tables:
+        # Only now: after waiting for another run, the newest database is another one.
+        database = PublishedDatabase.open(settings.database)
+        hashes = {table: inputs_hash for table, _, _, inputs_hash in database.table_info().iter_rows()}
+        benchmarks, month, cohorts = _ghost_half(database, settings)
+        return [
+            tables.replace(SPECIFIED_GHOST_BENCHMARKS, [benchmarks], month, hashes[GHOST_BENCHMARKS.name]),
+            tables.replace(
+                SPECIFIED_COHORT_GHOST_DATA,
+                [cohorts],
+                database.as_of(COHORT_GHOST_RELEASE),
+                hashes[COHORT_GHOST_RELEASE.name],
+            ),
+            tables.replace(
+                SPECIFIED_NGRAM_SPEED_SUMMARIES,
+                map(_summaries, database.batches(NGRAM_SPEED_SUMMARIES)),
+                database.as_of(NGRAM_SPEED_SUMMARIES),
+                hashes[NGRAM_SPEED_SUMMARIES.name],
+            ),
+        ]
+
+
+def _ghost_half(database: PublishedDatabase, settings: Settings) -> tuple[pl.DataFrame, datetime | None, pl.DataFrame]:
+    """Return benchmarks, the end of their month, and cohorts, as answers of the newest hour have them."""
+    if database.as_of(USER_GHOST_STATS) is None:
+        empty = (
+            pl.DataFrame(schema=one.polars_schema) for one in (SPECIFIED_GHOST_BENCHMARKS, SPECIFIED_COHORT_GHOST_DATA)
+        )
+        return next(empty), None, next(empty)
+    inputs = Inputs.published(database, settings)
+    benchmarks = specified_ghost_benchmarks(inputs.benchmarks.lazy()).collect()
+    cohorts = specified_cohort_ghost_data(inputs.releases.lazy(), inputs.as_of, inputs.limits).collect()
+    return benchmarks, inputs.benchmarks_as_of, cohorts
+
+
+def _summaries(batch: pl.DataFrame) -> pl.DataFrame:
+    return specified_ngram_speed_summaries(batch.lazy()).collect()
