@@ -49,7 +49,7 @@ VOLUME = Check(
     "volume",
     "Warns if the 24 hours that end with the partition have fewer rows than usual by more than "
     "GHOST_VOLUME_FALL_PERCENT, or more rows by more than GHOST_VOLUME_RISE_PERCENT. Usual is the median of the same "
-    "hours of the same weekday, two to four weeks back; for a younger table, of the days before. A table younger than "
+    "hours of the same weekday over two to four weeks; for a younger table, of the days before. A table younger than "
     "three days passes.",
 )
 PERIOD_OVER_PERIOD = Check(

@@ -38,9 +38,10 @@ before it are checked. The limits are settings (`ghost-pipeline settings`).
 
 ## Table by table
 
-Every table has `{STRUCTURE.name}`, which blocks, and `{COVERAGE.name}`, which warns. *Fresh*: how old the newest
-partition may be by the wall clock, for Dagster and `ghost-pipeline status`. *Kept*: how long partitions stay
-([retention](operations.md#retention)); *fixed* means that no setting changes it ([Tables](tables.md) has the reason).
+Every table has `{STRUCTURE.name}`, which blocks. Where `{COVERAGE.name}` has something to count, it warns. *Fresh*: how
+old the newest partition may be by the wall clock, for Dagster and `ghost-pipeline status`. *Kept*: how long partitions
+stay ([retention](operations.md#retention)); *fixed* means that no setting changes it ([Tables](tables.md) has the
+reason).
 """
 
 
