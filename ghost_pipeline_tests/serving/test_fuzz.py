@@ -36,6 +36,7 @@ def test_every_answer_is_one_that_the_description_names(case: schemathesis.Case[
     case.call_and_validate(base_url=str(api.base_url))
 
 
+@pytest.mark.long
 @guarded_description.parametrize()
 @quick
 def test_with_a_token_every_answer_is_one_that_the_description_names(
