@@ -10,7 +10,7 @@ from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
 from ghost_pipeline.contracts.raw import MODULE_TYPES
 
 COUNT_COLUMNS = ("tasks_completed", "practice_time_ms", *(f"{module}_tasks" for module in MODULE_TYPES), "mock_tests")
-"""What is added up; every set of events has its sums, and two sets without a common event have theirs together."""
+"""Columns that are added up: the sums of two disjoint sets of events add up to those of their union."""
 
 RECENT_DAYS = 7
 """Dates that a checkpoint remembers one by one, for the days practised of a week that begins before it (G1.4)."""

@@ -36,7 +36,7 @@ class Characters(dy.String):
 
 
 def instant(description: str, *, primary_key: bool = False, nullable: bool = False) -> dy.Datetime:
-    """A UTC instant to the microsecond, between 1970 and 2200: outside lie unit mistakes, not events."""
+    """A UTC instant to the microsecond, between 1970 and 2200; outside are mistakes of units, not events."""
     return dy.Datetime(
         primary_key=primary_key,
         nullable=nullable,

@@ -30,7 +30,7 @@ class Partitioning(Enum):
     SNAPSHOT_HOUR = ("snapshot_date", "snapshot_hour")
     """State at the end of the hour (G1.2)."""
     CHANGE_HOUR = ("change_date", "change_hour")
-    """What changed in the hour; all hours together are a history (N3.5)."""
+    """Changes of the hour; all hours together are a history (N3.5)."""
     MONTH = ("month",)
     """State at the end of the month (G5.5)."""
     STALE_DAY = ("stale_date",)
@@ -68,7 +68,7 @@ class Contract:
     layer: Layer
     partitioning: Partitioning
     grain: str
-    """What one row is."""
+    """One row in words."""
     published: bool = False
     """Whether apps may read it from the published database."""
     indexes: tuple[tuple[str, ...], ...] = ()
@@ -123,7 +123,7 @@ class Contract:
 
     @property
     def kept_at_least(self) -> timedelta:
-        """What a setting may shorten that to: later partitions need the earlier ones for so long."""
+        """Shortest retention that a setting may choose: later partitions need the earlier ones for so long."""
         longer = self.partitioning in {Partitioning.MONTH, Partitioning.EVENT_DAY}
         return TWO_MONTHS if longer else timedelta(hours=1)
 

@@ -258,7 +258,7 @@ COHORT_RELEASE_CONTRIBUTIONS = Contract(
     layer=Layer.GHOST,
     partitioning=Partitioning.SNAPSHOT_HOUR,
     grain="one active member of a cohort that was released in the hour",
-    # Without the row nobody would count that they have left, and the next release would differ by them alone (G9.3).
+    # Without the row a departure would not be counted, and the next release would differ by that member alone (G9.3).
     pseudonymised=True,
     never_expire_reason="the next release removes rows that no release will be compared with",
 )

@@ -1,7 +1,8 @@
-"""The catalogue of messages and where they are shown: adding a message is adding one entry here.
+"""The catalogue of messages and the contexts in which they are shown.
 
-What an entry says, `ghost_pipeline.domain.ghost.ghost_messages` carries out for a single user and for the table
-alike; `docs/messages.md` follows from the same entries.
+Add a message: one `Message` in `MESSAGES`. Its figure may be any registered figure of a cohort (`cohort_<name>`) or
+another column of `ghost_figures`. Show it: name its type in a `DisplayRule`, or make it an alternate. The export, the
+answers and `docs/messages.md` follow from these entries.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ Position = Literal["ahead", "close", "behind"]
 
 
 class Label(NamedTuple):
-    """What a sentence calls one and several of something."""
+    """Singular and plural of a metric in a sentence."""
 
     singular: str
     plural: str
@@ -42,7 +43,7 @@ def label(metric: str) -> Label:
 
 
 class Filling(Enum):
-    """What stands in a placeholder that is not a column."""
+    """Value of a placeholder that is not a column."""
 
     FIGURE = "figure"
     USER_VALUE = "user_value"
@@ -65,7 +66,7 @@ PLACEHOLDERS: dict[str, Filling | str] = {
     "day": "benchmark_day",
     "streak_threshold": "streak_threshold",
 }
-"""What a template may name in braces: a number of the message, its label, or a column of `ghost_figures`."""
+"""Placeholders of a template: a number of the message, its label, or a column of `ghost_figures`."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Message:
 
     type: str
     metric: str
-    """What is compared; the label follows from it."""
+    """Metric that is compared; it gives the label."""
     user_value: str
     """Column of `ghost_figures` with the user's own value: a whole number, a decimal or minutes."""
     figure: str
@@ -95,7 +96,7 @@ class Message:
     wordings: Mapping[Position, Wording] | Wording
     """Words for each position of the user, or the same for all."""
     below: str | None = None
-    """Column of `ghost_figures` that the user's value has to lie below, in the numbers as they are printed."""
+    """Column of `ghost_figures` that the user's value must be below, in the numbers as they are printed."""
     alternate: bool = False
     """Whether it fills free places where a context takes alternates, after those that stand before it."""
 
@@ -250,7 +251,7 @@ MESSAGES: dict[str, Message] = _by_type(
 
 @dataclass(frozen=True)
 class DisplayRule:
-    """What is shown in a context (G7.5): the first `count` messages that can be offered."""
+    """Messages of a context (G7.5): the first `count` that can be offered."""
 
     context: str
     choices: tuple[str, ...]

@@ -21,7 +21,7 @@ MODULE_TYPES = ("speaking", "writing", "reading", "listening")
 """The tasks that have columns of their own (G2.2)."""
 
 TASK_TYPES = (*MODULE_TYPES, "vocabulary", "grammar")
-"""What counts as a task (G2.2)."""
+"""Types of events that are tasks (G2.2)."""
 
 MOCK_TEST = "mock_test"
 """Counted in `mock_tests` only (G2.2)."""
@@ -29,7 +29,7 @@ MOCK_TEST = "mock_test"
 MAX_SCORE = float(TOP_BAND)
 MS_PER_MINUTE = 60_000
 MAX_MS = 1e15
-"""Thirty thousand years: what is longer was never measured, and would make sums without end."""
+"""Thirty thousand years: no measurement is longer, and sums stay finite."""
 
 
 _UPDATED_AT = SourceColumn(

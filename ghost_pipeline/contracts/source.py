@@ -102,7 +102,7 @@ class SourceTable:
 
     @property
     def of_session(self) -> bool:
-        """Whether its rows belong to a practice session and lie in the hour in which that started (N1.3)."""
+        """Whether its rows belong to a practice session and are in the hour in which that started (N1.3)."""
         return self.time is None and any(c.references == "practice_sessions" for c in self.columns)
 
     @property

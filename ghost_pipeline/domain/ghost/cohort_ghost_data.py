@@ -56,7 +56,7 @@ def cohort_ghost_data(user_stats: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame
 
 
 def cohort_figure(metric: CohortMetric) -> pl.Expr:
-    """What an entry of the registry computes, over the rows of `user_ghost_stats` of a group.
+    """Return the expression of a registered figure over the rows of `user_ghost_stats` of a group.
 
     Means and percentiles are exact and rounded half away from zero (G3.3).
     """

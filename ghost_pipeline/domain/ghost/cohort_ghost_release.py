@@ -1,4 +1,4 @@
-"""What peers may see of a cohort: when its figures are released, when they stay, when there are none (G9).
+"""The release of cohort figures: when new figures are shown, when earlier ones stay, when none are shown (G9).
 
 Pure rules over the active members, the ledger's newest rows and what members contributed to earlier releases.
 """
@@ -48,7 +48,7 @@ class ReleaseRules:
 
 
 def member_contributions(user_stats: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
-    """What each active member contributes to the figures of the cohort at `as_of`, sorted by cohort and user.
+    """Return what each active member contributes to the figures of the cohort at `as_of`, sorted by cohort and user.
 
     Takes the output of `user_ghost_stats` for the same `as_of`. Returns cohort_id, user_id (the key), snapshot_date
     Date, snapshot_hour Int32, as_of Datetime and the `CONTRIBUTIONS`. Nobody is a member of `global` (G3.1).
@@ -63,10 +63,10 @@ def member_contributions(user_stats: pl.LazyFrame, as_of: datetime) -> pl.LazyFr
 def cohort_ghost_release(
     members: pl.LazyFrame, before: pl.LazyFrame, earlier: pl.LazyFrame, as_of: datetime, rules: ReleaseRules
 ) -> pl.LazyFrame:
-    """What peers see of each cohort from `as_of` on, sorted by cohort_id (the key).
+    """Return the figures of each cohort that peers may see from `as_of` on, sorted by cohort_id (the key).
 
-    A cohort with enough members, none of them dominating (G9.1, G9.2), is released anew where the change rule of G9.3
-    lets it; else its last release stays, or it stays suppressed. Any other cohort is suppressed at once.
+    A cohort with enough members, none of them dominating (G9.1, G9.2), is released anew if the change rule of G9.3
+    allows it; otherwise its last release stays, or it stays suppressed. Any other cohort is suppressed at once.
 
     Args:
         members: the output of `member_contributions` for `as_of`.
@@ -132,7 +132,7 @@ def cohort_ghost_release(
 
 
 def released_contributions(members: pl.LazyFrame, release: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
-    """The rows of `members`, in their order, of the cohorts that `release` releases anew at `as_of`."""
+    """Return the rows of `members`, in their order, of the cohorts that `release` releases anew at `as_of`."""
     anew = release.filter(pl.col("released_as_of") == as_of).select("cohort_id")
     return members.join(anew, on="cohort_id", how="semi", maintain_order="left")
 
@@ -167,10 +167,10 @@ def changed_members(members: pl.LazyFrame, earlier: pl.LazyFrame) -> pl.LazyFram
 def _changed_enough(
     members: pl.LazyFrame, before: pl.LazyFrame, earlier: pl.LazyFrame, as_of: datetime, rules: ReleaseRules
 ) -> pl.LazyFrame:
-    """cohort_id and _changed: whether each contribution has changed for nobody or for enough, since each release.
+    """Return cohort_id and _changed: since each release, each contribution changed for no member or for enough.
 
-    Whoever reads subtracts any two releases, not only neighbouring ones (G9.6). Without the contributions to the last
-    release nobody can tell.
+    A reader can subtract any two releases, not only neighbouring ones (G9.6). Without the contributions to the last
+    release the answer is no.
     """
     last = pl.col("as_of") == pl.col("last_release_as_of")
     changed = pl.col(*CONTRIBUTIONS)

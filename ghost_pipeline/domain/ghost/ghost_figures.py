@@ -83,7 +83,7 @@ def ghost_figures(
     """A row per user with every figure that may be shown to that user at `as_of`; null where there is none.
 
     Takes rows of the tables by the same names: `user_ghost_stats` of one hour, one user or all of them; partitions
-    of the release ledger, of which the newest at or before `as_of` counts; months, of which the newest counts
+    of the release ledger (the newest at or before `as_of` counts); months (the newest counts
     that ended at least `limits.month_delay` before `as_of`. Figures older than the limits are not used, by
     `as_of` of the answer minus as_of of the figure (G7.7).
 
@@ -169,7 +169,7 @@ def fresh_release(as_of: datetime, limits: FigureLimits) -> pl.Expr:
 
 
 def _releases(ledger: pl.LazyFrame, as_of: datetime, limits: FigureLimits) -> pl.LazyFrame:
-    """What is released of each cohort, from the newest partition at or before `as_of` (G1.9, G9)."""
+    """Return the released figures of each cohort, from the newest partition at or before `as_of` (G1.9, G9)."""
     newest = ledger.filter(pl.col("as_of") <= as_of).filter(pl.col("as_of") == pl.col("as_of").max())
     fresh = fresh_release(as_of, limits)
     return newest.select(

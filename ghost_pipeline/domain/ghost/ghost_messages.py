@@ -49,10 +49,10 @@ def ghost_messages(
     messages: Mapping[str, Message] = MESSAGES,
     rules: Sequence[DisplayRule] = DISPLAY_RULES,
 ) -> pl.LazyFrame:
-    """What each user is shown in each context that applies, in all of them or in some (G7.5).
+    """Return the messages of each user in every context that applies, or in some contexts (G7.5).
 
     Takes the output of `ghost_figures`, of one user or of all. A message is offered where it is true: the figure
-    and the user's value are there, the figure does not print as 0, and the user's value lies below what
+    and the user's value are there, the figure does not print as 0, and the user's value is below what
     `Message.below` names. Places that stay free are not padded.
 
     Returns the columns of `GHOST_MESSAGES`, sorted by user_id, the order of `rules`, and place.
@@ -82,7 +82,7 @@ def with_message_texts(
 ) -> pl.LazyFrame:
     """The figures with a column `<type>_text` (String?) for each type, null where it is not offered to the user.
 
-    Whatever the context: an answer shows what is true of a figure whenever it shows the figure (G8).
+    Independent of contexts: an answer that shows a figure also shows its message (G8).
     """
     schema = figures.collect_schema()
     return figures.with_columns(
@@ -92,7 +92,7 @@ def with_message_texts(
 
 
 def formatted_message(figures: pl.LazyFrame, message: Message) -> pl.LazyFrame:
-    """The sentence for every row, also where it would not be offered.
+    """Return the sentence for every row, even if it would not be offered.
 
     Returns position String? (null where the message does not say), text String?, offered Boolean.
     """
@@ -113,7 +113,7 @@ def _asked(contexts: Sequence[str] | None, rules: Sequence[DisplayRule]) -> list
 
 
 def _candidates(rule: DisplayRule, messages: Mapping[str, Message]) -> list[Message]:
-    """What a rule may show, best first."""
+    """Return the messages that a rule may show, best first."""
     alternates = [message for message in messages.values() if message.alternate and message.type not in rule.choices]
     return [messages[name] for name in rule.choices] + (alternates if rule.alternates else [])
 
@@ -123,7 +123,7 @@ def _placed(
 ) -> pl.LazyFrame:
     """Each user with what the messages need, and a column for each message of a rule: its place there.
 
-    Everything about who is shown what is settled here, in numbers; words are found for what is shown alone.
+    Decides in numbers which user sees which message; only those messages are then worded.
     """
     messages = {message.type: message for considered in candidates.values() for message in considered}
     needed = {"user_id", "snapshot_date", "snapshot_hour", "as_of"}.union(*map(_needed, messages.values()))
@@ -141,7 +141,7 @@ def _placed(
             for rule, considered in candidates.items()
             for number, message in enumerate(considered)
         )
-        # Read by a plan for each wording and rule; without it each would join everything anew.
+        # Read by a plan for each wording and rule; without the cache each would join everything again.
         .cache()
     )
 
@@ -159,7 +159,7 @@ def _offered(message: Message, schema: pl.Schema) -> pl.Expr:
 
 
 def _position(message: Message, schema: pl.Schema) -> pl.Expr:
-    """Number in `_POSITIONS` (UInt8): a ratio from 1.1 on, from 0.9 on, less; nobody reaches a figure of 0 (G7.2).
+    """Number in `_POSITIONS` (UInt8): a ratio from 1.1 on, from 0.9 on, less; no value reaches a figure of 0 (G7.2).
 
     Null for a message with one wording for all.
     """

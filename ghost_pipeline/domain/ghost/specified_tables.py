@@ -35,7 +35,7 @@ def specified_ghost_benchmarks(ghost_benchmarks: pl.LazyFrame) -> pl.LazyFrame:
 def specified_cohort_ghost_data(
     cohort_ghost_release: pl.LazyFrame, as_of: datetime, limits: FigureLimits
 ) -> pl.LazyFrame:
-    """The rows of the specification's `cohort_ghost_data`: what is released of each cohort at `as_of`.
+    """Return the rows of the specification's `cohort_ghost_data`: each cohort's released figures at `as_of`.
 
     Takes the newest partition of the ledger. Suppressed cohorts, and those whose release is too old to be used (G7.7),
     have no row (G9.5). snapshot_date and snapshot_hour are those of the ledger, from which the figures are shown;

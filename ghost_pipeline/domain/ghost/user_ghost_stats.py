@@ -20,7 +20,7 @@ _INSTANT = pl.Datetime("us", "UTC")
 
 
 def with_activity_figures(figures: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
-    """What the figures of a cohort are taken over: adds is_active_member Boolean (G2.5, for the user's cohort)."""
+    """Add the column over which cohort figures are taken: is_active_member Boolean (G2.5, for the user's cohort)."""
     active = (pl.col("last_activity_at") >= as_of - ACTIVE_WINDOW).fill_null(value=False)
     return figures.with_columns(is_active_member=~pl.col("cohort_excluded") & active)
 

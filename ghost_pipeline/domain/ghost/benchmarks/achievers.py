@@ -38,7 +38,7 @@ def reaches(score: str, band: Decimal) -> pl.Expr:
 def edges_within(lower_ends: Sequence[Decimal], low: Decimal, high: Decimal | None) -> tuple[int, ...]:
     """The edges e of the half bands that begin at `lower_ends` with low <= e < high, in tenths, ascending.
 
-    Between two neighbouring edges lies a block of scores that belong to the same half bands. Each block is
+    Between two neighbouring edges is a block of scores that belong to the same half bands. Each block is
     named by its lower edge, and half bands, however they overlap, are unions of blocks.
 
     Raises:
@@ -49,7 +49,7 @@ def edges_within(lower_ends: Sequence[Decimal], low: Decimal, high: Decimal | No
 
 
 def block_edge(score: str, lower_ends: Sequence[Decimal]) -> pl.Expr:
-    """The block a score lies in, as the lower edge in tenths (UInt8); null below all edges and for null."""
+    """Return the block of a score as its lower edge in tenths (UInt8); null below all edges and for null."""
     edge_below = pl.lit(None, dtype=pl.UInt8)
     for edge in _edges(lower_ends):
         reached = pl.col(score) >= float(edge)

@@ -1,4 +1,4 @@
-"""How many achievers had which total by the end of which journey day: what benchmarks are read from (G5).
+"""Counts of achievers by total and journey day, from which benchmarks are computed (G5).
 
 Exact quantiles do not merge, counts of values do: those of two sets of users add up. A step over many
 users therefore counts each shard of users by itself, adds the counts and reads every figure from the sum.
@@ -263,7 +263,7 @@ class _RunningTotals:
         kinds: NDArray[np.uint8],
         milliseconds: Integers,
     ) -> None:
-        """Add the events of a day, in any order: whose, of which kind and how long."""
+        """Add the events of a day, in any order: member, kind and time of each."""
         cells = kinds.astype(np.int64) * self._size + slots
         counts = np.bincount(cells, minlength=self._events.size).reshape(self._events.shape)
         self._events += counts

@@ -14,9 +14,9 @@ _KEYS = {metric.name: metric.json_key for metric in BENCHMARK_METRICS}
 
 
 def benchmark_dictionary(means: pl.LazyFrame) -> BenchmarkDictionary:
-    """`band_7.0_achievers` -> `starting_skill_5.5` -> `day_7` -> metric -> mean; what is missing is absent.
+    """`band_7.0_achievers` -> `starting_skill_5.5` -> `day_7` -> metric -> mean; missing cells and days are absent.
 
-    Takes the output of `benchmark_means`, of which the `interval` population is used. A mean without a
+    Takes the output of `benchmark_means` and uses its `interval` population. A mean without a
     fraction is an int, any other a float of at most two decimals, so that both read naturally in JSON.
     Bands, skills, days and metrics are in ascending order and that of `BENCHMARK_METRICS`.
     """
