@@ -288,7 +288,10 @@ class Settings(BaseSettings):
             return cls.model_validate({**cls().model_dump(), **overrides})
         except ValidationError as error:
             faults = "; ".join(_fault(one) for one in error.errors())
-            raise SettingsError(f"settings: {faults}. `ghost-pipeline settings` lists them all") from error
+        # Outside of the handler, so that the cause is not kept: it cites values, which may be keys. It also holds the
+        # frames of its validators where the garbage collector cannot see them, so frames that hold this error would
+        # never be freed, nor the modules of these frames: at exit DuckDB would print that it leaks.
+        raise SettingsError(f"settings: {faults}. `ghost-pipeline settings` lists them all")
 
     @field_validator("bands", "starting_skills", "success_percentiles", "streak_thresholds")
     @classmethod

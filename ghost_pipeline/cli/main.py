@@ -133,6 +133,7 @@ def erase(users: tuple[str, ...], *, again: bool, even_if_unknown: bool, yes: bo
     from ghost_pipeline.cli import erase as erasure
     from ghost_pipeline.cli.render import as_table
     from ghost_pipeline.clock import wall_clock
+    from ghost_pipeline.privacy.erasure_report import as_frame
 
     settings = Settings.load()
     named = None if again else users
@@ -143,8 +144,8 @@ def erase(users: tuple[str, ...], *, again: bool, even_if_unknown: bool, yes: bo
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
         return
-    click.echo(as_table(erasure.as_frame(report.tables)))
-    for line in report.says():
+    click.echo(as_table(as_frame(report.tables)))
+    for line in report.lines():
         click.echo(line)
 
 

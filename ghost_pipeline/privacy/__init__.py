@@ -1,4 +1,8 @@
-"""Erasing people: tombstones, personal rows and columns, and their removal from the lake.
+"""Erasing people from the lake, and keeping sources from bringing them back.
 
-What may be shown of a cohort is a rule of the domain (`cohort_ghost_release`), not of this folder.
+`personal_columns` and `personal_rows` find what belongs to a person, `erasing` removes it, `tombstones` recognise
+erased people, and `erasure_report` says what was done.
+
+The order of the command's work is in `cli.erase`. Which figures of a cohort may be shown is a rule of the domain
+(`cohort_ghost_release`), not of this folder.
 """

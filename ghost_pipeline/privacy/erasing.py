@@ -1,7 +1,7 @@
-"""Removing people from the lake: from its tables, its caches and what was staged.
+"""Removing people from the lake: from its tables, its caches and its staging folder.
 
-Tombstones come first and say that an erasure is under way; then every table from the last one that follows from others
-to the sources' own, which tell what is whose. A kill anywhere leaves a person whose erasure, run again, goes on.
+First come tombstones, which say that an erasure is under way. Then every table is rewritten, derived tables before the
+raw ones, since only the raw tables tell which ids belong to whom. If killed, rerunning the erasure resumes it.
 """
 
 import secrets
@@ -13,110 +13,151 @@ import polars as pl
 
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS, USERS
+from ghost_pipeline.errors import UnknownUserError
 from ghost_pipeline.lake.atomic import clear_staging
 from ghost_pipeline.lake.cache import clear_cache
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.partitions import Partition
+from ghost_pipeline.privacy.erasure_report import TableErasure
 from ghost_pipeline.privacy.personal_columns import ID_COLUMNS, USER, owner_column
-from ghost_pipeline.privacy.personal_rows import IDS_SCHEMA, ids_of, is_of, of_one_member, under_other_names
-from ghost_pipeline.privacy.tombstones import buried, finish, load_tombstones, record_tombstones
+from ghost_pipeline.privacy.personal_rows import (
+    IDS_SCHEMA,
+    is_single_member_cohort,
+    personal_ids,
+    personal_rows,
+    pseudonymised,
+)
+from ghost_pipeline.privacy.tombstones import erased_users, finish_erasure, load_tombstones, record_tombstones
+from ghost_pipeline.windows import Month
 
-NAME_BYTES = 16
-"""Random bytes of a name that takes the place of an id."""
-
-
-@dataclass(frozen=True)
-class Changed:
-    """What an erasure has to do, or did, in a table."""
-
-    table: str
-    partitions: int
-    rows: int
-    pseudonymised: bool
-    """Whether the rows stay under other names; else they are gone."""
+PSEUDONYM_BYTES = 16
+"""Random bytes of the name that replaces an id."""
 
 
 @dataclass(frozen=True)
-class Found:
+class PersonalRows:
     """The rows of a table that belong to people."""
 
     partitions: dict[Partition, int]
-    """Where they lie, and how many."""
+    """The partitions that have some, each with their number."""
     condition: pl.Expr
-    """What tells them from the others."""
+    """True for these rows."""
 
 
-def ids_in(lake: Lake, users: Sequence[str]) -> pl.DataFrame:
-    """The users and the ids that are theirs alone, of whatever the lake has of them: `IDS_SCHEMA`, sorted."""
+def personal_ids_in(lake: Lake, users: Sequence[str]) -> pl.DataFrame:
+    """The users and every id in the lake that is theirs alone: `IDS_SCHEMA`, sorted."""
     tables = {name: lake.scan(one) for name, one in RAW_CONTRACTS.items() if USER in one.polars_schema}
-    return ids_of(tables, pl.Series(USER, users, pl.String)).sort(IDS_SCHEMA.names()).collect()
+    return personal_ids(tables, pl.Series(USER, users, pl.String)).sort(IDS_SCHEMA.names()).collect()
 
 
 def erased_ids_in(lake: Lake, key: bytes) -> pl.DataFrame:
-    """What the lake has of people who were erased, recognised by tombstones: `IDS_SCHEMA`, sorted.
+    """The ids in the lake that belong to erased people, recognised by tombstones: `IDS_SCHEMA`, sorted.
 
-    A session of theirs that no table says is somebody's has no `user_id`.
+    The `user_id` of a session is null if no table names its owner any more.
 
     Raises:
         SettingsError: the tombstones have another key.
 
     """
-    erased = load_tombstones(lake, key)
-    told = lake.scan(REJECTED_ROWS).select(pl.col("row").str.json_path_match(f"$.{USER}").str.strip_chars())
-    users = [told, *(lake.scan(one).select(USER) for one in CONTRACTS.values() if USER in one.polars_schema)]
-    there = pl.concat([one.select(pl.nth(0).alias(USER)) for one in users]).unique().collect().to_series()
-    ids = ids_in(lake, erased.among(USER, there).to_list())
+    tombstones = load_tombstones(lake, key)
+    rejected = lake.scan(REJECTED_ROWS).select(pl.col("row").str.json_path_match(f"$.{USER}").str.strip_chars())
+    users = [rejected, *(lake.scan(one).select(USER) for one in CONTRACTS.values() if USER in one.polars_schema)]
+    user_ids = pl.concat([one.select(pl.nth(0).alias(USER)) for one in users]).unique().collect().to_series()
+    ids = personal_ids_in(lake, tombstones.among(USER, user_ids).to_list())
     for column, table in list(ID_COLUMNS.items())[1:]:
         owned = [lake.scan(one).select(column) for one in CONTRACTS.values() if owner_column(one) == column]
         if owned:
-            # What somebody else has taken over from them is somebody else's.
-            known = lake.scan(RAW_CONTRACTS[table.name]).select(column)
-            strangers = pl.concat(owned).unique().join(known, on=column, how="anti").collect()[column]
-            found = erased.among(column, strangers).to_frame("id")
+            # An id that the raw table knows has an owner who is not erased.
+            known_ids = lake.scan(RAW_CONTRACTS[table.name]).select(column)
+            unknown_ids = pl.concat(owned).unique().join(known_ids, on=column, how="anti").collect()[column]
+            found = tombstones.among(column, unknown_ids).to_frame("id")
             ids = ids.vstack(found.select(pl.lit(None, pl.String).alias(USER), pl.lit(column).alias("column"), "id"))
     return ids.sort(IDS_SCHEMA.names())
 
 
+def ids_to_erase(lake: Lake, users: Sequence[str] | None, key: bytes, *, even_if_unknown: bool) -> pl.DataFrame:
+    """The ids of some users or, for None, of all erased people who are in the lake: `IDS_SCHEMA`, sorted.
+
+    Raises:
+        SettingsError: the tombstones have another key.
+        UnknownUserError: the lake has nothing of a user, and `even_if_unknown` is False.
+
+    """
+    if users is None:
+        return erased_ids_in(lake, key)
+    unknown = unknown_users(lake, users, key)
+    if unknown and not even_if_unknown:
+        positions = ", ".join(str(users.index(one) + 1) for one in unknown)
+        which = f"position {positions}" if len(unknown) == 1 else f"positions {positions}"
+        raise UnknownUserError(
+            f"erase: the lake has nothing of {len(unknown)} of {len(users)} users ({which} of those you named). Check "
+            f"the id, or give --even-if-unknown to block it all the same",
+        )
+    return personal_ids_in(lake, users)
+
+
 def unknown_users(lake: Lake, users: Sequence[str], key: bytes) -> list[str]:
-    """Those of whom there is no row, no rejected row and no tombstone.
+    """The users without a row, a rejected row or a tombstone.
 
     Raises:
         SettingsError: the tombstones have another key.
 
     """
-    left = set(users) - buried(lake, key, users)
+    left = set(users) - erased_users(lake, key, users)
     for contract in CONTRACTS.values():
         if left and USER in contract.polars_schema:
-            there = lake.scan(contract).filter(pl.col(USER).is_in(sorted(left))).select(pl.col(USER).unique())
-            left -= set(there.collect().to_series())
+            found = lake.scan(contract).filter(pl.col(USER).is_in(sorted(left))).select(pl.col(USER).unique())
+            left -= set(found.collect().to_series())
     return [user for user in users if user in left and not _is_in_rejects(lake, user)]
 
 
 def _is_in_rejects(lake: Lake, user: str) -> bool:
     ids = pl.DataFrame([(user, USER, user)], schema=IDS_SCHEMA, orient="row")
-    condition = is_of(REJECTED_ROWS, ids)
+    condition = personal_rows(REJECTED_ROWS, ids)
     return condition is not None and bool(lake.partitions_where(REJECTED_ROWS, condition))
 
 
-def to_erase(lake: Lake, ids: pl.DataFrame) -> dict[Contract, Found]:
-    """The rows that belong to people, as tables in the order in which they go."""
+def rows_to_erase(lake: Lake, ids: pl.DataFrame) -> dict[Contract, PersonalRows]:
+    """The rows that belong to people, by table, in the order of erasing: derived tables first."""
     found = {}
     for contract in reversed(CONTRACTS.values()):
-        condition = _of_one_member(lake, ids) if contract is COHORT_GHOST_DATA else is_of(contract, ids)
+        condition = _single_member_cohorts(lake, ids) if contract is COHORT_GHOST_DATA else personal_rows(contract, ids)
         if condition is not None and (partitions := lake.partitions_where(contract, condition)):
-            found[contract] = Found(partitions, condition)
+            found[contract] = PersonalRows(partitions, condition)
     return found
 
 
-def changes(found: dict[Contract, Found]) -> list[Changed]:
-    """The same as numbers, in the order of the tables."""
+def table_erasures(rows: dict[Contract, PersonalRows]) -> list[TableErasure]:
+    """The numbers of `rows_to_erase`, in the order of the contracts."""
     return [
-        Changed(one.name, len(found[one].partitions), sum(found[one].partitions.values()), one.pseudonymised)
+        TableErasure(one.name, len(rows[one].partitions), sum(rows[one].partitions.values()), one.pseudonymised)
         for one in CONTRACTS.values()
-        if one in found
+        if one in rows
     ]
+
+
+def user_versions(lake: Lake, ids: pl.DataFrame) -> pl.DataFrame:
+    """All versions in `users` of the people whom `ids` name."""
+    return lake.scan(USERS).filter(pl.col(USER).is_in(_users(ids).implode())).collect()
+
+
+def months_with_shares(lake: Lake, ids: pl.DataFrame, key: bytes) -> list[Month]:
+    """The months in whose benchmarks the people may have counted as achievers, ascending.
+
+    Raises:
+        SettingsError: the tombstones have another key.
+
+    """
+    months = lake.months(GHOST_BENCHMARKS)
+    versions = user_versions(lake, ids)
+    if erased_users(lake, key, set(ids[USER].drop_nulls()) - set(versions[USER])):
+        # An interrupted erasure has already removed the versions that would tell which months.
+        return months
+    counted = versions.filter(pl.col("final_band_score").is_not_null(), pl.col("diagnostic_score").is_not_null())
+    since = counted["created_at"].min()
+    return [month for month in months if isinstance(since, datetime) and month.as_of > since]
 
 
 def erase_from_lake(
@@ -126,48 +167,53 @@ def erase_from_lake(
     at: datetime,
     *,
     everybody: bool = False,
-    begins: Callable[[list[Changed], int], None] = lambda _changed, _new: None,
-) -> tuple[list[Changed], int]:
-    """Remove people from the lake. The caller has it alone (`locking.exclusive_lock`).
+    begins: Callable[[list[TableErasure], int], None] = lambda _tables, _new: None,
+) -> tuple[list[TableErasure], int]:
+    """Remove people from the lake. The caller holds `locking.exclusive_lock`.
 
     Args:
-        lake: where from.
-        ids: of `ids_in` or `erased_ids_in`, found since the caller has the lake.
-        key: of the tombstones.
-        at: when, aware.
-        everybody: whether `ids` are of all who have tombstones: then no erasure is under way any more.
-        begins: told what is returned when the tombstones are there, and before anything goes.
+        lake: the lake.
+        ids: from `personal_ids_in` or `erased_ids_in`, called since the lock was taken.
+        key: key of the tombstones.
+        at: time of the erasure, aware.
+        everybody: whether `ids` are those of all who have tombstones: afterwards no erasure is under way.
+        begins: called with the result once the tombstones are written and before any row is removed.
 
     Returns:
-        What has changed in which table, and how many ids have new tombstones.
+        What changed in each table, and how many ids have new tombstones.
 
     Raises:
-        SettingsError: the tombstones that are there have another key.
-        LakeError: something cannot be written; run again, it goes on.
+        SettingsError: the existing tombstones have another key.
+        LakeError: a file cannot be written; running again resumes the erasure.
 
     """
-    found = to_erase(lake, ids)
+    rows = rows_to_erase(lake, ids)
     new = record_tombstones(lake, key, ids, at)
-    begins(changes(found), new)
-    for contract, of_table in found.items():
+    tables = table_erasures(rows)
+    begins(tables, new)
+    for contract, of_table in rows.items():
         lake.rewrite(contract, of_table.partitions, _change(contract, ids, of_table.condition))
     lake.forget_copies(CONTRACTS.values())
     clear_cache(lake.root)
     clear_staging(lake.root)
-    finish(lake, key, None if everybody else ids[USER].drop_nulls().unique())
-    return changes(found), new
+    finish_erasure(lake, key, None if everybody else _users(ids))
+    return tables, new
 
 
 def _change(contract: Contract, ids: pl.DataFrame, condition: pl.Expr) -> Callable[[pl.DataFrame], pl.DataFrame]:
     def change(rows: pl.DataFrame) -> pl.DataFrame:
         if contract.pseudonymised:
-            names = pl.Series([secrets.token_hex(NAME_BYTES) for _ in range(rows.height)], dtype=pl.String)
-            return under_other_names(rows, contract, ids, names)
+            names = pl.Series([secrets.token_hex(PSEUDONYM_BYTES) for _ in range(rows.height)], dtype=pl.String)
+            return pseudonymised(rows, contract, ids, names)
         return rows.filter(~condition)
 
     return change
 
 
-def _of_one_member(lake: Lake, ids: pl.DataFrame) -> pl.Expr:
-    users = lake.scan(USERS).filter(pl.col(USER).is_in(ids[USER].drop_nulls().unique().implode()))
-    return of_one_member(users.select(pl.col("cohort_id").drop_nulls().unique()).collect().to_series())
+def _single_member_cohorts(lake: Lake, ids: pl.DataFrame) -> pl.Expr:
+    users = lake.scan(USERS).filter(pl.col(USER).is_in(_users(ids).implode()))
+    return is_single_member_cohort(users.select(pl.col("cohort_id").drop_nulls().unique()).collect().to_series())
+
+
+def _users(ids: pl.DataFrame) -> pl.Series:
+    return ids[USER].drop_nulls().unique()

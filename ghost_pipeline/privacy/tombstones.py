@@ -1,7 +1,7 @@
-"""Tombstones: keyed hashes of the ids of people who were erased, so that no source brings them back.
+"""Tombstones: keyed hashes of the ids of erased people, so that no source brings them back.
 
-The key lies outside the data folder. Without it nobody can try ids against the hashes; with another one nobody would
-be recognised, so where there are tombstones no source is read without their key.
+The key is kept outside the data folder. Without it ids cannot be tested against the hashes; with another key no erased
+person would be recognised, so a lake with tombstones reads no source without their key.
 """
 
 import hmac
@@ -23,17 +23,17 @@ from ghost_pipeline.privacy.personal_columns import USER
 from ghost_pipeline.settings import MIN_KEY_LENGTH, Settings
 from ghost_pipeline.windows import Day, Hour
 
-_GONE = "gone"
-"""The name of what is kept of the last look at whether all who were erased are gone."""
-_GONE_SCHEMA = pl.Schema({**FILE_VERSION_SCHEMA, "tombstones": pl.String()})
+_CHECKED = "gone"
+"""The cached frame of the hours of `users` that were found free of erased people."""
+_CHECKED_SCHEMA = pl.Schema({**FILE_VERSION_SCHEMA, "tombstones": pl.String()})
 _NAMES = "GHOST_ERASURE_KEY, or GHOST_ERASURE_KEY_FILE"
 
 
 def erasure_key(settings: Settings) -> bytes | None:
-    """The key as it is set; None where none is.
+    """The key from the settings; None if none is set.
 
     Raises:
-        SettingsError: its file cannot be read, or holds too short a key.
+        SettingsError: its file cannot be read, or the key in it is too short.
 
     """
     if settings.erasure_key is not None:
@@ -56,7 +56,7 @@ def erasure_key(settings: Settings) -> bytes | None:
 
 
 def require_erasure_key(settings: Settings) -> bytes:
-    """The key as it is set.
+    """The key from the settings.
 
     Raises:
         SettingsError: none is set, or it cannot be read.
@@ -65,7 +65,7 @@ def require_erasure_key(settings: Settings) -> bytes:
     key = erasure_key(settings)
     if key is None:
         raise SettingsError(
-            f"{_NAMES}: not set, and whoever is erased is remembered by a hash under that key. Set {_NAMES} to "
+            f"{_NAMES}: not set, but erased people are recognised by a hash under that key. Set {_NAMES} to "
             f"{MIN_KEY_LENGTH} or more random characters, and keep them for as long as the lake",
         )
     return key
@@ -73,13 +73,13 @@ def require_erasure_key(settings: Settings) -> bytes:
 
 @dataclass(frozen=True)
 class Tombstones:
-    """The people who were erased, recognised by their ids."""
+    """The hashes of the ids of erased people."""
 
     key: bytes
     hashes: frozenset[str]
 
     def among(self, column: str, ids: pl.Series) -> pl.Series:
-        """Those ids of a column that names people who were erased; sorted, each once."""
+        """The ids of a column that belong to erased people; sorted, each once."""
         erased = [one for one in ids.drop_nulls().unique() if self.of(column, one) in self.hashes]
         return pl.Series(column, erased, pl.String).sort()
 
@@ -89,40 +89,39 @@ class Tombstones:
 
 
 NO_TOMBSTONES = Tombstones(b"", frozenset())
-"""Nobody was erased."""
+"""Those of a lake from which nobody was erased."""
 
 
 def tombstones(lake: Lake, settings: Settings) -> Tombstones:
-    """Whom no source may bring back.
+    """The tombstones of a lake that holds nothing of erased people, so that a source may be read.
 
     Raises:
-        SettingsError: somebody was erased, and the key is not set, or another one.
-        LakeError: an erasure was interrupted, or the lake knows somebody again; until they are gone, nothing may be
-            taken in.
+        SettingsError: there are tombstones, and no key is set, or not their key.
+        LakeError: an erasure was interrupted, or erased people are in the lake again.
 
     """
-    known = lake.scan(ERASED_PEOPLE).collect()
-    if known.is_empty():
+    stored = lake.scan(ERASED_PEOPLE).collect()
+    if stored.is_empty():
         return NO_TOMBSTONES
-    found = _recognised(known, erasure_key(settings))
-    if known["under_way"].is_not_null().any():
+    found = _recognised(stored, erasure_key(settings))
+    if stored["under_way"].is_not_null().any():
         raise LakeError(
             f"{ERASED_PEOPLE.name}: an erasure was interrupted, and parts of a person are still in the lake. Run "
-            f"`ghost-pipeline erase` for that person again, or `ghost-pipeline erase --again`: it goes on where it was",
+            f"`ghost-pipeline erase` for that person again, or `ghost-pipeline erase --again`: it resumes",
         )
     _require_gone(lake, found)
     return found
 
 
 def _require_gone(lake: Lake, erased: Tombstones) -> None:
-    """Make sure that the lake knows nobody who was erased: whom it knows is taken in.
+    """Require that no erased person is in `users`, since every run would read their rows from the source.
 
-    Only hours of `users` are looked at that have changed since the last look under the same tombstones: a million users
-    cost 1.9 s once.
+    Only hours that were replaced since the last check under the same tombstones are read: a million users cost 1.9 s
+    once.
     """
     hashes = sha256("".join(sorted(erased.hashes)).encode()).hexdigest()
     cache, versions = Cache(lake.root, ERASED_PEOPLE.name), lake.file_versions_of(USERS)
-    seen = cache.read(_GONE, _GONE_SCHEMA).filter(pl.col("tombstones") == hashes)
+    seen = cache.read(_CHECKED, _CHECKED_SCHEMA).filter(pl.col("tombstones") == hashes)
     changed = versions.join(seen, on=["hour", "file_version"], how="anti")["hour"].sort()
     if changed.is_empty():
         return
@@ -130,71 +129,70 @@ def _require_gone(lake: Lake, erased: Tombstones) -> None:
     back = erased.among(USER, there.collect().to_series())
     if len(back):
         raise LakeError(
-            f"{USERS.name}: has {len(back)} people who were erased, and every run would take in what the source has of "
-            f"them; most likely a backup was restored. Run `ghost-pipeline erase --again`: it finds them"
+            f"{USERS.name}: has {len(back)} people who were erased, and every run would read their rows from the "
+            f"source; most likely a backup was restored. Run `ghost-pipeline erase --again`: it finds them"
         )
-    # What cannot be kept is looked at again.
+    # If the frame cannot be written, the next run reads these hours again.
     with suppress(LakeError):
-        cache.write({_GONE: versions.with_columns(tombstones=pl.lit(hashes))})
+        cache.write({_CHECKED: versions.with_columns(tombstones=pl.lit(hashes))})
 
 
 def record_tombstones(lake: Lake, key: bytes, ids: pl.DataFrame, at: datetime) -> int:
-    """Put down tombstones of people before anything is removed; they say that this is under way.
+    """Record tombstones of people before anything is removed, marked as under way.
 
-    So do those that were there of the people themselves: what a backup has brought back goes like anything else.
+    Existing tombstones of these people are marked, too: rows that a backup brought back are erased like any other.
 
     Args:
-        lake: where to.
-        key: that of the tombstones that are there, if any.
-        ids: user_id, and of each of theirs `column`, what it is an id of, and `id`; all String. What is nobody's any
-            more (user_id null) has its tombstone.
-        at: when, aware.
+        lake: the lake.
+        key: key of the existing tombstones, if any.
+        ids: `IDS_SCHEMA`. An id without an owner (user_id null) already has a tombstone.
+        at: time of the erasure, aware.
 
     Returns:
-        How many of the ids had none.
+        How many of the ids had no tombstone.
 
     Raises:
-        SettingsError: the tombstones that are there have another key.
+        SettingsError: the existing tombstones have another key.
         LakeError: they cannot be written.
 
     """
-    known = lake.scan(ERASED_PEOPLE).collect()
-    there = _recognised(known, key) if known.height else Tombstones(key, frozenset())
+    stored = lake.scan(ERASED_PEOPLE).collect()
+    hashes = _recognised(stored, key) if stored.height else Tombstones(key, frozenset())
     named = ids.drop_nulls(USER)
-    rows = [(there.of(column, one), there.of(USER, user)) for user, column, one in named.iter_rows()]
+    rows = [(hashes.of(column, one), hashes.of(USER, user)) for user, column, one in named.iter_rows()]
     wanted = pl.DataFrame(rows, schema={"tombstone": pl.String, "under_way": pl.String}, orient="row")
-    new = wanted.unique("tombstone").join(known, on="tombstone", how="anti")
+    new = wanted.unique("tombstone").join(stored, on="tombstone", how="anti")
     day = Day.containing(at)
     columns = {"erased_date": pl.lit(day.start.date()), "key_check": pl.lit(_key_check(key))}
-    added = new.with_columns(**columns).select(known.columns)
+    added = new.with_columns(**columns).select(stored.columns)
     _write(lake, day, pl.concat([lake.scan(ERASED_PEOPLE, [day]).collect(), added]))
-    again = pl.col("tombstone").is_in([there.of(USER, user) for user in named[USER].unique()])
+    again = pl.col("tombstone").is_in([hashes.of(USER, user) for user in named[USER].unique()])
     _change(lake, again & pl.col("under_way").is_null(), pl.col("tombstone"))
     return new.height
 
 
-def finish(lake: Lake, key: bytes, users: Collection[str] | None = None) -> None:
-    """Say of people, or of all, that everything of theirs is gone."""
-    there = Tombstones(key, frozenset())
+def finish_erasure(lake: Lake, key: bytes, users: Collection[str] | None = None) -> None:
+    """Mark the erasure of some users, or of all, as finished."""
+    hashes = Tombstones(key, frozenset())
     done = pl.col("under_way").is_not_null()
     if users is not None:
-        done = pl.col("under_way").is_in([there.of(USER, user) for user in users])
+        done = pl.col("under_way").is_in([hashes.of(USER, user) for user in users])
     _change(lake, done, pl.lit(None, pl.String))
 
 
 def load_tombstones(lake: Lake, key: bytes) -> Tombstones:
-    """The tombstones that are there, whatever else is.
+    """Load the stored tombstones.
 
     Raises:
         SettingsError: they have another key.
 
     """
-    known = lake.scan(ERASED_PEOPLE).collect()
-    return NO_TOMBSTONES if known.is_empty() else _recognised(known, key)
+    stored = lake.scan(ERASED_PEOPLE).collect()
+    return NO_TOMBSTONES if stored.is_empty() else _recognised(stored, key)
 
 
-def buried(lake: Lake, key: bytes, users: Collection[str]) -> set[str]:
-    """Those users who have tombstones.
+def erased_users(lake: Lake, key: bytes, users: Collection[str]) -> set[str]:
+    """The users who have tombstones.
 
     Raises:
         SettingsError: the tombstones have another key.
@@ -203,18 +201,18 @@ def buried(lake: Lake, key: bytes, users: Collection[str]) -> set[str]:
     return set(load_tombstones(lake, key).among(USER, pl.Series(USER, sorted(users), pl.String)))
 
 
-def _recognised(known: pl.DataFrame, key: bytes | None) -> Tombstones:
+def _recognised(stored: pl.DataFrame, key: bytes | None) -> Tombstones:
     if key is None:
         raise SettingsError(
-            f"{ERASED_PEOPLE.name}: people were erased, and without their key a source would bring them back. Set "
-            f"{_NAMES} to what it was then",
+            f"{ERASED_PEOPLE.name}: people were erased, and without the key a source would bring them back. "
+            f"Set {_NAMES} to the key of then",
         )
-    if (known["key_check"] != _key_check(key)).any():
+    if (stored["key_check"] != _key_check(key)).any():
         raise SettingsError(
             f"{_NAMES}: not the key under which people were erased ({ERASED_PEOPLE.name}), and with another one a "
-            f"source would bring them back. Set it to what it was then",
+            f"source would bring them back. Set it to that key",
         )
-    return Tombstones(key, frozenset(known["tombstone"]))
+    return Tombstones(key, frozenset(stored["tombstone"]))
 
 
 def _key_check(key: bytes) -> str:
@@ -229,5 +227,5 @@ def _change(lake: Lake, which: pl.Expr, under_way: pl.Expr) -> None:
 
 
 def _write(lake: Lake, day: Day, rows: pl.DataFrame) -> None:
-    # In the order of the hashes: nothing tells which of them are of one person.
+    # Sorted by hash, so that the order does not show which ones belong to one person.
     lake.write(ERASED_PEOPLE, day, rows.sort("tombstone"))

@@ -89,10 +89,12 @@ def load_mapping(path: Path | None) -> SourceMapping:
         tables = _FILE.validate_python({} if content is None else content)
     except ValidationError as error:
         faults = "; ".join(_fault(one) for one in error.errors())
-        raise SourceError(f"mapping {path}: {faults}. docs/source.md shows a mapping") from error
-    for name, table in tables.items():
-        _check_names(path, name, table)
-    return SourceMapping(path, tables)
+    else:
+        for name, table in tables.items():
+            _check_names(path, name, table)
+        return SourceMapping(path, tables)
+    # Outside of the handler for the reason in `Settings.load`.
+    raise SourceError(f"mapping {path}: {faults}. docs/source.md shows a mapping")
 
 
 def _check_names(path: Path, name: str, table: MappedTable) -> None:

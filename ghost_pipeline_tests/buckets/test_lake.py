@@ -21,7 +21,7 @@ from ghost_pipeline.lake import objects
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.partitions import Rejects
 from ghost_pipeline.locations import Mirrored, ObjectAddress
-from ghost_pipeline.privacy.erasing import erase_from_lake, ids_in
+from ghost_pipeline.privacy.erasing import erase_from_lake, personal_ids_in
 from ghost_pipeline.windows import HOUR as ONE_HOUR
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.buckets.s3_server import BUCKET, Request, S3Server, allow
@@ -303,7 +303,7 @@ def test_an_erasure_leaves_no_copy_of_what_is_gone_or_replaced(lake: Lake, prefi
     other.write(USERS, hour(2), sample(USERS, 1, 9))
     assert gone.exists()
     assert stale.read_bytes() == copy
-    erase_from_lake(lake, ids_in(lake, ["nobody"]), b"a key of a test, and of nothing else", hour(9).start)
+    erase_from_lake(lake, personal_ids_in(lake, ["nobody"]), b"a key of a test, and of nothing else", hour(9).start)
     assert not gone.exists()
     assert kept.exists()
     assert not stale.exists() or stale.read_bytes() != copy

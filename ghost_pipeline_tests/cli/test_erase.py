@@ -281,7 +281,7 @@ def test_somebody_unknown_is_not_erased_unless_asked_for(copied: Settings, monke
     monkeypatch.setattr(erasure, "republish", lambda *_, **__: None)
     before = lake_digest(copied.local)
     for call in (erasure.planned, lambda settings, users: erasure.erase(settings, users, NOW)):
-        with pytest.raises(UnknownUserError, match=r"nothing of 1 of 2 users \(the 2\. that was named\)") as raised:
+        with pytest.raises(UnknownUserError, match=r"1 of 2 users \(position 2 of those you named\)") as raised:
             call(copied, [USER, "usr-to-come"])
         assert "usr-" not in str(raised.value)
     assert lake_digest(copied.local) == before

@@ -16,7 +16,7 @@ from ghost_pipeline.domain.ghost.cohort_ghost_release import ReleaseRules
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake import locking
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.privacy.erasing import erase_from_lake, ids_in
+from ghost_pipeline.privacy.erasing import erase_from_lake, personal_ids_in
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour
 from ghost_pipeline_tests.computing import compute_one
@@ -276,7 +276,7 @@ def test_whoever_was_erased_still_counts_as_having_left(resources: RunContext) -
     """Two releases that differ by one person give that person away, erased or not (G9.3)."""
     run(resources, 0)
     lake = resources.lake
-    erase_from_lake(lake, ids_in(lake, ["u00"]), b"key", FIRST.as_of)
+    erase_from_lake(lake, personal_ids_in(lake, ["u00"]), b"key", FIRST.as_of)
     run(resources, 1, members=PEOPLE[1:])
     assert seen(resources, 1) == (True, None, 0)
     names = lake.scan(COHORT_RELEASE_CONTRIBUTIONS).collect()["user_id"]

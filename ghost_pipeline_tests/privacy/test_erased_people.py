@@ -30,7 +30,7 @@ from ghost_pipeline.errors import LakeError, SettingsError
 from ghost_pipeline.lake import locking
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import exclusive_lock
-from ghost_pipeline.privacy.erasing import erase_from_lake, erased_ids_in, ids_in
+from ghost_pipeline.privacy.erasing import erase_from_lake, erased_ids_in, personal_ids_in
 from ghost_pipeline.privacy.tombstones import Tombstones, record_tombstones, tombstones
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour
@@ -79,7 +79,7 @@ class World:
         return outcomes
 
     def erase(self, *users: str) -> None:
-        erase_from_lake(self.lake, ids_in(self.lake, users), KEY.encode(), NOON)
+        erase_from_lake(self.lake, personal_ids_in(self.lake, users), KEY.encode(), NOON)
 
     def rejected(self) -> list[str]:
         return self.lake.scan(REJECTED_ROWS).select("reason").collect().to_series().to_list()
@@ -231,7 +231,7 @@ def test_no_source_is_read_without_the_key(half: "type[Tables]", tmp_path: Path)
 def test_no_source_is_read_while_somebody_is_half_erased(tmp_path: Path) -> None:
     world = World(tmp_path, learners())
     world.run(hour(0))
-    record_tombstones(world.lake, KEY.encode(), ids_in(world.lake, [PERSON]), NOON)
+    record_tombstones(world.lake, KEY.encode(), personal_ids_in(world.lake, [PERSON]), NOON)
     with pytest.raises(LakeError, match="an erasure was interrupted"):
         world.run(hour(1))
     counts = next(one for one in TABLE_ASSETS if one.contract is ERASED_PEOPLE)

@@ -17,7 +17,7 @@ from ghost_pipeline.lake.atomic import STAGING
 from ghost_pipeline.lake.cache import Cache
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.partitions import Rejects
-from ghost_pipeline.privacy.erasing import erase_from_lake, erased_ids_in, ids_in, unknown_users
+from ghost_pipeline.privacy.erasing import erase_from_lake, erased_ids_in, personal_ids_in, unknown_users
 from ghost_pipeline.privacy.personal_columns import ID_COLUMNS, owner_column
 from ghost_pipeline.windows import HOUR, Hour
 from ghost_pipeline_tests.running import lake_digest
@@ -97,7 +97,7 @@ def filled(root: Path) -> Lake:
 
 
 def erase(lake: Lake) -> dict[str, int]:
-    changed, _ = erase_from_lake(lake, ids_in(lake, [PERSON]), KEY, AT)
+    changed, _ = erase_from_lake(lake, personal_ids_in(lake, [PERSON]), KEY, AT)
     return {one.table: one.rows for one in changed}
 
 

@@ -10,7 +10,13 @@ from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.ghost import COHORT_RELEASE_CONTRIBUTIONS
 from ghost_pipeline.contracts.raw import REJECTED_ROWS
 from ghost_pipeline.privacy.personal_columns import ID_COLUMNS, owner_column
-from ghost_pipeline.privacy.personal_rows import IDS_SCHEMA, ids_of, is_of, of_one_member, under_other_names
+from ghost_pipeline.privacy.personal_rows import (
+    IDS_SCHEMA,
+    is_single_member_cohort,
+    personal_ids,
+    personal_rows,
+    pseudonymised,
+)
 from ghost_pipeline_tests.samples import sample
 
 Ids = set[tuple[str, str, str]]
@@ -28,7 +34,7 @@ def found(people: list[str], **tables: list[tuple[str, ...]]) -> Ids:
         name: pl.LazyFrame(rows, schema=dict.fromkeys(columns[name], pl.String), orient="row")
         for name, rows in tables.items()
     }
-    return set(ids_of(frames, pl.Series("user_id", people)).collect().rows())
+    return set(personal_ids(frames, pl.Series("user_id", people)).collect().rows())
 
 
 def test_a_user_has_an_id_whatever_else_there_is() -> None:
@@ -94,7 +100,7 @@ def ids(**of_column: str) -> pl.DataFrame:
 
 def is_theirs(table: str, row: object, known: pl.DataFrame) -> bool:
     rows = pl.DataFrame({"source_table": [table], "row": [row if isinstance(row, str) else json.dumps(row)]})
-    condition = is_of(REJECTED_ROWS, known)
+    condition = personal_rows(REJECTED_ROWS, known)
     assert condition is not None
     return bool(rows.select(condition).item())
 
@@ -139,7 +145,7 @@ def test_rows_stay_under_names_that_nobody_had() -> None:
     rows = sample(COHORT_RELEASE_CONTRIBUTIONS, 20, 7)
     person = rows["user_id"][3]
     names = pl.Series([f"name-{number:02}" for number in range(rows.height)])
-    named = under_other_names(rows, COHORT_RELEASE_CONTRIBUTIONS, ids(user_id=person), names)
+    named = pseudonymised(rows, COHORT_RELEASE_CONTRIBUTIONS, ids(user_id=person), names)
     assert COHORT_RELEASE_CONTRIBUTIONS.faults(named) == []
     assert person not in named["user_id"]
     kept = rows.filter(pl.col("user_id") != person)
@@ -149,4 +155,4 @@ def test_rows_stay_under_names_that_nobody_had() -> None:
 
 def test_a_figure_over_one_member_is_that_members() -> None:
     rows = pl.DataFrame({"cohort_id": ["c1", "c1", "c2"], "active_member_count": [1, 2, 1]})
-    assert rows.select(of_one_member(pl.Series(["c1"])))["cohort_id"].to_list() == [True, False, False]
+    assert rows.select(is_single_member_cohort(pl.Series(["c1"])))["cohort_id"].to_list() == [True, False, False]

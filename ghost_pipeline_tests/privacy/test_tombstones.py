@@ -12,9 +12,9 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.privacy.personal_rows import IDS_SCHEMA
 from ghost_pipeline.privacy.tombstones import (
     NO_TOMBSTONES,
-    buried,
+    erased_users,
     erasure_key,
-    finish,
+    finish_erasure,
     record_tombstones,
     require_erasure_key,
     tombstones,
@@ -45,7 +45,7 @@ def test_nobody_needs_a_key(lake: Lake) -> None:
 
 def test_an_id_is_recognised_in_its_own_column_alone(lake: Lake) -> None:
     record_tombstones(lake, KEY.encode(), ids(*PEOPLE), NOON)
-    finish(lake, KEY.encode(), ["u1", "u2"])
+    finish_erasure(lake, KEY.encode(), ["u1", "u2"])
     known = tombstones(lake, settings(lake))
     assert known.among("user_id", pl.Series(["u2", "u3", None, "s1", "u1", "u2"])).to_list() == ["u1", "u2"]
     assert known.among("session_id", pl.Series(["u1", "s1"])).to_list() == ["s1"]
@@ -68,15 +68,15 @@ def test_a_second_time_nothing_is_added(lake: Lake) -> None:
     assert record_tombstones(lake, KEY.encode(), ids(*PEOPLE[:2]), NOON) == 2
     assert record_tombstones(lake, KEY.encode(), ids(*PEOPLE), NOON) == 2
     assert lake.scan(ERASED_PEOPLE).collect().height == 4
-    assert buried(lake, KEY.encode(), ["u1", "u2", "u3"]) == {"u1", "u2"}
+    assert erased_users(lake, KEY.encode(), ["u1", "u2", "u3"]) == {"u1", "u2"}
 
 
 def test_no_source_is_read_while_somebody_is_half_erased(lake: Lake) -> None:
     record_tombstones(lake, KEY.encode(), ids(*PEOPLE), NOON)
-    finish(lake, KEY.encode(), ["u1"])
+    finish_erasure(lake, KEY.encode(), ["u1"])
     with pytest.raises(LakeError, match=r"an erasure was interrupted.*ghost-pipeline erase"):
         tombstones(lake, settings(lake))
-    finish(lake, KEY.encode(), ["u2"])
+    finish_erasure(lake, KEY.encode(), ["u2"])
     assert len(tombstones(lake, settings(lake)).hashes) == 4
     assert lake.scan(ERASED_PEOPLE).collect()["under_way"].null_count() == 4
 
