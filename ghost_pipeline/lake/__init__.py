@@ -1,4 +1,4 @@
 """Parquet partitions and nothing else: the lake, its files on disk or in a bucket, atomic replacement and locks.
 
-The lake knows contracts, not the domain: no rule about learners or typists belongs here.
+It knows contracts, not the domain: rules about learners or typists do not belong here.
 """

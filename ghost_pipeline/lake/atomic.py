@@ -1,4 +1,4 @@
-"""Replacing files so that a reader sees the old one or the new one, never half of either."""
+"""Replacing files atomically: a reader sees the old file or the new one, never half of either."""
 
 import os
 import shutil
@@ -15,39 +15,39 @@ RENAMES_TRIED = 10
 _numbers = count()
 
 _FEW = 8
-"""Above so many files one flush of all file systems is cheaper than one per file (measured: 4,600 files took 25 s
-one by one and 2 s together)."""
+"""Above this number of files one flush of all file systems is cheaper than one per file (4,600 files took 25 s one by
+one and 2 s together)."""
 
 
 class Replacements:
-    """Files that are written aside and become visible together, in the order in which they were added."""
+    """Staged files that become visible together, in the order in which they were added."""
 
     def __init__(
         self, root: Path, *, flush: bool = True, before: Callable[[Path, Path], None] = lambda _staged, _target: None
     ) -> None:
-        """Stage below `root`, which has to lie on the file system of every target.
+        """Stage below `root`, which has to be on the file system of every target.
 
-        Without `flush` a power cut may leave an empty file under a good name: for what says itself that it is whole.
-        `before` is called for each file right before it is renamed, with its path then and after.
+        Without `flush` a power cut may leave an empty file under a good name: safe only for self-checksummed files.
+        `before` is called for each file right before it is renamed, with its staged path and its target.
         """
         self._staging, self._flush, self._before = root / STAGING, flush, before
         self._staged: list[tuple[Path, Path]] = []
 
     def add(self, target: Path) -> Path:
-        """A path to write to; `commit` moves what is there to `target`.
+        """A path to write to; `commit` moves the file to `target`.
 
-        It lies in `.staging`, out of reach of every `*.parquet` pattern below a table's folder: a sibling such as
+        The path is in `.staging`, out of reach of every `*.parquet` pattern below a table's folder: a sibling such as
         `.tmp_x.parquet` would be read by polars and DuckDB alike.
         """
         self._staging.mkdir(parents=True, exist_ok=True)
         temporary = self._staging / _name(target.suffix)
-        # A restarted container has the host name, the process ids and the numbers of the one before it.
+        # A restarted container has the host name, process ids and numbers of its predecessor.
         _remove(temporary)
         self._staged.append((temporary, target))
         return temporary
 
     def commit(self) -> None:
-        """Flush what was written to disk, so that a power cut leaves no empty file under a good name; then rename."""
+        """Flush the files to disk, so that a power cut leaves no empty file under a good name; then rename them."""
         if self._flush and len(self._staged) > _FEW:
             os.sync()
         elif self._flush:
@@ -60,7 +60,7 @@ class Replacements:
         self._staged = []
 
     def discard(self) -> None:
-        """Remove what was staged and not committed; where that fails, the next run clears it."""
+        """Remove staged files that were not committed; if that fails, the next run removes them."""
         for temporary, _ in self._staged:
             with suppress(OSError):
                 _remove(temporary)
@@ -70,7 +70,7 @@ class Replacements:
 def replacing(
     root: Path, *, flush: bool = True, before: Callable[[Path, Path], None] = lambda _staged, _target: None
 ) -> Iterator[Replacements]:
-    """Commit the replacements at the end of the block, or discard them where it raises.
+    """Commit the replacements at the end of the block, or discard them if it raises.
 
     Args:
         root: see `Replacements`.
@@ -131,9 +131,9 @@ def remove_folder(root: Path, folder: Path) -> None:
 
 
 def staged_folder(root: Path) -> Path:
-    """The path of a folder for a while, for whoever needs one to make; what a kill leaves of it goes like any leftover.
+    """A path at which the caller may make a temporary folder; after a kill it is removed like any leftover.
 
-    The staging folder is there where it can be: a process that may only read, or of a root that is not there, goes on.
+    The staging folder is created if possible: a process that may only read, or whose root is missing, goes on.
     """
     with suppress(OSError):
         (root / STAGING).mkdir(exist_ok=True)
@@ -143,7 +143,7 @@ def staged_folder(root: Path) -> Path:
 def clear_leftovers(root: Path) -> None:
     """Remove the temporary files that a killed process of this machine left behind.
 
-    What cannot be removed, because this process may only read, stays: it is in nobody's way.
+    Files that cannot be removed, because this process may only read, stay and do no harm.
     """
     with suppress(OSError):
         for file in (root / STAGING).iterdir():
@@ -155,7 +155,7 @@ def clear_leftovers(root: Path) -> None:
 
 
 def clear_staging(root: Path) -> None:
-    """Remove whatever processes have staged below `root`, of this machine or another: nobody is at work in it.
+    """Remove everything that processes of any machine have staged below `root`; no process may be writing there.
 
     Raises:
         LakeError: it cannot be removed.
@@ -177,7 +177,7 @@ def _rename(temporary: Path, target: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary.replace(target)
         except FileNotFoundError:
-            # Between the two, another process may have removed the folder: it was empty.
+            # Between the two calls another process may have removed the empty folder.
             if attempt == RENAMES_TRIED or not temporary.exists():
                 raise
         else:
@@ -191,7 +191,7 @@ def _remove(temporary: Path) -> None:
 
 
 def _name(suffix: str) -> str:
-    """A name that nobody else uses, and that tells whose it is."""
+    """A unique name that shows which process it belongs to."""
     return f"{socket.gethostname()}@{os.getpid()}-{next(_numbers)}{suffix}.tmp"
 
 

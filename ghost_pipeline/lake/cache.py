@@ -1,7 +1,7 @@
-"""What a step keeps to be quicker next time: frames beside the tables of the lake, in `.cache`.
+"""Frames that a step caches for its next run, in the folder `.cache` of the lake.
 
-Nothing here is needed. A frame that is missing, damaged or of another shape counts as one without rows, and the folder
-may be deleted at any time. Ids of people are in it: whoever removes a person empties it.
+The cache may be deleted at any time: a frame that is missing, damaged or of another schema counts as one without rows,
+and the next run reads its inputs again. Frames hold ids of people, so an erasure empties the cache.
 """
 
 from collections.abc import Mapping
@@ -14,36 +14,36 @@ import polars as pl
 from ghost_pipeline.lake.atomic import remove_file, remove_folder, replacing
 
 CACHE = ".cache"
-_SEAL = sha256().digest_size
+_HASH_BYTES = sha256().digest_size
 
 
 class Cache:
-    """The frames that are kept for one table."""
+    """The cached frames of one table."""
 
     def __init__(self, lake: Path, table: str) -> None:
         """Open the cache of a table; nothing is created before the first write."""
         self._lake, self._folder = lake, lake / CACHE / table
 
     def read(self, name: str, schema: pl.Schema) -> pl.DataFrame:
-        """The frame that was kept by that name; without rows where none is whole and has these columns."""
+        """The frame of that name; without rows if there is none, or it is damaged or of another schema."""
         try:
             content = memoryview(self._path(name).read_bytes())
         except OSError:
             return schema.to_frame()
-        # No format of frames tells that one of its bytes has been altered.
-        if sha256(content[_SEAL:]).digest() != content[:_SEAL]:
+        # Arrow's format has no checksum: an altered byte would go unnoticed.
+        if sha256(content[_HASH_BYTES:]).digest() != content[:_HASH_BYTES]:
             return schema.to_frame()
-        frame = pl.read_ipc(BytesIO(content[_SEAL:]))
+        frame = pl.read_ipc(BytesIO(content[_HASH_BYTES:]))
         return frame if frame.schema == schema else schema.to_frame()
 
     def write(self, frames: Mapping[str, pl.DataFrame]) -> None:
-        """Keep frames by their names in place of those before.
+        """Replace frames, by name.
 
         Raises:
-            LakeError: they cannot be written; those before stay.
+            LakeError: they cannot be written; the previous ones stay.
 
         """
-        # The seal tells what a power cut leaves half written: to wait for the disk would cost more than it is worth.
+        # The content hash reveals what a power cut leaves half written, so there is no need to wait for the disk.
         with replacing(self._lake, flush=False) as replacements:
             for name, frame in frames.items():
                 buffer = BytesIO()
@@ -54,7 +54,7 @@ class Cache:
                     file.write(content)
 
     def remove(self, name: str) -> None:
-        """Forget a frame.
+        """Remove a frame.
 
         Raises:
             LakeError: it cannot be removed.
@@ -63,7 +63,7 @@ class Cache:
         remove_file(self._lake, self._path(name))
 
     def names(self, folder: str) -> list[str]:
-        """The names of the frames that are kept in a folder of the table's."""
+        """The names of the frames in a folder of the table's cache."""
         return [f"{folder}/{path.stem}" for path in (self._folder / folder).glob("*.arrow")]
 
     def _path(self, name: str) -> Path:
@@ -71,7 +71,7 @@ class Cache:
 
 
 def clear_cache(lake: Path) -> None:
-    """Forget everything that is kept beside the tables of a lake.
+    """Remove all cached frames of a lake.
 
     Raises:
         LakeError: it cannot be removed.

@@ -1,6 +1,6 @@
-"""Where the files of a lake lie: what listing, reading and replacing them is made of.
+"""The interface to a lake's files, and its implementation for a folder of this machine.
 
-A file has a name, its path below the lake with slashes. It is never changed, only replaced whole.
+A file's name is its path below the lake, with slashes. A file is never changed, only replaced as a whole.
 """
 
 import os
@@ -17,14 +17,14 @@ SHARD_FILE = "shard-0.parquet"
 
 
 class Staging(Protocol):
-    """Files that are written aside; they replace those before in the order in which they were added."""
+    """Staged files; they replace the existing ones in the order in which they were added."""
 
     def add(self, name: str) -> Path:
         """A path to write the file of that name to."""
         ...
 
     def put(self, name: str, content: bytes) -> bool:
-        """Stage a file; False where the same bytes are there already: then it is left alone."""
+        """Stage a file; False if the existing file has the same bytes, and is left alone."""
         ...
 
 
@@ -33,15 +33,15 @@ class Files(Protocol):
 
     @property
     def folder(self) -> Path:
-        """The folder of this machine in which files can be read, and in which locks and caches lie."""
+        """The folder of this machine with the files or their copies, and with locks and caches."""
         ...
 
     def __bool__(self) -> bool:
-        """Whether there is a file."""
+        """Whether there is any file."""
         ...
 
     def folders(self, parent: str) -> list[str]:
-        """The names of the folders right below one, in no order; none where it does not exist."""
+        """The names of the folders directly below one, in no order; none if it does not exist."""
         ...
 
     def partitions(self, parent: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], FileVersion]]:
@@ -49,33 +49,33 @@ class Files(Protocol):
 
         Args:
             parent: the folder.
-            levels: how many hive-style folders lie between it and the files.
-            since: leave out what lies in folders right below `parent` whose names sort before this.
+            levels: the number of hive-style folders between it and the files.
+            since: skip folders directly below `parent` whose names sort before this.
 
         Returns:
-            Of each the values in the names of its folders, and the version of its file.
+            For each the values in the names of its folders, and the version of its file.
 
         """
         ...
 
     def file_versions(self, names: Sequence[str]) -> dict[str, FileVersion]:
-        """The versions of those of some files that are there."""
+        """The versions of the given files that exist."""
         ...
 
     def located(self, names: Sequence[str]) -> list[Path]:
-        """Those of some files that are there, as they can be read now; at `folder / name`, in the given order."""
+        """The paths `folder / name` of the given files that exist, readable now, in the given order."""
         ...
 
     def at_hand(self, names: Sequence[str]) -> list[Path]:
-        """Those of some files that can be read without fetching them."""
+        """The paths of the given files that can be read without fetching them."""
         ...
 
     def fresh(self, names: Sequence[str]) -> list[Path]:
-        """What `located` gives, fetched anew: a copy may be damaged."""
+        """The same as `located`, but fetched again: a copy may be damaged."""
         ...
 
     def replacing(self, names: Sequence[str]) -> AbstractContextManager[Staging]:
-        """Replace some files at the end of the block, or none where it raises.
+        """Replace some files at the end of the block, or none if it raises.
 
         Args:
             names: the files that may be staged.
@@ -105,7 +105,7 @@ class Files(Protocol):
         ...
 
     def forget_copies(self, parent: str) -> None:
-        """Remove copies below a folder that are none of the files that are there now.
+        """Remove copies below a folder whose files were removed or replaced.
 
         Raises:
             LakeError: one cannot be removed.
@@ -168,7 +168,7 @@ class LocalFiles:
         """See `Files`."""
         removed = remove_file(self.folder, self.folder / name)
         if removed:
-            # Not to be looked through for ever: a year of hours has 9,000 folders.
+            # Empty folders would slow down every listing: a year of hours has 9,000 of them.
             with suppress(OSError):
                 (self.folder / name).parent.rmdir()
         return removed
@@ -196,7 +196,7 @@ class _LocalStaging:
 
 
 def holds(path: Path, content: bytes) -> bool:
-    """Whether a file is there and has these bytes."""
+    """Whether a file exists and has these bytes."""
     with suppress(OSError):
         return path.stat().st_size == len(content) and path.read_bytes() == content
     return False

@@ -1,11 +1,10 @@
-"""Who may write while somebody else writes.
+"""Locks between processes that write to the lake.
 
-One process at a time, where what one writes depends on what the one before it has written; and one alone in the whole
-lake, where nothing may be written that was read before.
+A table lock serializes writers whose result depends on what the previous one wrote. The lake's lock is shared by steps
+and exclusive for an erasure, after which nothing may be written that was read before it.
 
-Locks are taken in this order, so that nobody waits for somebody who waits for them: the lake's; that of a table; those
-of what is extracted from it; that of the sums of activity; that of the ledger of stale hours. Nobody takes the lake's
-twice.
+Lock order, to avoid deadlock: lake, table, derived tables, activity, stale-hours ledger. A process takes the lake's
+lock only once.
 """
 
 import sqlite3
@@ -23,16 +22,16 @@ _LAKE = ".lake.lock"
 
 @contextmanager
 def table_lock(folder: Path, table: str) -> Iterator[None]:
-    """Keep other processes out of the block until this one has left it.
+    """Hold a table's lock: other processes wait to enter the block until this one has left it.
 
     The operating system frees the lock of a process that dies.
 
     Args:
-        folder: where the lock file lies and stays.
-        table: what is guarded.
+        folder: folder of the lock file, which stays there.
+        table: the table, or another name, that the lock guards.
 
     Raises:
-        LakeError: another run keeps it for too long, or the lock cannot be written.
+        LakeError: another run holds it for more than 600 s, or the lock file cannot be written.
 
     """
     path = folder / f".{table}.lock"
@@ -55,13 +54,13 @@ def table_lock(folder: Path, table: str) -> Iterator[None]:
 
 @contextmanager
 def shared_lock(folder: Path) -> Iterator[None]:
-    """Work in the lake as every step does: beside any number of others, and never while somebody has it alone.
+    """Hold the lake's lock as every step does: together with other steps, but never during an erasure.
 
     Args:
-        folder: `Lake.root`, where the lock file lies and stays.
+        folder: `Lake.root`, the folder of the lock file, which stays there.
 
     Raises:
-        LakeError: somebody has the lake alone for too long, or the lock cannot be written.
+        LakeError: an erasure holds it for more than 600 s, or the lock file cannot be written.
 
     """
     with _lake(folder, exclusive=False, refused="an erasure has had the lake to itself"):
@@ -70,16 +69,16 @@ def shared_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Have the lake to oneself: no step is at work in the block, so nothing is written after it that was read before.
+    """Hold the lake's lock alone: no step runs during the block, so nothing is written after it that was read before.
 
-    While one waits for the steps that are at work, those that begin wait behind it: steps that follow one another
-    without end keep nobody waiting.
+    Steps that begin while this waits for running ones wait behind it, so a continuous stream of steps cannot starve
+    it.
 
     Args:
-        folder: `Lake.root`, where the lock file lies and stays.
+        folder: `Lake.root`, the folder of the lock file, which stays there.
 
     Raises:
-        LakeError: steps are at work for too long, or the lock cannot be written.
+        LakeError: steps are running for more than 600 s, or the lock file cannot be written.
 
     """
     with _lake(folder, exclusive=True, refused="other runs have been at work in the lake"):

@@ -1,9 +1,9 @@
 """Files in a bucket of object storage (S3), read through copies on this machine.
 
-A file is an object, and is replaced by one PUT: whoever asks for it gets all of the old one or all of the new one.
-Everything is read from a copy that is whole and of one version, so that no plan over a file sees two of them, and what
-has not been replaced is not fetched again. A copy is current where its size and time are those that follow from the
-object's ETag: one look at the file tells, and nothing else has to be kept in step with it.
+A file is an object and is replaced by one PUT: a reader gets all of the old one or all of the new one. Everything is
+read from a complete copy of one version, so that no query plan sees two versions of a file, and an object that was not
+replaced is not fetched again. A copy is current if its size and modification time are those made from the object's
+ETag: one `stat` shows it, and no index has to be kept in step.
 """
 
 import os
@@ -31,19 +31,19 @@ from ghost_pipeline.locations import Mirrored
 
 RETRIES, RETRY_SECONDS = 3, 10
 CONNECT_TIMEOUT, TIMEOUT = "5 seconds", "10 minutes"
-"""The second is that of a request with all that it sends or fetches."""
+"""The second limits a whole request, with all that it sends or fetches."""
 AT_ONCE = 16
-"""Objects that are fetched side by side: each takes some 20 ms, most of it waiting."""
+"""Objects that are fetched in parallel: each takes some 20 ms, most of it waiting."""
 PAGE = 1000
-"""Objects in an answer of a listing, and at most in a request to delete."""
+"""Objects in one response of a listing, and the maximum in a request to delete."""
 FEW = 2
-"""So many files are asked for one by one; more by listing what lies between the first and the last."""
+"""Up to this number files are requested one by one; more by listing the range from the first to the last."""
 ONE_PUT = 100 << 20
-"""A larger file is sent in parts side by side, and appears when the last one is there: 5 GiB fit into one PUT."""
+"""A larger file is sent in parallel parts, and appears with the last one; the limit of one PUT is 5 GiB."""
 REMOVED_AT_ONCE = 100
 _GONE = "removed while it was to be read"
 _TIMES = (1 << 31) * 1_000_000_000
-"""Times that every file system can hold, to the nanosecond."""
+"""Range of times that every file system can store to the nanosecond."""
 
 Answer = TypeVar("Answer")
 
@@ -52,7 +52,7 @@ class ObjectFiles:
     """The objects below an address, and their copies on this machine. See `Files`."""
 
     def __init__(self, place: Mirrored) -> None:
-        """Look below an address; credentials and endpoint are those of the usual variables `AWS_*`.
+        """Open an address; credentials and endpoint come from the usual variables `AWS_*`.
 
         Raises:
             LakeError: the variables contradict one another.
@@ -64,7 +64,7 @@ class ObjectFiles:
                 place.address.bucket,
                 prefix=place.address.key or None,
                 retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
-                # Not as client options: those would put aside what the variables say of the client.
+                # Not as client options, which would override the variables that configure the client.
                 config=cast("Any", {"connect_timeout": CONNECT_TIMEOUT, "timeout": TIMEOUT}),
             )
         except BaseError as error:
@@ -108,7 +108,7 @@ class ObjectFiles:
         return versions
 
     def located(self, names: Sequence[str]) -> list[Path]:
-        """See `Files`: copies are fetched where they are not current.
+        """See `Files`; fetches copies that are not current.
 
         Raises:
             LakeError: an object cannot be fetched, or its copy cannot be written.
@@ -136,7 +136,7 @@ class ObjectFiles:
             yield _ObjectStaging(self, versions, replacements)
 
     def remove(self, name: str) -> bool:
-        """See `Files`: the copy first, for nothing tells of one whose object is gone."""
+        """See `Files`; the copy first, since a copy without its object would never be found."""
         LocalFiles(self.folder).remove(name)
         was_there = self._file_version(name) is not None
         if was_there:
@@ -144,7 +144,7 @@ class ObjectFiles:
         return was_there
 
     def remove_folder(self, parent: str) -> None:
-        """See `Files`: those that sort last go first, so that what a kill leaves is a beginning without a gap."""
+        """See `Files`; in descending order, so that a kill leaves a gapless beginning."""
         shutil.rmtree(self.folder / parent, ignore_errors=True)
         names = sorted((name for name, _ in self._listed(parent)), reverse=True)
         for first in range(0, len(names), REMOVED_AT_ONCE):
@@ -152,7 +152,7 @@ class ObjectFiles:
             self._asked(parent, "removed", lambda some=some: obstore.delete(self._store, some))  # type: ignore[misc]
 
     def forget_copies(self, parent: str) -> None:
-        """See `Files`: a kill, another machine or a life cycle may have left one whose object is gone."""
+        """See `Files`; a kill, another machine or a lifecycle rule may have left a copy without its object."""
         there = dict(self._listed(parent))
         for copy in list((self.folder / parent).rglob("*")):
             name = copy.relative_to(self.folder).as_posix()
@@ -196,7 +196,7 @@ class ObjectFiles:
                 paths = [replacements.add(self.folder / name) for name in names]
                 list(workers.map(self._download, names, paths))
         except LakeError as error:
-            # That an object has gone does not say that copies cannot be written.
+            # An object that was removed meanwhile is no failure to write copies.
             if isinstance(error.__cause__, FileNotFoundError) and error.__cause__.strerror == _GONE:
                 raise error.__cause__ from None
             raise
@@ -205,7 +205,7 @@ class ObjectFiles:
         try:
             found = self._asked(name, "read", lambda: obstore.get(self._store, name))
         except FileNotFoundError as error:
-            # As of a file of this machine: whoever reads looks again.
+            # As for a file of this machine: `retry_on_replace` lists the files again.
             raise FileNotFoundError(ENOENT, _GONE, f"{self}/{name}") from error
         chunks = iter(found.stream())
         with path.open("wb") as file:
@@ -225,11 +225,11 @@ class ObjectFiles:
         _stamp(staged, _file_version(size, put["e_tag"]))
 
     def _asked(self, name: str, done: str, request: Callable[[], Answer]) -> Answer:
-        """The answer to a request.
+        """The response to a request.
 
         Raises:
             FileNotFoundError: there is no such object.
-            LakeError: it has failed; says why and what helps.
+            LakeError: it failed; names the reason and the remedy.
 
         """
         try:
@@ -280,11 +280,11 @@ _TROUBLES = (
     (r"error sending request", "{host} cannot be reached", "Look at AWS_ENDPOINT_URL, AWS_REGION and the network"),
     (r"redirect", "the bucket is elsewhere", "Set AWS_REGION to that of the bucket"),
 )
-"""What the text of an error tells, why that is, and what helps; the first that is found."""
+"""Patterns in the text of an error with their reason and remedy; the first match counts."""
 
 
 def _trouble(error: Exception) -> tuple[str, str]:
-    """Why a request has failed, and what helps. The client's text is many lines with requests and answers."""
+    """The reason why a request failed, and the remedy. The client's text is many lines of requests and responses."""
     text = str(error).partition("\n\nDebug source")[0]
     url = urlsplit(found[0]) if (found := _URL.search(text)) else urlsplit("")
     host = f"{url.hostname}:{url.port}" if url.port else f"{url.hostname}"

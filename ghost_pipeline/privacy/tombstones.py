@@ -204,7 +204,7 @@ def erased_users(lake: Lake, key: bytes, users: Collection[str]) -> set[str]:
 def _recognised(stored: pl.DataFrame, key: bytes | None) -> Tombstones:
     if key is None:
         raise SettingsError(
-            f"{ERASED_PEOPLE.name}: people were erased, and without the key a source would bring them back. "
+            f"{ERASED_PEOPLE.name}: people were erased, and without their key a source would bring them back. "
             f"Set {_NAMES} to the key of then",
         )
     if (stored["key_check"] != _key_check(key)).any():
