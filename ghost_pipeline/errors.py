@@ -1,22 +1,21 @@
 """The errors this project raises on purpose.
 
-A message names the table, the partition, the culprit and the remedy, in that order and as far as they
-are known, so that it can stand alone on one line of a terminal. Anything that is not a `GhostError` is a
-defect of this project and keeps its traceback.
+A message names the table, the partition, the culprit and the remedy, in that order and as far as they are known, so
+that it is complete on one line of a terminal. Any other exception is a defect of this project and keeps its traceback.
 """
 
 import re
 
 _OF_TYPES = re.compile(r"conversion from `[^`]*` to `[^`]*` failed in column '[^']*' for \d+ out of \d+ values: ")
-"""What polars says of a column and its types before it cites values."""
+"""The part of a polars message about a column and its types that precedes the cited values."""
 _TYPE = re.compile(r"`[^`]*`|'[^']*'")
 _CITED = re.compile(r"""(?:[`"\[]|(?<!\w)').*""")
-"""What an engine cites of rows, from the first quote or bracket on: nothing tells where it ends, for a value may hold
+"""The values of rows in an engine's message: everything from the first quote or bracket on, since a value may contain
 any of them."""
 
 
 def without_values(error: Exception) -> str:
-    """The first line of what an engine says, up to the first value that it cites: that may name a person."""
+    """The first line of an engine's message, up to the first value that it cites, which may name a person."""
     first_line = (str(error).splitlines() or [type(error).__name__])[0]
     told = found[0] if (found := _OF_TYPES.match(first_line)) else ""
     return (_TYPE.sub("…", told) + _CITED.sub("…", first_line[len(told) :])).strip().rstrip(".")
@@ -35,11 +34,11 @@ class SourceError(GhostError):
 
 
 class ContractError(GhostError):
-    """A frame does not fulfil the contract of the table it was meant for; nothing was written."""
+    """A frame breaks the contract of its table; nothing was written."""
 
 
 class LakeError(GhostError):
-    """The lake misses something that a step needs, or cannot be written."""
+    """The lake lacks something that a step needs, or cannot be written."""
 
 
 class PublishError(GhostError):
@@ -51,11 +50,11 @@ class UnknownTimeError(GhostError):
 
 
 class UnknownUserError(GhostError):
-    """Nobody by that id is known at the time of the answer."""
+    """There is no user with that id at the time of the answer."""
 
 
 class ForbiddenError(GhostError):
-    """The caller asks for somebody else's figures."""
+    """The caller may not see these figures, which are another user's."""
 
 
 class UnknownArgumentError(GhostError, ValueError):
@@ -63,4 +62,4 @@ class UnknownArgumentError(GhostError, ValueError):
 
 
 class NothingPublishedError(GhostError):
-    """There is no published database, or no hour, to answer from yet."""
+    """There is no published database, or no hour in it, to answer from yet."""

@@ -24,7 +24,7 @@ MALFORMED_POSTGRES_ADDRESS = (
 
 @dataclass(frozen=True)
 class ObjectAddress:
-    """A bucket, and what the keys below this address begin with. `str` of it is `s3://bucket/key`."""
+    """A bucket and a prefix of its keys. `str` of it is `s3://bucket/key`."""
 
     bucket: str
     key: str
@@ -34,7 +34,7 @@ class ObjectAddress:
         """Read `s3://bucket/key`; the key may be empty.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is not such an address.
 
         """
         found = _ADDRESS.fullmatch(text)
@@ -44,41 +44,41 @@ class ObjectAddress:
         return cls(found["bucket"], "/".join(parts))
 
     def __truediv__(self, name: str) -> Self:
-        """The address of something below this one."""
+        """The address `name` below this one."""
         return type(self)(self.bucket, f"{self.key}/{name}" if self.key else name)
 
     def __str__(self) -> str:
-        """The address as it is written."""
+        """The address as text."""
         return f"{SCHEME}{self.bucket}/{self.key}".rstrip("/")
 
 
 @dataclass(frozen=True)
 class Mirrored:
-    """An address in a bucket, and the path of this machine at which copies of what is there lie."""
+    """An address in a bucket, and the path of this machine for copies of its objects."""
 
     address: ObjectAddress
     copy: Path
 
     def __truediv__(self, name: str) -> Self:
-        """What lies below, by the same name in both places."""
+        """The location `name` below, in both places."""
         return type(self)(self.address / name, self.copy / name)
 
     def __str__(self) -> str:
-        """The address: the copy is nobody's business."""
+        """The address; the path of the copies means nothing to a user."""
         return str(self.address)
 
     @property
     def name(self) -> str:
-        """The last part of both."""
+        """The last part of both paths."""
         return self.copy.name
 
     @property
     def parent(self) -> Self:
-        """What it lies in."""
+        """The location above."""
         return type(self)(ObjectAddress(self.address.bucket, self.address.key.rpartition("/")[0]), self.copy.parent)
 
     def with_suffix(self, suffix: str) -> Self:
-        """Beside it, with another suffix."""
+        """The location beside it with another suffix."""
         return self.parent / self.copy.with_suffix(suffix).name
 
 

@@ -1,4 +1,4 @@
-"""How a PostgreSQL server is addressed, and what of its errors may be shown: never a password, never a row's value."""
+"""Addresses of PostgreSQL servers, and their errors without passwords or values of rows."""
 
 import os
 import re
@@ -10,41 +10,41 @@ import adbc_driver_manager as adbc
 from ghost_pipeline.locations import MALFORMED_POSTGRES_ADDRESS, POSTGRES_ADDRESS
 
 CONNECT_SECONDS = 10
-"""How long a connection may take, unless the address or PGCONNECT_TIMEOUT says otherwise."""
+"""Time limit for connecting, unless the address or PGCONNECT_TIMEOUT sets another."""
 
 SESSION: Final = (
     # Times without a zone are UTC, as text and in comparisons.
     "SET LOCAL TIME ZONE 'UTC'",
     "SET LOCAL DateStyle TO ISO",
-    # Whatever PGCLIENTENCODING says: the driver takes every text for UTF-8.
+    # Overrides PGCLIENTENCODING: the driver decodes every text as UTF-8.
     "SET LOCAL client_encoding TO 'UTF8'",
-    # Between two statements a run may compute for minutes.
+    # A run may compute for minutes between two statements.
     "SET LOCAL idle_in_transaction_session_timeout TO 0",
 )
-"""What every transaction of ours begins with."""
+"""The first statements of every transaction."""
 
 LOST = "the connection was lost"
 MESSAGE = re.compile(r"(?:ERROR|FATAL|PANIC):\s*([^\n]*)")
-"""What the server said, within an error of libpq."""
+"""The server's message within an error of libpq."""
 _TELLING = frozenset({"08", "23", "25", "28", "3D", "3F", "42", "53", "54", "55", "57", "58"})
 """Classes of SQLSTATE whose first lines cite no values of rows."""
 _CONVERSION = {"22003": "a number is too large for its column", "22021": "a text holds NUL"}
 
 
 class PostgresAddress:
-    """An address of a server: as the driver needs it, and as people may see it."""
+    """An address of a server, for the driver and for messages."""
 
     def __init__(self, location: str) -> None:
-        """Take an address as libpq reads it; its environment variables hold as well.
+        """Parse an address like libpq, whose environment variables count as well.
 
         Raises:
-            ValueError: it is malformed; the message shows nothing of it.
+            ValueError: it is malformed; the message shows no part of it.
 
         """
         parts = POSTGRES_ADDRESS.fullmatch(location)
         if parts is None:
             raise ValueError(MALFORMED_POSTGRES_ADDRESS)
-        # Not by parse_qs: to libpq a plus sign is no space.
+        # Not parse_qs, which decodes a plus sign as a space; libpq does not.
         pairs = [one.partition("=") for one in (parts["parameters"] or "").split("&")]
         parameters = {name: value for name, _, value in pairs}
 
@@ -65,12 +65,12 @@ class PostgresAddress:
         self.for_libpq = f"{location}{joint}{'&'.join(added)}"
 
     def connection_fault(self, error: adbc.Error) -> str:
-        """Why no connection came about, without passwords."""
+        """The reason for a failed connection, without passwords."""
         line = str(error).removeprefix("IO: ").removeprefix("[libpq] ").removeprefix("Failed to connect: ")
         return self.without_secrets(line.splitlines()[0].rstrip("."))
 
     def fault(self, error: adbc.Error) -> str:
-        """What the server said, unless it may cite a row; otherwise the number of the error."""
+        """The server's message; only its error number if the message may cite a row."""
         if not error.sqlstate:
             return LOST
         message = MESSAGE.search(str(error))
@@ -80,7 +80,7 @@ class PostgresAddress:
         return f"SQLSTATE {error.sqlstate}, {_CONVERSION.get(error.sqlstate, otherwise)}"
 
     def without_secrets(self, text: str) -> str:
-        """A text in which no password of the address or the environment stands."""
+        """A text without the passwords of the address and the environment."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text

@@ -14,13 +14,13 @@ from ghost_pipeline.errors import UnknownTimeError
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 LONGEST_GAP = timedelta(days=31)
-"""A longer stretch without an event is taken for silence and not for lost hours."""
+"""A longer stretch without an event counts as silence, a shorter one as lost hours."""
 HOUR_KEY_FORMAT = "%Y-%m-%d-%H:%M"
 MONTH_KEY_FORMAT = "%Y-%m"
 
 FIRST_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_INSTANT = datetime(2200, 1, 1, tzinfo=UTC)
-"""Exclusive. Anything outside both is a mistake of a unit or of typing."""
+"""Exclusive. An instant outside these limits is a typing error or in a wrong unit."""
 
 _LENGTH = re.compile(r"(\w+)\s*=\s*(?:([1-9]\d{0,5})([hd])|forever)")
 _UNITS = {"h": HOUR, "d": DAY}
@@ -39,7 +39,7 @@ class Hour:
 
     @classmethod
     def containing(cls, instant: datetime) -> "Hour":
-        """The hour in which `instant` (aware) lies."""
+        """The hour that contains `instant` (aware)."""
         return cls(_floor(instant.astimezone(UTC)))
 
     @classmethod
@@ -90,7 +90,7 @@ class Day:
 
     @classmethod
     def containing(cls, instant: datetime) -> "Day":
-        """The UTC day in which `instant` (aware) lies."""
+        """The UTC day that contains `instant` (aware)."""
         return cls(_floor(instant.astimezone(UTC)).replace(hour=0))
 
     @property
@@ -117,7 +117,7 @@ class Month:
 
     @classmethod
     def containing(cls, instant: datetime) -> "Month":
-        """The month in which `instant` (aware) lies."""
+        """The month that contains `instant` (aware)."""
         return cls(_floor(instant.astimezone(UTC)).replace(day=1, hour=0))
 
     @classmethod
@@ -150,10 +150,10 @@ class Month:
 
 
 def parse_as_of(text: str) -> datetime:
-    """The instant that a person typed: ISO 8601, UTC where it names no zone, on a full hour.
+    """The instant that a person typed: ISO 8601, UTC if it names no zone, on a full hour.
 
     Raises:
-        UnknownTimeError: the text is no time, lies within an hour, or far outside of anything that was recorded.
+        UnknownTimeError: the text is no time, not a full hour, or not between 1970 and 2200.
 
     """
     try:
@@ -182,9 +182,9 @@ def hours(start: datetime, end: datetime) -> Iterator[Hour]:
 
 
 def without_silence(busy: Iterable[Hour], start: datetime, end: datetime) -> Iterator[Hour]:
-    """The hours of [start, end) but for silences: stretches of more than 31 days without a busy hour.
+    """The hours of [start, end) without silences: stretches of more than 31 days without a busy hour.
 
-    One event with the date of another decade would else need a file for each of some hundred thousand hours.
+    Otherwise a single event dated decades off would create ~100,000 empty files.
     """
     before = start
     for hour in [*sorted(one for one in set(busy) if start <= one.start < end), None]:
@@ -228,7 +228,7 @@ def parse_lengths(value: object) -> object:
 
 
 def shown_length(kept: timedelta | None) -> str:
-    """A length of time as it is written in a setting: `36h`, `90d`, `forever`."""
+    """A duration as settings write it: `36h`, `90d`, `forever`."""
     if kept is None:
         return "forever"
     hours = kept // _UNITS["h"]

@@ -1,4 +1,4 @@
-"""What makes an hour cost an hour: running totals, caches, changed inputs, stale hours, retention.
+"""Keeping the cost of an hourly run constant: running totals, caches, changed inputs, stale hours, retention.
 
-The figures themselves are computed in `domain/`; a cache here may be deleted at any time without changing one.
+Figures are not computed here but in `domain/`; deleting a cache at any time changes none of them.
 """

@@ -1,11 +1,11 @@
-"""What users had done by the end of an hour, from what is summed up already and from the events since (G2).
+"""The activity of users up to the end of an hour, from stored sums and the events since (G2).
 
-The month before is a checkpoint, the days since are summed up day by day, today's hours are read as they are: that
-costs a month at most, however long the history. What is missing is made on the way. Users are counted in the calendar
-that is handed in; where a checkpoint or a day was summed up in another one, those users are counted again from their
-events (G1.6).
+The state is a checkpoint of the previous month, plus a sum for each day since, plus today's hours of events: reading it
+costs a month at most, however long the history. Missing sums are computed and stored on the way. Users are counted in
+the given calendar; users whose checkpoint or day was summed up in another calendar are recounted from their events
+(G1.6).
 
-Whoever replaces events of the past forgets first what follows from them (`forget_activity`).
+A run that replaces past events first removes the sums that follow from them (`forget_activity`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,30 +36,30 @@ _LOCK = "user_activity"
 
 
 def activity_lock(lake: Lake) -> AbstractContextManager[None]:
-    """Held by whoever sums up events, and by whoever replaces them: no sum of what was replaced meanwhile is kept."""
+    """The lock of runs that sum up events or replace them, so that no sum of replaced events is stored."""
     return table_lock(lake.root, _LOCK)
 
 
 def forget_activity(lake: Lake, changed: Sequence[Hour]) -> None:
-    """Forget what follows from the events of some hours that are about to be replaced. The lock is held."""
+    """Remove the sums that follow from the events of some hours about to be replaced. The caller holds the lock."""
     first = Month.containing(min(changed).start)
     for day in lake.written(USER_ACTIVITY_DAYS, {Day.containing(hour.start) for hour in changed}):
         lake.remove(USER_ACTIVITY_DAYS, day)
-    # The newest first: a checkpoint is only made from the one before it.
+    # The newest first: a checkpoint follows from the previous one.
     for month in reversed(lake.months(USER_ACTIVITY_CHECKPOINTS)):
         if month >= first:
             lake.remove(USER_ACTIVITY_CHECKPOINTS, month)
 
 
 class ActivityHistory:
-    """The activity of some users, in the calendars that are handed in.
+    """The activity of some users, in the given calendars.
 
-    Sums that are missing are made and kept: whoever asks holds the lock from before the users are read until the first
-    answer.
+    Missing sums are computed and stored: the caller holds the lock from before it reads the users until the first
+    result.
     """
 
     def __init__(self, lake: Lake, entities: pl.DataFrame) -> None:
-        """Take `ENTITY_SCHEMA`; of a user's entities the first one tells in which calendar sums are kept."""
+        """Take frames of `ENTITY_SCHEMA`; sums are stored in the calendar of a user's first entity."""
         self._lake, self._entities = lake, entities
         self._users = entities.select("entity", "user_id", *_CALENDAR).lazy()
         self._seen = np.zeros(entities.height, bool)
@@ -67,9 +67,9 @@ class ActivityHistory:
         self._begin = first.start if first else None
 
     def states(self, ends: Sequence[datetime]) -> Iterator[tuple[ActivityState, npt.NDArray[np.int64]]]:
-        """The activity up to each of some ends of hours, ascending, and the tasks of the 168 hours before it (G1.4).
+        """The activity up to each of some ends of hours, ascending, with the tasks of the 168 hours before it (G1.4).
 
-        The state is the same object each time; the next one continues it.
+        The state is the same object each time, continued for the next end.
 
         Raises:
             LakeError: hours of events are missing; names them.
@@ -92,7 +92,7 @@ class ActivityHistory:
                 yield state, week
 
     def checkpoint(self, month: Month) -> pl.DataFrame:
-        """The rows of `user_activity_checkpoints` for a month, made where they are not there.
+        """The rows of `user_activity_checkpoints` for a month, computed if they are missing.
 
         Raises:
             LakeError: hours of events are missing; names them.
@@ -102,7 +102,7 @@ class ActivityHistory:
         return self._lake.scan(USER_ACTIVITY_CHECKPOINTS, [month]).collect()
 
     def days(self, day: Day) -> pl.DataFrame:
-        """The rows of `user_activity_days` for a day, made where they are not there.
+        """The rows of `user_activity_days` for a day, computed if they are missing.
 
         Raises:
             LakeError: hours of events are missing; names them.
@@ -119,7 +119,7 @@ class ActivityHistory:
         since = end - WEEK
         first_day = Day.containing(since + DAY - timedelta(microseconds=1))
         summed, again = self._summed_up(min(month.start, first_day.start), today.start)
-        # Of the users whose calendar is another one meanwhile, the events themselves.
+        # Users whose calendar has changed since are recounted from their events.
         if again.height:
             rows = self._activity(min(month.start, first_day.start), today.start, again.lazy())
             summed = pl.concat([summed, rows.select(summed.columns)])
@@ -132,7 +132,7 @@ class ActivityHistory:
         return state, week
 
     def _after(self, month: Month) -> ActivityState:
-        """The state at the end of a month, and that to begin the next one with; makes the checkpoints up to it."""
+        """The state at the end of a month, ready for the next one; stores the missing checkpoints up to it."""
         size = self._entities.height
         if self._begin is None or month.as_of <= self._begin:
             return ActivityState.empty(size, month.next())
@@ -162,7 +162,7 @@ class ActivityHistory:
         joined = self._users.join(kept, on="user_id", how="inner", suffix="_kept")
         found = joined.select("entity", *CHECKPOINT_COLUMNS, same=same).collect()
         self._seen[found["entity"].to_numpy()] = True
-        # Nearly always all of them: a copy of a million rows takes a tenth of a second.
+        # Nearly always all of them: skips a copy, which takes 0.1 s for a million rows.
         good = found if found["same"].all() else found.filter("same")
         other = self._entities.filter(pl.col("entity").is_in(found.remove("same")["entity"].implode()))
         state.resume(good["entity"].to_numpy(), good)
@@ -171,7 +171,7 @@ class ActivityHistory:
             state.resume(rebuilt["entity"].to_numpy(), rebuilt)
 
     def _rebuilt(self, entities: pl.DataFrame, month: Month) -> pl.DataFrame:
-        """What some entities had done by the end of a month, from their events; kept for the next hours."""
+        """The state of some entities at the end of a month, from their events; cached for the next hours."""
         cache, name = Cache(self._lake.root, USER_ACTIVITY_CHECKPOINTS.name), f"rebuilt/{month.key}"
         version = self._lake.file_version(USER_ACTIVITY_CHECKPOINTS, month)
         kept = cache.read(name, _REBUILT_SCHEMA).filter(pl.col("checkpoint") == version)
@@ -186,7 +186,7 @@ class ActivityHistory:
         return entities.join(kept, on=calendar, how="inner", nulls_equal=True)
 
     def from_events(self, month: Month) -> ActivityState:
-        """The state at the end of a month from nothing but the events, for a few users."""
+        """The state at the end of a month from events alone, for a few users."""
         state = ActivityState.empty(self._entities.height, Month.containing(self._begin or month.start))
         state.add(self._activity(state.month.start, state.month.as_of))
         while state.month < month:
@@ -195,7 +195,7 @@ class ActivityHistory:
         return state
 
     def _summed_up(self, start: datetime, end: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The days of [start, end) as activity, and the entities whose days were summed up in another zone."""
+        """The days of [start, end) as activity, and the entities whose days were summed up in another time zone."""
         days = [Day(hour.start) for hour in hours(start, end) if hour.hour == 0]
         days = [day for day in days if self._begin and day.as_of > self._begin]
         self._sum_up(days)

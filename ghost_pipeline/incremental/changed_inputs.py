@@ -1,4 +1,4 @@
-"""Which hours of its inputs a step that works hour by hour has to look at again."""
+"""The input hours that a step which works hour by hour has to process again."""
 
 from collections.abc import Iterable
 
@@ -10,14 +10,14 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.reading import FILE_VERSION_SCHEMA
 from ghost_pipeline.windows import Hour
 
-_SEEN = "seen"
+_PROCESSED = "seen"
 
 
 class ChangedInputs:
-    """The hours of some tables that a step has seen as they are now, and the others."""
+    """Which input hours changed since this table was last computed."""
 
     def __init__(self, lake: Lake, table: Contract, inputs: Iterable[Contract], hour: Hour) -> None:
-        """Compare the files of the hours up to `hour` with those that were seen.
+        """Compare the files of the hours up to `hour` with those of the last `keep`.
 
         Raises:
             LakeError: hours of an input are missing; names them.
@@ -25,14 +25,14 @@ class ChangedInputs:
         """
         self._cache = Cache(lake.root, table.name)
         self._versions = lake.file_versions(inputs, hour.as_of)
-        kept = self._cache.read(_SEEN, FILE_VERSION_SCHEMA)
+        kept = self._cache.read(_PROCESSED, FILE_VERSION_SCHEMA)
         self._later = kept.filter(pl.col("hour") >= hour.as_of)
         seen = self._versions.join(kept, on="file_version", how="semi")["hour"]
-        there = {Hour.containing(start) for start in seen} & set(lake.hours(table))
-        self.changed = [one for start in self._versions["hour"] if (one := Hour.containing(start)) not in there]
-        """The hours whose files are others, and those that `table` has not, ascending."""
+        unchanged = {Hour.containing(start) for start in seen} & set(lake.hours(table))
+        self.changed = [one for start in self._versions["hour"] if (one := Hour.containing(start)) not in unchanged]
+        """The hours whose files were replaced, and those that `table` lacks, ascending."""
 
     def keep(self) -> None:
-        """Keep that the changed hours have been seen, as they were when this was made."""
+        """Record the changed hours as processed, in the versions that this object found."""
         if self.changed:
-            self._cache.write({_SEEN: pl.concat([self._versions, self._later])})
+            self._cache.write({_PROCESSED: pl.concat([self._versions, self._later])})

@@ -1,6 +1,6 @@
-"""Removing partitions that are no longer kept, and what would speak of them still.
+"""Removing expired partitions, and the ledger rows and cached frames about them.
 
-The clock of a table is its newest partition: nothing asks what time it is, and a table that nobody continues loses
+The clock of a table is its newest partition: the wall clock is not used, and a table that is no longer continued loses
 nothing.
 """
 
@@ -33,31 +33,31 @@ SNAPSHOTS = tuple(
 
 @dataclass(frozen=True)
 class Removed:
-    """What was removed of a table."""
+    """The partitions removed from a table."""
 
     table: str
     retention: timedelta
     ended_by: datetime
-    """Partitions that had ended by then are gone."""
+    """Partitions that had ended by then are removed."""
     partitions: int
-    """How many that were."""
+    """Their number."""
 
 
 def newest_snapshot(lake: Lake) -> Hour | None:
-    """The newest hour of which any table holds the state."""
+    """The newest hour for which any table holds a snapshot."""
     return max((hour for one in SNAPSHOTS if (hour := lake.newest_hour(one))), default=None)
 
 
 def remove_expired(lake: Lake, chosen: Chosen, database: Location) -> list[Removed]:
-    """Remove every partition that is no longer kept, the oldest first.
+    """Remove every expired partition, the oldest first.
 
     Args:
-        lake: where from.
-        chosen: what `GHOST_RETENTION` says.
-        database: the published one, for which other runs may be reading.
+        lake: the lake.
+        chosen: the value of `GHOST_RETENTION`.
+        database: the published database, which another run may be building from these partitions.
 
     Returns:
-        A row for each table that is not kept for ever and has a partition.
+        One element for each table that has a retention and a partition.
 
     Raises:
         LakeError: a partition cannot be removed.
@@ -73,7 +73,7 @@ def remove_expired(lake: Lake, chosen: Chosen, database: Location) -> list[Remov
                 until = newest - kept
                 removed = sum(lake.remove(contract, partition) for partition, end in partitions if end <= until)
                 found.append(Removed(contract.name, kept, until, removed))
-                # Each time: a run that was killed may have come no further than the partitions.
+                # Even if none was removed now: an earlier run may have been killed right after removing partitions.
                 drop_expired(lake, contract, until)
                 if contract is NGRAM_SPEED_SUMMARIES:
                     forget_inputs(lake, until)
@@ -83,7 +83,8 @@ def remove_expired(lake: Lake, chosen: Chosen, database: Location) -> list[Remov
 def _timelines(lake: Lake, contract: Contract) -> Iterator[tuple[list[tuple[Partition, datetime]], datetime]]:
     """The partitions of a table with their ends, ascending, and the end of the newest one."""
     if contract is REJECTED_ROWS:
-        # Rows that tell no hour are those of the last reading; when the others lie back is told by the good rows.
+        # Rejects without an hour come from the last read and stay; the age of the others counts from the newest valid
+        # rows of their table.
         for table in RAW_CONTRACTS.values():
             rejects = [(one, one.hour.as_of) for one in lake.rejects(contract, table.name) if one.hour]
             newest = lake.newest_hour(table)
@@ -102,7 +103,7 @@ def _timelines(lake: Lake, contract: Contract) -> Iterator[tuple[list[tuple[Part
 
 
 def _guard(lake: Lake, contract: Contract, database: Location) -> AbstractContextManager[None]:
-    """What other runs hold while they read partitions of a table that lie further back than their own."""
+    """The lock that other runs hold while they read older partitions of a table than their own."""
     if contract in ACTIVITY_CONTRACTS.values():
         return activity_lock(lake)
     if contract.published and contract.partitioning is not Partitioning.SNAPSHOT_HOUR:

@@ -1,6 +1,6 @@
-"""The ledger of stale hours: put down before the events change, taken off when the hour has been built again (G1.8).
+"""The ledger of stale hours: marked before events change, removed once the hour has been rebuilt (G1.8).
 
-A run that builds hours puts them down, too: what is taken in while it builds marks them, and they stay.
+A run marks the hours that it is building, too: if events change meanwhile, those hours stay stale.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,10 +22,10 @@ _KEY = ("table", "hour")
 
 
 def mark_stale(lake: Lake, tables: Iterable[Contract], changed_from: datetime, noticed_at: datetime) -> int:
-    """Put down the hours of some tables that end after `changed_from` and have been built, or are being built.
+    """Mark the hours of some tables that end after `changed_from` and have been built, or are being built.
 
     Returns:
-        How many.
+        The number of marked hours.
 
     """
     marked = 0
@@ -48,10 +48,10 @@ def mark_stale(lake: Lake, tables: Iterable[Contract], changed_from: datetime, n
 
 @contextmanager
 def mark_building(lake: Lake, table: Contract, hours: Iterable[Hour]) -> Iterator[None]:
-    """Put down hours of a table that are about to be built from what the lake has now, one run at a time.
+    """Mark hours of a table that are about to be built from the present lake, one run at a time.
 
-    Another run of the same hours, had it read before something changed and written after this one, would leave hours
-    that are stale and not put down.
+    Without the lock another run of the same hours that read before a change and wrote after this run would leave
+    stale hours that are not marked.
 
     Raises:
         LakeError: another run builds the table for too long.
@@ -74,7 +74,7 @@ def _begin(lake: Lake, table: Contract, hours: Iterable[Hour]) -> None:
 
 
 def mark_rebuilt(lake: Lake, table: Contract, hours: Iterable[Hour]) -> None:
-    """Take off hours of a table that have been built; one for which something has changed meanwhile stays stale."""
+    """Remove rebuilt hours of a table from the ledger; an hour whose inputs changed meanwhile stays stale."""
     with _ledger(lake):
         for day, rows in _by_day(table, sorted(hours)):
             known = _rows(lake, day)
@@ -86,7 +86,7 @@ def mark_rebuilt(lake: Lake, table: Contract, hours: Iterable[Hour]) -> None:
 
 
 def drop_expired(lake: Lake, table: Contract, until: datetime) -> None:
-    """Take off every hour of a table that had ended by `until`: what is no longer kept is not built again."""
+    """Remove every hour of a table that had ended by `until`: expired hours are not rebuilt."""
     if not any(day.start < until for day in lake.days(STALE_HOURS)):
         return
     with _ledger(lake):
@@ -99,7 +99,7 @@ def drop_expired(lake: Lake, table: Contract, until: datetime) -> None:
 
 
 def stale_hours(lake: Lake) -> pl.DataFrame:
-    """The hours that have to be built again: table, hour, changed_from, noticed_at; sorted by the first two."""
+    """The hours to rebuild: table, hour, changed_from, noticed_at; sorted by the first two."""
 
     def read() -> pl.DataFrame:
         changed = lake.scan(STALE_HOURS).filter(pl.col("changed_from").is_not_null())
@@ -109,7 +109,7 @@ def stale_hours(lake: Lake) -> pl.DataFrame:
 
 
 def stale_hours_of(lake: Lake, table: Contract) -> set[Hour]:
-    """Those of one table."""
+    """The stale hours of one table."""
     return {Hour.containing(start) for name, start in stale_hours(lake).select(_KEY).rows() if name == table.name}
 
 

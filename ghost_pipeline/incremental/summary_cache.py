@@ -1,8 +1,8 @@
-"""What is kept from one hour's summaries of typing speed for the next (N3.3).
+"""The cache from one hour's summaries of typing speed to the next (N3.3).
 
-Every frame tells by itself what it is worth, so that none has to be there, in whatever order runs and kills happen:
-sessions carry the mark of the files that they were read from, inputs the fingerprint of the state that follows from
-them, measurements the digests of their sessions.
+Every cached frame carries its own validity key, so any may be missing or stale after a crash: sessions the version of
+the files that they were read from, inputs the content hash of the summaries that follow from them, measurements the
+digests of their sessions.
 """
 
 from collections.abc import Mapping
@@ -40,16 +40,16 @@ _INPUT_SCHEMA = pl.Schema({**PAIR_INPUT_SCHEMA, "state": pl.String()})
 
 @dataclass(frozen=True)
 class KeptState:
-    """Summaries, and what they follow from."""
+    """Summaries, and the inputs that they follow from."""
 
     summaries: pl.DataFrame
     """Rows of `ngram_speed_summaries`."""
     inputs: pl.DataFrame
-    """What they follow from, as `pair_inputs` has it."""
+    """Their inputs, as returned by `pair_inputs`."""
 
 
 def forget_inputs(lake: Lake, until: datetime) -> None:
-    """Forget the inputs of hours that had ended by `until`, whose summaries are no longer kept."""
+    """Remove the inputs of hours that had ended by `until`, whose summaries have expired."""
     cache, first = Cache(lake.root, NGRAM_SPEED_SUMMARIES.name), _inputs_of(Hour(until))
     for name in cache.names(_INPUTS):
         if name < first:
@@ -57,9 +57,9 @@ def forget_inputs(lake: Lake, until: datetime) -> None:
 
 
 class NgramCache:
-    """The cache of `ngram_speed_summaries`, as the run of an hour uses it.
+    """The cache of `ngram_speed_summaries` for the run of one hour.
 
-    What is carried over is read, and what is kept is written, beside the work: together they take as long as that.
+    A thread reads the previous state and writes frames while the run computes, so caching adds no time.
     """
 
     def __init__(self, lake: Lake, hour: Hour, before: KeptState | None = None) -> None:
@@ -68,7 +68,7 @@ class NgramCache:
         Args:
             lake: the lake.
             hour: the hour of the run.
-            before: summaries that are not in the lake, to carry over from; without, those that are.
+            before: a previous state to use in place of the lake's.
 
         """
         self._lake, self._hour = lake, hour
@@ -82,10 +82,10 @@ class NgramCache:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Wait until all is written.
+        """Wait until all frames are written.
 
         Raises:
-            LakeError: something cannot be written.
+            LakeError: one cannot be written.
 
         """
         self._beside.shutdown()
@@ -95,14 +95,14 @@ class NgramCache:
 
     @property
     def before(self) -> KeptState:
-        """The summaries of the hour, else of the one before, else of the newest; without any, none.
+        """The summaries of the hour, otherwise of the previous hour, otherwise of the newest; empty if there are none.
 
-        Which of them does not matter: what has the same inputs has the same summaries.
+        Any of them will do: equal inputs have equal summaries.
         """
         return self._before.result()
 
     def sessions(self) -> pl.DataFrame:
-        """The digested sessions at the end of the hour; only hours whose files were replaced are read.
+        """The digested sessions at the end of the hour; reads only hours whose files were replaced.
 
         Raises:
             LakeError: hours are missing; names them.
@@ -116,15 +116,15 @@ class NgramCache:
         if changed.height:
             known = pl.concat([known, self._digested(changed)])
             whole = pl.concat([known, kept.filter(pl.col("hour") >= self._hour.as_of)])
-            # A file for each month, so that an hour does not write again what the months before it did.
+            # One file per month, so that an hour does not rewrite earlier months.
             self._keep({name: whole.filter(month) for name, month in _months(changed).items()})
         return known.filter(pl.col("session_id").is_not_null()).select(DIGESTED_SESSION_SCHEMA.names())
 
     def measurements(self, sessions: pl.DataFrame, max_sessions: int) -> pl.DataFrame:
-        """The measurements of some pairs that still count; only sessions of which nothing usable is kept are read.
+        """The measurements of some pairs that still count; reads only sessions without a usable cached frame.
 
         Args:
-            sessions: the digested sessions of these pairs, all that exist.
+            sessions: all digested sessions of these pairs.
             max_sessions: the newest sessions that a summary covers.
 
         Returns:
@@ -144,11 +144,11 @@ class NgramCache:
         return counting
 
     def keep_inputs(self, inputs: pl.DataFrame) -> None:
-        """Keep what the summaries of the hour, as they are in the lake, follow from."""
+        """Cache the inputs of the hour's summaries, which are in the lake."""
         self._keep({_inputs_of(self._hour): inputs.with_columns(state=pl.lit(self._content_hash(self._hour)))})
 
     def forget(self, pairs: pl.DataFrame) -> None:
-        """Forget the measurements of pairs that no longer exist."""
+        """Remove the measurements of pairs that no longer exist."""
         for pair in pairs.select(PAIR).iter_rows():
             self._cache.remove(_measurements_of(*pair))
 
@@ -157,7 +157,7 @@ class NgramCache:
 
     def _state(self) -> KeptState:
         for one in (self._hour, Hour(self._hour.start - HOUR), self._lake.newest_hour(NGRAM_SPEED_SUMMARIES)):
-            # The run of a newer hour may remove it while it is read: then it is not there.
+            # The run of a newer hour may remove it while it is read; it then counts as absent.
             with suppress(FileNotFoundError):
                 if one and (found := self._state_of(one)):
                     return found
@@ -168,13 +168,13 @@ class NgramCache:
         if inputs.is_empty() or not (inputs["state"] == self._content_hash(hour)).all():
             return None
         summaries = self._lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).collect()
-        # Another run may have built that hour anew while it was read.
+        # Another run may have rebuilt that hour while it was read.
         if not (inputs["state"] == self._content_hash(hour)).all():
             return None
         return KeptState(summaries, inputs.select(PAIR_INPUT_SCHEMA.names()))
 
     def _digested(self, versions: pl.DataFrame) -> pl.DataFrame:
-        """Read the sessions of some hours. An hour without any has a row, too: it has been read."""
+        """Read the sessions of some hours. An hour without sessions gets a row, too, which shows that it was read."""
         hours = [Hour.containing(start) for start in versions["hour"]]
         sessions, speed = (self._lake.scan(table, hours) for table in (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED))
         found = digested_sessions(sessions, speed).with_columns(hour=pl.col("start_time").dt.truncate("1h"))
@@ -185,7 +185,7 @@ class NgramCache:
 
 
 def _months(versions: pl.DataFrame) -> dict[str, pl.Expr]:
-    """The frames of sessions that hours belong to, by name, each with what tells its rows."""
+    """The names of the frames that hold the sessions of some hours, each with the condition of its rows."""
     month = pl.col("hour").dt.truncate("1mo")
     return {f"sessions/{one:%Y-%m}": month == one for one in versions.select(month.unique()).to_series()}
 
@@ -195,5 +195,5 @@ def _inputs_of(hour: Hour) -> str:
 
 
 def _measurements_of(user_id: str, keyboard_id: str) -> str:
-    # A hash, so that the name of a file tells no id, and is neither too long nor a path.
+    # A hash, so that the file name reveals no id, and is neither too long nor a path.
     return f"measurements/{sha256(repr((user_id, keyboard_id)).encode()).hexdigest()}"
