@@ -127,12 +127,12 @@ def test_erasing_needs_a_key(lake: Lake) -> None:
 @pytest.mark.parametrize("inside", ["key", "lake/key", "../data/key"])
 def test_a_key_in_the_data_folder_is_refused(inside: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with pytest.raises(SettingsError, match="GHOST_ERASURE_KEY_FILE: lies in the data folder"):
+    with pytest.raises(SettingsError, match="GHOST_ERASURE_KEY_FILE: is in the data folder"):
         Settings.load(data=data, erasure_key_file=data / inside)
 
 
 def test_two_keys_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="GHOST_ERASURE_KEY_FILE: set beside GHOST_ERASURE_KEY"):
+    with pytest.raises(SettingsError, match="GHOST_ERASURE_KEY_FILE: set as well as GHOST_ERASURE_KEY"):
         Settings.load(erasure_key=KEY, erasure_key_file=tmp_path / "key")
 
 
