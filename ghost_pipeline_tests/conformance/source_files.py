@@ -54,8 +54,8 @@ class SourceFiles:
             for values in _rows(table):
                 found = [row for row in self.rows[name] if row[key] == values[key]]
                 if not found:
-                    self.rows[name].append(found_none := {key: values[key]})
-                    found = [found_none]
+                    found = [{}]
+                    self.rows[name].extend(found)
                 for row in found:
                     if SOURCE_TABLES[name].versioned:
                         row.pop("updated_at", None)
