@@ -1,7 +1,10 @@
-"""Dagster's default launcher, which can also tell whether a run still has a process.
+"""The run launcher that `dagster.yaml` names: Dagster's default one, which also reports runs without a process.
 
-`dagster.yaml` names it. Dagster's own cannot, so that a run whose process went down with its code server, or with the
-machine, counts as running for ever and keeps its place in its pool: no hour would run after it.
+Dagster's own cannot: a run whose process died with its code server or its machine would count as running and keep its
+place in its pool, and no later hour would run.
+
+This is the only module with private imports of Dagster; a test for each notices a change upstream. Which runs there are
+is in `jobs` and `schedules`.
 """
 
 import os
@@ -22,26 +25,26 @@ PROCESS = "ghost_pipeline/process"
 """Tag of a run that a command executes in its own process: machine and process id."""
 
 _STOPPING = "after telling it to shut down"
-"""What a code server says that finishes its runs before it stops."""
+"""Part of the answer of a code server that finishes its runs before it stops."""
 
 
 def this_process() -> str:
-    """The value of `PROCESS` for runs of this process."""
+    """Return the value of `PROCESS` for runs of this process."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
-    """Launches runs by their code server, and asks it whether they are still alive.
+    """Launches runs through their code server, and asks it whether they are still alive.
 
-    In doubt a run is alive: `run_monitoring.max_runtime_seconds` ends the doubt.
+    A run counts as alive unless its process is surely gone; `run_monitoring.max_runtime_seconds` ends the others.
     """
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Have the code server start a run.
 
         Raises:
-            DagsterUserCodeUnreachableError: it is not there, or is about to stop. The queue keeps the run then.
-            DagsterLaunchFailedError: it cannot start the run.
+            DagsterUserCodeUnreachableError: the code server is missing or about to stop; the queue keeps the run.
+            DagsterLaunchFailedError: the code server cannot start the run.
 
         """
         try:
@@ -53,24 +56,24 @@ class WatchedRunLauncher(DefaultRunLauncher):
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Whether run monitoring may ask; yes."""
+        """Whether run monitoring may ask: always."""
         return True
 
     def check_run_worker_health(self, run: "DagsterRun") -> CheckRunHealthResult:
-        """Whether the process of a run that has started lives; `FAILED` where it surely does not."""
+        """Return whether the process of a started run is alive: `FAILED` only if it is surely gone."""
         client: DagsterGrpcClient | None = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
-        # A run that is launched anew from one of a command has its tags, too.
+        # A run relaunched from a command's run has the command's tags, too, and a code server.
         if client is None and (process := run.tags.get(PROCESS)):
             return _of_command(process)
         if client is None:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "launched by nobody who could be asked")
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "it has neither a code server nor a command to ask")
         try:
             known = deserialize_value(client.get_current_runs(), GetCurrentRunsResult).current_runs
         except DagsterUserCodeUnreachableError:
             return _of_unreachable(client)
         if run.run_id in known:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.FAILED, "its code server has been started anew and does not know it")
+        return CheckRunHealthResult(WorkerStatus.FAILED, "its code server was restarted and does not know it")
 
 
 def _of_command(process: str) -> CheckRunHealthResult:
@@ -82,13 +85,13 @@ def _of_command(process: str) -> CheckRunHealthResult:
     except ProcessLookupError:
         return CheckRunHealthResult(WorkerStatus.FAILED, f"process {number} of the command is gone")
     except PermissionError:
-        # Somebody else's, and alive.
+        # Another user's process, and alive.
         pass
     return CheckRunHealthResult(WorkerStatus.RUNNING)
 
 
 def _of_unreachable(client: "DagsterGrpcClient") -> CheckRunHealthResult:
-    """A server at a port may be starting; behind a socket file that refuses there is none, and never will be."""
+    """A server at a port may be starting; a socket file that refuses connections has lost its server for good."""
     if client.socket:
         with closing(socket.socket(socket.AF_UNIX)) as attempt:
             try:

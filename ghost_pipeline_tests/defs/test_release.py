@@ -109,7 +109,7 @@ def test_a_second_run_of_an_hour_changes_no_byte(resources: RunContext) -> None:
     }
     assert again.rows == 1
     assert again.findings == {}
-    assert again.metadata == {"ledger": "left as it is: 2025-03-12-12:00 is in it, and only newer hours are added"}
+    assert again.metadata == {"ledger": "unchanged: it ends with 2025-03-12-12:00 and takes newer hours only"}
 
 
 def test_a_backfill_of_an_older_hour_adds_no_entry_to_the_ledger(resources: RunContext) -> None:
@@ -177,7 +177,7 @@ def test_contributions_go_when_no_later_hour_compares_with_them(resources: RunCo
 def test_lost_contributions_are_a_finding_and_release_nothing(resources: RunContext) -> None:
     run(resources, 0)
     resources.lake.remove(COHORT_RELEASE_CONTRIBUTIONS, hour(0))
-    assert run(resources, 1, busy=12).findings == {"cohorts_whose_last_release_nobody_can_compare_with": 1}
+    assert run(resources, 1, busy=12).findings == {"cohorts_whose_last_release_cannot_be_compared": 1}
     assert seen(resources, 1) == (True, None, 0)
 
 
