@@ -41,7 +41,7 @@ EDITS = (
     ),
     (
         "contracts/ghost.py",
-        'listening_tasks = count("Listening tasks in all")\n',
+        'listening_tasks = count("Listening tasks so far")\n',
         '    tasks_besides_reading = count("Tasks in all besides reading")\n',
     ),
     (
