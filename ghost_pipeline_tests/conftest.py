@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,17 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.built_once import built_once
 from ghost_pipeline_tests.running import DEMO_WORLD, run
 from ghost_pipeline_tests.serving.worlds import AS_OF, TYPED_AT, make_source, materialize, settings
+
+
+def pytest_unconfigure() -> None:
+    """Let go of the session, so that DuckDB's binding does not report every function of its own as leaked.
+
+    Compiled parts of test tools keep functions of test modules. A module's loader is pytest's, which holds the session
+    and with it all that any test has imported, until after the interpreter has ended.
+    """
+    for finder in sys.meta_path:
+        if {"config", "session"} <= getattr(finder, "__dict__", {}).keys():
+            finder.__dict__.update(config=None, session=None)
 
 
 @pytest.fixture(scope="session", autouse=True)

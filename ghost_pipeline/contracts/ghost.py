@@ -1,4 +1,4 @@
-"""Contracts of the ghost half: figures of users, cohorts and of people who reached their band."""
+"""Contracts of the ghost domain: figures of users, cohorts and of people who reached their band."""
 
 import dataframely as dy
 import polars as pl

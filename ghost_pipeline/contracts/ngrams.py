@@ -1,4 +1,4 @@
-"""Contracts of the n-gram half that are derived: summaries of typing speed, their history, and of sessions."""
+"""Derived contracts of the n-gram domain: summaries of typing speed, their history, and summaries of sessions."""
 
 import dataframely as dy
 

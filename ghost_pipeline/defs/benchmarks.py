@@ -1,4 +1,4 @@
-"""Monthly assets of the ghost half: the practice of people who reached their target band.
+"""Monthly assets of the ghost domain: the practice of people who reached their target band.
 
 Each is computed from summaries that merge over users (counts of values, streaks, improvers), so any number of shards
 gives the same result.
@@ -38,8 +38,8 @@ from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import (
     merge_streak_counts,
     streak_counts,
 )
+from ghost_pipeline.domain.ghost.benchmarks.shards import compact, numbered, shard
 from ghost_pipeline.domain.shared.period_figures import sample_figures
-from ghost_pipeline.domain.shared.shards import compact, numbered, shard
 from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.concurrent_replace import ConcurrentReplaceError, retry_on_replace

@@ -1,4 +1,4 @@
-"""Hourly assets of the ghost half: the figures of users and of their cohorts.
+"""Hourly assets of the ghost domain: the figures of users and of their cohorts.
 
 The hours of a run are computed in their order, each from the one before it.
 """

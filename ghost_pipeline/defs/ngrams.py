@@ -1,4 +1,4 @@
-"""Assets of the n-gram half: speeds and errors of every session, and their summaries."""
+"""Assets of the n-gram domain: speeds and errors of every session, and their summaries."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress

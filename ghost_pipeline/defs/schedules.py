@@ -30,7 +30,7 @@ MINUTE_OF_HOUR = 5
 HOUR_OF_DAY, MINUTE_OF_MONTH_RUN = 0, 30
 MONTH_LAG = timedelta(days=1)
 SNAPSHOTS = (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARY_HISTORY)
-"""For each half, a table that shows whether an hour has been built: by default its hours are kept."""
+"""For each domain, a table that shows whether an hour has been built: by default its hours are kept."""
 LONGEST_CATCH_UP = timedelta(days=31)
 """Hours missed longer ago need a backfill."""
 LONGEST_RUN = timedelta(hours=6)

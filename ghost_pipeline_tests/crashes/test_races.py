@@ -14,7 +14,7 @@ from ghost_pipeline.cli.dagster_home import DAGSTER_YAML, prepare_dagster_home
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import SESSION_NGRAM_ERRORS, USER_PROGRESS, USERS
 from ghost_pipeline.defs import benchmarks as achievers
-from ghost_pipeline.domain.shared.shards import compact
+from ghost_pipeline.domain.ghost.benchmarks.shards import compact
 from ghost_pipeline.errors import LakeError, PublishError
 from ghost_pipeline.incremental.stale_ledger import mark_building
 from ghost_pipeline.lake import locking

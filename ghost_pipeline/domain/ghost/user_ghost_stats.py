@@ -1,4 +1,4 @@
-"""Every user's own figures at the end of an hour: activity, streak, journey and ranks (G1, G2, G4)."""
+"""A user's row at the end of an hour: ranks and derived columns, added to activity and streaks (G1, G2, G4)."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

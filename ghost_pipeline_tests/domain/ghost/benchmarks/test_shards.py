@@ -2,7 +2,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghost_pipeline.domain.shared.shards import shard
+from ghost_pipeline.domain.ghost.benchmarks.shards import shard
 
 IDS = st.lists(st.text(min_size=1), unique=True, max_size=50)
 
