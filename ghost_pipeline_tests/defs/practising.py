@@ -16,13 +16,14 @@ from ghost_pipeline.defs.ngrams import (
 )
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.table_result import TableResult
-from ghost_pipeline.domain.ngrams.ngram_speed_summaries import SummaryLimits, ngram_speed_summaries
+from ghost_pipeline.domain.ngrams.ngram_speed_summaries import SummaryLimits
 from ghost_pipeline.domain.shared.versions import keyboards_at
 from ghost_pipeline.lake.cache import CACHE
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour, hours
 from ghost_pipeline_tests.computing import compute_one
+from ghost_pipeline_tests.reference.default_summaries import ngram_speed_summaries
 from ghost_pipeline_tests.reference.plain_ngrams import (
     MIDNIGHT,
     Session,

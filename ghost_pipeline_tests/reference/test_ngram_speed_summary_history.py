@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import polars as pl
 
-from ghost_pipeline.domain.ngrams.ngram_speed_summaries import NGRAM_SPEED_SUMMARY_SCHEMA, ngram_speed_summaries
+from ghost_pipeline.domain.ngrams.ngram_speed_summaries import NGRAM_SPEED_SUMMARY_SCHEMA
+from ghost_pipeline_tests.reference.default_summaries import ngram_speed_summaries
 from ghost_pipeline_tests.reference.ngram_speed_summary_history import ngram_speed_summary_history
 from ghost_pipeline_tests.reference.plain_ngrams import (
     HOUR,

@@ -18,18 +18,6 @@ from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.domain.ngrams.ngram_measurements import SessionMeans, session_means
 from ghost_pipeline.domain.shared.identity import row_id
 
-DECAY_FACTOR = 0.9
-"""Weight of a measurement one day older than the newest (N2.1)."""
-
-MAX_MEASUREMENTS = 20
-"""The newest measurements that make the average (N2.1)."""
-
-MAX_SESSIONS = 100
-"""The newest sessions of a user on a keyboard that a summary covers (N3.1)."""
-
-DEFAULT_TARGET_MS = 600.0
-"""The target of a keyboard that names none, and of an unknown keyboard (N3.2, N3.4)."""
-
 NGRAM_SPEED_SUMMARY_KEY = NGRAM_SPEED_SUMMARIES.primary_key
 
 _INSTANT = pl.Datetime("us", "UTC")
@@ -61,10 +49,10 @@ def ngram_speed_summaries(
     keyboards: pl.LazyFrame,
     as_of: datetime,
     *,
-    decay_factor: float = DECAY_FACTOR,
-    max_measurements: int = MAX_MEASUREMENTS,
-    max_sessions: int = MAX_SESSIONS,
-    default_target_ms: float = DEFAULT_TARGET_MS,
+    decay_factor: float,
+    max_measurements: int,
+    max_sessions: int,
+    default_target_ms: float,
 ) -> pl.LazyFrame:
     """Summarise every n-gram of every (user, keyboard) at `as_of`, from scratch (N2, N3.1 to N3.4).
 

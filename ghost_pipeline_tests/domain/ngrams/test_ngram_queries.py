@@ -17,7 +17,7 @@ from ghost_pipeline.domain.ngrams.ngram_queries import (
     heat_map,
     slowest_n,
 )
-from ghost_pipeline.domain.ngrams.ngram_speed_summaries import ngram_speed_summaries
+from ghost_pipeline_tests.reference.default_summaries import ngram_speed_summaries
 from ghost_pipeline_tests.reference.plain_ngrams import (
     HOUR,
     MIDNIGHT,

@@ -19,8 +19,9 @@ from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
     usable,
     with_carried,
 )
-from ghost_pipeline.domain.ngrams.ngram_speed_summaries import SummaryLimits, ngram_speed_summaries
+from ghost_pipeline.domain.ngrams.ngram_speed_summaries import SummaryLimits
 from ghost_pipeline_tests.examples import examples
+from ghost_pipeline_tests.reference.default_summaries import ngram_speed_summaries
 from ghost_pipeline_tests.reference.plain_ngrams import (
     HOUR,
     MIDNIGHT,

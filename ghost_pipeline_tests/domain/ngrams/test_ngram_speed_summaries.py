@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.domain.ngrams.ngram_extraction import speed_ngrams
-from ghost_pipeline.domain.ngrams.ngram_speed_summaries import NGRAM_SPEED_SUMMARY_SCHEMA, ngram_speed_summaries
+from ghost_pipeline.domain.ngrams.ngram_speed_summaries import NGRAM_SPEED_SUMMARY_SCHEMA
 from ghost_pipeline_tests.examples import examples
+from ghost_pipeline_tests.reference.default_summaries import ngram_speed_summaries
 from ghost_pipeline_tests.reference.ngram_speed_summary_history import ngram_speed_summary_history
 from ghost_pipeline_tests.reference.plain_ngrams import (
     HOUR,

@@ -7,7 +7,6 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ghost_pipeline.domain.ngrams.ngram_speed_summaries import ngram_speed_summaries
 from ghost_pipeline.domain.ngrams.ngram_trends import (
     BIGGEST_CHANGES_SCHEMA,
     MISSING_TARGET_SCHEMA,
@@ -17,6 +16,7 @@ from ghost_pipeline.domain.ngrams.ngram_trends import (
     ngram_trend,
 )
 from ghost_pipeline.domain.ngrams.session_ngram_summary import session_ngram_summary
+from ghost_pipeline_tests.reference.default_summaries import ngram_speed_summaries
 from ghost_pipeline_tests.reference.ngram_speed_summary_history import ngram_speed_summary_history
 from ghost_pipeline_tests.reference.plain_ngrams import (
     HOUR,
