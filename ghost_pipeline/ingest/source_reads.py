@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from ghost_pipeline.lake.atomic import replacing
 
-READINGS = ".readings"
+SOURCE_READS = ".readings"
 
 
 def last_read(folder: Path, table: str) -> str | None:
-    """Return the token of the last reading of a table; None if it was never read."""
+    """Return the token of the last read of a table; None if it was never read."""
     try:
         return _path(folder, table).read_text(encoding="utf-8")
     except OSError:
@@ -31,12 +31,12 @@ def record_read(folder: Path, table: str) -> str:
         LakeError: it cannot be written.
 
     """
-    reading = uuid4().hex
+    token = uuid4().hex
     # Not flushed: a token that a power cut leaves empty is one that no run has started with.
     with replacing(folder, flush=False) as replacements:
-        replacements.add(_path(folder, table)).write_text(reading, encoding="utf-8")
-    return reading
+        replacements.add(_path(folder, table)).write_text(token, encoding="utf-8")
+    return token
 
 
 def _path(folder: Path, table: str) -> Path:
-    return folder / READINGS / table
+    return folder / SOURCE_READS / table

@@ -123,12 +123,12 @@ def start_of_late_rows(
         return start
     before = pl.col(PLACED_AT) < pl.lit(start, pl.Datetime("us", "UTC"))
     older = [hour for hour in lake.hours(contract) if hour.start < start]
-    taken_in = lake.scan(contract, older).select(identity).unique()
+    in_lake = lake.scan(contract, older).select(identity).unique()
     late = good_rows(rows).filter(before).select(*identity, pl.col(PLACED_AT).alias("_late"))
-    found = [late.join(taken_in, on=identity, how="anti").select(pl.col("_late").min())]
+    found = [late.join(in_lake, on=identity, how="anti").select(pl.col("_late").min())]
     if time := SOURCE_TABLES[contract.name].time:
         key = list(SOURCE_TABLES[contract.name].key)
-        moved = taken_in.join(good_rows(rows).select(*key, _now=pl.col(PLACED_AT)), on=key, how="inner")
+        moved = in_lake.join(good_rows(rows).select(*key, _now=pl.col(PLACED_AT)), on=key, how="inner")
         found.append(moved.filter(pl.col("_now") != pl.col(time)).select(pl.col(time).min()))
     instants = [frame.item() for frame in pl.collect_all(found)]
     earliest = min((one for one in instants if isinstance(one, datetime)), default=start)
