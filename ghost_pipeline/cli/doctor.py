@@ -50,7 +50,7 @@ class Finding:
 
     verdict: Verdict
     about: str
-    says: str
+    description: str
 
 
 def diagnose(settings: Settings) -> Iterator[Finding]:

@@ -42,8 +42,9 @@ def main() -> None:
     """Peer comparison for learners and n-gram analytics for typists: build, publish and query."""
 
 
-half_option = click.option(
+domain_option = click.option(
     "--half",
+    "domain",
     type=click.Choice(["ghost", "ngrams"]),
     help="Only this domain; by default every domain that the source has.",
 )
@@ -56,9 +57,9 @@ accept_deletions = click.option(
 
 @main.command()
 @click.option("--as-of", type=AsOf(), required=True, help="End of the hour, UTC: 2025-03-12T12:00Z.")
-@half_option
+@domain_option
 @accept_deletions
-def materialize(as_of: datetime, half: str | None, *, accept_deletions: bool) -> None:
+def materialize(as_of: datetime, domain: str | None, *, accept_deletions: bool) -> None:
     """Build one hour and the month before it, then publish.
 
     Runs Dagster's jobs for the hour and for the newest month that is complete by its end.
@@ -67,18 +68,18 @@ def materialize(as_of: datetime, half: str | None, *, accept_deletions: bool) ->
     from ghost_pipeline.contracts.source import Domain
 
     settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
-    runs.materialize(settings, as_of, Domain(half) if half else None, out=sys.stderr)
+    runs.materialize(settings, as_of, Domain(domain) if domain else None, out=sys.stderr)
 
 
 @main.command()
 @click.option("--from", "start", type=AsOf(), required=True, help="Start of the first hour, UTC: 2025-03-01T00:00Z.")
 @click.option("--to", "end", type=AsOf(), required=True, help="End of the last hour, UTC: 2025-03-08T00:00Z.")
-@half_option
+@domain_option
 @click.option(
     "--all", "everything", is_flag=True, help="Build every hour, including hours that are built and not stale."
 )
 @accept_deletions
-def backfill(start: datetime, end: datetime, half: str | None, *, everything: bool, accept_deletions: bool) -> None:
+def backfill(start: datetime, end: datetime, domain: str | None, *, everything: bool, accept_deletions: bool) -> None:
     """Build missing and stale hours of a range, then publish.
 
     Covers the hours of [from, to) and the months they touch. Safe to interrupt: run the same command again to resume.
@@ -87,7 +88,7 @@ def backfill(start: datetime, end: datetime, half: str | None, *, everything: bo
     from ghost_pipeline.contracts.source import Domain
 
     settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
-    runs.backfill(settings, start, end, Domain(half) if half else None, everything=everything, out=sys.stderr)
+    runs.backfill(settings, start, end, Domain(domain) if domain else None, everything=everything, out=sys.stderr)
 
 
 @main.command()
@@ -237,9 +238,9 @@ def doctor(*, as_json: bool) -> None:
     for finding in diagnose(Settings.load()):
         findings.append(finding)
         if not as_json:
-            click.echo(f"{finding.verdict.value:<6}{finding.about:<26}{finding.says}")
+            click.echo(f"{finding.verdict.value:<6}{finding.about:<26}{finding.description}")
     if as_json:
-        rows = [{"verdict": one.verdict.value, "about": one.about, "says": one.says} for one in findings]
+        rows = [{"verdict": one.verdict.value, "about": one.about, "says": one.description} for one in findings]
         click.echo(json.dumps(rows, indent=2))
     if any(finding.verdict is Verdict.WRONG for finding in findings):
         sys.exit(1)

@@ -161,7 +161,7 @@ def republish(settings: Settings, months: Sequence[Month] = (), *, out: TextIO =
 
     """
     lake = Lake(settings.lake)
-    hourly = {Partitioning.SNAPSHOT_HOUR, Partitioning.EVENT_HOUR, Partitioning.SEEN_HOUR}
+    hourly = {Partitioning.SNAPSHOT_HOUR, Partitioning.EVENT_HOUR, Partitioning.VERSION_HOUR}
     found = (lake.newest_hour(one) for one in CONTRACTS.values() if one.partitioning in hourly)
     newest = max((hour for hour in found if hour), default=None)
     if newest is None:

@@ -25,7 +25,7 @@ class Partitioning(Enum):
     """Events by the hour in which they happened; a session's rows by the hour in which it started."""
     EVENT_DAY = ("event_date",)
     """Sums over the events of a UTC day."""
-    SEEN_HOUR = ("seen_date", "seen_hour")
+    VERSION_HOUR = ("seen_date", "seen_hour")
     """Versions by the hourly run that saw them first (G1.7)."""
     SNAPSHOT_HOUR = ("snapshot_date", "snapshot_hour")
     """State at the end of the hour (G1.2)."""
@@ -106,7 +106,7 @@ class Contract:
         match self.partitioning:
             case Partitioning.EVENT_HOUR:
                 return "hours of events have no gap, so a missing hour counts as lost"
-            case Partitioning.SEEN_HOUR:
+            case Partitioning.VERSION_HOUR:
                 return "the source no longer has earlier versions"
             case Partitioning.ERASED_DAY:
                 return "erased people must not come back"

@@ -122,7 +122,7 @@ class SourceTable:
             name=self.name,
             schema=schema_of(class_name, self.purpose, columns),
             layer=Layer.NGRAMS if self.name.startswith("session_ngram") else Layer.RAW,
-            partitioning=Partitioning.SEEN_HOUR if self.versioned else Partitioning.EVENT_HOUR,
+            partitioning=Partitioning.VERSION_HOUR if self.versioned else Partitioning.EVENT_HOUR,
             grain=self.grain,
             published=self.published,
             sorted_by=self.sorted_by,

@@ -37,7 +37,7 @@ class SpecifiedColumn:
     """The type as executed, if it differs."""
     why: str = ""
     """The reason for that."""
-    says: str = ""
+    description: str = ""
     """Description, if it is not that of the contract's column of that name."""
 
     @property
@@ -63,7 +63,7 @@ class SpecifiedTable:
     name: str
     contract: Contract
     """The contract of its figures, which describes the columns."""
-    says: str
+    description: str
     """Which rows it holds."""
     columns: tuple[SpecifiedColumn, ...]
     constraints: tuple[SpecifiedConstraint, ...] = ()
@@ -110,9 +110,9 @@ class SpecifiedTable:
         described = self.contract.column_descriptions
         return [
             f"CREATE TABLE {relation} (\n    {f',{chr(10)}    '.join(lines)}\n)",
-            f"COMMENT ON TABLE {relation} IS {sql_literal(self.says)}",
+            f"COMMENT ON TABLE {relation} IS {sql_literal(self.description)}",
             *(
-                f"COMMENT ON COLUMN {relation}.{one.name} IS {sql_literal(one.says or described[one.name])}"
+                f"COMMENT ON COLUMN {relation}.{one.name} IS {sql_literal(one.description or described[one.name])}"
                 for one in self.columns
             ),
             *(f"CREATE INDEX {name} ON {relation} ({columns})" for name, columns in self.indexes),
@@ -143,8 +143,8 @@ def _cohort_figure(metric: CohortMetric) -> SpecifiedColumn:
 SPECIFIED_GHOST_BENCHMARKS = SpecifiedTable(
     name=GHOST_BENCHMARKS.name,
     contract=GHOST_BENCHMARKS,
-    says="What people who reached a band had done by each day of their journey: the month that serves answers, for the "
-    "people who reached the band and not the next one (population interval).",
+    description="What people who reached a band had done by each day of their journey: the month that serves answers, "
+    "for the people who reached the band and not the next one (population interval).",
     columns=(
         SpecifiedColumn("id", _TEXT, _UUID),
         SpecifiedColumn("target_band", _BAND, "DECIMAL(2,1) NOT NULL"),
@@ -152,8 +152,8 @@ SPECIFIED_GHOST_BENCHMARKS = SpecifiedTable(
         SpecifiedColumn("day_number", _INT, "INT NOT NULL"),
         *_ints(metric.column_name for metric in BENCHMARK_METRICS),
         *_ints(("success_percentile", "sample_size")),
-        SpecifiedColumn("created_at", _TIMESTAMP, _NOW, says="as_of at which the row was first written, UTC"),
-        SpecifiedColumn("updated_at", _TIMESTAMP, _NOW, says="as_of at which the row was last written, UTC"),
+        SpecifiedColumn("created_at", _TIMESTAMP, _NOW, description="as_of at which the row was first written, UTC"),
+        SpecifiedColumn("updated_at", _TIMESTAMP, _NOW, description="as_of at which the row was last written, UTC"),
     ),
     constraints=(
         SpecifiedConstraint(
@@ -167,10 +167,10 @@ SPECIFIED_GHOST_BENCHMARKS = SpecifiedTable(
 SPECIFIED_COHORT_GHOST_DATA = SpecifiedTable(
     name=COHORT_GHOST_DATA.name,
     contract=COHORT_GHOST_RELEASE,
-    says="The figures of each cohort that peers may see at the end of the newest hour. A cohort "
+    description="The figures of each cohort that peers may see at the end of the newest hour. A cohort "
     "that is suppressed, or whose release is too old, has no row.",
     columns=(
-        SpecifiedColumn("id", _TEXT, _UUID, says="uuid5 of (cohort_id, snapshot_date, snapshot_hour)"),
+        SpecifiedColumn("id", _TEXT, _UUID, description="uuid5 of (cohort_id, snapshot_date, snapshot_hour)"),
         SpecifiedColumn(
             "cohort_id",
             _TEXT,
@@ -183,16 +183,16 @@ SPECIFIED_COHORT_GHOST_DATA = SpecifiedTable(
             "snapshot_date",
             pl.Date(),
             "DATE NOT NULL",
-            says="Date, UTC, of the newest hour: the figures are shown from its end on",
+            description="Date, UTC, of the newest hour: the figures are shown from its end on",
         ),
-        SpecifiedColumn("snapshot_hour", _INT, "INT DEFAULT 0", says="The hour of that date"),
+        SpecifiedColumn("snapshot_hour", _INT, "INT DEFAULT 0", description="The hour of that date"),
         SpecifiedColumn("active_member_count", _INT, "INT"),
         *map(_cohort_figure, (metric for metric in COHORT_METRICS if metric.specified)),
         SpecifiedColumn(
             "updated_at",
             _TIMESTAMP,
             _NOW,
-            says="as_of of the hour that released the figures, UTC; it may be an earlier hour",
+            description="as_of of the hour that released the figures, UTC; it may be an earlier hour",
         ),
     ),
     constraints=(
@@ -209,7 +209,7 @@ SPECIFIED_COHORT_GHOST_DATA = SpecifiedTable(
 SPECIFIED_NGRAM_SPEED_SUMMARIES = SpecifiedTable(
     name=NGRAM_SPEED_SUMMARIES.name,
     contract=NGRAM_SPEED_SUMMARIES,
-    says="Current speed of every typist on every n-gram at the end of the newest hour.",
+    description="Current speed of every typist on every n-gram at the end of the newest hour.",
     columns=(
         SpecifiedColumn("summary_id", _TEXT, "TEXT PRIMARY KEY"),
         SpecifiedColumn("user_id", _TEXT, "TEXT NOT NULL"),
@@ -223,13 +223,13 @@ SPECIFIED_NGRAM_SPEED_SUMMARIES = SpecifiedTable(
         SpecifiedColumn("meets_target", pl.Boolean(), "BOOLEAN NOT NULL"),
         SpecifiedColumn("sample_count", _INT, "INTEGER NOT NULL"),
         SpecifiedColumn(
-            "last_updated", _TEXT, "TEXT NOT NULL", says="as_of at which the row last changed, ISO 8601, UTC"
+            "last_updated", _TEXT, "TEXT NOT NULL", description="as_of at which the row last changed, ISO 8601, UTC"
         ),
         SpecifiedColumn(
             "created_at",
             _TEXT,
             "TEXT NOT NULL",
-            says="as_of at which the n-gram was first summarised, ISO 8601, UTC",
+            description="as_of at which the n-gram was first summarised, ISO 8601, UTC",
         ),
     ),
     constraints=(
@@ -258,18 +258,22 @@ SPECIFIED_TABLES = {
 GHOST_TABLE_INFO = SpecifiedTable(
     name="ghost_table_info",
     contract=TABLE_INFO,
-    says="The tables that ghost-pipeline replaces, and how fresh each is.",
+    description="The tables that ghost-pipeline replaces, and how fresh each is.",
     columns=(
-        SpecifiedColumn("table_name", _TEXT, "TEXT PRIMARY KEY", says="Name of the table"),
+        SpecifiedColumn("table_name", _TEXT, "TEXT PRIMARY KEY", description="Name of the table"),
         SpecifiedColumn(
-            "as_of", pl.Datetime("us", "UTC"), "TIMESTAMPTZ", says="as_of of its figures; null if there are none yet"
+            "as_of",
+            pl.Datetime("us", "UTC"),
+            "TIMESTAMPTZ",
+            description="as_of of its figures; null if there are none yet",
         ),
         SpecifiedColumn("rows", _LONG, "BIGINT NOT NULL"),
         SpecifiedColumn(
             "inputs_hash",
             _TEXT,
             "TEXT NOT NULL",
-            says="SHA-256 over the lake files that the table of that name in ghost.duckdb was built from, in order",
+            description="SHA-256 over the lake files that the table of that name in ghost.duckdb was built from, "
+            "in order",
         ),
     ),
 )

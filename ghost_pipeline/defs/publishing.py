@@ -127,7 +127,7 @@ def publish_postgres(settings: Settings) -> list[ReplacedTable]:
         # Only now: after waiting for another run, the newest database is another one.
         database = PublishedDatabase.open(settings.database)
         hashes = {table: inputs_hash for table, _, _, inputs_hash in database.table_info().iter_rows()}
-        benchmarks, month, cohorts = _ghost_half(database, settings)
+        benchmarks, month, cohorts = _ghost_rows(database, settings)
         return [
             tables.replace(SPECIFIED_GHOST_BENCHMARKS, [benchmarks], month, hashes[GHOST_BENCHMARKS.name]),
             tables.replace(
@@ -145,7 +145,7 @@ def publish_postgres(settings: Settings) -> list[ReplacedTable]:
         ]
 
 
-def _ghost_half(database: PublishedDatabase, settings: Settings) -> tuple[pl.DataFrame, datetime | None, pl.DataFrame]:
+def _ghost_rows(database: PublishedDatabase, settings: Settings) -> tuple[pl.DataFrame, datetime | None, pl.DataFrame]:
     """Return benchmarks, the end of their month, and cohorts, as answers of the newest hour have them."""
     if database.as_of(USER_GHOST_STATS) is None:
         empty = (

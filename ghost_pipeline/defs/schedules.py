@@ -84,9 +84,9 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         under_way = context.instance.get_runs(
             dg.RunsFilter(job_name=MONTHLY, statuses=UNFINISHED, tags={"dagster/partition": month.key})
         )
-        taken_in = lake.complete_until(USER_PROGRESS)
-        if taken_in is None or taken_in < month.as_of:
-            # A source without this half never has any; otherwise the hours come first, and the next night tries again.
+        read_until = lake.complete_until(USER_PROGRESS)
+        if read_until is None or read_until < month.as_of:
+            # A source without this domain never has any; otherwise the hours come first: the next night tries again.
             yield dg.SkipReason(f"{USER_PROGRESS.name} has not been read up to the end of month {month.key}")
         elif under_way or is_built(lake, month):
             yield dg.SkipReason(f"month {month.key} has been built or requested already")
@@ -102,7 +102,7 @@ def is_built(lake: Lake, month: Month) -> bool:
 
 
 def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = (), chosen: Chosen | None = None) -> Iterator[Hour]:
-    """Return the hours up to the one just closed that a half lacks since it was first built, at most of 31 days.
+    """Return the hours up to the one just closed that a domain lacks since it was first built, at most of 31 days.
 
     Hours that a run is about to build are not due, nor are hours that `chosen` (`GHOST_RETENTION`) would not keep. If
     nothing has been built yet, only the hour just closed is due: it reads all of the source.

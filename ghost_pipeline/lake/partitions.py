@@ -50,7 +50,7 @@ def file_name(contract: Contract, partition: Partition) -> str:
         case Partitioning.REJECTED, Rejects(table, Hour() as hour):
             values = (table, hour.date.isoformat(), f"{hour.hour:02d}")
         case (
-            Partitioning.EVENT_HOUR | Partitioning.SEEN_HOUR | Partitioning.SNAPSHOT_HOUR | Partitioning.CHANGE_HOUR,
+            Partitioning.EVENT_HOUR | Partitioning.VERSION_HOUR | Partitioning.SNAPSHOT_HOUR | Partitioning.CHANGE_HOUR,
             Hour(),
         ):
             values = (partition.date.isoformat(), f"{partition.hour:02d}")

@@ -185,15 +185,15 @@ def test_killed_while_it_sends_and_run_again_sends_what_is_missing(
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    half = killed.server.objects("killed/lake")
+    sent = killed.server.objects("killed/lake")
     killed.answer(*arguments)
     sent_twice, whole = twice(killed), killed.server.objects("killed/lake")
-    # Both halves write these two.
+    # Both domains write these two.
     tables = {name.partition("/")[0] for name in whole} - {"rejected_rows", "stale_hours"}
     names = [name for name in lake_digest(folder) if name.partition("/")[0] in tables]
     assert {name for name in whole if name.partition("/")[0] in tables} == {*names}
     assert [name for name in names if whole[name] != (folder / "lake" / name).read_bytes()] == []
-    assert some <= len(half) + 1 < len(whole)
+    assert some <= len(sent) + 1 < len(whole)
     # What was under way may have arrived or not.
     assert len(sent_twice) <= 1
 

@@ -170,7 +170,7 @@ def test_hours_that_were_missed_are_due_in_their_order(tmp_path: Path) -> None:
     assert [hour.as_of for hour in due_hours(lake, Hour.ending_at(NOON), under_way)] == [NOON - HOUR, NOON]
 
 
-def test_an_hour_that_one_half_lacks_is_due_again(tmp_path: Path) -> None:
+def test_an_hour_that_one_domain_lacks_is_due_again(tmp_path: Path) -> None:
     lake = _built(tmp_path, NOON - 2 * HOUR, NOON)
     for end in (NOON - 2 * HOUR, NOON - HOUR, NOON):
         lake.write(NGRAM_SPEED_SUMMARIES, Hour.ending_at(end), NGRAM_SPEED_SUMMARIES.empty())

@@ -76,7 +76,7 @@ def test_a_source_that_is_no_folder_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "nowhere") in one_line(done.stderr)
 
 
-def test_a_half_that_the_source_lacks_is_an_error(tmp_path: Path) -> None:
+def test_a_domain_that_the_source_lacks_is_an_error(tmp_path: Path) -> None:
     done = run(["materialize", "--as-of", AS_OF, "--half", "ngrams"], tmp_path, DEMO_WORLD)
     assert done.returncode == 1
     assert "keyboards, practice_sessions are missing, which the ngrams domain needs" in one_line(done.stderr)

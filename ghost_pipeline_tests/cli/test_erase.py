@@ -358,7 +358,7 @@ def test_ids_that_cannot_be_read_or_asked_for_are_not_told(
 
 def test_the_doctor_says_whether_the_key_is_there(copied: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     def says(settings: Settings) -> list[tuple[Verdict, str]]:
-        return [(one.verdict, one.says) for one in diagnose(settings) if one.about == "erased people"]
+        return [(one.verdict, one.description) for one in diagnose(settings) if one.about == "erased people"]
 
     monkeypatch.setattr(erasure, "republish", lambda *_, **__: None)
     assert says(copied) == []

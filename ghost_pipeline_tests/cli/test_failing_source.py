@@ -107,7 +107,7 @@ def state(folder: Path) -> dict[str, object]:
 
 
 def of_ghosts(files: dict[str, object]) -> dict[str, object]:
-    """Those of the half that has failed; the other one may go on."""
+    """Those of the domain that has failed; the other one may go on."""
     tables = ("user_progress", "user_activity", "user_ghost_stats", "cohort_", "ghost_messages", "published")
     return {name: content for name, content in files.items() if name.startswith(tables)}
 

@@ -22,7 +22,7 @@ SECONDS = 600
 
 
 def begun(world: World) -> None:
-    """A source of both halves, and the hour that ends at 10:00."""
+    """A source of both domains, and the hour that ends at 10:00."""
     world.write(
         users=users(),
         cohorts=[{"cohort_id": "c1", "name": "spring"}],

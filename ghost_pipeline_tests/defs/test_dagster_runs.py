@@ -88,7 +88,7 @@ def records(instance: dg.DagsterInstance) -> str:
 
 @pytest.fixture(scope="module")
 def ranged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dg.ExecuteInProcessResult, str]:
-    """Two hours of both halves in one run: the data folder, the result and Dagster's records."""
+    """Two hours of both domains in one run: the data folder, the result and Dagster's records."""
     folder = tmp_path_factory.mktemp("ranged")
     source = write(folder / "source", SOURCE)
     tags = {"dagster/asset_partition_range_start": KEYS[0], "dagster/asset_partition_range_end": KEYS[-1]}

@@ -143,14 +143,14 @@ def test_without_keystrokes_sessions_are_taken_in_all_the_same(typist: Typist) -
     assert typist.lake.scan(SESSION_NGRAM_SPEED).collect().height == 0
 
 
-def test_a_half_that_the_source_has_not_is_no_error_and_leaves_no_row(typist: Typist) -> None:
+def test_a_domain_that_the_source_has_not_is_no_error_and_leaves_no_row(typist: Typist) -> None:
     typist.run(NOON)
     ghost = next(step for step in TABLE_ASSETS if step.contract is USER_PROGRESS)
     assert compute_one(ghost.compute, typist.resources, Hour.from_key(NOON)).rows == 0
     assert typist.lake.scan(USER_PROGRESS).collect().height == 0
 
 
-def test_a_half_that_lacks_a_table_is_an_error_that_names_it(typist: Typist) -> None:
+def test_a_domain_that_lacks_a_table_is_an_error_that_names_it(typist: Typist) -> None:
     del typist.tables["practice_sessions"]
     with pytest.raises(SourceError, match="table practice_sessions is missing, which the ngrams domain needs"):
         typist.run(NOON)

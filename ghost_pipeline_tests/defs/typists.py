@@ -61,7 +61,7 @@ class Typist:
         self.tables["session_keystrokes"].append(row)
 
     def run(self, hour: str) -> None:
-        """Write the tables and run every step of the half for an hour."""
+        """Write the tables and run every step of the domain for an hour."""
         self.write()
         self.run_steps(hour)
 
@@ -74,7 +74,7 @@ class Typist:
             (self.folder / f"{name}.ndjson").write_text(text, encoding="utf-8")
 
     def run_steps(self, hour: str) -> None:
-        """Run every step of the half for an hour."""
+        """Run every step of the domain for an hour."""
         wanted = selection({Domain.NGRAMS}, monthly=False)
         for asset in TABLE_ASSETS:
             if asset.contract.name in wanted:

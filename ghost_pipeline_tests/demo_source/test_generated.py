@@ -207,7 +207,7 @@ def test_another_seed_is_another_world(small_folder: Path, tmp_path: Path) -> No
     assert not set(digests(tmp_path).items()) & set(digests(small_folder).items())
 
 
-def test_the_size_of_one_half_does_not_change_the_other(small_folder: Path, tmp_path: Path) -> None:
+def test_the_size_of_one_domain_does_not_change_the_other(small_folder: Path, tmp_path: Path) -> None:
     generate_small(tmp_path, typists=30)
 
     assert digests(tmp_path)["user_progress.parquet"] == digests(small_folder)["user_progress.parquet"]

@@ -134,12 +134,12 @@ def _table(table: SpecifiedTable) -> Iterator[str]:
     yield ""
     yield f"### {table.name}"
     yield ""
-    yield table.says
+    yield table.description
     yield ""
     yield "```sql"
     yield from (f"{statement};" for statement in table.ddl() if not statement.startswith("COMMENT"))
     yield "```"
-    where = [f"- `{one.name}`: {one.says}." for one in table.columns if one.says]
+    where = [f"- `{one.name}`: {one.description}." for one in table.columns if one.description]
     if where:
         yield ""
         yield from where

@@ -82,7 +82,7 @@ def of_contracts() -> Iterator[tuple[str, str]]:
         for column in source.columns:
             yield f"{source.name}.{column.name}", column.description
     for specified in SPECIFIED_TABLES.values():
-        yield specified.name, " ".join((specified.says, *(column.says for column in specified.columns)))
+        yield specified.name, " ".join((specified.description, *(column.description for column in specified.columns)))
 
 
 def of_dagster(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -62,7 +62,7 @@ class World:
         return Lake(self.settings.lake)
 
     def run(self, *hours: Hour, but: tuple[str, ...] = ()) -> dict[str, TableResult]:
-        """Run every hourly step of the halves that there are for some hours, one after the other."""
+        """Run every hourly step of the domains that there are for some hours, one after the other."""
         for name, rows in self.tables.items():
             columns = dict.fromkeys(column.name for column in SOURCE_TABLES[name].columns)
             text = "".join(json.dumps({**columns, **row}) + "\n" for row in rows)
@@ -215,9 +215,9 @@ def test_n_grams_of_the_applications_own_are_kept_out_too(tmp_path: Path) -> Non
     assert traces(tmp_path / "data", ["5b1e77aa"]) == set()
 
 
-@pytest.mark.parametrize("half", [learners, typists])
-def test_no_source_is_read_without_the_key(half: "type[Tables]", tmp_path: Path) -> None:
-    world = World(tmp_path, half())
+@pytest.mark.parametrize("tables", [learners, typists])
+def test_no_source_is_read_without_the_key(tables: "type[Tables]", tmp_path: Path) -> None:
+    world = World(tmp_path, tables())
     world.run(hour(0))
     world.erase(PERSON)
     world.settings = world.settings.model_copy(update={"erasure_key": None})

@@ -418,7 +418,7 @@ def test_an_older_state_does_not_replace_a_newer_one(database: Database) -> None
     assert ask(database.address, FIGURES) == [whole(1)]
 
 
-def test_a_data_folder_without_the_half_does_not_empty_it(database: Database) -> None:
+def test_a_data_folder_without_the_domain_does_not_empty_it(database: Database) -> None:
     publish_state(database.address, 2)
     with (
         pytest.raises(PublishError, match="this data folder is without any hour of it"),

@@ -59,7 +59,7 @@ def materialize(
 ) -> None:
     """Run the steps of an hour and of the month before it in this process, and publish.
 
-    The n-gram half is run for the hours that end at `typed_at` first: they make its history.
+    The n-gram domain is run for the hours that end at `typed_at` first: they make its history.
     """
     resources = RunContext.of(of)
     for end in typed_at:

@@ -38,7 +38,7 @@ def of_sqlite(tmp_path: Path) -> dict[str, list[Finding]]:
 def test_every_table_says_where_it_comes_from_and_what_is_missing(of_sqlite: dict[str, list[Finding]]) -> None:
     (columns,) = of_sqlite["users columns"]
     assert columns.verdict is Verdict.OK
-    assert columns.says == (
+    assert columns.description == (
         "table people: user_id (from id), target_band, timezone, created_at; missing, but optional: updated_at, "
         "cohort_id, diagnostic_score, final_band_score, final_band_at, cohort_excluded"
     )
@@ -47,11 +47,11 @@ def test_every_table_says_where_it_comes_from_and_what_is_missing(of_sqlite: dic
 def test_rejects_are_counted_by_their_reason(of_sqlite: dict[str, list[Finding]]) -> None:
     (rows,) = of_sqlite["users"]
     assert rows.verdict is Verdict.LOOK
-    assert rows.says.startswith("3 rows; 2 would be rejected (1 x ")
+    assert rows.description.startswith("3 rows; 2 would be rejected (1 x ")
 
 
 def test_the_first_rejects_are_shown_with_their_reason(of_sqlite: dict[str, list[Finding]]) -> None:
-    first, second = (one.says for one in of_sqlite["users rejected"])
+    first, second = (one.description for one in of_sqlite["users rejected"])
     reasons = "target_band is not a number; created_at is not a time"
     assert first == f"{reasons}: user_id String, target_band a\\x1b, timezone null, created_at soon"
     assert (
@@ -61,11 +61,11 @@ def test_the_first_rejects_are_shown_with_their_reason(of_sqlite: dict[str, list
 
 def test_rows_are_shown_without_what_names_a_person(of_sqlite: dict[str, list[Finding]]) -> None:
     first, _ = of_sqlite["users row"]
-    assert first.says == "user_id String, target_band 7.5, timezone String, created_at 2025-01-01"
+    assert first.description == "user_id String, target_band 7.5, timezone String, created_at 2025-01-01"
 
 
 def test_nothing_that_names_a_person_is_said(of_sqlite: dict[str, list[Finding]]) -> None:
-    everything = " ".join(one.says for findings in of_sqlite.values() for one in findings)
+    everything = " ".join(one.description for findings in of_sqlite.values() for one in findings)
     assert [text for text in ("usr-", "Azores") if text in everything] == []
 
 
@@ -74,7 +74,7 @@ def test_what_somebody_typed_is_not_said(database: Database, tmp_path: Path) -> 
         *SCHEMA,
         "INSERT INTO session_keystrokes VALUES (gen_random_uuid(), 0, '2025-01-01', 'q', 'w', 0)",
     )
-    (row,) = [one.says for one in said(database.address, tmp_path) if one.about == "session_keystrokes row"]
+    (row,) = [one.description for one in said(database.address, tmp_path) if one.about == "session_keystrokes row"]
     assert row == (
         "session_id String, key_index 0, keystroke_time 2025-01-01 00:00:00, keystroke_char String, "
         "expected_char String, text_index 0"
@@ -91,7 +91,7 @@ def test_of_a_large_table_the_first_rows_are_looked_at(
     monkeypatch.setattr("ghost_pipeline.sources.postgres.SAMPLE_ROWS", 20)
     database.execute(*SCHEMA, "INSERT INTO cohorts (cohort_id) SELECT gen_random_uuid() FROM generate_series(1, 30)")
     database.execute(statement)
-    (rows,) = [one.says for one in said(database.address, tmp_path) if one.about == "cohorts"]
+    (rows,) = [one.description for one in said(database.address, tmp_path) if one.about == "cohorts"]
     assert rows.startswith(says)
 
 
@@ -99,7 +99,7 @@ def test_a_large_table_of_sqlite_is_counted(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(databases, "SAMPLE_ROWS", 20)
     tables = {"cohorts": pl.DataFrame({"cohort_id": [str(number) for number in range(30)]})}
     file = fill_sqlite(tmp_path / "app.db", [SQLITE[3], "CREATE TABLE users (user_id, created_at)"], tables)
-    (rows,) = [one.says for one in said(f"sqlite:///{file}", tmp_path) if one.about == "cohorts"]
+    (rows,) = [one.description for one in said(f"sqlite:///{file}", tmp_path) if one.about == "cohorts"]
     assert rows == "30 rows; of the first 20, all readable"
 
 
@@ -112,4 +112,4 @@ def test_a_table_that_cannot_be_read_does_not_hide_the_others(database: Database
 def test_a_wrong_mapping_is_a_wrong_source(tmp_path: Path) -> None:
     (wrong,) = [one for one in said(str(tmp_path), tmp_path, "people: {table: p}") if one.verdict is Verdict.WRONG]
     assert wrong.about == "source"
-    assert "own.yaml: table people: no canonical table" in wrong.says
+    assert "own.yaml: table people: no canonical table" in wrong.description

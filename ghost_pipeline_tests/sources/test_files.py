@@ -451,7 +451,7 @@ def with_tables(folder: Path, *names: str) -> FileSource:
     return FileSource(folder)
 
 
-def test_a_source_may_have_the_ghost_half_alone(tmp_path: Path) -> None:
+def test_a_source_may_have_the_ghost_domain_alone(tmp_path: Path) -> None:
     assert domains(with_tables(tmp_path, "users", "cohorts", "user_progress")) == {Domain.GHOST}
 
 

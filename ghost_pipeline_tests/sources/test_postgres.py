@@ -72,7 +72,7 @@ def test_the_schema_of_an_application_needs_no_mapping(database: Database, opene
     assert "session_ngram_speed" not in source.tables()
 
 
-def test_a_half_that_is_absent_is_no_fault(database: Database, opened: Opener) -> None:
+def test_a_domain_that_is_absent_is_no_fault(database: Database, opened: Opener) -> None:
     database.execute(*SCHEMA[:3])
     assert domains(opened()) == {Domain.GHOST}
 

@@ -121,7 +121,7 @@ def test_a_row_with_nul_in_an_id_cannot_be_stored() -> None:
 def test_every_column_says_what_it_means() -> None:
     for table in (*SPECIFIED_TABLES.values(), GHOST_TABLE_INFO):
         described = table.contract.column_descriptions
-        assert [one.name for one in table.columns if not (one.says or described[one.name])] == []
+        assert [one.name for one in table.columns if not (one.description or described[one.name])] == []
 
 
 def test_a_difference_has_a_reason() -> None:
