@@ -109,7 +109,7 @@ def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
                     part,
                     placed.drop(START),
                     placed[START].dt.truncate("1h"),
-                    partial(_before_change, run, contract, placed, hour),
+                    partial(_before_change, run, contract, placed, direct.rejected_ids, hour),
                 )
         write_rejects(lake, table, start, last, direct.rejected, whole=whole)
         ingested = IngestResult(rows, direct.rejected.height, changed=changed, erased=direct.erased)
@@ -119,10 +119,12 @@ def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
     return TableAsset(contract, upstream, materialize, comparisons=(VOLUME_OF_EVENTS,), counts=REJECTED)
 
 
-def _before_change(run: RunContext, contract: Contract, rows: pl.DataFrame, hour: Hour, changed: list[Hour]) -> None:
+def _before_change(
+    run: RunContext, contract: Contract, rows: pl.DataFrame, rejected_ids: pl.DataFrame, hour: Hour, changed: list[Hour]
+) -> None:
     """Refuse to lose the rows of too many sessions; mark the hours stale that follow from changed ones."""
     policy = ReadPolicy.of(run.settings)
-    require_rows_stay(run.lake, contract, changed, rows, policy.max_removed_percent)
+    require_rows_stay(run.lake, contract, changed, rows, rejected_ids, policy.max_removed_percent)
     if contract is SESSION_NGRAM_SPEED:
         mark_stale(run.lake, NGRAM_SNAPSHOTS, min(changed).start, hour.as_of)
 

@@ -11,22 +11,37 @@ from ghost_pipeline.windows import Hour
 
 
 def require_rows_stay(
-    lake: Lake, contract: Contract, changed: list[Hour], rows: pl.DataFrame, max_removed_percent: int
+    lake: Lake,
+    contract: Contract,
+    changed: list[Hour],
+    rows: pl.DataFrame,
+    rejected_ids: pl.DataFrame,
+    max_removed_percent: int,
 ) -> None:
     """Refuse to remove more rows of an hour than are likely to have been deleted.
+
+    Args:
+        lake: the lake that has the rows.
+        contract: the table.
+        changed: the hours that are to be replaced.
+        rows: the good rows that replace them.
+        rejected_ids: `identity_columns` of the rows that the same read rejected. They leave the lake, but the source
+            still has them, as after a limit was lowered.
+        max_removed_percent: the share of an hour's rows that may be gone.
 
     Raises:
         SourceError: names the first such hour, and what to do.
 
     """
     identity = identity_columns(contract)
+    in_source = pl.concat([rows.select(identity), rejected_ids.select(identity)])
     for one in changed:
         kept = lake.scan(contract, [one])
         if SOURCE_TABLES[contract.name].of_session:
             # The rows of a session that is gone go with it.
             kept = kept.join(lake.scan(PRACTICE_SESSIONS, [one]), on="session_id", how="semi")
         before = kept.select(identity).collect()
-        gone = before.join(rows, on=identity, how="anti").height
+        gone = before.join(in_source, on=identity, how="anti").height
         if gone * ALL_PERCENT > max_removed_percent * before.height:
             raise SourceError(
                 f"{contract.name}, partition {one.key}: {gone} of {before.height} rows are no longer in the source, "

@@ -23,7 +23,13 @@ from ghost_pipeline.windows import LONGEST_GAP, Hour, hours, without_silence
 
 
 def write_events(
-    lake: Lake, contract: Contract, hour: Hour, start: datetime | None, rows: pl.DataFrame, policy: ReadPolicy
+    lake: Lake,
+    contract: Contract,
+    hour: Hour,
+    start: datetime | None,
+    rows: pl.DataFrame,
+    rejected_ids: pl.DataFrame,
+    policy: ReadPolicy,
 ) -> int:
     """Write the hours of [start, end of `hour`), and empty ones that keep the table without a gap.
 
@@ -33,6 +39,7 @@ def write_events(
         hour: the last hour that was read.
         start: the start of the rows read; None: the beginning.
         rows: the rows in their final order with `PLACED_AT`, the instant that places them.
+        rejected_ids: `identity_columns` of the rows that the same read rejected.
         policy: how far back every run reads (late rows before that have derived tables recomputed), and how much it
             may remove.
 
@@ -57,7 +64,7 @@ def write_events(
 
         def before(changed: list[Hour]) -> None:
             existing = [one for one in changed if one in there]
-            require_rows_stay(lake, contract, existing, rows, policy.max_removed_percent)
+            require_rows_stay(lake, contract, existing, rows, rejected_ids, policy.max_removed_percent)
             if begin < hour.as_of - policy.lookback:
                 # First, so that after a kill between the two the late rows are still to be taken in. The locks are held
                 # until they are: otherwise another run would fill the gap from the rows before.

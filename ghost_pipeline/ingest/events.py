@@ -52,7 +52,7 @@ def ingest_events(
         start = start_of_late_rows(source, lake, contract, rows, start, [*table.key, str(table.time)])
         found = collect_window(rows, table, start, hour.as_of)
     good = found.good.sort(str(table.time), *table.key)
-    changed = write_events(lake, contract, hour, start, good, policy)
+    changed = write_events(lake, contract, hour, start, good, found.rejected_ids, policy)
     write_rejects(lake, table, start, hour, found.rejected)
     return IngestResult(good.height, found.rejected.height, merged, changed, found.erased)
 

@@ -95,6 +95,6 @@ def ingest_session_rows(
     start, hour = source_from(lake, contract, hour, policy), range_end(lake, contract, hour)
     found = read_session_rows(source, lake, table, contract, start, hour, erased)
     good = found.good.sort(PLACED_AT, *table.key)
-    changed = write_events(lake, contract, hour, found.start, good, policy)
+    changed = write_events(lake, contract, hour, found.start, good, found.rejected_ids, policy)
     write_rejects(lake, table, found.start, hour, found.rejected, whole=start is None or not source.reads_windows)
     return IngestResult(good.height, found.rejected.height, changed=changed, erased=found.erased)

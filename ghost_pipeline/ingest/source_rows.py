@@ -15,6 +15,7 @@ from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, SOURCE_TABLES
 from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.errors import SourceError, without_values
+from ghost_pipeline.ingest.deletion_guard import identity_columns
 from ghost_pipeline.ingest.validation import ERASED, REASON, good_rows, read_rows, rejected_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.local_files import SHARD_FILE
@@ -34,6 +35,8 @@ class ReadRows:
     """Columns of the contract and, if the table has one, the instant that places a row as `PLACED_AT`."""
     rejected: pl.DataFrame
     """In the shape of `rejected_rows`."""
+    rejected_ids: pl.DataFrame
+    """`identity_columns` of the rejected rows."""
     sessions: pl.DataFrame
     """`session_id` of every row read, good or not, if the table has one."""
     start: datetime | None
@@ -142,17 +145,18 @@ def collect_window(rows: pl.LazyFrame, table: SourceTable, start: datetime | Non
     if start is not None:
         in_window &= placed >= pl.lit(start, pl.Datetime("us", "UTC"))
     here = in_window | placed.is_null()
-    good, rejected, sessions, erased = pl.collect_all(
+    good, rejected, rejected_ids, sessions, erased = pl.collect_all(
         [
             good_rows(rows.filter(in_window)),
             rejected_rows(rows.filter(here, pl.col(REASON).is_not_null()), table, placed),
+            rows.filter(here, pl.col(REASON).is_not_null()).select(identity_columns(table.contract)),
             rows.filter(in_window).select(pl.col("session_id").unique())
             if table.of_session
             else pl.LazyFrame(schema={"session_id": pl.String}),
             erased_rows(rows.filter(here)),
         ]
     )
-    return ReadRows(good, rejected, sessions, start, erased.height)
+    return ReadRows(good, rejected, rejected_ids, sessions, start, erased.height)
 
 
 def erased_rows(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -500,6 +500,23 @@ def test_a_task_of_more_minutes_than_are_set_is_rejected(source: Source) -> None
     assert [reason for _, _, reason in source.rejected()] == ["time_spent_minutes is above 60"]
 
 
+def test_a_row_that_a_lower_limit_rejects_leaves_the_lake_and_is_not_missed(source: Source) -> None:
+    source.set(max_task_minutes=2000)
+    source.event("long", "2025-03-12T10:10:00Z", time_spent_minutes=2000)
+    source.event("ok", "2025-03-12T10:20:00Z", time_spent_minutes=60)
+    source.run(NOON)
+    assert source.taken_in() == ["long", "ok"]
+    hour = Hour.from_key(NOON)
+    list(materialize_user_ghost_stats(source.resources, [hour]))
+    source.set(max_task_minutes=1440)
+    source.run("2025-03-12-12:00")
+    assert source.taken_in() == ["ok"]
+    assert [reason for _, _, reason in source.rejected()] == ["time_spent_minutes is above 1440"]
+    assert hour.start in stale_hours(source.lake)["hour"].to_list()
+    list(materialize_user_ghost_stats(source.resources, [hour]))
+    assert source.lake.scan(USER_GHOST_STATS, [hour]).collect()["practice_minutes"].to_list() == [60]
+
+
 def test_a_corrected_row_leaves_the_rejected_ones(source: Source) -> None:
     source.event("bad", "2025-03-12T09:10:00Z", task_type="podcast")
     source.run(NOON)
