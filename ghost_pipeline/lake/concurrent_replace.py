@@ -4,8 +4,10 @@ A reader lists files first and opens them later, and DuckDB opens each twice: fo
 renamed over it between the two is read by the wrong footer, which is an error, seldom and at any place.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable
+from errno import ENOENT
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,7 +38,7 @@ def retry_on_replace(read: Callable[[], Found]) -> Found:
         read: raises `ConcurrentReplaceError` if it needs several files of one moment and one was replaced meanwhile.
 
     Raises:
-        LakeError: files are replaced faster than they are read.
+        LakeError: files are replaced faster than they are read, or one is missing.
 
     """
     for pause in (FIRST_PAUSE * 2**attempt for attempt in range(ATTEMPTS - 1)):
@@ -46,10 +48,15 @@ def retry_on_replace(read: Callable[[], Found]) -> Found:
             time.sleep(pause)
     try:
         return read()
-    except (FileNotFoundError, ConcurrentReplaceError) as error:
+    except ConcurrentReplaceError as error:
         raise LakeError(
             f"{error}: other runs replaced or removed it {ATTEMPTS} times while it was read. Run again when they are "
             f"done",
+        ) from error
+    except FileNotFoundError as error:
+        raise LakeError(
+            f"{_missing_file(error)}: is missing, after {ATTEMPTS} attempts to read its table. If other runs remove "
+            f"files, run again when they are done; otherwise restore the file, or materialize its partition again",
         ) from error
 
 
@@ -62,8 +69,20 @@ def require_unreplaced(files: Iterable[Path], before: list[FileVersion | None], 
         name: what is read, for the message.
 
     Raises:
-        ConcurrentReplaceError: one was.
+        ConcurrentReplaceError: one was replaced or removed.
+        FileNotFoundError: one was gone by then; names the file.
 
     """
-    if None in before or file_versions(files) != before:
+    files = list(files)
+    for file, version in zip(files, before, strict=True):
+        if version is None:
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(file))
+    if file_versions(files) != before:
         raise ConcurrentReplaceError(name)
+
+
+def _missing_file(error: FileNotFoundError) -> str:
+    """The path; polars, unlike Python, has it in its message only, after the number of the system's error."""
+    if error.filename:
+        return str(error.filename)
+    return (str(error).splitlines() or [""])[0].rpartition(f"(os error {ENOENT}): ")[2]

@@ -33,24 +33,27 @@ def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
     Raises:
         PublishError: neither database nor lake exists; or the statement is invalid, writes, or returns a type that
             polars lacks.
-        LakeError: runs replace the files of the tables faster than they are read.
+        LakeError: runs replace the published database or files of the tables faster than they are read, or a file is
+            missing.
 
     """
-    published = PublishedFile(database).fetched()
-    if published is None and lake.is_empty:
-        raise PublishError(
-            f"{database}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and run "
-            f"`ghost-pipeline materialize --as-of ...`",
-        )
+    published_file = PublishedFile(database)
 
     def read() -> pl.DataFrame:
+        published = published_file.fetched()
+        if published is None and lake.is_empty:
+            raise PublishError(
+                f"{database}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and run "
+                f"`ghost-pipeline materialize --as-of ...`",
+            )
         tables = _files(lake, sql)
-        files = [file for of_table in tables.values() for file in of_table]
+        by_name = {**({database.name: [published]} if published else {}), **tables}
+        files = [file for found in by_name.values() for file in found]
         before = file_versions(files)
         try:
             return _answer(sql, published, tables, lake.root)
         except duckdb.Error as error:
-            require_unreplaced(files, before, f"query of {', '.join(name for name, found in tables.items() if found)}")
+            require_unreplaced(files, before, f"query of {', '.join(name for name, found in by_name.items() if found)}")
             raise PublishError(f"query: {' '.join(str(error).split())}") from error
 
     return retry_on_replace(read)

@@ -1,6 +1,7 @@
 """What one run does between two moments of another: each a race that was lost once."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,13 @@ from ghost_pipeline.domain.ghost.benchmarks.shards import compact
 from ghost_pipeline.errors import LakeError, PublishError
 from ghost_pipeline.incremental.stale_ledger import mark_building
 from ghost_pipeline.lake import locking
-from ghost_pipeline.lake.concurrent_replace import ATTEMPTS, ConcurrentReplaceError, retry_on_replace
+from ghost_pipeline.lake.concurrent_replace import (
+    ATTEMPTS,
+    ConcurrentReplaceError,
+    require_unreplaced,
+    retry_on_replace,
+)
+from ghost_pipeline.lake.file_versions import file_versions
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.writing import Written
 from ghost_pipeline.publish import database_query
@@ -211,10 +218,27 @@ def test_reading_begins_again_where_a_partition_has_gone() -> None:
 
 def test_partitions_that_go_without_end_are_one_clear_error() -> None:
     def read() -> None:
-        raise FileNotFoundError("rejected_rows/shard-0.parquet")
+        raise ConcurrentReplaceError("rejected_rows")
 
-    with pytest.raises(LakeError, match=r"rejected_rows/shard-0\.parquet: other runs .* Run again when they are done"):
+    with pytest.raises(LakeError, match=r"^rejected_rows: other runs .* Run again when they are done$"):
         retry_on_replace(read)
+
+
+@pytest.mark.parametrize("read", [Path.read_bytes, pl.read_parquet, lambda file: pl.scan_parquet(file).collect()])
+def test_a_file_that_stays_missing_is_named_with_the_remedy(read: Callable[[Path], object], tmp_path: Path) -> None:
+    file = tmp_path / "shard-0.parquet"
+    with pytest.raises(LakeError) as raised:
+        retry_on_replace(lambda: read(file))
+    assert str(raised.value).startswith(f"{file}: is missing, after {ATTEMPTS} attempts")
+    assert str(raised.value).endswith("restore the file, or materialize its partition again")
+
+
+def test_a_file_that_was_gone_before_it_was_read_is_named(tmp_path: Path) -> None:
+    there, gone = tmp_path / "shard-0.parquet", tmp_path / "shard-1.parquet"
+    there.touch()
+    with pytest.raises(FileNotFoundError) as raised:
+        require_unreplaced([there, gone], file_versions([there, gone]), "user_ghost_stats")
+    assert raised.value.filename == str(gone)
 
 
 def test_dagster_yaml_is_there_whole_or_not_at_all(world_without_home: World) -> None:

@@ -1,16 +1,20 @@
 """SQL over what was published and over the lake: every table is there, and nothing can be written."""
 
+import shutil
 import threading
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
 from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.activity import USER_ACTIVITY_DAYS
 from ghost_pipeline.errors import PublishError
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.publish import database_query
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.publish.database_query import query
 from ghost_pipeline.windows import DAY, Day
@@ -61,6 +65,43 @@ def test_a_file_that_is_removed_while_it_is_looked_for_is_looked_for_again(
     monkeypatch.setattr(Lake, "files", gone)
     assert ask("SELECT count(*) FROM lake.users", data) == [(7,)]
     assert left == []
+
+
+def test_a_question_is_asked_again_if_the_database_is_replaced_before_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, database = Lake(tmp_path / "lake"), tmp_path / "ghost.duckdb"
+    lake.write(STATS, HOUR, sample(STATS, 3, 0))
+    publish(lake, database)
+    good, damaged = tmp_path / "good.duckdb", tmp_path / "damaged.duckdb"
+    shutil.copy(database, good)
+    damaged.write_bytes(b"not a database")
+    next_files = iter([damaged, good])
+    answer = database_query._answer  # noqa: SLF001 - the step before which the file is replaced
+
+    def replaced_before(*arguments: Any) -> pl.DataFrame:  # noqa: ANN401 - handed on
+        next(next_files).rename(database)
+        return answer(*arguments)
+
+    monkeypatch.setattr(database_query, "_answer", replaced_before)
+    assert query("SELECT count(*) FROM user_ghost_stats", database, lake).rows() == [(3,)]
+    assert list(next_files) == []
+
+
+def test_a_question_is_answered_from_the_lake_if_the_database_is_removed_before_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, database = Lake(tmp_path / "lake"), tmp_path / "ghost.duckdb"
+    lake.write(STATS, HOUR, sample(STATS, 3, 0))
+    publish(lake, database)
+    answer = database_query._answer  # noqa: SLF001 - the step before which the file is removed
+
+    def removed_before(*arguments: Any) -> pl.DataFrame:  # noqa: ANN401 - handed on
+        database.unlink(missing_ok=True)
+        return answer(*arguments)
+
+    monkeypatch.setattr(database_query, "_answer", removed_before)
+    assert query("SELECT count(*) FROM lake.user_ghost_stats", database, lake).rows() == [(3,)]
 
 
 def test_published_tables_need_no_prefix(data: Path) -> None:
