@@ -53,9 +53,9 @@ def ingest_versions(
 def _mark_stale(lake: Lake, contract: Contract, added: pl.LazyFrame, key: str, hour: Hour) -> None:
     """Mark snapshots that show a column that an added version changes: from its `valid_from` on.
 
-    A version that begins before all known ones also replaces the first one in the hours before it: mark from the
-    beginning. For a user that is `created_at`, as for a new user. A new keyboard marks nothing: its sessions are most
-    often new, too.
+    A version that begins before all known ones, or that a second look puts in place of the first one, also counts in
+    the hours before it: mark from the beginning. For a user that is `created_at`, as for a new user. A new keyboard
+    marks nothing: its sessions are most often new, too.
     """
     columns, tables = VERSION_COLUMNS.get(contract.name, ((), ()))
     if not columns:

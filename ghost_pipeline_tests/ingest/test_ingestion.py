@@ -408,6 +408,20 @@ def test_built_hours_that_a_version_in_its_place_changes_are_stale(
     assert [start.hour for start in stale_hours(source.lake)["hour"]] == stale
 
 
+@pytest.mark.parametrize("updated", [None, "2025-03-12T11:20:00Z"])
+def test_built_hours_that_show_a_first_version_are_stale_once_a_second_look_replaces_it(
+    source: Source, updated: str | None
+) -> None:
+    source.event("first", "2025-03-12T06:00:00Z")
+    source.users[0] |= {"updated_at": updated, "cohort_id": "c1"}
+    source.run(NOON)
+    built = [Hour.from_key(f"2025-03-12-{hour:02}:00") for hour in (9, 10, 11)]
+    list(materialize_cohort_ghost_data(source.resources, built))
+    source.users[0] |= {"updated_at": None, "cohort_id": "c2"}
+    source.run(NOON)
+    assert [start.hour for start in stale_hours(source.lake)["hour"]] == [9, 10, 11]
+
+
 def test_built_hours_from_the_creation_of_a_late_user_on_are_stale(source: Source) -> None:
     source.event("first", "2025-03-12T06:00:00Z")
     source.run(NOON)

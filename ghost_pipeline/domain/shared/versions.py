@@ -39,9 +39,10 @@ def changed_rows(
       from a replica that lags behind, adds nothing.
     - An `updated_at` that an earlier version has already dates no change, and neither does one before a change that
       only a run has dated: otherwise what the source says now would never count.
-    - A change after a version dated into the future counts directly after it, unless it is dated later still.
-      Otherwise that version would stay the newest, and the row would look changed every hour.
-    - A second look within the hour that first saw a key replaces what the first look saw.
+    - A change that no date puts in a place of its own counts directly after a version dated into the future. Otherwise
+      that version would stay the newest, and the row would look changed every hour.
+    - A second look within the hour that first saw a key replaces what the first look saw. If that hour saw several
+      versions, the next hour takes in a change without a date: stored with this hour, it would seem to be the first.
 
     Args:
         current: good rows of the source as they are now, one per `key`, columns of the contract without
@@ -69,17 +70,21 @@ def changed_rows(
     is_later = pl.col("_told").is_not_null() & (pl.col(BEGINS).is_null() | (pl.col("_told") > pl.col(BEGINS)))
     # At its own instant another hour's version counts already.
     reaches = (pl.col(VALID_FROM) > seen) | ((pl.col(VALID_FROM) == seen) & (pl.col(SEEN_AT) < seen))
-    after_future = pl.lit(newest) & reaches & ~is_later
-    is_earlier = (pl.col("_told") < pl.col(BEGINS)) & pl.col("_dated") & ~after_future
+    is_earlier = (pl.col("_told") < pl.col(BEGINS)) & pl.col("_dated")
     in_place = (is_earlier & ~pl.col("_taken")).fill_null(value=False)
-    replaces = ~is_new & (pl.col("_first_seen") == seen) & (pl.col(SEEN_AT) == seen) & pl.col("_told").is_null()
-    left = pl.lit(not newest) & ((pl.col("_undated_first") & (pl.col("_first_seen") > seen)) | ~(is_later | in_place))
+    has_place = is_later | in_place
+    after_future = pl.lit(newest) & reaches & ~has_place
+    again = pl.col("_first_seen") == seen
+    replaces = again & pl.col("_is_only") & pl.col("_told").is_null()
+    seems_first = again & ~pl.col("_is_only") & (pl.col("_undated_first") | pl.col("_told").is_null())
+    of_newer_hour = pl.col("_undated_first") & (pl.col("_first_seen") > seen)
+    left = (seems_first & ~has_place) | (pl.lit(not newest) & (of_newer_hour | ~has_place))
     return (
         changed.filter(is_new | ~(left | (is_earlier & pl.col("_repeated"))).fill_null(value=False))
         .with_columns(
             pl.when(is_later & pl.col("_taken"))
             .then(pl.col("_told") + _NEXT)
-            .when(is_later | in_place)
+            .when(has_place)
             .then("_told")
             .when(replaces)
             .then(VALID_FROM)
@@ -103,6 +108,7 @@ def _latest(known: pl.LazyFrame, key: str, *, has_dates: bool) -> pl.LazyFrame:
             pl.all().last(),
             _undated_first=pl.col(BEGINS).first().is_null(),
             _first_seen=pl.col(SEEN_AT).min(),
+            _is_only=pl.len() == 1,
         )
         # Dated by the source, not by a run.
         .with_columns(_dated=pl.col(UPDATED_AT) == pl.col(VALID_FROM) if has_dates else pl.lit(value=False))
@@ -140,15 +146,18 @@ def preceding(added: pl.LazyFrame, known: pl.LazyFrame, key: str) -> pl.LazyFram
         key: the id column.
 
     Returns:
-        The columns of `known` and `is_first` (Boolean: the added version begins before all known ones), one row per
-        key that is known.
+        The columns of `known` and `is_first` (Boolean: the added version begins before all known ones, or replaces
+        the first one), one row per key that is known.
 
     """
     added_from = added.select(key, _added_from=VALID_FROM)
     ordered = in_order(known, key).join(added_from, on=key, maintain_order="left")
-    found = ordered.filter(_counts_at(pl.col("_added_from"), key))
-    return found.with_columns(is_first=(pl.col(BEGINS) > pl.col("_added_from")).fill_null(value=False)).drop(
-        BEGINS, "_added_from"
+    begins_before = pl.col(BEGINS) > pl.col("_added_from")
+    replaces_first = _is_first(key) & (pl.col(VALID_FROM) == pl.col("_added_from"))
+    return (
+        ordered.with_columns(is_first=(begins_before | replaces_first).fill_null(value=False))
+        .filter(_counts_at(pl.col("_added_from"), key))
+        .drop(BEGINS, "_added_from")
     )
 
 

@@ -171,7 +171,7 @@ def test_a_clock_that_went_ahead_and_was_set_back_is_one_change() -> None:
     lake.run(2, told(("a", 1.5, 2)))
     assert lake.run(3, told(("a", 1.5, 2))).height == 0
     lake.run(5, told(("a", 4.5, 3)))
-    assert lake.targets(4, 4.5) == [2, 3]
+    assert lake.targets(3, 3.5, 4.5) == [2, 1, 3]
 
 
 class Timeline(NamedTuple):
@@ -216,6 +216,26 @@ class Timeline(NamedTuple):
         pytest.param(
             Timeline(((3, 1, 1), (4, 2, 2), (5, 1, 3)), {1: 1, 2: 2, 5: 3}),
             id="a date that another version has dates no change",
+        ),
+        pytest.param(
+            Timeline(((6, 5, 1), (7, 9000, 9), (12, 11, 3), (13, 12, 4)), {6: 1, 11: 3, 11.5: 3, 12: 4, 9000: 9}),
+            id="a change after a date that lies years ahead",
+        ),
+        pytest.param(
+            Timeline(((6, 5, 1), (7, 9000, 9), (12, 5, 3)), {6: 1, 8999: 1, 9001: 3}),
+            id="a date that another version has, after one that lies years ahead",
+        ),
+        pytest.param(
+            Timeline(((3, None, 1), (3, 1, 2), (3, None, 3), (4, None, 3)), {0: 1, 1: 2, 3: 2, 4: 3}),
+            id="a third look within the first hour that brings no date",
+        ),
+        pytest.param(
+            Timeline(((3, 1, 1), (3, 2, 2), (3, None, 3), (4, None, 3)), {0: 1, 1: 1, 2: 2, 3: 2, 4: 3}),
+            id="a third look within the first hour that brings no date after two that do",
+        ),
+        pytest.param(
+            Timeline(((3, None, 1), (3, 1, 2), (3, 1, 3), (4, 1, 3)), {0: 1, 1: 2, 3: 2, 4: 3}),
+            id="a third look within the first hour that brings the date of the second",
         ),
         pytest.param(
             Timeline(((3, 1, 1), (4, None, 2), (6, 3.5, 3)), {3: 1, 4: 2, 5: 2, 6: 3}),
@@ -290,6 +310,17 @@ def test_the_newest_version_is_what_the_source_said_last_while_its_dates_do_not_
         hours, target = rows[-1]
         if dates == sorted(dates):
             assert found[user] == (None if hours is None else at(hours), target)
+
+
+@examples(10, 40)
+@given(st.lists(st.integers(-3, 60), min_size=1, max_size=7))
+def test_whatever_the_order_of_the_looks_versions_count_from_their_dates(dates: list[int]) -> None:
+    lake = Lake(TOLD)
+    for hour, date in enumerate(dates, start=1):
+        lake.run(hour, told(("a", date, date)))
+    instants = range(-4, 62)
+    expected = [max((date for date in dates if date <= one), default=min(dates)) for one in instants]
+    assert lake.targets(*instants) == expected
 
 
 @examples(12, 60)
