@@ -5,7 +5,8 @@ releases are compared with, their contracts, the published table with its DDL, D
 messages may name (`cohort_<name>`) and `docs/tables.md` follow from it.
 
 Over a new column of users: also the column in `_UserGhostStatsHead` of `contracts/ghost.py` and its expression in
-`completed_user_ghost_stats` of `domain/ghost/user_ghost_stats.py`.
+`completed_user_ghost_stats` of `domain/ghost/user_ghost_stats.py`. If the source brings it: also a `SourceColumn` in
+`SOURCE_USERS` of `contracts/raw.py`; which built hours a change of it makes stale follows from that.
 """
 
 from dataclasses import dataclass

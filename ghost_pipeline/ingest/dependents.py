@@ -8,9 +8,11 @@ from ghost_pipeline.contracts.raw import (
     SESSION_KEYSTROKES,
     SESSION_NGRAM_ERRORS,
     SESSION_NGRAM_SPEED,
+    SOURCE_TABLES,
     USER_PROGRESS,
     USERS,
 )
+from ghost_pipeline.domain.shared.versions import UPDATED_AT
 
 GHOST_SNAPSHOTS = (USER_GHOST_STATS, COHORT_GHOST_DATA, GHOST_MESSAGES)
 NGRAM_SNAPSHOTS = (NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY)
@@ -28,11 +30,26 @@ EXTRACTED = {
 }
 """Tables that are computed hour by hour from a raw table, and recomputed from the hour of a late row on."""
 
-VERSION_COLUMNS = {
-    USERS.name: (
-        ("cohort_id", "cohort_excluded", "timezone", "created_at", "diagnostic_score", "target_band"),
-        GHOST_SNAPSHOTS,
-    ),
-    KEYBOARDS.name: (("target_ms_per_keystroke",), NGRAM_SNAPSHOTS),
+_SNAPSHOTS_OF_VERSIONS = {
+    # Only months read the final band.
+    USERS.name: (GHOST_SNAPSHOTS, {"final_band_score", "final_band_at"}),
+    # The typist of a summary is that of the session.
+    KEYBOARDS.name: (NGRAM_SNAPSHOTS, {"user_id", "keyboard_name"}),
 }
-"""The columns of a version that snapshots show, and those snapshots."""
+"""Snapshots that show the versions of a table, and the columns of which they show nothing.
+
+A column that is not named here counts as shown: a needless stale hour costs time, a missing one shows an old figure.
+"""
+
+VERSION_COLUMNS = {
+    name: (
+        tuple(
+            column.stored_as
+            for column in SOURCE_TABLES[name].columns
+            if column.name not in {*SOURCE_TABLES[name].key, UPDATED_AT, *not_shown}
+        ),
+        snapshots,
+    )
+    for name, (snapshots, not_shown) in _SNAPSHOTS_OF_VERSIONS.items()
+}
+"""The columns of a version that snapshots show or compute with, and those snapshots."""

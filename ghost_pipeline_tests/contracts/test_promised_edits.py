@@ -28,7 +28,8 @@ AS_OF = "2025-03-12T12:00Z"
 LESSON = "lesson-of-somebody"
 
 ON_AN_OLD_COLUMN, ON_A_NEW_COLUMN = "median_tasks_this_week", "avg_tasks_besides_reading"
-FIGURES = [*(metric.name for metric in COHORT_METRICS), ON_AN_OLD_COLUMN, ON_A_NEW_COLUMN]
+ON_A_NEW_SOURCE_COLUMN = "avg_weekly_goal"
+FIGURES = [*(metric.name for metric in COHORT_METRICS), ON_AN_OLD_COLUMN, ON_A_NEW_COLUMN, ON_A_NEW_SOURCE_COLUMN]
 
 EDITS = (
     (
@@ -37,17 +38,24 @@ EDITS = (
         f"""
     CohortMetric("{ON_AN_OLD_COLUMN}", "tasks_this_week", "percentile", "Median of the tasks of the last 7 days"),
     CohortMetric("{ON_A_NEW_COLUMN}", "tasks_besides_reading", "mean", "Mean of the tasks besides reading", scale=2),
+    CohortMetric("{ON_A_NEW_SOURCE_COLUMN}", "weekly_goal", "mean", "Mean of the tasks a week aimed at", scale=2),
 """,
     ),
     (
         "contracts/ghost.py",
         'listening_tasks = count("Listening tasks so far")\n',
-        '    tasks_besides_reading = count("Tasks in all besides reading")\n',
+        (
+            '    tasks_besides_reading = count("Tasks in all besides reading")\n'
+            '    weekly_goal = count("Tasks a week aimed at")\n'
+        ),
     ),
     (
         "domain/ghost/user_ghost_stats.py",
         'practice_minutes=_minutes("practice_time_ms"),\n',
-        '        tasks_besides_reading=pl.col("tasks_completed") - pl.col("reading_tasks"),\n',
+        (
+            '        tasks_besides_reading=pl.col("tasks_completed") - pl.col("reading_tasks"),\n'
+            '        weekly_goal=pl.col("weekly_goal").fill_null(0).cast(pl.Int64),\n'
+        ),
     ),
     (
         "contracts/messages.py",
@@ -81,6 +89,11 @@ EDITS = (
     BenchmarkMetric("vocabulary_tasks", "events", "Vocabulary tasks", of=("vocabulary",), chart="vocabulary"),
     BenchmarkMetric("reading_minutes", "time", "Minutes of reading", of=("reading",), unit=MS_PER_MINUTE),
 """,
+    ),
+    (
+        "contracts/raw.py",
+        """SourceColumn("timezone", Kind.TEXT, "IANA name of the user's zone; UTC without one", optional=True),\n""",
+        '        SourceColumn("weekly_goal", Kind.NUMBER, "Tasks a week aimed at", optional=True, low=0),\n',
     ),
     (
         "contracts/raw.py",
@@ -126,6 +139,7 @@ from ghost_pipeline.defs.benchmark_charts import FIGURES
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS, owner_column
 from ghost_pipeline.contracts import CONTRACTS
+from ghost_pipeline.ingest.dependents import VERSION_COLUMNS
 from ghost_pipeline.serving.responses import BenchmarkRow
 from ghost_pipeline_tests.docs.tables_page import source_page, tables_page
 print(json.dumps({
@@ -136,6 +150,7 @@ print(json.dumps({
     "personal": sorted(PERSONAL_COLUMNS),
     "owner": owner_column(CONTRACTS["lessons"]),
     "response": list(BenchmarkRow.model_fields),
+    "versions": VERSION_COLUMNS["users"][0],
     "tables.md": tables_page(),
     "source.md": source_page(),
 }))
@@ -156,6 +171,8 @@ class Edited:
             new = added + anchor if name == "settings.py" else anchor + added
             path.write_text(text.replace(anchor, new), encoding="utf-8")
         shutil.copytree(DEMO_WORLD, self.source)
+        users = pl.read_parquet(self.source / "users.parquet").with_columns(weekly_goal=pl.lit(7))
+        users.write_parquet(self.source / "users.parquet")
         lessons = {"lesson_id": [LESSON], "user_id": ["m01"], "lesson_note": ["dear diary"]}
         at = pl.Series("started_at", ["2025-03-12T10:30:00Z"])
         pl.DataFrame(lessons).with_columns(at).write_parquet(self.source / "lessons.parquet")
@@ -205,7 +222,7 @@ def derived(edited: Edited) -> dict[str, Any]:
     return edited.probe()
 
 
-@pytest.mark.parametrize("figure", [ON_AN_OLD_COLUMN, ON_A_NEW_COLUMN])
+@pytest.mark.parametrize("figure", [ON_AN_OLD_COLUMN, ON_A_NEW_COLUMN, ON_A_NEW_SOURCE_COLUMN])
 def test_a_cohort_metric_is_computed_released_and_published(edited: Edited, figure: str) -> None:
     exact = edited.lake("cohort_ghost_data").filter(cohort_id="c1")[figure].to_list()
     assert exact
@@ -218,6 +235,15 @@ def test_a_cohort_metric_over_a_new_user_column_is_compared_with_earlier_release
     assert kept.height
     both = kept.join(users, on="user_id", suffix="_of_user")
     assert both["tasks_besides_reading"].to_list() == both["tasks_besides_reading_of_user"].to_list()
+
+
+def test_a_new_source_column_of_users_is_read_and_averaged(edited: Edited) -> None:
+    assert edited.lake("users")["weekly_goal"].unique().to_list() == [7]
+    assert set(edited.lake("cohort_ghost_data")[ON_A_NEW_SOURCE_COLUMN].cast(pl.Float64)) == {7.0}
+
+
+def test_a_change_of_a_new_source_column_of_users_makes_hours_stale(derived: dict[str, Any]) -> None:
+    assert "weekly_goal" in derived["versions"]
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -281,7 +307,9 @@ def test_a_setting_is_read_and_listed(edited: Edited) -> None:
     [
         ON_AN_OLD_COLUMN,
         ON_A_NEW_COLUMN,
+        ON_A_NEW_SOURCE_COLUMN,
         "tasks_besides_reading",
+        "weekly_goal",
         "speaking_percentile_cohort",
         "avg_vocabulary_tasks",
         "lesson_id",
