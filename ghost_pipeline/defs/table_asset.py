@@ -158,6 +158,11 @@ class TableAsset:
     def _results(self, log: Logger, run: RunContext, keys: Sequence[str]) -> dict[str, TableResult]:
         results: dict[str, TableResult] = {}
         for key, result in zip(keys, self.compute(run, self._partitions(keys)), strict=True):
+            if result.findings and not self.counts:
+                raise ValueError(
+                    f"{self.contract.name}: returns findings, and no check would report them. Say in `counts` of its "
+                    f"TableAsset what they count, or return none"
+                )
             results[key] = result
             if len(keys) > 1:
                 written = HourWritten(self.contract.name, key, result.rows)

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -12,19 +13,23 @@ import pytest
 from ghost_pipeline.cli.run import selection
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
-from ghost_pipeline.contracts.raw import USER_PROGRESS
+from ghost_pipeline.contracts.raw import SESSION_KEYSTROKES, USER_PROGRESS, USERS
 from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS, build_defs
 from ghost_pipeline.defs import ghost
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.defs.metadata import column_schema, preview
 from ghost_pipeline.defs.partitions import Partitions
+from ghost_pipeline.defs.resources import RunContext, build_resources
+from ghost_pipeline.defs.table_asset import TableAsset
+from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.errors import ContractError, LakeError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.running import DEMO_WORLD, environment, lake_digest
+from ghost_pipeline_tests.samples import sample
 
 HOURS = ["2025-03-12-09:00", "2025-03-12-10:00", "2025-03-12-11:00"]
 MORNING = ["2025-03-12-06:00", "2025-03-12-07:00", "2025-03-12-08:00"]
@@ -93,6 +98,25 @@ def test_every_asset_checks_its_structure_and_blocks(step: object) -> None:
     name = next(one.contract.name for one in TABLE_ASSETS if one is step)
     specs = {one.name: one for one in build_defs(Settings.load()).resolve_assets_def(name).check_specs}
     assert [one.name for one in specs.values() if one.blocking] == ["structure"]
+
+
+@pytest.mark.parametrize("step", TABLE_ASSETS, ids=lambda step: step.contract.name)
+def test_an_asset_with_counts_has_a_coverage_check_that_only_warns(step: TableAsset) -> None:
+    specs = build_defs(Settings.load()).resolve_assets_def(step.contract.name).check_specs
+    assert [one.blocking for one in specs if one.name == "coverage"] == ([False] if step.counts else [])
+
+
+def test_findings_that_no_check_would_report_are_an_error(tmp_path: Path) -> None:
+    def compute(_: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+        yield from (TableResult(rows=1, findings={"odd_rows": 0}) for _ in hours)
+
+    of = settings(tmp_path)
+    asset = TableAsset(USERS, (), compute).asset(Partitions.from_settings(of), 24)
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        pytest.raises(ValueError, match=r"^users: returns findings, and no check would report them"),
+    ):
+        dg.materialize([asset], resources=build_resources(of), partition_key=HOURS[0], instance=instance)
 
 
 def test_partitions_are_utc_hours_and_months() -> None:
@@ -198,6 +222,11 @@ def test_a_preview_leaves_out_what_names_a_person(hour: tuple[Path, dg.ExecuteIn
     assert not PERSONAL_COLUMNS & shown.records[0].data.keys()
     assert shown.schema is not None
     assert [column.name for column in shown.schema.columns] == list(shown.records[0].data)
+
+
+def test_a_preview_of_keystrokes_has_neither_the_keys_nor_whose_they_are() -> None:
+    shown = preview(sample(SESSION_KEYSTROKES, 2, 1))
+    assert shown.records[0].data.keys() == {"key_index", "keystroke_time", "text_index"}
 
 
 def test_a_frame_that_breaks_its_contract_fails_the_check_and_stops_what_follows(
