@@ -10,7 +10,7 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.reading import FILE_VERSION_SCHEMA
 from ghost_pipeline.windows import Hour
 
-_PROCESSED = "seen"
+_PROCESSED = "processed"
 
 
 class ChangedInputs:
@@ -27,8 +27,8 @@ class ChangedInputs:
         self._versions = lake.file_versions(inputs, hour.as_of)
         kept = self._cache.read(_PROCESSED, FILE_VERSION_SCHEMA)
         self._later = kept.filter(pl.col("hour") >= hour.as_of)
-        seen = self._versions.join(kept, on="file_version", how="semi")["hour"]
-        unchanged = {Hour.containing(start) for start in seen} & set(lake.hours(table))
+        processed = self._versions.join(kept, on="file_version", how="semi")["hour"]
+        unchanged = {Hour.containing(start) for start in processed} & set(lake.hours(table))
         self.changed = [one for start in self._versions["hour"] if (one := Hour.containing(start)) not in unchanged]
         """The hours whose files were replaced, and those that `table` lacks, ascending."""
 

@@ -2,7 +2,7 @@
 
 Every cached frame carries its own validity key, so any may be missing or stale after a crash: sessions the version of
 the files that they were read from, inputs the content hash of the summaries that follow from them, measurements the
-digests of their sessions.
+hashes of their sessions.
 """
 
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ import polars as pl
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, SESSION_NGRAM_SPEED
 from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
-    DIGESTED_SESSION_SCHEMA,
+    HASHED_SESSION_SCHEMA,
     PAIR,
     PAIR_INPUT_SCHEMA,
     SESSION_MEASUREMENTS_SCHEMA,
     aged,
-    digested_sessions,
+    hashed_sessions,
     in_sessions,
     still_counting,
     usable,
@@ -33,9 +33,9 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.reading import FILE_VERSION_SCHEMA
 from ghost_pipeline.windows import HOUR, Hour
 
-_SESSION_SCHEMA = pl.Schema({**FILE_VERSION_SCHEMA, **DIGESTED_SESSION_SCHEMA})
+_SESSION_SCHEMA = pl.Schema({**FILE_VERSION_SCHEMA, **HASHED_SESSION_SCHEMA})
 _INPUTS = "inputs"
-_INPUT_SCHEMA = pl.Schema({**PAIR_INPUT_SCHEMA, "state": pl.String()})
+_INPUT_SCHEMA = pl.Schema({**PAIR_INPUT_SCHEMA, "content_hash": pl.String()})
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class NgramCache:
         return self._before.result()
 
     def sessions(self) -> pl.DataFrame:
-        """The digested sessions at the end of the hour; reads only hours whose files were replaced.
+        """The hashed sessions at the end of the hour; reads only hours whose files were replaced.
 
         Raises:
             LakeError: hours are missing; names them.
@@ -114,17 +114,17 @@ class NgramCache:
         known = kept.filter(pl.col("file_version").is_in(versions["file_version"].implode()))
         changed = versions.join(known, on="file_version", how="anti")
         if changed.height:
-            known = pl.concat([known, self._digested(changed)])
+            known = pl.concat([known, self._hashed(changed)])
             whole = pl.concat([known, kept.filter(pl.col("hour") >= self._hour.as_of)])
             # One file per month, so that an hour does not rewrite earlier months.
             self._keep({name: whole.filter(month) for name, month in _months(changed).items()})
-        return known.filter(pl.col("session_id").is_not_null()).select(DIGESTED_SESSION_SCHEMA.names())
+        return known.filter(pl.col("session_id").is_not_null()).select(HASHED_SESSION_SCHEMA.names())
 
     def measurements(self, sessions: pl.DataFrame, max_sessions: int) -> pl.DataFrame:
         """The measurements of some pairs that still count; reads only sessions without a usable cached frame.
 
         Args:
-            sessions: all digested sessions of these pairs.
+            sessions: all hashed sessions of these pairs.
             max_sessions: the newest sessions that a summary covers.
 
         Returns:
@@ -145,7 +145,7 @@ class NgramCache:
 
     def keep_inputs(self, inputs: pl.DataFrame) -> None:
         """Cache the inputs of the hour's summaries, which are in the lake."""
-        self._keep({_inputs_of(self._hour): inputs.with_columns(state=pl.lit(self._content_hash(self._hour)))})
+        self._keep({_inputs_of(self._hour): inputs.with_columns(content_hash=pl.lit(self._content_hash(self._hour)))})
 
     def forget(self, pairs: pl.DataFrame) -> None:
         """Remove the measurements of pairs that no longer exist."""
@@ -165,19 +165,19 @@ class NgramCache:
 
     def _state_of(self, hour: Hour) -> KeptState | None:
         inputs = self._cache.read(_inputs_of(hour), _INPUT_SCHEMA)
-        if inputs.is_empty() or not (inputs["state"] == self._content_hash(hour)).all():
+        if inputs.is_empty() or not (inputs["content_hash"] == self._content_hash(hour)).all():
             return None
         summaries = self._lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).collect()
         # Another run may have rebuilt that hour while it was read.
-        if not (inputs["state"] == self._content_hash(hour)).all():
+        if not (inputs["content_hash"] == self._content_hash(hour)).all():
             return None
         return KeptState(summaries, inputs.select(PAIR_INPUT_SCHEMA.names()))
 
-    def _digested(self, versions: pl.DataFrame) -> pl.DataFrame:
+    def _hashed(self, versions: pl.DataFrame) -> pl.DataFrame:
         """Read the sessions of some hours. An hour without sessions gets a row, too, which shows that it was read."""
         hours = [Hour.containing(start) for start in versions["hour"]]
         sessions, speed = (self._lake.scan(table, hours) for table in (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED))
-        found = digested_sessions(sessions, speed).with_columns(hour=pl.col("start_time").dt.truncate("1h"))
+        found = hashed_sessions(sessions, speed).with_columns(hour=pl.col("start_time").dt.truncate("1h"))
         return versions.join(found.collect(), on="hour", how="left").select(_SESSION_SCHEMA.names())
 
     def _content_hash(self, hour: Hour) -> str:

@@ -1,13 +1,13 @@
 """Selection of the (user, keyboard) pairs that an hour has to summarise again, and of their inputs (N3.3).
 
 The summaries of a pair follow from its sessions, what was measured in them, the keyboard's target and the settings. A
-digest of these is kept with the summaries: where it has not changed, neither have they, whatever happened in between.
+hash of these is kept with the summaries: if it has not changed, neither have they, whatever happened in between.
 
 Of a session that has left the window, little is still needed: for each n-gram only its first session ever
 (`created_at`) and its newest session outside the window (`last_updated`). Added sessions do not change that, so the
 rows kept for a pair stay few, however long its history.
 
-Digests are 64 bits of polars' own hash: another release of polars may compute different ones, and then every pair
+The hashes are 64 bits of polars' own hash: another release of polars may compute different ones, and then every pair
 counts as changed.
 """
 
@@ -21,23 +21,23 @@ PAIR = ("user_id", "keyboard_id")
 
 _INSTANT = pl.Datetime("us", "UTC")
 
-DIGESTED_SESSION_SCHEMA = pl.Schema(
+HASHED_SESSION_SCHEMA = pl.Schema(
     {
         "session_id": pl.String(),
         "user_id": pl.String(),
         "keyboard_id": pl.String(),
         "start_time": _INSTANT,
-        "digest": pl.UInt64(),
+        "content_hash": pl.UInt64(),
     },
 )
-"""The columns of `digested_sessions`."""
+"""The columns of `hashed_sessions`."""
 
 PAIR_INPUT_SCHEMA = pl.Schema({"user_id": pl.String(), "keyboard_id": pl.String(), "inputs": pl.UInt64()})
 """The columns of `pair_inputs`."""
 
 SESSION_MEASUREMENTS_SCHEMA = pl.Schema(
     {
-        **DIGESTED_SESSION_SCHEMA,
+        **HASHED_SESSION_SCHEMA,
         "ngram_text": pl.List(pl.String()),
         "ngram_size": pl.List(pl.Int32()),
         "ms_per_keystroke": pl.List(pl.Float64()),
@@ -49,31 +49,31 @@ SESSION_MEASUREMENTS_SCHEMA = pl.Schema(
 MEASUREMENT = ["ngram_text", "ngram_size", "ms_per_keystroke"]
 
 
-def digested_sessions(practice_sessions: pl.LazyFrame, session_ngram_speed: pl.LazyFrame) -> pl.LazyFrame:
-    """Give every session a digest of what was measured in it, whatever the order of the rows.
+def hashed_sessions(practice_sessions: pl.LazyFrame, session_ngram_speed: pl.LazyFrame) -> pl.LazyFrame:
+    """Give every session a hash of what was measured in it, whatever the order of the rows.
 
     Args:
         practice_sessions: `session_id`, `user_id`, `keyboard_id`, `start_time`.
         session_ngram_speed: all rows of these sessions: `session_id`, `ngram_text`, `ngram_size`, `ms_per_keystroke`.
 
     Returns:
-        The columns of `DIGESTED_SESSION_SCHEMA`, one row per session.
+        The columns of `HASHED_SESSION_SCHEMA`, one row per session.
     """
-    digests = session_ngram_speed.group_by("session_id").agg(
-        digest=pl.struct(pl.struct(MEASUREMENT).hash().sum().alias("rows"), pl.len().alias("count")).hash(),
+    hashes = session_ngram_speed.group_by("session_id").agg(
+        content_hash=pl.struct(pl.struct(MEASUREMENT).hash().sum().alias("rows"), pl.len().alias("count")).hash(),
     )
     return (
-        practice_sessions.join(digests, on="session_id", how="left")
-        .with_columns(pl.col("digest").fill_null(0))
-        .select(DIGESTED_SESSION_SCHEMA.names())
+        practice_sessions.join(hashes, on="session_id", how="left")
+        .with_columns(pl.col("content_hash").fill_null(0))
+        .select(HASHED_SESSION_SCHEMA.names())
     )
 
 
 def pair_inputs(sessions: pl.LazyFrame, keyboards: pl.LazyFrame, limits: SummaryLimits) -> pl.LazyFrame:
-    """Give every pair a digest of all inputs of its summaries.
+    """Give every pair a hash of all inputs of its summaries.
 
     Args:
-        sessions: the digested sessions that exist.
+        sessions: the hashed sessions that exist.
         keyboards: as in `ngram_speed_summaries`.
         limits: its settings.
 
@@ -82,7 +82,7 @@ def pair_inputs(sessions: pl.LazyFrame, keyboards: pl.LazyFrame, limits: Summary
     """
     targets = keyboards.select("keyboard_id", "target_ms_per_keystroke", "target_valid_from")
     return (
-        sessions.select(*PAIR, session=pl.struct("session_id", "start_time", "digest").hash())
+        sessions.select(*PAIR, session=pl.struct("session_id", "start_time", "content_hash").hash())
         .group_by(PAIR)
         .agg(pl.col("session").sum(), sessions=pl.len())
         .join(targets, on="keyboard_id", how="left")
@@ -92,18 +92,18 @@ def pair_inputs(sessions: pl.LazyFrame, keyboards: pl.LazyFrame, limits: Summary
 
 
 def aged(sessions: pl.LazyFrame) -> pl.LazyFrame:
-    """Add to digested sessions their `age` (Int64): how many sessions of the pair are newer (N3.1)."""
+    """Add to hashed sessions their `age` (Int64): how many sessions of the pair are newer (N3.1)."""
     return sessions.sort(*PAIR, "start_time", "session_id", descending=[False, False, True, True]).with_columns(
         age=pl.int_range(pl.len()).over(PAIR)
     )
 
 
 def in_sessions(session_ngram_speed: pl.LazyFrame, sessions: pl.DataFrame) -> pl.DataFrame:
-    """Gather the measurements of each of some digested sessions.
+    """Gather the measurements of each of some hashed sessions.
 
     Args:
         session_ngram_speed: rows of these sessions and of others.
-        sessions: the columns of `DIGESTED_SESSION_SCHEMA` and any others.
+        sessions: the columns of `HASHED_SESSION_SCHEMA` and any others.
 
     Returns:
         The columns of `SESSION_MEASUREMENTS_SCHEMA`, one row per session.
@@ -131,7 +131,7 @@ def usable(kept: pl.DataFrame, sessions: pl.DataFrame, max_sessions: int) -> pl.
     Returns:
         Rows of `kept`. The other sessions have to be read.
     """
-    session = DIGESTED_SESSION_SCHEMA.names()
+    session = HASHED_SESSION_SCHEMA.names()
     stands = kept.select(*session, "is_whole").with_row_index("_row").join(sessions, on=session, how="left")
     thinned = stands.remove("is_whole")
     lost = thinned.filter(pl.col("age").is_null() | (pl.col("age") < max_sessions))
@@ -177,7 +177,7 @@ def measured(measurements: pl.DataFrame) -> pl.DataFrame:
 
 def _with_measurements(sessions: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFrame:
     return (
-        sessions.select(DIGESTED_SESSION_SCHEMA.names())
+        sessions.select(HASHED_SESSION_SCHEMA.names())
         .join(measured, on="session_id", how="left")
         .with_columns(pl.col(MEASUREMENT).fill_null([]))
     )

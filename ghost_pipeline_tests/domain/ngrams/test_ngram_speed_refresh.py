@@ -1,4 +1,4 @@
-"""Digests of what summaries follow from, and measurements thinned out to those that still count."""
+"""Hashes of what summaries follow from, and measurements thinned out to those that still count."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
     aged,
-    digested_sessions,
+    hashed_sessions,
     in_sessions,
     measured,
     pair_inputs,
@@ -38,20 +38,20 @@ FIRST = Session("a", MIDNIGHT, {TH: [100, 110]})
 SECOND = Session("b", MIDNIGHT + HOUR, {TH: [200], HE: [50]})
 
 
-def digested(sessions: Sequence[Session]) -> pl.LazyFrame:
-    return digested_sessions(practice_sessions(sessions), session_ngram_speed(sessions)).collect().lazy()
+def hashed(sessions: Sequence[Session]) -> pl.LazyFrame:
+    return hashed_sessions(practice_sessions(sessions), session_ngram_speed(sessions)).collect().lazy()
 
 
 def inputs(
     sessions: Sequence[Session], targets: Mapping[str, float | None] | None = None, limits: SummaryLimits = LIMITS
 ) -> dict[tuple[str, str], int]:
-    found = pair_inputs(digested(sessions), keyboards(targets or {}), limits).collect()
+    found = pair_inputs(hashed(sessions), keyboards(targets or {}), limits).collect()
     return {(user, keyboard): value for user, keyboard, value in found.iter_rows()}
 
 
 def kept(sessions: Sequence[Session], max_sessions: int) -> pl.DataFrame:
     """What is kept of some pairs after an hour that has seen these sessions."""
-    by_age = aged(digested(sessions)).collect()
+    by_age = aged(hashed(sessions)).collect()
     return still_counting(in_sessions(session_ngram_speed(sessions), by_age), by_age, max_sessions)
 
 
@@ -59,13 +59,13 @@ def rows_of(frame: pl.DataFrame) -> dict[str, list[str]]:
     return {name: sorted(texts) for name, texts in frame.select("session_id", "ngram_text").iter_rows()}
 
 
-# --- digests ---
+# --- hashes ---
 
 
-def test_a_digest_does_not_depend_on_the_order_of_the_rows() -> None:
+def test_a_hash_does_not_depend_on_the_order_of_the_rows() -> None:
     speed = session_ngram_speed([FIRST, SECOND]).collect()
     sessions = practice_sessions([FIRST, SECOND])
-    found = (digested_sessions(sessions, rows.lazy()).collect() for rows in (speed, speed.reverse()))
+    found = (hashed_sessions(sessions, rows.lazy()).collect() for rows in (speed, speed.reverse()))
     # A join keeps no order.
     one, other = (rows.sort("session_id") for rows in found)
     assert one.equals(other)
@@ -83,11 +83,11 @@ def test_a_digest_does_not_depend_on_the_order_of_the_rows() -> None:
         {},
     ],
 )
-def test_a_digest_tells_what_was_measured(other: Mapping[tuple[str, int], Sequence[float]]) -> None:
+def test_a_hash_tells_what_was_measured(other: Mapping[tuple[str, int], Sequence[float]]) -> None:
     assert inputs([FIRST]) != inputs([replace(FIRST, measured=other)])
 
 
-def test_values_that_change_places_are_another_digest() -> None:
+def test_values_that_change_places_are_another_hash() -> None:
     assert inputs([replace(FIRST, measured={TH: [1], HE: [2]})]) != inputs(
         [replace(FIRST, measured={TH: [2], HE: [1]})]
     )
@@ -127,16 +127,16 @@ def test_outside_the_window_the_first_and_the_last_session_of_an_ngram_count() -
 
 def test_what_was_thinned_out_is_of_no_use_once_it_is_back_in_the_window() -> None:
     sessions = [FIRST, SECOND]
-    stays = aged(digested(sessions)).collect()
+    stays = aged(hashed(sessions)).collect()
     assert usable(kept(sessions, 1), stays, 1).height == 2
     assert usable(kept(sessions, 1), stays, 2).is_empty()
-    alone = aged(digested([FIRST])).collect()
+    alone = aged(hashed([FIRST])).collect()
     assert usable(kept(sessions, 1), alone, 1).is_empty()
     assert usable(kept(sessions, 2), alone, 2)["session_id"].to_list() == ["a"]
 
 
 def test_a_session_that_changed_is_read_again_and_costs_others_nothing() -> None:
-    now = aged(digested([FIRST, replace(SECOND, measured={TH: [201]})])).collect()
+    now = aged(hashed([FIRST, replace(SECOND, measured={TH: [201]})])).collect()
     assert usable(kept([FIRST, SECOND], 2), now, 2)["session_id"].to_list() == ["a"]
 
 
@@ -158,7 +158,7 @@ def test_summaries_follow_from_what_still_counts_whenever_it_came(
             for number, (start, found, user, in_batch) in enumerate(drawn)
             if in_batch == batch
         ]
-        by_age = aged(digested(came)).collect()
+        by_age = aged(hashed(came)).collect()
         stands = usable(keeps, by_age, max_sessions)
         new = by_age.join(stands, on="session_id", how="anti")
         keeps = still_counting(pl.concat([stands, in_sessions(session_ngram_speed(came), new)]), by_age, max_sessions)
