@@ -19,7 +19,6 @@ from ghost_pipeline.ingest.deletion_guard import identity_columns
 from ghost_pipeline.ingest.validation import ERASED, REASON, good_rows, read_rows, rejected_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.local_files import SHARD_FILE
-from ghost_pipeline.settings import MAX_TASK_MINUTES
 from ghost_pipeline.sources.source import Source, Window, domains
 from ghost_pipeline.windows import Hour
 
@@ -74,12 +73,14 @@ def reading(source: Source, table: SourceTable, lake: Lake) -> Iterator[None]:
 
 
 def read_table(
-    source: Source, table: SourceTable, window: Window | None = None, max_task_minutes: int = MAX_TASK_MINUTES
+    source: Source, table: SourceTable, window: Window | None = None, max_task_minutes: int | None = None
 ) -> pl.LazyFrame:
     """Read and validate the rows of a table, at least those of the window; none if the source lacks the table."""
     if _is_absent(source, table):
-        return read_rows(pl.LazyFrame(schema={column.name: pl.String for column in table.columns}), table)
-    return read_rows(source.scan(table, window), table, max_task_minutes)
+        rows = pl.LazyFrame(schema={column.name: pl.String for column in table.columns})
+    else:
+        rows = source.scan(table, window)
+    return read_rows(rows, table, max_task_minutes)
 
 
 def is_in_source(source: Source, lake: Lake, table: SourceTable, contract: Contract) -> bool:

@@ -12,7 +12,6 @@ import polars as pl
 from ghost_pipeline.contracts.raw import MS_PER_MINUTE
 from ghost_pipeline.contracts.source import MAX_NGRAM_LENGTH, Kind, SourceColumn, SourceTable
 from ghost_pipeline.domain.shared.identity import uuid_text
-from ghost_pipeline.settings import MAX_TASK_MINUTES
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 REASON = "_reason"
@@ -40,18 +39,21 @@ class _Reading:
     faults: Mapping[str, pl.Expr]
 
 
-def read_rows(raw: pl.LazyFrame, table: SourceTable, max_task_minutes: int = MAX_TASK_MINUTES) -> pl.LazyFrame:
+def read_rows(raw: pl.LazyFrame, table: SourceTable, max_task_minutes: int | None = None) -> pl.LazyFrame:
     """Read every row of a source table by its contract, without dropping any.
 
     Args:
         raw: the rows as the source has them: any types, optional columns may be absent, others may be there.
         table: the canonical table they are meant for.
-        max_task_minutes: the longest time that a task may take.
+        max_task_minutes: the longest time that a task may take; only a table with minutes needs it.
 
     Returns:
         One row per row of `raw`, in its order: the columns of the contract as they are stored (null where
         they cannot be read), `_reason` (String, null for a good row, otherwise the reasons joined by "; ") and
         `_row` (Struct, the row as it was read).
+
+    Raises:
+        ValueError: the table has minutes and no limit is given.
 
     """
     schema = raw.collect_schema()
@@ -150,7 +152,7 @@ def _with_reason(condition: pl.Expr, reason: str) -> pl.Expr:
     return pl.when(condition).then(joined).otherwise(REASON).alias(REASON)
 
 
-def _read(column: SourceColumn, dtype: pl.DataType | None, max_task_minutes: int) -> _Reading:
+def _read(column: SourceColumn, dtype: pl.DataType | None, max_task_minutes: int | None) -> _Reading:
     if dtype is None or dtype == pl.Null:
         return _absent(column)
     text = _text(pl.col(column.name), dtype)
@@ -281,7 +283,7 @@ def _flag(column: SourceColumn, dtype: pl.DataType, text: pl.Expr) -> _Reading:
     return _Reading(value, {f"{column.name} is neither true nor false": value.is_null()})
 
 
-def _number(column: SourceColumn, dtype: pl.DataType, text: pl.Expr, max_task_minutes: int) -> _Reading:
+def _number(column: SourceColumn, dtype: pl.DataType, text: pl.Expr, max_task_minutes: int | None) -> _Reading:
     raw = pl.col(column.name)
     if dtype.is_numeric():
         given, number = raw.is_not_null(), raw.cast(pl.Float64)
@@ -311,6 +313,8 @@ def _number(column: SourceColumn, dtype: pl.DataType, text: pl.Expr, max_task_mi
         faults[f"{column.name} is above {largest}"] = finite & (number > largest)
         return _Reading(pl.when(whole).then(number).cast(pl.Int32, strict=False), faults)
     if column.kind is Kind.MINUTES:
+        if max_task_minutes is None:
+            raise ValueError(f"{column.name} needs max_task_minutes")
         # Half away from zero, in whole milliseconds (G2.3); negative numbers were rejected above.
         faults[f"{column.name} is above {max_task_minutes}"] = finite & (number > max_task_minutes)
         return _Reading((number * MS_PER_MINUTE + 0.5).floor().cast(pl.Int64, strict=False).fill_null(0), faults)

@@ -25,6 +25,7 @@ from ghost_pipeline.ingest.validation import (
     reject_unknown,
     rejected_rows,
 )
+from ghost_pipeline.settings import MAX_TASK_MINUTES
 from ghost_pipeline_tests.docs.bad_input import GOOD, Row
 from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.samples import HOUR
@@ -47,7 +48,7 @@ def frame(table: str, *changes: Row, schema: dict[str, Any] | None = None) -> pl
 
 
 def read(table: str, *changes: Row) -> pl.DataFrame:
-    return read_rows(frame(table, *changes).lazy(), SOURCE_TABLES[table]).collect()
+    return read_rows(frame(table, *changes).lazy(), SOURCE_TABLES[table], MAX_TASK_MINUTES).collect()
 
 
 def reason(table: str, change: Row) -> str | None:
@@ -61,7 +62,7 @@ def value(table: str, name: str, given_value: object) -> object:
 
 def of_series(table: str, column: pl.Series) -> pl.DataFrame:
     rows = pl.concat([frame(table, {})] * len(column)).with_columns(column)
-    return read_rows(rows.lazy(), SOURCE_TABLES[table]).collect()
+    return read_rows(rows.lazy(), SOURCE_TABLES[table], MAX_TASK_MINUTES).collect()
 
 
 # --- what is wrong with a row ---
@@ -221,7 +222,7 @@ def test_good_rows_of_the_same_table_go_on() -> None:
 def test_a_required_column_that_holds_nothing_rejects_every_row(table: str) -> None:
     required = [column.name for column in SOURCE_TABLES[table].columns if not column.optional]
     rows = frame(table, {}, {}).with_columns(pl.lit(None).alias(name) for name in required)
-    found = read_rows(rows.lazy(), SOURCE_TABLES[table]).collect()[REASON].to_list()
+    found = read_rows(rows.lazy(), SOURCE_TABLES[table], MAX_TASK_MINUTES).collect()[REASON].to_list()
     assert found == ["; ".join(f"{name} is missing" for name in required)] * 2
 
 
@@ -229,7 +230,7 @@ def test_a_required_column_that_holds_nothing_rejects_every_row(table: str) -> N
 def test_a_table_without_rows_gives_none_in_the_columns_of_its_contract(table: str) -> None:
     source = SOURCE_TABLES[table]
     empty = pl.LazyFrame(schema={column.name: pl.String for column in source.columns})
-    found = good_rows(read_rows(empty, source)).collect()
+    found = good_rows(read_rows(empty, source, MAX_TASK_MINUTES)).collect()
     contract = CONTRACTS[table].polars_schema
     assert dict(found.schema) == {column.stored_as: contract[column.stored_as] for column in source.columns}
 
@@ -324,6 +325,11 @@ def test_minutes_are_kept_as_whole_milliseconds(given_value: object, expected: i
 def test_minutes_are_rounded_half_away_from_zero(minutes: Decimal) -> None:
     exact = (minutes * 60_000).quantize(Decimal(1), ROUND_HALF_UP)
     assert read("user_progress", {"time_spent_minutes": str(minutes)})["time_spent_ms"].item() == int(exact)
+
+
+def test_minutes_are_not_read_without_a_limit() -> None:
+    with pytest.raises(ValueError, match="time_spent_minutes needs max_task_minutes"):
+        read_rows(frame("user_progress", {}).lazy(), SOURCE_USER_PROGRESS)
 
 
 @examples(12, 40)
@@ -460,7 +466,7 @@ def raw_tables(draw: st.DrawFn) -> tuple[SourceTable, pl.DataFrame]:
 
 
 def taken_in(table: SourceTable, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    rows = read_rows(raw.lazy(), table)
+    rows = read_rows(raw.lazy(), table, MAX_TASK_MINUTES)
     if table.key:
         rows = reject_repeats(rows, table.key, ())
     good, rejected = pl.collect_all([good_rows(rows), rejected_rows(rows, table, NO_HOUR)])

@@ -19,6 +19,7 @@ from ghost_pipeline.contracts.raw import SOURCE_TABLES, SOURCE_USER_PROGRESS, SO
 from ghost_pipeline.contracts.source import Domain, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.ingest.validation import REASON, good_rows, read_rows
+from ghost_pipeline.settings import MAX_TASK_MINUTES
 from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import domains, require_domain
@@ -41,12 +42,12 @@ def scan(folder: Path, table: SourceTable = COHORTS) -> pl.DataFrame:
 
 
 def good(folder: Path, table: SourceTable = SOURCE_USER_PROGRESS) -> pl.DataFrame:
-    rows = read_rows(FileSource(folder).scan(table), table)
+    rows = read_rows(FileSource(folder).scan(table), table, MAX_TASK_MINUTES)
     return good_rows(rows).sort(table.key[0]).collect()
 
 
 def reasons(folder: Path, table: SourceTable) -> list[str | None]:
-    return read_rows(FileSource(folder).scan(table), table).collect()[REASON].to_list()
+    return read_rows(FileSource(folder).scan(table), table, MAX_TASK_MINUTES).collect()[REASON].to_list()
 
 
 def fault(folder: Path, table: SourceTable = COHORTS) -> str:

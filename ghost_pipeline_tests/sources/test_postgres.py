@@ -19,7 +19,7 @@ from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.ingest.validation import REASON, read_rows
-from ghost_pipeline.settings import Settings
+from ghost_pipeline.settings import MAX_TASK_MINUTES, Settings
 from ghost_pipeline.sources.mapping import MappedTable, SourceMapping
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.postgres import PostgresSource
@@ -178,7 +178,7 @@ def test_minutes_of_any_type_are_minutes(minutes: str, ms: int, database: Databa
         f"""CREATE TABLE user_progress AS SELECT 'p' AS progress_id, 'u' AS user_id, 'reading' AS task_type,
             now() AS completed_at, {minutes} AS time_spent_minutes"""
     )
-    assert read_rows(opened().scan(PROGRESS), PROGRESS).collect()["time_spent_ms"].to_list() == [ms]
+    assert read_rows(opened().scan(PROGRESS), PROGRESS, MAX_TASK_MINUTES).collect()["time_spent_ms"].to_list() == [ms]
 
 
 def test_an_interval_is_milliseconds_where_they_are_asked_for(database: Database, opened: Opener) -> None:
@@ -199,7 +199,7 @@ def test_an_enum_and_a_domain_are_their_text(database: Database, opened: Opener)
         """CREATE TABLE user_progress AS SELECT 'p' AS progress_id, 'u' AS user_id, 'reading'::task AS task_type,
             '2025-03-12 12:00Z'::moment AS completed_at""",
     )
-    row = read_rows(opened().scan(PROGRESS), PROGRESS).collect().row(0, named=True)
+    row = read_rows(opened().scan(PROGRESS), PROGRESS, MAX_TASK_MINUTES).collect().row(0, named=True)
     assert (row["task_type"], row["completed_at"], row[REASON]) == ("reading", NOON, None)
 
 
@@ -313,7 +313,9 @@ def same_within(address: str, window: Window) -> None:
 def within(rows: pl.LazyFrame, window: Window) -> list[str]:
     """The rows that a run of the window takes in or sets aside."""
     time = pl.col("completed_at")
-    found = read_rows(rows, PROGRESS).filter(time.is_null() | time.is_between(window.start, window.end, closed="left"))
+    found = read_rows(rows, PROGRESS, MAX_TASK_MINUTES).filter(
+        time.is_null() | time.is_between(window.start, window.end, closed="left")
+    )
     return sorted(found.collect()["progress_id"])
 
 
