@@ -27,8 +27,6 @@ from ghost_pipeline.contracts.raw import (
 )
 from ghost_pipeline.domain.ghost.percentile_rank import rank_column
 from ghost_pipeline.domain.ngrams.ngram_queries import heat_map, slowest_n
-from ghost_pipeline.domain.ngrams.unknown_keyboards import unknown_keyboards
-from ghost_pipeline.domain.shared.versions import keyboards_at
 from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.serving.inputs import Inputs
@@ -212,11 +210,14 @@ class Adapter:
         return self._reader_of_newest(as_of).missing_target_counts(user_id, keyboard_id, n_sessions).to_dicts()
 
     def op_unknown_keyboards(self, as_of: str) -> Row:
-        """The keyboards that sessions name and the source lacks, an internal finding."""
-        end = self._hour(as_of).as_of
-        sessions = self.world.lake.scan_until(PRACTICE_SESSIONS, end)
-        keyboards = keyboards_at(self.world.lake.scan(KEYBOARDS), end)
-        return {"keyboard_ids": unknown_keyboards(sessions, keyboards).collect()["keyboard_id"].to_list()}
+        """The keyboards that sessions name and the source lacks; the summaries' asset reports how many."""
+        hour = self._hour(as_of)
+        sessions = self.world.lake.scan_until(PRACTICE_SESSIONS, hour.as_of).collect()
+        unknown = {*sessions["keyboard_id"]} - {*self.world.in_lake(KEYBOARDS)["keyboard_id"]}
+        found = self.world.findings[NGRAM_SPEED_SUMMARIES.name, hour]["keyboards_unknown_to_the_source"]
+        if found != len(unknown):
+            raise AssertionError(f"{hour.key}: the asset reports {found} unknown keyboards of {len(unknown)}")
+        return {"keyboard_ids": sorted(unknown)}
 
     def op_extract(self, session_id: str, kind: str) -> list[Row]:
         """The n-grams of a session: errors as published, measurements from the lake, which alone has them."""

@@ -6,6 +6,7 @@ tests show that they also run through Dagster. Erasures run as the command runs 
 
 import io
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ class World:
         self.lake = Lake(self.settings.lake)
         self.hours: set[Hour] = set()
         self.months: set[Month] = set()
+        self.findings: dict[tuple[str, Hour | Month], Mapping[str, int]] = {}
+        """What the asset of a table found in each partition, as its check `coverage` reports it."""
         self._reader = GhostReader(self.settings)
         self._published = False
 
@@ -138,5 +141,6 @@ class World:
         context = RunContext.of(self.settings, self.lake)
         for asset in TABLE_ASSETS:
             if asset.contract.name in wanted:
-                compute_one(asset.compute, context, window)
+                result = compute_one(asset.compute, context, window)
+                self.findings[asset.contract.name, window] = result.findings
         context.source.close()
