@@ -46,7 +46,7 @@ docs: $(READY)  ## Write the pages of docs/ that follow from the code
 ui: $(READY)  ## Open the Dagster UI on http://127.0.0.1:3000
 	@$(BIN)/ghost-pipeline ui
 
-lock: $(if $(wildcard $(BIN)/uv),,$(READY))  ## Resolve the dependencies anew into requirements.lock
+lock: $(if $(wildcard $(BIN)/uv),,$(READY))  ## Resolve the dependencies again into requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
 		--no-annotate --no-header --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml \
 		--output-file requirements.lock

@@ -40,7 +40,7 @@ class ObjectAddress:
         found = _ADDRESS.fullmatch(text)
         parts = (found["key"] or "").rstrip("/").split("/") if found else [".."]
         if not found or (parts != [""] and {"", ".", ".."} & set(parts)):
-            raise ValueError("is no address of a bucket such as s3://bucket/prefix")
+            raise ValueError("is not a bucket address such as s3://bucket/prefix")
         return cls(found["bucket"], "/".join(parts))
 
     def __truediv__(self, name: str) -> Self:

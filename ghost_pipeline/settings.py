@@ -158,13 +158,14 @@ class Settings(BaseSettings):
     )
     starting_skills: Annotated[tuple[Band, ...], NoDecode, CommaSeparated] = Field(
         default=(Decimal("5.0"), Decimal("5.5"), Decimal("6.0"), Decimal("6.5")),
-        description="Starting skills of the benchmarks, each the lower end of half a band",
+        description="Starting skills of the benchmarks, each the lower end of a half-band",
     )
     benchmark_days: int = Field(
         default=90, ge=1, le=366, description="Last day of the journey with a benchmark, counted from 1"
     )
     success_percentiles: Annotated[tuple[Percentile, ...], NoDecode, CommaSeparated] = Field(
-        default=(10, 25, 50), description="Benchmarks are given for the top so many percent of the achievers"
+        default=(10, 25, 50),
+        description="Top percentages of achievers that benchmarks are given for: 10 means the top 10 %",
     )
     min_sample: int = Field(
         default=50, ge=1, description="Achievers that a row of the monthly tables needs; with fewer there is no row"
@@ -205,13 +206,13 @@ class Settings(BaseSettings):
         default=4,
         ge=1,
         description="Members whose contribution to a figure must have changed before a new version of it is "
-        "released, unless none has changed: three, and one that may be the reader's own account",
+        "released, unless none has changed (three others, plus possibly the reader)",
     )
     release_compared_hours: int = Field(
         default=168,
         ge=1,
         le=31 * 24,
-        description="A new release is compared with every release of so many hours before it, and with the last one",
+        description="A new release is compared with every release of this many hours before it, and with the last one",
     )
     release_profile: Literal["standard", "strict"] = Field(
         default="standard",
@@ -229,7 +230,7 @@ class Settings(BaseSettings):
         description="Greatest age of a month's figures that an answer may use, counted back from the answer's as_of",
     )
     benchmark_delay_hours: int = Field(
-        default=24, ge=0, description="A month serves only answers whose as_of is at least so long after its end"
+        default=24, ge=0, description="Hours after the end of a month before answers use its figures"
     )
     default_target_band: Band = Field(
         default=Decimal("7.5"), description="Band that a user without a target band is compared with"
@@ -313,7 +314,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_address(cls, value: str | None) -> str | None:
         if value is not None and not POSTGRES_ADDRESS.fullmatch(value):
-            raise ValueError(f"is no address of PostgreSQL. {MALFORMED_POSTGRES_ADDRESS}")
+            raise ValueError(f"is not a PostgreSQL address. {MALFORMED_POSTGRES_ADDRESS}")
         return value
 
     @field_validator("partitions_start")

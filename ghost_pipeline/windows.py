@@ -1,7 +1,7 @@
 """Half-open UTC windows: the hours and months in which everything is partitioned.
 
-One clock (G1.1): `as_of` is the end of an hourly partition. Nothing in this project asks what time it
-is; whoever starts a run says for which window.
+One clock (G1.1): `as_of` is the end of an hourly partition. No figure depends on the current time: each run is
+started for a named window.
 """
 
 import re
@@ -153,7 +153,7 @@ def parse_as_of(text: str) -> datetime:
     """The instant that a person typed: ISO 8601, UTC if it names no zone, on a full hour.
 
     Raises:
-        UnknownTimeError: the text is no time, not a full hour, or not between 1970 and 2200.
+        UnknownTimeError: the text is not a time, not a full hour, or not between 1970 and 2200.
 
     """
     try:

@@ -57,16 +57,26 @@ class _Sizes(click.ParamType[list[int]]):
             self.fail(f"{value!r} is not a list of whole numbers such as 2,3", param, ctx)
 
 
+class _Whole(click.ParamType[int]):
+    # click.IntRange would show its bounds in --help; these only keep the number well within Int64.
+    name = "integer"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = int(click.INT(value, param, ctx))
+        if abs(number) > 10**9:
+            self.fail(f"{number} is not between -1000000000 and 1000000000", param, ctx)
+        return number
+
+
 as_of_option = click.option(
     "--as-of", type=AsOf(), help="Answer from the lake as of this hour, not from the newest publication."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 user_argument = click.argument("user_id", metavar="USER", type=Text())
 keyboard_argument = click.argument("keyboard_id", metavar="KEYBOARD", type=Text())
-whole = click.IntRange(-(10**9), 10**9)
-n_option = click.option("-n", "n", type=whole, default=10, show_default=True, help="Maximum number of rows.")
+n_option = click.option("-n", "n", type=_Whole(), default=10, show_default=True, help="Maximum number of rows.")
 sizes_option = click.option(
-    "--ngram-sizes", type=_Sizes(), help="Only n-grams of these sizes, such as 2,3; an empty text means none."
+    "--ngram-sizes", type=_Sizes(), help="Only n-grams of these sizes, such as 2,3; an empty value means none."
 )
 keys_option = click.option("--included-keys", type=Text(), help="Only n-grams that consist of these characters.")
 
@@ -100,7 +110,7 @@ def messages(user_id: str, context: str, as_of: datetime | None, *, as_json: boo
     if as_json:
         click.echo(answer.model_dump_json())
     elif not answer.messages:
-        click.echo("No message is true for this user in this context.", err=True)
+        click.echo("No message applies to this user in this context.", err=True)
     else:
         for message in answer.messages:
             click.echo(message.text)
@@ -153,7 +163,7 @@ def heatmap(user_id: str, keyboard_id: str, *, as_json: bool, **options: Any) ->
 @sizes_option
 @keys_option
 @click.option(
-    "--min-occurrences", type=whole, default=5, show_default=True, help="Only n-grams measured at least this often."
+    "--min-occurrences", type=_Whole(), default=5, show_default=True, help="Only n-grams measured at least this often."
 )
 @click.option("--focus-on-speed-target", is_flag=True, help="Only n-grams that miss the target.")
 @json_option
@@ -170,7 +180,7 @@ def slowest(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options:
 @keys_option
 @click.option(
     "--lookback-distance",
-    type=whole,
+    type=_Whole(),
     default=1000,
     show_default=True,
     help="Count errors of this many newest sessions.",

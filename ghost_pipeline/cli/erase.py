@@ -70,7 +70,7 @@ def erase(
         users: the people, all of them together, so that the change of a month's figures is not one person's alone.
             None: everyone who was erased before and is in the lake again.
         at: time of the erasure, aware.
-        even_if_unknown: record tombstones also for people of whom the lake has nothing.
+        even_if_unknown: record tombstones also for people without a row in the lake.
         out: where progress is written.
 
     Raises:
@@ -80,7 +80,7 @@ def erase(
 
     """
     key, lake = require_erasure_key(settings), Lake(settings.lake)
-    out.write("waiting for the steps that are at work\n")
+    out.write("waiting for running steps to finish\n")
     with exclusive_lock(lake.root):
         out.write("erasing\n")
         ids = ids_to_erase(lake, users, key, even_if_unknown=even_if_unknown)

@@ -42,8 +42,8 @@ UserActivityDays = schema_of(
 
 UserActivityCheckpoints = schema_of(
     "UserActivityCheckpoints",
-    "Activity of a user up to the end of the month: all sums, and as much of the days practised "
-    "as later days need: the last run, the longest run and the last dates. Computed from the month "
+    "Activity of a user up to the end of the month: all sums, and what later days need of the days "
+    "practised: the last run, the longest run and the last dates. Computed from the month "
     "before and the events of the month.",
     {
         "month": dy.String(primary_key=True, regex=r"^\d{4}-\d{2}$", description="Month, such as 2025-02"),
@@ -70,7 +70,7 @@ USER_ACTIVITY_DAYS = Contract(
     schema=UserActivityDays,
     layer=Layer.GHOST,
     partitioning=Partitioning.EVENT_DAY,
-    grain="one local date of a user in a UTC day",
+    grain="a user's activity on one local date within one UTC day",
 )
 USER_ACTIVITY_CHECKPOINTS = Contract(
     name="user_activity_checkpoints",

@@ -78,7 +78,7 @@ def json_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Ghost benchmarks",
-        **_level(r"^band_\d\.\d_achievers$", "People whose final score lies in [band, band + 0.5)", starts),
+        **_level(r"^band_\d\.\d_achievers$", "People whose final score is in [band, band + 0.5)", starts),
     }
 
 

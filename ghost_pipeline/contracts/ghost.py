@@ -185,7 +185,7 @@ GhostBenchmarks = schema_of(
 
 
 class GhostStreakShares(dy.Schema):
-    """Share of the people who reached a band and kept up a streak of so many days."""
+    """Share of the people who reached a band and kept up a streak of that many days."""
 
     id = row_id("target_band, starting_skill, streak_threshold, month")
     target_band = dy.Decimal(2, 1, description="Achievers of at least this band")

@@ -14,7 +14,7 @@ RANK_BASES = {"cohort": "the cohort's members", "global": "all users"}
 """Among whom a user is ranked."""
 
 MAX_RANK = 99
-"""Nobody is ahead of everybody, the user included."""
+"""100 would mean ahead of every member, the user included."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def require_removable(chosen: Chosen) -> None:
     for table, kept in chosen.items():
         contract = CONTRACTS.get(table)
         if contract is None:
-            raise SettingsError(f"GHOST_RETENTION: {table} is no table; docs/tables.md lists them")
+            raise SettingsError(f"GHOST_RETENTION: {table} is not a table; docs/tables.md lists them")
         if kept is None:
             continue
         if contract.retention_exempt_reason:

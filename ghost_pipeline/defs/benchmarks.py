@@ -122,7 +122,7 @@ def materialize_ghost_benchmarks(run: RunContext, month: Month) -> TableResult:
 
 @_exclusively(GHOST_STREAK_SHARES)
 def materialize_ghost_streak_shares(run: RunContext, month: Month) -> TableResult:
-    """Write the share of achievers with a streak of so many days, as of the end of the month (G6)."""
+    """Write the share of achievers with a streak of at least each threshold, as of the end of the month (G6)."""
     settings = run.settings
     bands, starts = settings.bands, settings.starting_skills
     counts = merge_streak_counts(
@@ -166,9 +166,11 @@ def _shards(run: RunContext, month: Month) -> Iterator[tuple[pl.LazyFrame, pl.La
     lake, count = run.lake, run.settings.shards
     complete = lake.complete_until(USER_PROGRESS)
     if complete is None or complete < month.as_of:
+        reached = f"is ingested only up to {complete:%Y-%m-%dT%H:%MZ}" if complete else "is not ingested yet"
+        end = f"{month.as_of:%Y-%m-%dT%H:%MZ}"
         raise LakeError(
-            f"{USER_PROGRESS.name}, month {month.key}: taken in until {complete or 'never'}, and the month ends "
-            f"{month.as_of:%Y-%m-%dT%H:%MZ}. Materialize an hour that ends then or later first",
+            f"{USER_PROGRESS.name}, month {month.key}: {reached}, but the month ends at {end}. First materialize an "
+            f"hour that ends at {end} or later",
         )
     users = numbered(achievers(users_at(lake.scan(USERS), month.as_of), month.as_of))
     versions = lake.file_versions((USER_PROGRESS,), month.as_of)

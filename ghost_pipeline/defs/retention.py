@@ -56,7 +56,7 @@ def skipped_by_retention(run: RunContext, hour: Hour) -> TableResult | None:
 
 
 def _not_written() -> TableResult:
-    return TableResult(rows=0, metadata={"not_written": "older than what is kept (GHOST_RETENTION)"})
+    return TableResult(rows=0, metadata={"not_written": "older than the table's retention (GHOST_RETENTION)"})
 
 
 def retention(upstream: list[str], partitions: Partitions, hours_per_run: int) -> dg.AssetsDefinition:
@@ -79,7 +79,9 @@ def retention(upstream: list[str], partitions: Partitions, hours_per_run: int) -
     ) -> dg.MaterializeResult[None]:
         last, newest = Hour.from_key(max(context.partition_keys)), newest_snapshot(lake)
         if newest and last < newest:
-            return dg.MaterializeResult(metadata={"left": f"{newest.key} is newer, and its run removes"})
+            return dg.MaterializeResult(
+                metadata={"skipped": f"hour {newest.key} is newer; its run removes expired partitions"}
+            )
         with shared_lock(lake.root):
             removed = remove_expired(lake, settings.retention, settings.database)
         rows = [(one.table, shown_length(one.retention), one.ended_by, one.partitions) for one in removed]

@@ -38,8 +38,8 @@ from ghost_pipeline.windows import Hour, Month, hours
 OWNER = "team:data-platform"
 
 HOURS_POOL, MONTHS_POOL = "hours", "months"
-"""Pools of the hourly and the monthly tables. `dagster.yaml` allows one run in each, whoever launched it: the ledger of
-releases takes newer hours only, the source has one reader, and memory holds one month."""
+"""Pools of the hourly and the monthly tables. `dagster.yaml` allows one run in each, by hand or by schedule: the
+ledger of releases takes newer hours only, the source has one reader, and memory holds one month."""
 
 MONTH_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-31 * 24, end_offset=-31 * 24)
 """The month that an hourly table reads: never its own, which is not over. 31 days back is the month before, or on the

@@ -9,7 +9,7 @@ Learners: 6,000, who signed up in the six months before `as_of`, five of them in
   member did 97 % of the tasks; 1,405 members are active, in 62 cohorts 10 or more, in 36 of them 20 or
   more. One more cohort of 12 is missing in `cohorts`. 60 current learners have no cohort, 40 are
   excluded from theirs, 287 members of current cohorts are silent or excluded.
-- 109 closed cohorts hold everybody before them: nobody there has practised for two weeks.
+- 109 closed cohorts hold all earlier learners, none active in the last two weeks.
 - 2,401 have a final score, 1,758 of at least 7.0; 6 % of the scores lie between the halves, 13 % have no
   `final_band_at`. `ACHIEVERS` counts those with a full journey in each cell of the benchmarks: every
   cell has 60 or more, but for one that is rightly absent, 8.0 from 5.0 with 20. Cells hold a few more

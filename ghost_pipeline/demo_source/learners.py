@@ -142,7 +142,7 @@ def _ends(draws: Draws, clock: Clock, cast: Cast, start: Ints, skill: Ints) -> t
     size = len(cast.role)
     share = draws.evenly(group_numbers(cast), size)
     late = 1.0 - (1.0 - share) * (1.0 - share)
-    # Nobody in a closed cohort has practised in the last 14 days.
+    # No member of a closed cohort has practised in the last 14 days.
     newest = clock.today - 20
     exam = start + 45 + floor(late * (min(clock.month_start - 2, newest) - start - 45))
     lapse = np.minimum(start + 1 + floor(70.0 * share * share), newest)

@@ -63,7 +63,7 @@ def shared_lock(folder: Path) -> Iterator[None]:
         LakeError: an erasure holds it for more than 600 s, or the lock file cannot be written.
 
     """
-    with _lake(folder, exclusive=False, refused="an erasure has had the lake to itself"):
+    with _lake(folder, exclusive=False, refused="an erasure has held the lake"):
         yield
 
 
@@ -81,7 +81,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         LakeError: steps are running for more than 600 s, or the lock file cannot be written.
 
     """
-    with _lake(folder, exclusive=True, refused="other runs have been at work in the lake"):
+    with _lake(folder, exclusive=True, refused="other runs have been using the lake"):
         yield
 
 

@@ -196,7 +196,7 @@ class ObjectFiles:
                 paths = [replacements.add(self.folder / name) for name in names]
                 list(workers.map(self._download, names, paths))
         except LakeError as error:
-            # An object that was removed meanwhile is no failure to write copies.
+            # An object that was removed meanwhile is not a failure to write copies.
             if isinstance(error.__cause__, FileNotFoundError) and error.__cause__.strerror == _GONE:
                 raise error.__cause__ from None
             raise

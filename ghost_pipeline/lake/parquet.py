@@ -40,7 +40,7 @@ def parquet_bytes_of_parts(contract: Contract, key: str, parts: Iterable[pl.Data
 
 
 def is_sound(path: Path) -> bool:
-    """Whether a file has the footer of a Parquet file; True if it was removed meanwhile, which is no damage."""
+    """Whether a file has the footer of a Parquet file; True if it was removed meanwhile, which is not damage."""
     try:
         pl.read_parquet_schema(path)
     except FileNotFoundError:

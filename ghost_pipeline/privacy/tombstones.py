@@ -89,7 +89,7 @@ class Tombstones:
 
 
 NO_TOMBSTONES = Tombstones(b"", frozenset())
-"""Those of a lake from which nobody was erased."""
+"""Those of a lake from which no person was erased."""
 
 
 def tombstones(lake: Lake, settings: Settings) -> Tombstones:

@@ -216,10 +216,12 @@ class PostgresTables:
         there = recorded[table.name].as_of if table.name in recorded else None
         # The benchmarks' month may go back: the newer month may have expired or been removed.
         if table.hourly and there is not None and (as_of is None or as_of < there):
-            ours = f"of {as_of:%Y-%m-%dT%H:%MZ}" if as_of else "without any hour of it"
+            ours = (
+                f"newer than this data folder's {as_of:%Y-%m-%dT%H:%MZ}" if as_of else "and this data folder has none"
+            )
             going_back = f"UPDATE {self._relation(GHOST_TABLE_INFO)} SET as_of = NULL"  # noqa: S608 - a person's to run
             raise PublishError(
-                f"{self.name}: {table.name} is there as of {there:%Y-%m-%dT%H:%MZ}, and this data folder is {ours}. "
+                f"{self.name}: {table.name} already holds data as of {there:%Y-%m-%dT%H:%MZ}, {ours}. "
                 f"If another data folder publishes there, give each its own schema. To go back on purpose, run "
                 f"{going_back}",
             )

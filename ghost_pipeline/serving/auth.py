@@ -102,6 +102,7 @@ def describe_tokens(app: FastAPI, token_key: SecretStr | None) -> None:
 def _require_known(request: Request, path: str) -> None:
     described = request.app.openapi()["paths"][path]["get"].get("parameters", [])
     allowed = [one["name"] for one in described if one["in"] == "query"]
+    must = f"parameters must be among {', '.join(allowed)}" if allowed else "there must be no parameter"
     for name in request.query_params:
         if name not in allowed:
-            raise UnknownArgumentError(f"parameter {name!r} is unknown, allowed are {', '.join(allowed) or 'none'}")
+            raise UnknownArgumentError(f"{must} (got {name!r})")

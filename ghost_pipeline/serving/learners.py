@@ -188,10 +188,10 @@ def _require_number(name: str, value: float) -> None:
     kind = int if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kind) or not 0 <= value <= most:
         raise UnknownArgumentError(
-            f"{name} is {value!r}, allowed are {'whole ' if whole else ''}numbers from 0 to {most}"
+            f"{name} must be a {'whole ' if whole else ''}number from 0 to {most} (got {value!r})"
         )
 
 
 def _require(argument: str, value: str, allowed: Collection[str]) -> None:
     if value not in allowed:
-        raise UnknownArgumentError(f"{argument} is {value!r}, allowed are {', '.join(allowed)}")
+        raise UnknownArgumentError(f"{argument} must be one of {', '.join(allowed)} (got {value!r})")

@@ -140,7 +140,7 @@ class DatabaseSource(ABC):
 
     @abstractmethod
     def _placed(self, own: OwnColumn) -> str:
-        """Return the condition that a column's time is in the window, or is no readable time."""
+        """Return the condition that a column's time is in the window, or is not a readable time."""
 
     @abstractmethod
     def _rows(self, table: SourceTable, select: str, window: Window | None) -> pl.LazyFrame:
@@ -188,8 +188,8 @@ class DatabaseSource(ABC):
     def _parts(self, table: str, name: str) -> list[str]:
         if not _NAME.fullmatch(name):
             raise SourceError(
-                f"{self.mapping.place(table, 'table')}: {name} is no name. Write name or schema.name, and a part that "
-                f"holds a dot in double quotes",
+                f"{self.mapping.place(table, 'table')}: {name} is not a valid name. Write name or schema.name, and a "
+                f"part that holds a dot in double quotes",
             )
         parts = re.findall(_PART, name)
         return [part[1:-1].replace('""', '"') if part.startswith('"') else part for part in parts]

@@ -80,7 +80,7 @@ class FileSource:
             )
         if len(candidates) > 1:
             raise SourceError(
-                f"{self.name}: table {table.name} is there more than once "
+                f"{self.name}: table {table.name} exists more than once "
                 f"({', '.join(path.name for path in candidates)}). Keep one of them",
             )
         return candidates[0]
@@ -241,11 +241,11 @@ def _read_ndjson(path: Path, table: SourceTable) -> pl.LazyFrame:
                 row = json.loads(text.decode())
             except (ValueError, RecursionError) as error:
                 raise SourceError(
-                    f"{path}: table {table.name}, line {number} is no JSON ({_json_fault(error)}). The file is "
+                    f"{path}: table {table.name}, line {number} is not valid JSON ({_json_fault(error)}). The file is "
                     f"truncated or damaged: write it again, beside and renamed, and run again",
                 ) from error
             if not isinstance(row, dict):
-                raise SourceError(f"{path}: table {table.name}, line {number} is no JSON object. Write one per line")
+                raise SourceError(f"{path}: table {table.name}, line {number} is not a JSON object. Write one per line")
             columns.update(dict.fromkeys(row))
             rows.append(row)
     schema = dict.fromkeys(columns, pl.String) or dict.fromkeys((c.name for c in table.columns), pl.String)
@@ -256,7 +256,7 @@ def _text(value: object) -> str | None:
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    # JavaScript writes half an emoji as an escape that is no character.
+    # JavaScript writes half an emoji as an escape that is not a character.
     return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
 
 

@@ -73,7 +73,7 @@ def load_mapping(path: Path | None) -> SourceMapping:
     """Read a mapping file; without one nothing is mapped.
 
     Raises:
-        SourceError: the file cannot be read, is no YAML, or an entry is none; names file, table and key.
+        SourceError: the file cannot be read, is not valid YAML, or has an invalid entry; names file, table and key.
 
     """
     if path is None:
@@ -84,7 +84,7 @@ def load_mapping(path: Path | None) -> SourceMapping:
         says = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise SourceError(f"mapping {path}: cannot be read ({says}). Correct GHOST_SOURCE_MAPPING") from error
     except yaml.YAMLError as error:
-        raise SourceError(f"mapping {path}: is no YAML ({_yaml_fault(error)}). Correct it there") from error
+        raise SourceError(f"mapping {path}: is not valid YAML ({_yaml_fault(error)}). Correct it there") from error
     try:
         tables = _FILE.validate_python({} if content is None else content)
     except ValidationError as error:
@@ -99,12 +99,15 @@ def load_mapping(path: Path | None) -> SourceMapping:
 
 def _check_names(path: Path, name: str, table: MappedTable) -> None:
     if name not in SOURCE_TABLES:
-        raise SourceError(f"mapping {path}: table {name}: no canonical table; those are {', '.join(SOURCE_TABLES)}")
+        raise SourceError(
+            f"mapping {path}: table {name}: is not a canonical table; those are {', '.join(SOURCE_TABLES)}"
+        )
     canonical = [column.name for column in SOURCE_TABLES[name].columns]
     for column in table.columns:
         if column not in canonical:
             raise SourceError(
-                f"mapping {path}: table {name}, columns.{column}: no canonical column; those are {', '.join(canonical)}"
+                f"mapping {path}: table {name}, columns.{column}: is not a canonical column; those are "
+                f"{', '.join(canonical)}"
             )
 
 

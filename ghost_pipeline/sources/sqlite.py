@@ -50,7 +50,7 @@ class SqliteSource(DatabaseSource):
         path = Path(location.removeprefix(SCHEME)).absolute()
         if not path.is_file():
             raise SourceError(
-                f"{self.name}: {path} is no file. Set GHOST_SOURCE to {SCHEME} and a path; an absolute one makes it "
+                f"{self.name}: {path} is not a file. Set GHOST_SOURCE to {SCHEME} and a path; an absolute one makes it "
                 f"four slashes",
             )
         try:

@@ -46,7 +46,7 @@ def test_messages_are_sentences_on_lines_of_their_own(published: Settings) -> No
 def test_a_context_with_nothing_true_says_so_on_stderr(published: Settings) -> None:
     done = run(["messages", "me", "--context", "streak_at_risk"], published.local)
     assert (done.returncode, done.stdout) == (0, "")
-    assert "No message is true for this user" in done.stderr
+    assert "No message applies to this user" in done.stderr
     assert (
         json.loads(run(["messages", "me", "--context", "streak_at_risk", "--json"], published.local).stdout)["messages"]
         == []
@@ -62,13 +62,13 @@ def test_a_percentile_is_a_number(published: Settings) -> None:
     ("arguments", "says"),
     [
         (["ghost", "nobody"], "unknown user 'nobody' (as of 20"),
-        (["messages", "me", "--context", "breakfast"], "allowed are daily_dashboard"),
+        (["messages", "me", "--context", "breakfast"], "context must be one of daily_dashboard"),
         (["percentile", "me", "height"], "choose one of tasks_completed"),
         (["percentile", "me", "streak", "--base", "planet"], "choose one of cohort, global"),
         (["ghost", "me", "--as-of", "2024-01-01T00:00Z"], "the lake has no hour that ends at or before"),
-        (["heatmap", "me", "k1", "--sort-order", "sideways"], "allowed are worst_to_best and best_to_worst"),
-        (["heatmap", "me", "k1", "--ngram-size", "21"], "allowed are"),
-        (["slowest", "me", "k1", "--ngram-sizes", "0"], "allowed are"),
+        (["heatmap", "me", "k1", "--sort-order", "sideways"], "sort_order must be worst_to_best or best_to_worst"),
+        (["heatmap", "me", "k1", "--ngram-size", "21"], "must be a whole number from 1 to 20"),
+        (["slowest", "me", "k1", "--ngram-sizes", "0"], "must be a whole number from 1 to 20"),
     ],
     ids=str,
 )

@@ -72,7 +72,7 @@ def test_the_run_of_the_newest_hour_removes_and_an_old_one_stays_until_then(
     assert told(result)["partitions_removed"] == 3
     assert ("user_ghost_stats", "2h", "2025-03-12 08:00:00+00:00", 1) in shown_rows(told(result)["tables"])
     assert [there(lake, table) for table in OF_USERS] == [[8, 9]] * 3
-    assert told(run_hour(5)) == {"left": "2025-03-12-09:00 is newer, and its run removes"}
+    assert told(run_hour(5)) == {"skipped": "hour 2025-03-12-09:00 is newer; its run removes expired partitions"}
     assert [there(lake, table) for table in OF_USERS] == [[5, 8, 9]] * 3
     assert told(run_hour(9))["partitions_removed"] == 3
     assert [there(lake, table) for table in OF_USERS] == [[8, 9]] * 3
@@ -98,7 +98,7 @@ def test_what_follows_from_hours_that_a_range_does_not_write_is_that_of_single_r
     rows = lake.scan(NGRAM_SPEED_SUMMARY_HISTORY).collect()
     assert sorted(set(rows["as_of"])) == [NOON - 2 * HOUR, NOON - HOUR, NOON]
     first = result.asset_materializations_for_node("ngram_speed_summaries")[0]
-    assert first.metadata["not_written"].value == "older than what is kept (GHOST_RETENTION)"
+    assert first.metadata["not_written"].value == "older than the table's retention (GHOST_RETENTION)"
 
 
 def test_an_older_range_of_a_lake_writes_no_rows_of_users(

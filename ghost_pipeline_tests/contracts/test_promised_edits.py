@@ -25,7 +25,7 @@ pytestmark = pytest.mark.long
 
 PROJECT = Path(__file__).parent.parent.parent
 AS_OF = "2025-03-12T12:00Z"
-LESSON = "lesson-of-somebody"
+LESSON = "lesson-of-a-person"
 
 ON_AN_OLD_COLUMN, ON_A_NEW_COLUMN = "median_tasks_this_week", "avg_tasks_besides_reading"
 ON_A_NEW_SOURCE_COLUMN = "avg_weekly_goal"

@@ -42,8 +42,8 @@ def test_what_can_be_had_again_may_be_removed(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("user_stats=7d", "user_stats is no table"),
-        ("table_info=7d", "table_info is no table"),
+        ("user_stats=7d", "user_stats is not a table"),
+        ("table_info=7d", "table_info is not a table"),
         ("users=90d", "users is kept forever, because the source no longer has earlier versions"),
         ("user_progress=400d", "user_progress is kept forever, because hours of events have no gap"),
         ("session_ngram_summary=400d", "session_ngram_summary is kept forever, because hours of events have no gap"),

@@ -172,7 +172,7 @@ def test_a_step_that_fails_raises_its_own_error_to_the_command_line(tmp_path: Pa
     (source / "cohorts.ndjson").write_text("[]\n", encoding="utf-8")
     with (
         dg.DagsterInstance.ephemeral() as instance,
-        pytest.raises(SourceError, match=r"cohorts\.ndjson: table cohorts, line 1 is no JSON object"),
+        pytest.raises(SourceError, match=r"cohorts\.ndjson: table cohorts, line 1 is not a JSON object"),
     ):
         execute(tmp_path / "data", source, instance, partition_key=KEYS[-1])
 

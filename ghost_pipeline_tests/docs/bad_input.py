@@ -61,7 +61,7 @@ BAD_INPUTS: tuple[BadInput, ...] = (
     BadInput("an unknown task type", "user_progress", {"task_type": "podcast"}, f"task_type is not one of {_TYPES}"),
     BadInput("no task type", "user_progress", {"task_type": None}, "task_type is missing"),
     BadInput("no time", "user_progress", {"completed_at": None}, "completed_at is missing"),
-    BadInput("a text that is no time", "user_progress", {"completed_at": "yesterday"}, "completed_at is not a time"),
+    BadInput("a text that is not a time", "user_progress", {"completed_at": "yesterday"}, "completed_at is not a time"),
     BadInput(
         "a date out of the calendar", "user_progress", {"completed_at": "2025-02-30"}, "completed_at is not a time"
     ),
@@ -160,7 +160,7 @@ BAD_FILES: tuple[BadFile, ...] = (
         "a line that is not JSON",
         "cohorts.ndjson",
         b'{"cohort_id": "c1"}\n{"cohort_id": "c',
-        "table cohorts, line 2 is no JSON",
+        "table cohorts, line 2 is not valid JSON",
     ),
     BadFile("not UTF-8", "cohorts.csv", b"cohort_id\n\xff\xfe\n", "table cohorts cannot be read"),
 )

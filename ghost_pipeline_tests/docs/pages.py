@@ -55,7 +55,7 @@ def _bad_input_page() -> Iterator[str]:
     for file in BAD_FILES:
         yield f"| {file.kind} | `{file.file}: {file.says} …` |"
     yield "| a required table is missing | `source <folder>: table users is missing, which the ghost domain needs …` |"
-    yield "| two files for one table | `source <folder>: table users is there more than once (users.parquet, …) …` |"
+    yield "| two files for one table | `source <folder>: table users exists more than once (users.parquet, …) …` |"
     yield ""
 
 

@@ -42,9 +42,9 @@ def test_steps_work_beside_one_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "second", "says"),
     [
-        (exclusive_lock, shared_lock, "an erasure has had the lake to itself for 0.2 s"),
-        (shared_lock, exclusive_lock, "other runs have been at work in the lake for 0.2 s"),
-        (exclusive_lock, exclusive_lock, "other runs have been at work in the lake for 0.2 s"),
+        (exclusive_lock, shared_lock, "an erasure has held the lake for 0.2 s"),
+        (shared_lock, exclusive_lock, "other runs have been using the lake for 0.2 s"),
+        (exclusive_lock, exclusive_lock, "other runs have been using the lake for 0.2 s"),
     ],
 )
 def test_who_waits_too_long_is_told_for_whom(

@@ -370,4 +370,4 @@ def test_a_step_keeps_an_erasure_waiting_and_so_does_the_publication(
         )
     assert done.success
     assert len(refused) == 2
-    assert all("other runs have been at work in the lake" in one for one in refused)
+    assert all("other runs have been using the lake" in one for one in refused)

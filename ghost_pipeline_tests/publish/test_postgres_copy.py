@@ -408,8 +408,8 @@ def test_an_older_state_does_not_replace_a_newer_one(database: Database) -> None
     with pytest.raises(PublishError) as raised:
         publish_state(database.address, 1)
     assert (
-        "cohort_ghost_data is there as of 2025-03-12T02:00Z, and this data folder is of 2025-03-12T01:00Z. If "
-        "another data folder publishes there, give each its own schema."
+        "cohort_ghost_data already holds data as of 2025-03-12T02:00Z, newer than this data folder's "
+        "2025-03-12T01:00Z. If another data folder publishes there, give each its own schema."
     ) in str(raised.value)
     assert ask(database.address, FIGURES) == [whole(2)]
     going_back = str(raised.value).rpartition("run ")[2]
@@ -421,7 +421,7 @@ def test_an_older_state_does_not_replace_a_newer_one(database: Database) -> None
 def test_a_data_folder_without_the_domain_does_not_empty_it(database: Database) -> None:
     publish_state(database.address, 2)
     with (
-        pytest.raises(PublishError, match="this data folder is without any hour of it"),
+        pytest.raises(PublishError, match="and this data folder has none"),
         replacing_tables(database.address) as tables,
     ):
         tables.replace(SUMMARIES, [summaries(0, [])], None, HASH)

@@ -89,15 +89,18 @@ def test_an_unknown_user_is_not_found(path: str, api: httpx.Client) -> None:
     ("path", "says"),
     [
         ("/users/me/messages", "context: Field required"),
-        ("/users/me/messages?context=breakfast", "allowed are daily_dashboard, task_completion, weekly_report"),
+        (
+            "/users/me/messages?context=breakfast",
+            "context must be one of daily_dashboard, task_completion, weekly_report",
+        ),
         ("/users/me/messages?context=weekly_report&tasks_completed=-1", "greater than or equal to 0"),
         ("/users/me/percentile?metric=height", "choose one of tasks_completed, streak, practice_time"),
         ("/users/me/percentile?metric=streak&base=planet", "choose one of cohort, global"),
         ("/cohort/me/ghost-data?extended=perhaps", "valid boolean"),
-        ("/benchmarks?population=everybody", "allowed are interval, at_least"),
+        ("/benchmarks?population=everybody", "population must be one of interval, at_least"),
         ("/benchmarks?day_number=0", "greater than or equal to 1"),
-        ("/benchmarks?day=3", "allowed are target_band, starting_skill, day_number, success_percentile, population"),
-        ("/health?verbose=1", "allowed are none"),
+        ("/benchmarks?day=3", "must be among target_band, starting_skill, day_number, success_percentile, population"),
+        ("/health?verbose=1", "there must be no parameter (got 'verbose')"),
     ],
 )
 def test_a_wrong_parameter_is_named_with_what_is_allowed(path: str, says: str, api: httpx.Client) -> None:

@@ -137,7 +137,7 @@ def test_an_unknown_keyboard_or_user_has_no_rows(path: str, api: httpx.Client) -
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("heatmap?sort_order=sideways", "allowed are worst_to_best and best_to_worst"),
+        ("heatmap?sort_order=sideways", "sort_order must be worst_to_best or best_to_worst"),
         ("heatmap?target_speed_ms=0", "greater than 0"),
         ("heatmap?target_speed_ms=nan", "finite number"),
         ("heatmap?ngram_size_filter=21", "less than or equal to 20"),

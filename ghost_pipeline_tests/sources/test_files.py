@@ -361,7 +361,7 @@ def test_two_candidates_for_a_table_are_named(second: str, tmp_path: Path) -> No
     else:
         (tmp_path / second).write_text("", encoding="utf-8")
     message = fault(tmp_path)
-    assert message.startswith(f"source {tmp_path}: table cohorts is there more than once (")
+    assert message.startswith(f"source {tmp_path}: table cohorts exists more than once (")
     assert {"cohorts.ndjson", second.strip("/")} == set(message.partition("(")[2].partition(")")[0].split(", "))
     assert message.endswith("Keep one of them")
 
@@ -400,12 +400,12 @@ def test_a_parquet_file_that_is_cut_off_is_named(name: str, length: int, tmp_pat
         ("cohorts.csv", b"cohort_id,cohort_key\nc1,a\nAda,L,x\n", "cannot be read (line 3 has 3 fields, the header 2)"),
         ("cohorts.csv", b'cohort_id,cohort_key\nc1,"Ada\nLovelace\n', "cannot be read (a quote is not closed)"),
         ("cohorts.csv", b"cohort_id\nc1\n\xe9t\xe9\n", "cannot be read (line 3 is not UTF-8)"),
-        ("cohorts.ndjson", b'{"cohort_id": "c1"}\n{"cohort_id": "c2', "line 2 is no JSON (Unterminated string"),
-        ("cohorts.ndjson", b'\n\n{"cohort_id": }\n', "line 3 is no JSON (Expecting value)"),
-        ("cohorts.ndjson", b'{"cohort_id": "c1"}\n{"cohort_id": "\xe9"}\n', "line 2 is no JSON (not UTF-8)"),
-        ("cohorts.ndjson", b'{"cohort_id": ' + b"1" * 5000 + b"}\n", "line 1 is no JSON (a number is too long)"),
-        ("cohorts.ndjson", b"[" * 100_000, "line 1 is no JSON (nested too deeply)"),
-        ("cohorts.ndjson", b'{"cohort_id": "c1"}\n["c2"]\n', "line 2 is no JSON object"),
+        ("cohorts.ndjson", b'{"cohort_id": "c1"}\n{"cohort_id": "c2', "line 2 is not valid JSON (Unterminated string"),
+        ("cohorts.ndjson", b'\n\n{"cohort_id": }\n', "line 3 is not valid JSON (Expecting value)"),
+        ("cohorts.ndjson", b'{"cohort_id": "c1"}\n{"cohort_id": "\xe9"}\n', "line 2 is not valid JSON (not UTF-8)"),
+        ("cohorts.ndjson", b'{"cohort_id": ' + b"1" * 5000 + b"}\n", "line 1 is not valid JSON (a number is too long)"),
+        ("cohorts.ndjson", b"[" * 100_000, "line 1 is not valid JSON (nested too deeply)"),
+        ("cohorts.ndjson", b'{"cohort_id": "c1"}\n["c2"]\n', "line 2 is not a JSON object"),
         ("cohorts.parquet", b"cohort_id\nc1\n", "cannot be read (parquet: "),
         ("cohorts.csv", b"cohort_key\nx\n", "lacks the column cohort_id"),
         ("cohorts.ndjson", b'{"cohort_key": "x"}\n', "lacks the column cohort_id"),

@@ -25,8 +25,8 @@ def written(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("people: {table: p}", "table people: no canonical table; those are users, cohorts, "),
-        ("users: {columns: {id: x}}", "table users, columns.id: no canonical column; those are user_id, "),
+        ("people: {table: p}", "table people: is not a canonical table; those are users, cohorts, "),
+        ("users: {columns: {id: x}}", "table users, columns.id: is not a canonical column; those are user_id, "),
         ("users: {tabel: people}", "table users, tabel: Extra inputs are not permitted"),
         ("users: {table: 7}", "table users, table: Input should be a valid string"),
         ("users: {table: ''}", "table users, table: String should have at least 1 character"),
@@ -37,8 +37,8 @@ def written(folder: Path, text: str) -> Path:
         ("users: {table: people, query: SELECT 1}", "table users: has a query, whose columns have the canonical names"),
         ("users: {query: \"SELECT '{start}'\"}", "table users: {start} and {end} are values, not text"),
         ("- users", "Input should be a valid dictionary"),
-        ("users: [", "is no YAML (line 1: "),
-        ("users: !!python/object:os.system {}", "is no YAML (line 1: could not determine a constructor"),
+        ("users: [", "is not valid YAML (line 1: "),
+        ("users: !!python/object:os.system {}", "is not valid YAML (line 1: could not determine a constructor"),
     ],
 )
 def test_a_mistake_is_named_by_file_table_and_key(text: str, says: str, tmp_path: Path) -> None:

@@ -390,7 +390,9 @@ def test_a_mapped_column_that_is_not_there_is_named_with_its_key(database: Datab
 
 @pytest.mark.parametrize("name", ["a.b.c", 'a."b', ".a", "a."])
 def test_what_is_no_name_is_refused(name: str, opened: Opener) -> None:
-    assert f"table cohorts, table: {name} is no name" in fault(opened(cohorts=MappedTable(table=name)), "cohorts")
+    assert f"table cohorts, table: {name} is not a valid name" in fault(
+        opened(cohorts=MappedTable(table=name)), "cohorts"
+    )
 
 
 def test_a_query_gives_a_table(database: Database, opened: Opener) -> None:

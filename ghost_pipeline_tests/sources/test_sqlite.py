@@ -60,7 +60,7 @@ def fault(source: SqliteSource, table: str) -> str:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        SourceError, match=rf"source sqlite:///{tmp_path}/no.db: {tmp_path}/no.db is no file. Set GHOST"
+        SourceError, match=rf"source sqlite:///{tmp_path}/no.db: {tmp_path}/no.db is not a file. Set GHOST"
     ):
         open_source(f"sqlite:///{tmp_path}/no.db")
     assert list(tmp_path.iterdir()) == []

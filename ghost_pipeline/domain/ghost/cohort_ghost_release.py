@@ -51,7 +51,7 @@ def member_contributions(user_stats: pl.LazyFrame, as_of: datetime) -> pl.LazyFr
     """Return what each active member contributes to the figures of the cohort at `as_of`, sorted by cohort and user.
 
     Takes the output of `user_ghost_stats` for the same `as_of`. Returns cohort_id, user_id (the key), snapshot_date
-    Date, snapshot_hour Int32, as_of Datetime and the `CONTRIBUTIONS`. Nobody is a member of `global` (G3.1).
+    Date, snapshot_hour Int32, as_of Datetime and the `CONTRIBUTIONS`. `global` has no members (G3.1).
     """
     return (
         user_stats.filter("is_active_member", pl.col("cohort_id") != GLOBAL_COHORT)
@@ -65,7 +65,7 @@ def cohort_ghost_release(
 ) -> pl.LazyFrame:
     """Return the figures of each cohort that peers may see from `as_of` on, sorted by cohort_id (the key).
 
-    A cohort with enough members, none of them dominating (G9.1, G9.2), is released anew if the change rule of G9.3
+    A cohort with enough members, none of them dominating (G9.1, G9.2), gets a new release if the change rule of G9.3
     allows it; otherwise its last release stays, or it stays suppressed. Any other cohort is suppressed at once.
 
     Args:
@@ -77,8 +77,8 @@ def cohort_ghost_release(
         rules: the thresholds.
 
     Returns:
-        The columns of `cohort_ghost_release`, a row for each cohort of `members` and of `before`; released anew are
-        those with released_as_of = `as_of`.
+        The columns of `cohort_ghost_release`, a row for each cohort of `members` and of `before`; new
+        releases are those with released_as_of = `as_of`.
 
     """
     now = members.group_by("cohort_id").agg(
@@ -132,9 +132,9 @@ def cohort_ghost_release(
 
 
 def released_contributions(members: pl.LazyFrame, release: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
-    """Return the rows of `members`, in their order, of the cohorts that `release` releases anew at `as_of`."""
-    anew = release.filter(pl.col("released_as_of") == as_of).select("cohort_id")
-    return members.join(anew, on="cohort_id", how="semi", maintain_order="left")
+    """Return the rows of `members`, in their order, of the cohorts with a new release at `as_of`."""
+    renewed = release.filter(pl.col("released_as_of") == as_of).select("cohort_id")
+    return members.join(renewed, on="cohort_id", how="semi", maintain_order="left")
 
 
 def changed_members(members: pl.LazyFrame, earlier: pl.LazyFrame) -> pl.LazyFrame:

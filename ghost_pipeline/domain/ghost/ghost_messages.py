@@ -108,7 +108,7 @@ def _asked(contexts: Sequence[str] | None, rules: Sequence[DisplayRule]) -> list
     known = [rule.context for rule in rules]
     for context in contexts or ():
         if context not in known:
-            raise UnknownArgumentError(f"context is {context!r}, allowed are {', '.join(known)}")
+            raise UnknownArgumentError(f"context must be one of {', '.join(known)} (got {context!r})")
     return [rule for rule in rules if contexts is None or rule.context in contexts]
 
 

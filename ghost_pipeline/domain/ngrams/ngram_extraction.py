@@ -106,7 +106,7 @@ def whole_sessions(keystrokes: pl.DataFrame, keys_at_a_time: int = KEYS_AT_A_TIM
         NgramArgumentError: `keys_at_a_time` is below 1; it is a ValueError.
     """
     if keys_at_a_time < 1:
-        raise NgramArgumentError(f"keys_at_a_time is {keys_at_a_time!r}, allowed is 1 and more")
+        raise NgramArgumentError(f"keys_at_a_time must be 1 or more (got {keys_at_a_time!r})")
     keys = in_order_of_pressing(keystrokes.select(KEYSTROKE_SCHEMA.names()))
     session_ends = (keys["session_id"] != keys["session_id"].shift(-1)).fill_null(value=True).arg_true() + 1
     start = 0
@@ -120,8 +120,7 @@ def whole_sessions(keystrokes: pl.DataFrame, keys_at_a_time: int = KEYS_AT_A_TIM
 def check_ngram_size(argument: str, size: int) -> None:
     """Raise an NgramArgumentError if `size` is not the size of an n-gram (N4.4)."""
     if isinstance(size, bool) or not isinstance(size, int) or size not in SIZES:
-        allowed = f"whole numbers from {SIZES[0]} to {SIZES[-1]}"
-        raise NgramArgumentError(f"{argument} has {size!r}, allowed are {allowed}")
+        raise NgramArgumentError(f"{argument} must be a whole number from {SIZES[0]} to {SIZES[-1]} (got {size!r})")
 
 
 def _speed_ngrams(keys: pl.DataFrame, max_size: int) -> pl.DataFrame:

@@ -89,7 +89,7 @@ def heat_map(
         check_target_speed("target_speed_ms", target_speed_ms)
     check_flag("exclude_successful", exclude_successful)
     if sort_order not in SORT_ORDERS:
-        raise NgramArgumentError(f"sort_order is {sort_order!r}, allowed are {' and '.join(SORT_ORDERS)}")
+        raise NgramArgumentError(f"sort_order must be {' or '.join(SORT_ORDERS)} (got {sort_order!r})")
     rows = of_typist(summaries, user_id, keyboard_id)
     if ngram_size_filter is not None:
         rows = rows.filter(pl.col("ngram_size") == ngram_size_filter)
@@ -236,9 +236,9 @@ def chosen_ngrams(ngram_sizes: Collection[int] | None = None, included_keys: Col
     condition = pl.lit(value=True)
     if ngram_sizes is not None:
         if not isinstance(ngram_sizes, Collection):
-            raise NgramArgumentError(f"ngram_sizes is {ngram_sizes!r}, allowed is a list of sizes or None")
+            raise NgramArgumentError(f"ngram_sizes must be a list of sizes or None (got {ngram_sizes!r})")
         for size in ngram_sizes:
-            check_ngram_size("ngram_sizes", size)
+            check_ngram_size("each of ngram_sizes", size)
         condition &= pl.col("ngram_size").is_in(sorted(set(ngram_sizes)))
     if included_keys is not None:
         condition &= _made_of(included_keys)
@@ -254,7 +254,7 @@ def check_ngram_text(ngram_text: str) -> str:
     text = normalize("NFC", ngram_text) if isinstance(ngram_text, str) else ""
     if not 1 <= len(text) <= MAX_NGRAM_LENGTH:
         raise NgramArgumentError(
-            f"ngram_text is {ngram_text!r}, allowed are texts of 1 to {MAX_NGRAM_LENGTH} characters"
+            f"ngram_text must be a text of 1 to {MAX_NGRAM_LENGTH} characters (got {ngram_text!r})"
         )
     return text
 
@@ -262,28 +262,28 @@ def check_ngram_text(ngram_text: str) -> str:
 def check_whole_number(argument: str, value: int) -> None:
     """Raise an NgramArgumentError if `value` is not a whole number."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise NgramArgumentError(f"{argument} is {value!r}, allowed are whole numbers")
+        raise NgramArgumentError(f"{argument} must be a whole number (got {value!r})")
 
 
 def check_target_speed(argument: str, value: float) -> None:
     """Raise an NgramArgumentError if `value` is not a positive, finite number of ms."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (is_number and isfinite(value) and value > 0):
-        raise NgramArgumentError(f"{argument} is {value!r}, allowed are numbers of milliseconds above 0")
+        raise NgramArgumentError(f"{argument} must be a number of milliseconds above 0 (got {value!r})")
 
 
 def check_flag(argument: str, value: object) -> None:
     """Raise an NgramArgumentError if `value` is neither true nor false."""
     if not isinstance(value, bool):
-        raise NgramArgumentError(f"{argument} is {value!r}, allowed are True and False")
+        raise NgramArgumentError(f"{argument} must be True or False (got {value!r})")
 
 
 def _made_of(included_keys: Collection[str]) -> pl.Expr:
     if not isinstance(included_keys, Collection):
-        raise NgramArgumentError(f"included_keys is {included_keys!r}, allowed is a list of characters or None")
+        raise NgramArgumentError(f"included_keys must be a list of characters or None (got {included_keys!r})")
     for key in included_keys:
         if not isinstance(key, str) or not key:
-            raise NgramArgumentError(f"included_keys has {key!r}, allowed are characters")
+            raise NgramArgumentError(f"included_keys must hold characters only (got {key!r})")
     keys = sorted({normalize("NFC", key) for key in included_keys})
     if not keys:
         return pl.lit(value=False)

@@ -125,7 +125,7 @@ def ngram_speed_summaries(
 
 def _full_hour(as_of: datetime) -> datetime:
     if as_of.tzinfo is None:
-        raise ValueError(f"as_of is {as_of.isoformat()}, which has no time zone; allowed are aware full hours")
+        raise ValueError(f"as_of must be an aware full hour (got {as_of.isoformat()}, which has no time zone)")
     now = as_of.astimezone(UTC)
     if now != now.replace(minute=0, second=0, microsecond=0):
         raise ValueError(f"as_of is {as_of.isoformat()}, which is not a full hour in UTC")
@@ -134,13 +134,13 @@ def _full_hour(as_of: datetime) -> datetime:
 
 def _check_settings(decay_factor: float, max_measurements: int, max_sessions: int, default_target_ms: float) -> None:
     if not 0 < decay_factor <= 1:
-        raise ValueError(f"decay_factor is {decay_factor!r}, allowed is above 0 to 1")
+        raise ValueError(f"decay_factor must be above 0 and at most 1 (got {decay_factor!r})")
     if max_measurements < 1:
-        raise ValueError(f"max_measurements is {max_measurements!r}, allowed is 1 and more")
+        raise ValueError(f"max_measurements must be 1 or more (got {max_measurements!r})")
     if max_sessions < 1:
-        raise ValueError(f"max_sessions is {max_sessions!r}, allowed is 1 and more")
+        raise ValueError(f"max_sessions must be 1 or more (got {max_sessions!r})")
     if not (default_target_ms > 0 and isfinite(default_target_ms)):
-        raise ValueError(f"default_target_ms is {default_target_ms!r}, allowed are positive numbers")
+        raise ValueError(f"default_target_ms must be a positive number (got {default_target_ms!r})")
 
 
 @dataclass(frozen=True)

@@ -372,7 +372,7 @@ def test_asking_for_some_contexts_gives_their_rows_of_all() -> None:
 
 
 def test_a_context_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    with pytest.raises(UnknownArgumentError, match="'dashboard', allowed are daily_dashboard, task_completion"):
+    with pytest.raises(UnknownArgumentError, match="context must be one of daily_dashboard, task_completion"):
         ghost_messages(figures(EVERYTHING), ["dashboard"])
 
 

@@ -195,11 +195,11 @@ def test_a_row_changes_with_its_target(valid_from: timedelta | None, last_update
     [
         ({"as_of": datetime(2025, 1, 1)}, "as_of .* no time zone"),  # noqa: DTZ001 - what is refused
         ({"as_of": AS_OF + timedelta(minutes=1)}, "as_of .* not a full hour"),
-        ({"decay_factor": 0}, "decay_factor is 0, allowed"),
-        ({"decay_factor": 1.1}, "decay_factor is 1.1, allowed"),
-        ({"max_measurements": 0}, "max_measurements is 0, allowed"),
-        ({"max_sessions": 0}, "max_sessions is 0, allowed"),
-        ({"default_target_ms": float("nan")}, "default_target_ms is nan, allowed"),
+        ({"decay_factor": 0}, r"decay_factor must be above 0 and at most 1 \(got 0\)"),
+        ({"decay_factor": 1.1}, r"decay_factor must be above 0 and at most 1 \(got 1.1\)"),
+        ({"max_measurements": 0}, r"max_measurements must be 1 or more \(got 0\)"),
+        ({"max_sessions": 0}, r"max_sessions must be 1 or more \(got 0\)"),
+        ({"default_target_ms": float("nan")}, r"default_target_ms must be a positive number \(got nan\)"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:

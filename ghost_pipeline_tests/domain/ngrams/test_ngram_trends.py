@@ -105,7 +105,7 @@ def test_fewer_than_two_states_show_no_change(days: Sequence[Mapping[str, float]
 
 
 def test_changes_refuse_a_broken_number() -> None:
-    with pytest.raises(ValueError, match=r"n is 0.5"):
+    with pytest.raises(ValueError, match=r"n must be a whole number \(got 0.5\)"):
         biggest_changes(history({"a": 1}), "u1", "k1", 0.5)  # type: ignore[arg-type]
 
 

@@ -81,5 +81,5 @@ def _why(filled: int, days: int, first: int, min_sample: int) -> str | None:
     if filled == days:
         return None
     if filled == 0:
-        return "nobody" if first == 0 else f"fewer than {min_sample} achievers"
+        return "no achievers" if first == 0 else f"fewer than {min_sample} achievers"
     return f"after day {filled} fewer than {min_sample} have come so far"
