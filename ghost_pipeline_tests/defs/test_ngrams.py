@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, SESSION_NGRAM_SUMMARY
-from ghost_pipeline.contracts.raw import SESSION_NGRAM_SPEED
+from ghost_pipeline.contracts.raw import SESSION_KEYSTROKES, SESSION_NGRAM_SPEED
 from ghost_pipeline.defs.ngrams import NGRAM_ASSETS
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.lake import listing
@@ -83,6 +83,19 @@ def test_measurements_that_are_gone_from_the_source_are_an_error(typist: Typist)
     with pytest.raises(SourceError, match="table session_ngram_speed is missing, and the lake has rows of it"):
         typist.run(ONE)
     assert typist.resources.lake.scan(SESSION_NGRAM_SPEED).select(pl.len()).collect().item() == 1
+
+
+def test_rows_that_the_source_now_spoils_leave_the_lake_and_are_not_missed(typist: Typist) -> None:
+    typist.session("measured", "2025-03-12T10:00:00Z", text="")
+    typist.measured("measured", "th", 100)
+    typist.session("typed", "2025-03-12T10:00:00Z", text="abc")
+    typist.run(NOON)
+    typist.tables["session_ngram_speed"][0]["ms_per_keystroke"] = -1
+    typist.tables["session_keystrokes"][2]["text_index"] = -1
+    typist.run(ONE)
+    assert [table for table, _, _ in typist.rejected()] == ["session_keystrokes", "session_ngram_speed"]
+    assert typist.lake.scan(SESSION_KEYSTROKES).collect()["keystroke_char"].to_list() == ["a", "b"]
+    assert typist.lake.scan(SESSION_NGRAM_SPEED).collect()["session_id"].unique().to_list() == ["typed"]
 
 
 @pytest.mark.parametrize("part_bytes", [0, 3000])
