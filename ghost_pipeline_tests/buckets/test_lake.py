@@ -41,7 +41,7 @@ def hour(number: int) -> Hour:
 def events(*numbers: int) -> tuple[pl.DataFrame, pl.Series]:
     """An event in each of some hours, and those hours."""
     placed = pl.Series([hour(number).start for number in numbers], dtype=UTC_HOUR)
-    frame = sample(USER_PROGRESS, 2 * HOURS, 1)[[number + HOURS for number in numbers]]
+    frame = sample(USER_PROGRESS, 2 * HOURS + 1, 1)[[number + HOURS for number in numbers]]
     return frame.with_columns(completed_at=placed), placed
 
 
