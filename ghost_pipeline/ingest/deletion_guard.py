@@ -9,6 +9,9 @@ from ghost_pipeline.ingest.read_policy import ALL_PERCENT
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.windows import Hour
 
+FEW_REJECTED = 10
+"""Fewer rows of an hour may become rejected, whatever their share: a limit was lowered, or some rows were edited."""
+
 
 def require_rows_stay(
     lake: Lake,
@@ -30,7 +33,8 @@ def require_rows_stay(
         max_removed_percent: the share of an hour's rows that may be gone.
 
     Raises:
-        SourceError: names the first such hour, and what to do.
+        SourceError: names the first such hour, and what to do. So does an hour in which as large a share, and at least
+            `FEW_REJECTED` rows, have become rejected rows: a new format in the source would empty the lake.
 
     """
     identity = identity_columns(contract)
@@ -41,6 +45,15 @@ def require_rows_stay(
             # The rows of a session that is gone go with it.
             kept = kept.join(lake.scan(PRACTICE_SESSIONS, [one]), on="session_id", how="semi")
         before = kept.select(identity).collect()
+        rejected = before.join(rejected_ids.select(identity), on=identity, how="semi")
+        rejected = rejected.join(rows.select(identity), on=identity, how="anti")
+        if rejected.height >= FEW_REJECTED and rejected.height * ALL_PERCENT > max_removed_percent * before.height:
+            raise SourceError(
+                f"{contract.name}, partition {one.key}: the source now spoils {rejected.height} of the {before.height} "
+                f"rows that were good before, more than GHOST_MAX_REMOVED_PERCENT ({max_removed_percent}). Nothing was "
+                f"written. `ghost-pipeline doctor` gives the reasons: mend the source and run again; if the rows are "
+                f"wrong on purpose, run again with --accept-deletions",
+            )
         gone = before.join(in_source, on=identity, how="anti").height
         if gone * ALL_PERCENT > max_removed_percent * before.height:
             raise SourceError(

@@ -514,6 +514,16 @@ def test_a_task_of_more_minutes_than_are_set_is_rejected(source: Source) -> None
     assert [reason for _, _, reason in source.rejected()] == ["time_spent_minutes is above 60"]
 
 
+def test_an_hour_whose_rows_are_all_spoilt_at_once_stops_the_run(source: Source) -> None:
+    for number in range(12):
+        source.event(f"e{number}", f"2025-03-12T10:{number:02}:00Z", time_spent_minutes=60)
+    source.run(NOON)
+    source.set(max_task_minutes=30)
+    with pytest.raises(SourceError, match=r"2025-03-12-10:00: the source now spoils 12 of the 12 rows .*doctor"):
+        source.run("2025-03-12-12:00")
+    assert len(source.taken_in()) == 12
+
+
 def test_a_row_that_a_lower_limit_rejects_leaves_the_lake_and_is_not_missed(source: Source) -> None:
     source.set(max_task_minutes=2000)
     source.event("long", "2025-03-12T10:10:00Z", time_spent_minutes=2000)
