@@ -112,4 +112,4 @@ def test_a_table_that_cannot_be_read_does_not_hide_the_others(database: Database
 def test_a_wrong_mapping_is_a_wrong_source(tmp_path: Path) -> None:
     (wrong,) = [one for one in said(str(tmp_path), tmp_path, "people: {table: p}") if one.verdict is Verdict.WRONG]
     assert wrong.about == "source"
-    assert "own.yaml: table people: no canonical table" in wrong.description
+    assert "own.yaml: table people: is not a canonical table" in wrong.description

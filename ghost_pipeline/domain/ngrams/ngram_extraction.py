@@ -153,13 +153,15 @@ def _speed_ngrams(keys: pl.DataFrame, max_size: int) -> pl.DataFrame:
         ).filter(pl.col("_longest") >= size)
         if grams.is_empty():
             break
-        elapsed = (pl.col("_end") - pl.col("_start")) / 1_000
+        # polars divides many rows by a number through its reciprocal, and a single row exactly. Multiplying by the
+        # reciprocal gives the same bits in parts of any size.
+        elapsed = (pl.col("_end") - pl.col("_start")) * (1 / 1_000)
         found = grams.filter(pl.col("_end") > pl.col("_start")).select(
             "session_id",
             ngram_text="_text",
             ngram_size=pl.lit(size, pl.Int32),
             ngram_time_ms=elapsed,
-            ms_per_keystroke=elapsed / size,
+            ms_per_keystroke=elapsed * (1 / size),
             key_index="key_index",
         )
         sizes.append(_with_valid_text(found, one_byte=one_byte))

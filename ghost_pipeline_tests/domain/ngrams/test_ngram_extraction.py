@@ -186,6 +186,16 @@ def test_parts_refuse_what_makes_no_sense(arguments: dict[str, int]) -> None:
         next(iterate_ngrams(keystrokes({"s": typed("a")}).collect(), **arguments))
 
 
+def test_a_single_ngram_has_the_bits_that_it_has_among_others() -> None:
+    # 237.5 ms over 3 keys: exact division and multiplication by a third differ in the last bit.
+    keys = [
+        Key(char, char, index, at) for index, (char, at) in enumerate(zip("abcd", (0, 100, 200, 237.5), strict=True))
+    ]
+    alone = speed_ngrams(keystrokes({"s": keys})).filter(ngram_size=3).collect()
+    among = speed_ngrams(keystrokes({f"s{number}": keys for number in range(3)})).filter(ngram_size=3).collect()
+    assert set(alone["ms_per_keystroke"]) == set(among["ms_per_keystroke"])
+
+
 @st.composite
 def typed_sessions(draw: st.DrawFn) -> list[Key]:
     """Someone types a text: mostly right, with all that can go wrong."""
