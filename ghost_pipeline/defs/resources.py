@@ -15,6 +15,7 @@ import dagster as dg
 
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.ingest.result import OnRows, silent
 from ghost_pipeline.ingest.source_reads import last_read, record_read
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
@@ -84,6 +85,8 @@ class RunContext:
     source: RunSource
     range_end: Hour | None = None
     """The last hour of a range that one run, or several in a row, compute; None for a run of a single hour."""
+    on_rows: OnRows = silent
+    """Is called while a table of the source is read."""
 
     @classmethod
     def of(cls, settings: Settings, lake: Lake | None = None, range_end: Hour | None = None) -> "RunContext":

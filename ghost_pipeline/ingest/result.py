@@ -1,6 +1,14 @@
 """The result of ingesting one source table."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+OnRows = Callable[[str, int, int | None], None]
+"""Is called while a table is read: its name, the rows read so far, and their number in all if that is known."""
+
+
+def silent(table: str, rows: int, total: int | None) -> None:
+    """Say nothing about the rows that are being read."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +25,10 @@ class IngestResult:
     """Partitions whose content changed."""
     erased: int = 0
     """Rows of erased people, read in the window or without a readable time."""
+    files_read: int = 0
+    """Files or tables of the source that were read."""
+    files_skipped: int = 0
+    """Those that had not changed since they were last read."""
 
 
 NOT_IN_SOURCE = IngestResult(rows=0, rejected=0)

@@ -6,7 +6,7 @@ differs between kinds of databases is in their adapters.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -88,7 +88,16 @@ class DatabaseSource(ABC):
         """
         return {name for name in SOURCE_TABLES if self._relation(name) is not None}
 
-    def scan(self, table: SourceTable, window: Window | None = None) -> pl.LazyFrame:
+    def part_versions(self, table: SourceTable) -> Mapping[str, str] | None:  # noqa: ARG002 - not known of any table
+        """None: whether a table has changed is not known."""
+        return None
+
+    def scan(
+        self,
+        table: SourceTable,
+        window: Window | None = None,
+        parts: Collection[str] | None = None,  # noqa: ARG002 - a table is one part
+    ) -> pl.LazyFrame:
         """Return the canonical columns of a table, of all rows or of those in `window`.
 
         Events without a readable time are in every window, as are rows of a session without one and rows that name no

@@ -8,7 +8,7 @@ bad value costs one row and not the file.
 import csv
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 from zoneinfo import available_timezones
@@ -85,17 +85,42 @@ class FileSource:
             )
         return candidates[0]
 
-    def scan(self, table: SourceTable, window: Window | None = None) -> pl.LazyFrame:  # noqa: ARG002 - files have all
-        """Return the rows of a table as they are in its files, whatever the window.
+    def part_versions(self, table: SourceTable) -> Mapping[str, str]:
+        """Return the files of a table, by their path below the folder: size, time of the last change, and inode.
+
+        Raises:
+            SourceError: the table is missing, or a file has gone.
+
+        """
+        path = self.location(table)
+        try:
+            return {self._part(file): _version(file) for file in _files(path, table)}
+        except OSError as error:
+            raise SourceError(
+                f"{self.name}: table {table.name} has lost a file while it was listed ({without_values(error)}). Let "
+                f"exports put files in place by a rename, and run again",
+            ) from None
+
+    def scan(
+        self,
+        table: SourceTable,
+        window: Window | None = None,  # noqa: ARG002 - files have all
+        parts: Collection[str] | None = None,
+    ) -> pl.LazyFrame:
+        """Return the rows of a table as they are in its files, or in some of them, whatever the window.
 
         Raises:
             SourceError: the table or a required column is missing, or a file is truncated or unreadable.
 
         """
         path = self.location(table)
+        files = _files(path, table)
+        wanted = files if parts is None else [file for file in files if self._part(file) in parts]
         try:
-            frame = _read(path, table)
+            frame = _read(path, wanted, table)
             columns = frame.collect_schema().names()
+            if len(wanted) < len(files):
+                frame, columns = self._with_columns_of_others(frame, table, columns, files)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise SourceError(
                 f"{path}: table {table.name} cannot be read ({_culprit(path, error)}). The file is truncated or "
@@ -119,6 +144,21 @@ class FileSource:
 
     def close(self) -> None:
         """Do nothing: no file stays open."""
+
+    def _part(self, file: Path) -> str:
+        return file.relative_to(self.folder).as_posix()
+
+    def _with_columns_of_others(
+        self, frame: pl.LazyFrame, table: SourceTable, found: list[str], files: list[Path]
+    ) -> tuple[pl.LazyFrame, list[str]]:
+        """Add columns that a part lacks and other files have: its rows lack them, the table does not."""
+        own = self.mapping.of(table.name).columns
+        needed = {*own.values(), *(c.name for c in table.columns if not c.optional and c.name not in own)}
+        if needed <= set(found):
+            return frame, found
+        names = set(_read(self.location(table), files, table).collect_schema().names())
+        added = sorted(names & needed - set(found))
+        return frame.with_columns(pl.lit(None).alias(name) for name in added), [*found, *added]
 
     def _canonical(self, frame: pl.LazyFrame, table: SourceTable, found: list[str]) -> pl.LazyFrame:
         """Return the frame with canonical names; a column whose name is mapped to another column is dropped."""
@@ -144,9 +184,24 @@ class FileSource:
         return [*files, folder] if folder.is_dir() else files
 
 
-def _read(path: Path, table: SourceTable) -> pl.LazyFrame:
+def _files(path: Path, table: SourceTable) -> list[Path]:
+    """Return the files of a table, in the order of their names."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(path.rglob("*.parquet"))
+    if not files:
+        raise SourceError(f"{path}: table {table.name} is a folder without a Parquet file. Add one, or remove it")
+    return files
+
+
+def _version(file: Path) -> str:
+    found = file.stat()
+    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ino}"
+
+
+def _read(path: Path, files: list[Path], table: SourceTable) -> pl.LazyFrame:
     if path.is_dir():
-        return _read_folder(path, table)
+        return _read_folder(path, files, table)
     if path.suffix == ".parquet":
         return _scan_parquet([path], table)[0].drop(_FILE)
     if path.suffix == ".csv":
@@ -155,10 +210,9 @@ def _read(path: Path, table: SourceTable) -> pl.LazyFrame:
     return _read_ndjson(path, table)
 
 
-def _read_folder(folder: Path, table: SourceTable) -> pl.LazyFrame:
-    files = sorted(folder.rglob("*.parquet"))
+def _read_folder(folder: Path, files: list[Path], table: SourceTable) -> pl.LazyFrame:
     if not files:
-        raise SourceError(f"{folder}: table {table.name} is a folder without a Parquet file. Add one, or remove it")
+        return pl.LazyFrame()
     # Keep a column that only later files have; if types differ, take the wider one.
     frame = pl.concat(_scan_parquet(files, table), how="diagonal_relaxed")
     return _with_partition_values(frame, folder, files)

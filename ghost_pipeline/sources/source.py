@@ -1,6 +1,6 @@
 """What every source adapter offers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -49,7 +49,20 @@ class Source(Protocol):
     def tables(self) -> set[str]:
         """Return the canonical tables that exist."""
 
-    def scan(self, table: SourceTable, window: Window | None = None) -> pl.LazyFrame:
+    def part_versions(self, table: SourceTable) -> Mapping[str, str] | None:
+        """Return the parts of a table that can be read alone, each with its version; None if that is not known.
+
+        A part is a file, or a whole table of a database (its name is then empty). A version is a text that differs
+        whenever the rows of the part may differ. A part with a known version is not read again.
+
+        Raises:
+            SourceError: the table is missing.
+
+        """
+
+    def scan(
+        self, table: SourceTable, window: Window | None = None, parts: Collection[str] | None = None
+    ) -> pl.LazyFrame:
         """Return the rows of a table as they are: any types, further columns allowed.
 
         Args:
@@ -57,6 +70,7 @@ class Source(Protocol):
             window: rows outside it may be left out: events by their own time, rows of practice sessions by their
                 session's start. More rows may come, so the caller filters again. A row without a time is in every
                 window.
+            parts: the parts to read, of those of `part_versions`; None: all.
 
         Raises:
             SourceError: the table or a required column is missing, or something cannot be read.

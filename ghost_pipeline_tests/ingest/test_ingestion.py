@@ -1,6 +1,7 @@
 """What a run takes in: the look-back window, gaps, late and repeated events, versions."""
 
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -438,9 +439,11 @@ def test_a_range_of_hours_reads_the_source_once(source: Source, monkeypatch: pyt
     reads: list[str] = []
     scan = FileSource.scan
 
-    def counted(found: FileSource, table: SourceTable, window: Window | None = None) -> pl.LazyFrame:
+    def counted(
+        found: FileSource, table: SourceTable, window: Window | None = None, parts: Collection[str] | None = None
+    ) -> pl.LazyFrame:
         reads.append(table.name)
-        return scan(found, table, window)
+        return scan(found, table, window, parts)
 
     monkeypatch.setattr(FileSource, "scan", counted)
     source.write()
