@@ -34,7 +34,11 @@ from ghost_pipeline.sources.spill import spilled
 from ghost_pipeline.sql_quoting import sql_identifier
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
-_BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_BEGIN: Final = (
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+    # The server then refuses a table whose rows a policy would hide, instead of hiding them.
+    "SET LOCAL row_security TO off",
+)
 _WINDOW = "SELECT set_config('ghost_pipeline.start', $1, true), set_config('ghost_pipeline.end', $2, true)"
 _START: Final = "(current_setting('ghost_pipeline.start')::timestamptz)"
 _END: Final = "(current_setting('ghost_pipeline.end')::timestamptz)"
@@ -43,6 +47,7 @@ _AS_THEY_ARE = frozenset({"text", "varchar", "bpchar", "int2", "int4", "int8", "
 """Types that arrive unchanged. A float4 does not: 5.3 would become 5.300000190734863."""
 _TIMES = frozenset({"timestamptz", "timestamp", "date"})
 _TEXTS = frozenset({"text", "varchar", "bpchar"})
+_HIDES_ROWS = "affected by row-level security"
 _EARLIEST, _LATEST = "0001-01-01", "9999-12-31"
 """Later or earlier times, infinity among them, would arrive as others: the driver's microseconds overflow."""
 
@@ -152,7 +157,7 @@ class PostgresSource(DatabaseSource):
         try:
             with self._connection.cursor() as cursor:
                 if not self._in_snapshot:
-                    for statement in (_BEGIN, *SESSION):
+                    for statement in (*_BEGIN, *SESSION):
                         cursor.execute(statement)
                     self._in_snapshot = True
                 cursor.execute("SAVEPOINT reading")
@@ -167,10 +172,34 @@ class PostgresSource(DatabaseSource):
             self._leave()
             says = self._address.fault(error) if isinstance(error, adbc.Error) else str(error)
             place = self.mapping.place(table, "query") if self.mapping.of(table).query else f"table {table}"
-            remedy = (
-                "Run again when the server answers" if says == LOST else "Correct it, or grant its use, and run again"
+            raise SourceError(f"{self.name}: {place} cannot be read ({says}). {self._remedy_of(table, says)}") from None
+
+    def _remedy_of(self, table: str, says: str) -> str:
+        if says == LOST:
+            return "Run again when the server answers"
+        if _HIDES_ROWS in says:
+            return (
+                "A policy would hide rows from this role: let it read all of them (ALTER ROLE ... BYPASSRLS), or map "
+                "the table to a view whose owner may, created without security_invoker"
             )
-            raise SourceError(f"{self.name}: {place} cannot be read ({says}). {remedy}") from None
+        if says.startswith("permission denied for table") and (columns := self._forbidden(table)):
+            return f"GRANT SELECT on its column{'s' if len(columns) > 1 else ''} {', '.join(columns)}, and run again"
+        return "Correct it, or grant its use, and run again"
+
+    def _forbidden(self, table: str) -> list[str]:
+        """Return the columns of a table that are to be read and that the role may not read, if it may read others."""
+        relation = self._relations.get(table)
+        if relation is None or self.mapping.of(table).query:
+            return []
+        sql = """
+            SELECT attname, has_column_privilege(attrelid, attnum, 'SELECT') FROM pg_catalog.pg_attribute
+            WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
+        """
+        with self._reading(table) as cursor:
+            cursor.execute(sql, (relation.sql,))
+            allowed = dict(cursor.fetchall())
+        wanted = [one.name for one in relation.columns.values()]
+        return [name for name in wanted if not allowed.get(name, True)] if any(allowed.values()) else []
 
     def _leave(self) -> None:
         """Give up a failed transaction; the next reading begins another."""

@@ -29,34 +29,11 @@ personal columns, and the first row that would be rejected.
 `GHOST_SOURCE=/path/to/folder`, with one file per table, `<table>.parquet`, `<table>.csv` or `<table>.ndjson`, or a
 folder `<table>/` of Parquet files, with or without hive partitions. Columns that are not listed here are ignored.
 
-## PostgreSQL
+## A database
 
-`GHOST_SOURCE=postgresql://user:password@host:port/database?sslmode=require`. Tables and views are found through the
-`search_path`. Parameters, environment variables (`PGHOST`, `PGPASSWORD`, `PGSSLMODE` ...) and files (`~/.pgpass`) are
-those of libpq; percent-encode special characters of a password in the address (`@` is `%40`). The password is shown
-nowhere. The user needs SELECT on the columns that are read:
-
-```sql
-CREATE ROLE ghost_reader LOGIN PASSWORD '...';
-GRANT SELECT ON users, cohorts, user_progress TO ghost_reader;
-```
-
-A run reads all tables in one transaction, REPEATABLE READ and READ ONLY, so they show one instant. The transaction
-stays open until the run ends, and VACUUM keeps what it shows; the lock on a table ends once the table is read, so
-migrations do not wait. Rows come in batches and go to unnamed temporary Parquet files, so memory does not grow with a
-table; `TMPDIR` chooses the disk.
-
-Only the columns listed here are read. `uuid`, `numeric`, enumerations and all other types without a counterpart are
-read as text; an `interval` becomes minutes or milliseconds, as the column requires. Infinite times, and times from
-the year 10000 on, are read as the last day of 9999 and rejected; negative ones likewise as the first day of the year
-1.
-
-## SQLite
-
-`GHOST_SOURCE=sqlite:///app.db` is below the working folder, `sqlite:////srv/app.db` anywhere. The file is opened
-read-only. In WAL mode all tables of a run show one instant; otherwise each table is read by itself, because a longer
-transaction would block writers. Every value is read as its own type, whatever type its column declares: a text among
-numbers costs its row.
+`GHOST_SOURCE=postgresql://user:password@host:port/database` or `GHOST_SOURCE=sqlite:///app.db`. Tables and views are
+found by their names, and only the columns listed here are read. [Databases](databases.md) says for each kind how it is
+opened, which values it gives, and how a run reads a part of the events.
 
 ## Other names and queries
 
@@ -80,16 +57,7 @@ user_progress:
 Names are used as written, including capitals (which SQLite does not distinguish), and quoted. For a folder of files,
 `table` is the name of a file without its ending; files answer no queries. `{start}` and `{end}` are optional. They are
 bound as parameters: in PostgreSQL as `timestamptz`, infinite if everything is read; in SQLite as text such as
-`2025-03-12 11:00:00`. A query without them is read as a whole, and the database filters its rows.
-
-## Windows of time
-
-From a database, a run may read a part of the events: `user_progress` by `completed_at`, `practice_sessions` by
-`start_time`, rows of sessions by the start of their session. An index on the time, and one on `session_id`, makes that
-fast. Rows that cannot be placed come with every window, so that they reach `rejected_rows`: a time that is null,
-unreadable or outside 1970 to 2199, a `session_id` that is null, a session without a time. A row that names a missing
-session comes only if everything is read; a foreign key keeps such rows out. Times as text are compared by day, with a
-margin of one day for zones; a text that begins like a date belongs to that day, even if it is not a time."""
+`2025-03-12 11:00:00`. A query without them is read as a whole, and the database filters its rows."""
 
 
 def tables_page() -> str:

@@ -542,6 +542,94 @@ def test_a_right_to_the_columns_that_are_read_is_enough(database: Database) -> N
         database.execute("DROP TABLE cohorts", f"DROP ROLE {reader}")
 
 
+# --- rows that a policy hides ---
+
+
+@pytest.fixture
+def hidden(database: Database) -> Iterator[tuple[Database, str]]:
+    """A table of which a policy shows a role one row of two, and the address as that role."""
+    reader = f"reader_{database.name}"
+    database.execute(
+        "CREATE TABLE cohorts AS SELECT unnest(ARRAY['c1', 'c2']) AS cohort_id",
+        f"CREATE ROLE {reader} LOGIN",
+        f"GRANT SELECT ON cohorts TO {reader}",
+        "ALTER TABLE cohorts ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY own ON cohorts USING (cohort_id = 'c1')",
+    )
+    try:
+        yield database, database.address.replace("postgres@", f"{reader}@")
+    finally:
+        database.execute(f"DROP OWNED BY {reader} CASCADE", f"DROP ROLE {reader}")
+
+
+def granted(database: Database, address: str, *statements: str) -> None:
+    reader = address.partition("//")[2].partition("@")[0]
+    database.execute(*statements, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader}")
+
+
+def test_a_table_whose_rows_a_policy_hides_is_named(hidden: tuple[Database, str]) -> None:
+    with closing(PostgresSource(hidden[1])) as source:
+        message = fault(source, "cohorts")
+    assert 'cannot be read (query would be affected by row-level security policy for table "cohorts")' in message
+    assert "let it read all of them (ALTER ROLE ... BYPASSRLS), or map the table to a view" in message
+
+
+def test_the_sample_of_doctor_is_refused_as_well(hidden: tuple[Database, str]) -> None:
+    with closing(PostgresSource(hidden[1])) as source, pytest.raises(SourceError, match="row-level security policy"):
+        source.inspect(COHORTS)
+
+
+def test_a_policy_on_the_owner_of_a_table_is_named(hidden: tuple[Database, str]) -> None:
+    database, address = hidden
+    reader = address.partition("//")[2].partition("@")[0]
+    database.execute("ALTER TABLE cohorts FORCE ROW LEVEL SECURITY", f"ALTER TABLE cohorts OWNER TO {reader}")
+    with closing(PostgresSource(address)) as source:
+        assert "row-level security policy" in fault(source, "cohorts")
+
+
+def test_a_policy_below_a_query_is_named_with_the_query(hidden: tuple[Database, str]) -> None:
+    mapping = SourceMapping(Path("own.yaml"), {"cohorts": MappedTable(query="SELECT cohort_id FROM cohorts")})
+    with closing(PostgresSource(hidden[1], mapping)) as source:
+        assert "own.yaml: table cohorts, query cannot be read (query would be affected" in fault(source, "cohorts")
+
+
+def test_a_policy_below_a_view_with_the_rights_of_its_reader_is_named(hidden: tuple[Database, str]) -> None:
+    granted(*hidden, "CREATE VIEW groups WITH (security_invoker) AS SELECT * FROM cohorts")
+    mapping = SourceMapping(Path("own.yaml"), {"cohorts": MappedTable(table="groups")})
+    with closing(PostgresSource(hidden[1], mapping)) as source:
+        assert 'row-level security policy for table "cohorts"' in fault(source, "cohorts")
+
+
+def test_a_view_of_an_owner_who_sees_every_row_gives_every_row(hidden: tuple[Database, str]) -> None:
+    granted(*hidden, "CREATE VIEW groups AS SELECT * FROM cohorts")
+    mapping = SourceMapping(Path("own.yaml"), {"cohorts": MappedTable(table="groups")})
+    with closing(PostgresSource(hidden[1], mapping)) as source:
+        assert source.scan(COHORTS).collect().height == 2
+
+
+def test_a_role_that_no_policy_binds_reads_every_row(hidden: tuple[Database, str]) -> None:
+    database, address = hidden
+    database.execute(f"ALTER ROLE {address.partition('//')[2].partition('@')[0]} BYPASSRLS")
+    with closing(PostgresSource(address)) as source:
+        assert source.scan(COHORTS).collect().height == 2
+
+
+def test_a_column_without_a_right_to_read_is_named(hidden: tuple[Database, str]) -> None:
+    database, address = hidden
+    reader = address.partition("//")[2].partition("@")[0]
+    database.execute(
+        "ALTER TABLE cohorts DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE cohorts ADD COLUMN cohort_key text, ADD COLUMN secret text",
+        f"REVOKE SELECT ON cohorts FROM {reader}",  # noqa: S608 - our own name
+        f"GRANT SELECT (cohort_id) ON cohorts TO {reader}",
+    )
+    with closing(PostgresSource(address)) as source:
+        message = fault(source, "cohorts")
+    assert message.endswith(
+        "(permission denied for table cohorts). GRANT SELECT on its column cohort_key, and run again"
+    )
+
+
 # --- connecting ---
 
 
