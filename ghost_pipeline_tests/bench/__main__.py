@@ -20,8 +20,9 @@ from ghost_pipeline_tests.bench import (
     ngram_summaries,
     published_postgres,
     source_postgres,
+    whole_hour,
 )
-from ghost_pipeline_tests.bench.measuring import as_json, as_markdown, as_rows
+from ghost_pipeline_tests.bench.measuring import Rows, as_json, as_markdown, as_rows
 
 
 @click.command()
@@ -59,6 +60,20 @@ def main(  # noqa: PLR0913, PLR0917 - an option for each size
         f"{_machine()}; polars {pl.__version__}, duckdb {duckdb.__version__}, Python {platform.python_version()}"
     )
     try:
+        whole = {
+            "whole_hour": partial(whole_hour.measure, users=users, events=events, runs=runs),
+            "whole_hour_postgres": partial(whole_hour.measure_postgres, users=users, events=events, runs=runs),
+            "whole_hour_course_runs": partial(
+                whole_hour.measure_course_runs, users=users * 3 // 100, events=events // 5 + events // 70, runs=runs
+            ),
+        }
+        for name, measure_hours in whole.items():
+            if only not in {None, name}:
+                continue
+            title, table, steps = measure_hours(root / name)
+            click.echo(f"\n{title}, {runs} rounds\n\n{as_markdown(table)}\n\n{steps}")
+            _keep(json_folder, name, title, table)
+            shutil.rmtree(root / name)
         suites = {
             "hourly": partial(hourly.measure, users=users, events=events, runs=runs),
             "source_postgres": partial(source_postgres.measure, rows=rows, runs=runs),
@@ -77,19 +92,21 @@ def main(  # noqa: PLR0913, PLR0917 - an option for each size
             title, measured = measure(root / name)
             table = as_rows(measured, measured[0].name)
             click.echo(f"\n{title}, {runs} rounds\n\n{as_markdown(table)}")
-            if json_folder:
-                json_folder.mkdir(parents=True, exist_ok=True)
-                (json_folder / f"{name}.json").write_text(as_json(title, table), encoding="utf-8")
+            _keep(json_folder, name, title, table)
             shutil.rmtree(root / name)
         if only in {None, "http"}:
             table = http.as_rows(http.measure(root / "http", users, seconds))
             title = f"HTTP with {users:,} users, {seconds:.0f} s each"
             click.echo(f"\n{title}\n\n{as_markdown(table)}")
-            if json_folder:
-                json_folder.mkdir(parents=True, exist_ok=True)
-                (json_folder / "http.json").write_text(as_json(title, table), encoding="utf-8")
+            _keep(json_folder, "http", title, table)
     finally:
         shutil.rmtree(root)
+
+
+def _keep(folder: Path | None, name: str, title: str, table: Rows) -> None:
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.json").write_text(as_json(title, table), encoding="utf-8")
 
 
 def _machine() -> str:

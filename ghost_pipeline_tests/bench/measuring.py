@@ -14,6 +14,9 @@ from time import perf_counter
 MIB = 1 << 10  # ru_maxrss counts KiB on Linux
 REPORT = "work_seconds="
 
+Rows = list[dict[str, str | float]]
+"""The rows of a printed table: a value by column."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -98,7 +101,7 @@ def _run(command: list[str]) -> Run:
     return Run(work, whole, usage.ru_maxrss / MIB)
 
 
-def as_rows(measured: list[Measured], base: str) -> list[dict[str, str | float]]:
+def as_rows(measured: list[Measured], base: str) -> Rows:
     """A row per contender, with its time as a ratio to that of `base`."""
     reference = next(one for one in measured if one.name == base)
     return [
@@ -113,7 +116,7 @@ def as_rows(measured: list[Measured], base: str) -> list[dict[str, str | float]]
     ]
 
 
-def as_markdown(rows: list[dict[str, str | float]]) -> str:
+def as_markdown(rows: Rows) -> str:
     """Rows as a Markdown table."""
     names = list(rows[0])
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
@@ -121,6 +124,6 @@ def as_markdown(rows: list[dict[str, str | float]]) -> str:
     return "\n".join(lines)
 
 
-def as_json(title: str, rows: list[dict[str, str | float]]) -> str:
+def as_json(title: str, rows: Rows) -> str:
     """The same as JSON."""
     return json.dumps({"benchmark": title, "rows": rows}, indent=2)
