@@ -137,6 +137,16 @@ class PostgresSource(DatabaseSource):
             with cursor.fetch_record_batch() as batches:
                 return spilled(batches.schema, _told_apart(batches))
 
+    def _content_hash(self, table: SourceTable, select: str) -> str:
+        # The order of rows does not matter, and 64 bits of each are added up without an overflow.
+        sql = f"SELECT count(*), sum(hashtextextended(source::text, 0))::text FROM ({select}) AS source"  # noqa: S608
+        with self._reading(table.name) as cursor:
+            cursor.execute(_WINDOW, (_instant(None, "-infinity"), _instant(None, "infinity")))
+            cursor.fetchall()
+            cursor.execute(sql)
+            rows, content = cursor.fetchone()
+        return f"{rows}-{content}"
+
     def _size(self, table: SourceTable, relation: Relation) -> str:
         sql = "SELECT reltuples::int8 FROM pg_catalog.pg_class WHERE oid = to_regclass($1) AND relkind <> 'v'"
         with self._reading(table.name) as cursor:

@@ -1,0 +1,93 @@
+"""The version of a database's table: equal for equal rows, and another one after any change that a run would read."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.sources.mapping import MappedTable, SourceMapping
+from ghost_pipeline.sources.postgres import PostgresSource
+from ghost_pipeline.sources.sqlite import SqliteSource
+from ghost_pipeline_tests.sources.servers import Database, fill_sqlite
+
+USERS = SOURCE_TABLES["users"]
+ROWS = (
+    "CREATE TABLE users (user_id text, cohort_id text, timezone text, updated_at text, created_at text, secret text)",
+    """INSERT INTO users VALUES ('u1', 'c1', NULL, '2025-03-12 11:00', '2025-01-01', 'a'),
+        ('u2', 'c1', 'UTC', '2025-03-12 11:00', '2025-01-01', 'b')""",
+)
+
+
+class Tables:
+    """A database with two users, as something that runs statements and gives versions."""
+
+    def __init__(self, place: Database | Path) -> None:
+        self.place = place
+        self.execute(*ROWS)
+
+    def execute(self, *statements: str) -> None:
+        if isinstance(self.place, Path):
+            fill_sqlite(self.place, statements)
+        else:
+            self.place.execute(*statements)
+
+    def version(self, **tables: MappedTable) -> str:
+        mapping = SourceMapping(Path("own.yaml"), tables)
+        place = self.place
+        kind = SqliteSource if isinstance(place, Path) else PostgresSource
+        with closing(kind(f"sqlite:///{place}" if isinstance(place, Path) else place.address, mapping)) as source:
+            return (source.part_versions(USERS) or {})[""]
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Tables:
+    return Tables(tmp_path / "app.db" if request.param == "sqlite" else request.getfixturevalue("database"))
+
+
+def test_rows_that_stay_have_one_version(tables: Tables) -> None:
+    assert tables.version() == tables.version()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE users SET cohort_id = 'c2' WHERE user_id = 'u1'",
+        "UPDATE users SET updated_at = '2025-03-12 10:00' WHERE user_id = 'u1'",
+        "UPDATE users SET timezone = '' WHERE user_id = 'u1'",
+        "UPDATE users SET timezone = cohort_id, cohort_id = timezone WHERE user_id = 'u2'",
+        "UPDATE users SET user_id = CASE user_id WHEN 'u1' THEN 'u3' ELSE user_id END",
+        "DELETE FROM users WHERE user_id = 'u1'",
+        "INSERT INTO users SELECT * FROM users",
+        "INSERT INTO users SELECT 'u3', 'c1', NULL, '2025-03-12 10:00', '2025-01-01', 'c'",
+    ],
+)
+def test_a_change_of_any_kind_is_another_version(change: str, tables: Tables) -> None:
+    before = tables.version()
+    tables.execute(change)
+    assert tables.version() != before
+
+
+def test_a_column_that_is_not_read_does_not_count(tables: Tables) -> None:
+    before = tables.version()
+    tables.execute("UPDATE users SET secret = 'changed'")
+    assert tables.version() == before
+
+
+def test_a_mapping_that_reads_another_column_is_another_version(tables: Tables) -> None:
+    tables.execute("UPDATE users SET secret = timezone")
+    assert tables.version() != tables.version(users=MappedTable(columns={"timezone": "secret"}))
+
+
+def test_the_rows_of_a_query_have_a_version(tables: Tables) -> None:
+    query = MappedTable(query="SELECT user_id, created_at FROM users WHERE {end} IS NOT NULL")
+    before = tables.version(users=query)
+    assert tables.version(users=query) == before
+    tables.execute("DELETE FROM users WHERE user_id = 'u2'")
+    assert tables.version(users=query) != before
+
+
+@pytest.mark.parametrize("name", ["user_progress", "practice_sessions", "session_keystrokes"])
+def test_events_have_none(name: str, tmp_path: Path) -> None:
+    with closing(SqliteSource(f"sqlite:///{fill_sqlite(tmp_path / 'app.db')}")) as source:
+        assert source.part_versions(SOURCE_TABLES[name]) is None
