@@ -16,7 +16,7 @@ from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.contracts.retention import require_removable
 from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.errors import GhostError
-from ghost_pipeline.ingest.validation import REASON, ROW, read_rows
+from ghost_pipeline.ingest.validation import REASON, ROW, read_rows, source_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS
@@ -105,11 +105,12 @@ def _source_table(source: Source, table: SourceTable, max_task_minutes: int) -> 
     try:
         sample = source.inspect(table)
         rows = read_rows(sample.rows, table, max_task_minutes)
+        shown = rows.select(REASON, source_rows(rows, table).alias(ROW))
         reasons, first, rejected = pl.collect_all(
             [
                 rows.group_by(REASON).len().sort("len", REASON, descending=[True, False]),
-                rows.head(ROWS_SHOWN),
-                rows.filter(pl.col(REASON).is_not_null()).head(REASONS_SHOWN),
+                shown.head(ROWS_SHOWN),
+                shown.filter(pl.col(REASON).is_not_null()).head(REASONS_SHOWN),
             ]
         )
     except GhostError as error:

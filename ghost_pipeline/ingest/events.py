@@ -60,7 +60,7 @@ def ingest_events(
 def _without_repeats(rows: pl.LazyFrame, table: SourceTable, hour: Hour) -> tuple[pl.LazyFrame, int]:
     """Return one row of each key and how many were merged: repeated tasks are merged, other repeats rejected."""
     if table is not SOURCE_USER_PROGRESS:
-        return reject_repeats(rows, table.key, ()), 0
+        return reject_repeats(rows, table, ()), 0
     in_time = pl.col(PLACED_AT) < pl.lit(hour.as_of, pl.Datetime("us", "UTC"))
     good = good_rows(rows).filter(in_time).collect()
     merged = merge_repeated_events(good.lazy()).collect()

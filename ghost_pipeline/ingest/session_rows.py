@@ -65,7 +65,7 @@ def read_session_rows(
             rows = set_aside_erased(rows, pl.col(REASON).is_not_null() & pl.col("session_id").is_in(personal_ids))
             rows = set_aside_erased_people(rows, known_ids, ["session_id"], erased)
         if table.key:
-            rows = reject_repeats(rows, table.key, ())
+            rows = reject_repeats(rows, table, ())
         # A good session that the lake lacks starts at the end of the window or later; its rows, good or not, wait for
         # its hour.
         rows = rows.join(sessions.join(starts, on="session_id", how="anti"), on="session_id", how="anti")

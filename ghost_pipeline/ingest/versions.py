@@ -36,7 +36,7 @@ def ingest_versions(
     newest_first = (UPDATED_AT,) if any(column.name == UPDATED_AT for column in table.columns) else ()
     with reading(source, table, lake):
         rows = reject_unknown_users(read_table(source, table), table, lake, erased)
-        rows = reject_repeats(rows, table.key, newest_first)
+        rows = reject_repeats(rows, table, newest_first)
         good, rejected, gone = pl.collect_all(
             [good_rows(rows), rejected_rows(rows, table, pl.lit(None, INSTANT)), erased_rows(rows)]
         )

@@ -128,7 +128,7 @@ BAD_INPUTS: tuple[BadInput, ...] = (
         "a speed that is not a number",
         "session_ngram_speed",
         {"ms_per_keystroke": "nan"},
-        "ms_per_keystroke is not finite",
+        "ms_per_keystroke is missing",
     ),
     BadInput(
         "several faults at once",
