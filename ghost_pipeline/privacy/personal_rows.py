@@ -97,6 +97,6 @@ def _personal_rejects(ids: pl.DataFrame) -> pl.Expr:
 def _as_read(value: pl.Expr, ids: pl.DataFrame, column: str) -> pl.Expr:
     """Whether the raw text of a value is one of the ids of its column in one of the forms that validation accepts."""
     text = value.str.strip_chars()
-    forms = (text, text.str.replace(r"\.0$", ""), uuid_text(text))
+    forms = (text, text.str.replace(r"\.0+$", ""), uuid_text(text))
     personal = _ids_of_column(ids, column).implode()
     return pl.any_horizontal(*(form.is_in(personal) for form in forms))
