@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.errors import SourceError
+from ghost_pipeline.sources.yaml_file import YamlFileError, printable, read_yaml
 
 START, END = "{start}", "{end}"
 """Placeholders in a query for the ends of the window that is read."""
@@ -79,12 +79,12 @@ def load_mapping(path: Path | None) -> SourceMapping:
     if path is None:
         return SourceMapping()
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except (OSError, UnicodeDecodeError) as error:
         says = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise SourceError(f"mapping {path}: cannot be read ({says}). Correct GHOST_SOURCE_MAPPING") from error
-    except yaml.YAMLError as error:
-        raise SourceError(f"mapping {path}: is not valid YAML ({_yaml_fault(error)}). Correct it there") from error
+    except YamlFileError as error:
+        raise SourceError(f"mapping {path}: is not valid YAML ({error}). Correct it there") from None
     try:
         tables = _FILE.validate_python({} if content is None else content)
     except ValidationError as error:
@@ -100,24 +100,18 @@ def load_mapping(path: Path | None) -> SourceMapping:
 def _check_names(path: Path, name: str, table: MappedTable) -> None:
     if name not in SOURCE_TABLES:
         raise SourceError(
-            f"mapping {path}: table {name}: is not a canonical table; those are {', '.join(SOURCE_TABLES)}"
+            f"mapping {path}: table {printable(name)}: is not a canonical table; those are {', '.join(SOURCE_TABLES)}"
         )
     canonical = [column.name for column in SOURCE_TABLES[name].columns]
     for column in table.columns:
         if column not in canonical:
             raise SourceError(
-                f"mapping {path}: table {name}, columns.{column}: is not a canonical column; those are "
+                f"mapping {path}: table {name}, columns.{printable(column)}: is not a canonical column; those are "
                 f"{', '.join(canonical)}"
             )
 
 
 def _fault(fault: ErrorDetails) -> str:
-    table, *keys = [str(part) for part in fault["loc"]] or [""]
+    table, *keys = [printable(str(part)) for part in fault["loc"]] or [""]
     place = f"table {table}{', ' if keys else ''}{'.'.join(keys)}: " if table else ""
     return f"{place}{fault['msg'].removeprefix('Value error, ')}"
-
-
-def _yaml_fault(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -54,6 +54,7 @@ user_progress:
       AND finished_ms < 1000 * extract(epoch FROM {end})
 ```
 
+The file is plain YAML: each key once, text as keys, no aliases. Anything else is one line with the file and its line.
 Names are used as written, including capitals (which SQLite does not distinguish), and quoted. For a folder of files,
 `table` is the name of a file without its ending; files answer no queries. `{start}` and `{end}` are optional. They are
 bound as parameters: in PostgreSQL as `timestamptz`, infinite if everything is read; in SQLite as text such as

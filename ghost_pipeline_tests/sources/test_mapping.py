@@ -2,9 +2,13 @@
 
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.errors import SourceError
@@ -48,6 +52,76 @@ def test_a_mistake_is_named_by_file_table_and_key(text: str, says: str, tmp_path
     message = str(raised.value)
     assert message.startswith(f"mapping {path}: {says}")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "users: {table: a}\ncohorts: {table: b}\nusers: {table: c}",
+            "line 3: the key users is given a second time, after line 1",
+        ),
+        ("users: {table: a}\n'users': {table: c}", "line 2: the key users is given a second time"),
+        ("users:\n  table: a\n  table: b", "line 3: the key table is given a second time, after line 2"),
+        ("users:\n  columns:\n    user_id: a\n    user_id: a", "line 4: the key user_id is given a second time"),
+        ("users: {columns: {user_id: a, user_id: b}}", "line 1: the key user_id is given a second time"),
+        ("a: " + "[" * 2000 + "]" * 2000, "line 1: is nested more than 10 levels deep"),
+        ("\n".join("  " * n + "a:" for n in range(2000)), "line 11: is nested more than 10 levels deep"),
+        ("- " * 2000, "line 1: is nested more than 10 levels deep"),
+        ("users: &a {table: a}\ncohorts: *a", "line 2: an alias (*name) is not read"),
+        ("users: &a {columns: *a}", "line 1: an alias (*name) is not read"),
+        ("users: {<<: {table: a}}", "line 1: a merge (<<) is not read"),
+        ("1: {table: a}", "line 1: a key is not text: put it in quotes"),
+        ("users: {columns: {no: a}}", "line 1: a key is not text"),
+        ("? [users]\n: {table: a}", "line 1: a key is not text"),
+        ("? {a: b}\n: {table: a}", "line 1: a key is not text"),
+        ("~: {table: a}", "line 1: a key is not text"),
+        ("2025-03-12: {table: a}", "line 1: a key is not text"),
+        ("users:\n  table: 2025-13-45", "line 2: a value is not what it looks like"),
+        ("users: {table: " + "9" * 5000 + "}", "line 1: a value is not what it looks like"),
+        ("users: {table: !!timestamp soon}", "line 1: a value is not what it looks like"),
+        ("users: {table: !!bool soon}", "line 1: a value is not what it looks like"),
+        ("users:\n\ttable: a", "line 2: found character '\\t' that cannot start any token"),
+        ("users:\n  table: a\x07\n", "line 2: a character U+0007 is not allowed"),
+        ("users: {table: a}\n---\ncohorts: {table: b}", "line 2: but found another document"),
+        ("users: {table: a", "line 1: expected ',' or '}', but got '<stream end>'"),
+        ("%YAML 9.9\n---\nusers: {}", "line 1: found incompatible YAML document"),
+    ],
+)
+def test_what_a_mapping_does_not_need_is_one_line_with_its_place(text: str, says: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(SourceError) as raised:
+        load_mapping(path)
+    message = str(raised.value)
+    assert message.startswith(f"mapping {path}: is not valid YAML ({says}")
+    assert message.endswith("). Correct it there")
+    assert "\n" not in message
+
+
+TEXTS = st.one_of(
+    st.text(alphabet="users: table{}[]&*<>!|?-'\"\n\t\x00#%,\u2028é1", max_size=40),
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.dates(), st.text(max_size=5)),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["users", "table", "columns", 1]), inner)
+        ),
+    ).map(yaml.safe_dump),
+)
+
+
+@given(text=TEXTS)
+@settings(deadline=None)
+def test_any_text_is_a_mapping_or_one_line(text: str) -> None:
+    with TemporaryDirectory() as folder:
+        try:
+            load_mapping(written(Path(folder), text))
+        except SourceError as error:
+            assert str(error).startswith(f"mapping {folder}/own.yaml: ")  # noqa: PT017 - most texts are none
+            assert len(str(error).splitlines()) == 1  # noqa: PT017
+
+
+def test_a_mark_for_the_order_of_bytes_is_no_text(tmp_path: Path) -> None:
+    assert set(load_mapping(written(tmp_path, "\ufeffusers: {table: people}")).tables) == {"users"}
 
 
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
