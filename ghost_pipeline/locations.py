@@ -1,21 +1,30 @@
-"""Locations: a path of this machine, an address in a bucket of object storage, an address of PostgreSQL."""
+"""Locations: a path of this machine, an address in a bucket of object storage, an address of a database."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import unquote
 
 SCHEME = "s3://"
 _ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<key>.*))?")
 _HOST = r"(?:\[[^\[\]@/?#\s]+\]|[^:@/?#\[\],\s]*)(?::\d*)?"
-POSTGRES_ADDRESS = re.compile(
-    r"(?!.*%(?![0-9A-Fa-f]{2}))postgres(?:ql)?://"
+SERVER_ADDRESS = re.compile(
+    r"(?!.*%(?![0-9A-Fa-f]{2}))(?P<scheme>postgres(?:ql)?|mysql|mariadb)://"
     r"(?:(?P<user>[^:@/?#\s]*)(?::(?P<password>[^@/?#\s]*))?@)?"
     rf"(?P<hosts>{_HOST}(?:,{_HOST})*)"
     r"(?:/(?P<database>[^@/?#\s]*))?"
     r"(?:\?(?P<parameters>[^@#\s]*))?"
 )
-"""An address of PostgreSQL, as libpq reads it, with the special characters of its parts percent-encoded."""
+"""An address of a database server, with the special characters of its parts percent-encoded."""
+POSTGRES_ADDRESS = re.compile(rf"(?=postgres(?:ql)?://){SERVER_ADDRESS.pattern}")
+"""An address of PostgreSQL, as libpq reads it."""
+FILE_SCHEMES = frozenset({"sqlite", "duckdb"})
+"""Schemes of databases that are a file: three slashes and its path."""
+MASKED = "…"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_SECRET_PARAMETER = re.compile(r"(?:pass|pwd|secret|token)[^=]*=", re.IGNORECASE)
+_CREDENTIALS = re.compile(r":.*@", re.DOTALL)
 MALFORMED_POSTGRES_ADDRESS = (
     "Write postgresql://user:password@host:port/database, with special characters of user and password "
     "percent-encoded: @ is %40, / is %2F, % is %25"
@@ -99,17 +108,35 @@ def parse_data_location(value: object) -> object:
     return ObjectAddress.parse(value)
 
 
-def shown_source(location: str) -> str:
-    """A source's location as it may be shown: without a password, and of an address that is malformed nothing at all.
+def may_hold_password(text: str) -> bool:
+    """Whether a text that is not an address may hold a password: it has an `@`, or names a password."""
+    return any("@" in one or _SECRET_PARAMETER.search(one) for one in (text, unquote(text)))
 
-    A password may stand before the host or among the parameters; one with a bare `@` or `/` may look like a host.
+
+def shown_source(location: str) -> str:
+    """A source's location as it may be shown: a path, or an address without its password; otherwise hardly anything.
+
+    A text that is neither is likely to be an address in another form, and any part of it may be the password. One with
+    a bare `@` or `/` may even look like a host.
     """
-    scheme, is_address, _ = location.partition("://")
-    if not is_address or scheme == "sqlite":
-        return location
-    parts = POSTGRES_ADDRESS.fullmatch(location)
-    if parts is None:
-        return f"{scheme}://…"
-    user, password, hosts, database, parameters = parts.groups()
-    credentials = "" if user is None else f"{user}{':***' if password else ''}@"
-    return f"{scheme}://{credentials}{hosts}/{database or ''}{'?…' if parameters else ''}"
+    scheme, is_address, rest = location.partition("://")
+    if not is_address:
+        return location if _is_path(location) else MASKED
+    hidden = f"{scheme}://{MASKED}" if _SCHEME.fullmatch(scheme) else MASKED
+    if scheme in FILE_SCHEMES:
+        return location if rest.startswith("/") and _is_path(rest[1:]) else hidden
+    if location.startswith(SCHEME):
+        return location if _ADDRESS.fullmatch(location) and not may_hold_password(location) else hidden
+    parts = SERVER_ADDRESS.fullmatch(location)
+    if parts is None or _SECRET_PARAMETER.search(unquote(parts["database"] or "")):
+        return hidden
+    credentials = "" if parts["user"] is None else f"{parts['user']}{':***' if parts['password'] else ''}@"
+    parameters = "?…" if parts["parameters"] else ""
+    return f"{scheme}://{credentials}{parts['hosts']}/{parts['database'] or ''}{parameters}"
+
+
+def _is_path(text: str) -> bool:
+    decoded = unquote(text)
+    if _SECRET_PARAMETER.search(decoded) or _CREDENTIALS.search(decoded):
+        return False
+    return decoded.startswith(("/", "./", "../", "~")) or not {"@", ":"} & set(decoded)

@@ -28,6 +28,7 @@ from ghost_pipeline.locations import (
     Location,
     Mirrored,
     ObjectAddress,
+    may_hold_password,
     parse_data_location,
     shown_source,
 )
@@ -389,5 +390,5 @@ def _fault(fault: ErrorDetails) -> str:
         return str(fault["ctx"]["error"])
     name = str(fault["loc"][0])
     # A key that is too short is still a key, and an address may hold a password before its host.
-    got = "" if name in SECRET or "@" in str(fault["input"]) else f" (got {fault['input']!r})"
+    got = "" if name in SECRET or may_hold_password(str(fault["input"])) else f" (got {fault['input']!r})"
     return f"GHOST_{name.upper()}: {fault['msg']}{got}"

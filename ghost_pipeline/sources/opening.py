@@ -1,13 +1,23 @@
 """From the settings `GHOST_SOURCE` and `GHOST_SOURCE_MAPPING` to an adapter."""
 
+import re
 from pathlib import Path
 
 from ghost_pipeline.errors import SourceError
+from ghost_pipeline.locations import MASKED, shown_source
 from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.sources.mapping import load_mapping
 from ghost_pipeline.sources.postgres import PostgresSource
 from ghost_pipeline.sources.source import Source
 from ghost_pipeline.sources.sqlite import SCHEME, SqliteSource
+
+FORMS = (
+    "a folder of Parquet, CSV or NDJSON files, to postgresql://user:password@host:port/database or to sqlite:///file, "
+    "with special characters of user and password percent-encoded (@ is %40)"
+)
+"""What GHOST_SOURCE may be, for messages."""
+_PARAMETERS = re.compile(r"\s*(?:host|hostaddr|port|dbname|database|server|user|username|uid)\s*=", re.IGNORECASE)
+"""The beginning of an address in the form that libpq and ODBC call a connection string."""
 
 
 def open_source(location: str | None, mapping: Path | None = None) -> Source:
@@ -31,10 +41,9 @@ def open_source(location: str | None, mapping: Path | None = None) -> Source:
         return PostgresSource(location, mapped)
     if location.startswith(SCHEME):
         return SqliteSource(location, mapped)
-    if "://" in location:
-        scheme = location.partition("://")[0]
-        raise SourceError(
-            f"source {scheme}://…: no adapter reads this. Set GHOST_SOURCE to a folder of Parquet, CSV or NDJSON "
-            f"files, to postgresql://user:password@host:port/database or to sqlite:///file",
-        )
-    return FileSource(Path(location), mapped)
+    if Path(location).is_dir():
+        return FileSource(Path(location), mapped)
+    shown = shown_source(location)
+    if "://" in location or MASKED in shown or _PARAMETERS.match(location):
+        raise SourceError(f"source {shown}: no adapter reads this. Set GHOST_SOURCE to {FORMS}")
+    raise SourceError(f"source {location}: not a folder. Set GHOST_SOURCE to {FORMS}")

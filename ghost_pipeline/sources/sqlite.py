@@ -21,6 +21,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from ghost_pipeline.contracts.source import SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
+from ghost_pipeline.locations import MASKED, shown_source
 from ghost_pipeline.sources.database import FIRST_DAY, LAST_DAY, DatabaseSource, OwnColumn, Relation
 from ghost_pipeline.sources.mapping import END, START, SourceMapping
 from ghost_pipeline.sources.source import Window
@@ -49,12 +50,14 @@ class SqliteSource(DatabaseSource):
             SourceError: there is no such file, or it cannot be opened.
 
         """
-        super().__init__(f"source {location}", mapping or SourceMapping())
+        shown = shown_source(location)
+        super().__init__(f"source {shown}", mapping or SourceMapping())
         path = Path(location.removeprefix(SCHEME)).absolute()
         if not path.is_file():
+            culprit = "this" if MASKED in shown else path
             raise SourceError(
-                f"{self.name}: {path} is not a file. Set GHOST_SOURCE to {SCHEME} and a path; an absolute one makes it "
-                f"four slashes",
+                f"{self.name}: {culprit} is not a file. Set GHOST_SOURCE to {SCHEME} and a path; an absolute one makes "
+                f"it four slashes",
             )
         try:
             self._connection = sqlite3.connect(

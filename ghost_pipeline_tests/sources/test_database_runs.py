@@ -119,6 +119,26 @@ def test_a_server_that_refuses_is_one_line_and_exit_code_1(database: Database, t
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    "location",
+    [
+        "host=localhost dbname=app user=ada password=s3cr3t",
+        "ada:s3cr3t@localhost/app",
+        "sqlite://ada:s3cr3t@localhost/app",
+        "postgresql://ada:s3cr3t@x@localhost/app",
+    ],
+)
+def test_an_address_in_another_form_is_shown_without_its_password(location: str, tmp_path: Path) -> None:
+    for command in (MATERIALIZE, ("doctor",), ("doctor", "--json"), ("settings",), ("settings", "--json")):
+        done = run(tmp_path, *command, GHOST_SOURCE=location)
+        output = done.stdout + done.stderr
+        assert "s3cr3t" not in output
+        assert "Traceback" not in output
+        assert command[0] == "settings" or "postgresql://user:password@host:port/database" in output
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and b"s3cr3t" in path.read_bytes()] == []
+
+
+@pytest.mark.long
 def test_an_hour_reads_its_look_back_and_a_backfill_what_is_older(tmp_path: Path) -> None:
     file, data = fill_sqlite(tmp_path / "app.db", tables=demo_world()), tmp_path / "data"
     source = f"sqlite:///{file}"
