@@ -120,6 +120,9 @@ class Settings(BaseSettings):
     accept_deletions: bool = Field(
         default=False, description="Whether a run that would remove more than GHOST_MAX_REMOVED_PERCENT goes on"
     )
+    part_mib: int = Field(
+        default=512, ge=1, description="Memory in MiB for a part of a large table; smaller parts give the same bytes"
+    )
     hours_per_run: int = Field(
         default=24,
         ge=1,

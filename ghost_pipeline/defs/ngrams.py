@@ -1,7 +1,7 @@
 """Assets of the n-gram domain: speeds and errors of every session, and their summaries."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -30,9 +30,9 @@ from ghost_pipeline.domain.ngrams.ngram_extraction import error_ngrams, speed_ng
 from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
     PAIR,
     PAIR_INPUT_SCHEMA,
+    carried_over,
     measured,
     pair_inputs,
-    with_carried,
 )
 from ghost_pipeline.domain.ngrams.ngram_speed_summaries import SummaryLimits, ngram_speed_summaries
 from ghost_pipeline.domain.ngrams.session_ngram_summary import session_ngram_summary
@@ -42,7 +42,7 @@ from ghost_pipeline.domain.shared.period_figures import row_count
 from ghost_pipeline.domain.shared.versions import keyboards_at
 from ghost_pipeline.incremental.changed_inputs import ChangedInputs
 from ghost_pipeline.incremental.stale_ledger import mark_building, mark_rebuilt, mark_stale, stale_hours_of
-from ghost_pipeline.incremental.summary_cache import KeptState, NgramCache
+from ghost_pipeline.incremental.summary_cache import KeptState, NgramCache, kept_beside
 from ghost_pipeline.ingest.deletion_guard import require_rows_stay
 from ghost_pipeline.ingest.dependents import NGRAM_SNAPSHOTS
 from ghost_pipeline.ingest.read_policy import ReadPolicy, range_end, source_from
@@ -52,12 +52,16 @@ from ghost_pipeline.ingest.session_rows import read_session_rows
 from ghost_pipeline.ingest.source_rows import require_no_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
+from ghost_pipeline.lake.parquet import in_row_groups
 from ghost_pipeline.privacy.tombstones import tombstones
 from ghost_pipeline.sources.source import Source
 from ghost_pipeline.windows import Hour
 
 FEW = 4
 """If more than 1 in so many pairs has changed, all are computed from scratch: reading pair by pair would cost more."""
+
+CHANGED = pl.col("last_updated") == pl.col("as_of")
+"""Whether a summary differs from that of the hour before, which need not exist: it follows from the raw tables."""
 
 Extraction = Callable[[pl.LazyFrame, int], pl.LazyFrame]
 _OTHER = {
@@ -133,11 +137,12 @@ def _before_change(
 class _Summarised:
     """The summaries of an hour."""
 
-    state: KeptState
-    new: pl.DataFrame
-    """Rows that were computed; the others are carried over from another hour."""
+    rows: Iterator[pl.DataFrame]
+    """All of them, computed or carried over from another hour, in row groups; they can be read once."""
+    inputs: pl.DataFrame
+    """What they follow from: `pair_inputs`."""
     pairs: int
-    """(user, keyboard) pairs that were computed."""
+    """(user, keyboard) pairs that are computed."""
     unknown_keyboards: int
 
 
@@ -151,22 +156,28 @@ def _summarised(run: RunContext, hour: Hour, cache: NgramCache) -> _Summarised:
         default_target_ms=settings.default_target_ms,
     )
     keyboards = keyboards_at(lake.scan(KEYBOARDS), hour.as_of).collect().lazy()
-    sessions = cache.sessions()
-    inputs = pair_inputs(sessions.lazy(), keyboards, limits).collect()
-    before = cache.before
+    totals, before = cache.sessions.totals, cache.before
+    inputs = pair_inputs(totals, keyboards, limits)
     same = inputs.join(before.inputs, on=PAIR_INPUT_SCHEMA.names(), how="semi")
-    if (inputs.height - same.height) * FEW <= inputs.height:
-        touched = sessions.join(same, on=PAIR, how="anti")
-        measurements = measured(cache.measurements(touched, settings.max_sessions)).lazy()
+    touched = inputs.join(same, on=PAIR, how="anti").select(PAIR)
+
+    def summaries(measurements: pl.DataFrame) -> pl.DataFrame:
+        found = ngram_speed_summaries(
+            measurements.lazy(), measured(measurements).lazy(), keyboards, hour.as_of, **limits
+        )
+        return found.collect()
+
+    if touched.height * FEW <= inputs.height:
+        computed = summaries(cache.measurements(touched, settings.max_sessions))
+        rows = carried_over(computed, before.summaries(), same, hour.as_of)
     else:
-        same = same.clear()
-        touched, measurements = sessions, lake.scan_until(SESSION_NGRAM_SPEED, hour.as_of)
-    new = ngram_speed_summaries(touched.lazy(), measurements, keyboards, hour.as_of, **limits).collect()
+        touched = inputs
+        rows = map(summaries, cache.all_measurements(settings.part_mib, settings.max_sessions))
     return _Summarised(
-        KeptState(with_carried(new, before.summaries, same, hour.as_of), inputs),
-        new,
-        pairs=touched.select(PAIR).n_unique(),
-        unknown_keyboards=count(unknown_keyboards(sessions.lazy(), keyboards)),
+        in_row_groups(rows),
+        inputs,
+        pairs=touched.height,
+        unknown_keyboards=count(unknown_keyboards(totals.lazy(), keyboards)),
     )
 
 
@@ -182,15 +193,15 @@ def _summarise(run: RunContext, hour: Hour) -> TableResult:
         return expired_result(run, NGRAM_SPEED_SUMMARIES, hour)
     with mark_building(lake, NGRAM_SPEED_SUMMARIES, [hour]), NgramCache(lake, hour) as cache:
         found = _summarised(run, hour, cache)
-        lake.write(NGRAM_SPEED_SUMMARIES, hour, found.state.summaries, new=found.new)
-        cache.keep_inputs(found.state.inputs)
-        cache.forget(cache.before.inputs.join(found.state.inputs, on=PAIR, how="anti"))
+        written = lake.write_parts(NGRAM_SPEED_SUMMARIES, hour, found.rows)
+        cache.keep_inputs(found.inputs)
+        cache.forget(cache.before.inputs.join(found.inputs, on=PAIR, how="anti"))
         mark_rebuilt(lake, NGRAM_SPEED_SUMMARIES, [hour])
     return TableResult(
-        rows=found.state.summaries.height,
+        rows=written.rows,
         findings={"keyboards_unknown_to_the_source": found.unknown_keyboards},
         metadata={"pairs_summarised": found.pairs},
-        sample=found.state.summaries,
+        sample=lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).head(PREVIEW_ROWS).collect(),
     )
 
 
@@ -198,28 +209,44 @@ def materialize_ngram_speed_summary_history(run: RunContext, hours: Sequence[Hou
     """Write the summaries that differ from those of the hour before (N3.5)."""
     lake, kept = run.lake, hours_within_retention(run, NGRAM_SPEED_SUMMARY_HISTORY, hours)
     yield from (expired_result(run, NGRAM_SPEED_SUMMARY_HISTORY, hour) for hour in hours if hour not in kept)
-    carried: KeptState | None = None
-    for hour in kept:
-        with mark_building(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour]):
-            summaries = _written_summaries(lake, hour)
-            if summaries is None:
-                with NgramCache(lake, hour, carried) as cache:
-                    carried = _summarised(run, hour, cache).state
-                summaries = carried.summaries
-            # When a row last changed follows from the raw tables alone: the hour before need not exist.
-            changed = summaries.filter(pl.col("last_updated") == pl.col("as_of"))
-            lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
-            mark_rebuilt(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
-        yield TableResult(rows=changed.height, sample=changed)
+    with closing(_Carried()) as carried:
+        for hour in kept:
+            with mark_building(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour]):
+                changed = _written_changes(lake, hour)
+                if changed is None:
+                    changed = carried.changes(run, hour)
+                lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
+                mark_rebuilt(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
+            yield TableResult(rows=changed.height, sample=changed)
 
 
-def _written_summaries(lake: Lake, hour: Hour) -> pl.DataFrame | None:
-    """Return the summaries of an hour, or None if they are missing or stale."""
+class _Carried:
+    """The summaries of hours that are not written, carried over from hour to hour."""
+
+    _state: KeptState | None = None
+
+    def changes(self, run: RunContext, hour: Hour) -> pl.DataFrame:
+        """Return the summaries of an hour that differ from those of the hour before."""
+        with NgramCache(run.lake, hour, self._state) as cache:
+            found = _summarised(run, hour, cache)
+            state = kept_beside(found.rows, found.inputs)
+        self.close()
+        self._state = state
+        return pl.concat([NGRAM_SPEED_SUMMARY_HISTORY.empty(), *(rows.filter(CHANGED) for rows in state.summaries())])
+
+    def close(self) -> None:
+        """Forget them."""
+        if self._state is not None:
+            self._state.close()
+
+
+def _written_changes(lake: Lake, hour: Hour) -> pl.DataFrame | None:
+    """Return the summaries of an hour that differ from those of the hour before; None if they are missing or stale."""
     if not lake.exists(NGRAM_SPEED_SUMMARIES, hour) or hour in stale_hours_of(lake, NGRAM_SPEED_SUMMARIES):
         return None
     # The run of a newer hour may be removing them.
     with suppress(FileNotFoundError):
-        return lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).collect()
+        return lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).filter(CHANGED).collect()
     return None
 
 

@@ -1,39 +1,42 @@
 """The cache from one hour's summaries of typing speed to the next (N3.3).
 
 Every cached frame carries its own validity key, so any may be missing or stale after a crash: sessions the version of
-the files that they were read from, inputs the content hash of the summaries that follow from them, measurements the
-hashes of their sessions.
+the files that they were read from (`hashed_sessions`), inputs the content hash of the summaries that follow from them,
+measurements the hashes of their sessions.
 """
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from hashlib import sha256
-from typing import Self
+from typing import IO, Self
 
 import polars as pl
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
-from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, SESSION_NGRAM_SPEED
+from ghost_pipeline.contracts.raw import SESSION_NGRAM_SPEED
 from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
     HASHED_SESSION_SCHEMA,
     PAIR,
     PAIR_INPUT_SCHEMA,
     SESSION_MEASUREMENTS_SCHEMA,
     aged,
-    hashed_sessions,
     in_sessions,
     still_counting,
     usable,
 )
+from ghost_pipeline.incremental.hashed_sessions import HashedSessions
+from ghost_pipeline.incremental.measurement_parts import measurement_parts
 from ghost_pipeline.lake.cache import Cache
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.lake.reading import FILE_VERSION_SCHEMA
+from ghost_pipeline.lake.parquet import write_parts
 from ghost_pipeline.windows import HOUR, Hour
 
-_SESSION_SCHEMA = pl.Schema({**FILE_VERSION_SCHEMA, **HASHED_SESSION_SCHEMA})
 _INPUTS = "inputs"
 _INPUT_SCHEMA = pl.Schema({**PAIR_INPUT_SCHEMA, "content_hash": pl.String()})
 
@@ -42,10 +45,33 @@ _INPUT_SCHEMA = pl.Schema({**PAIR_INPUT_SCHEMA, "content_hash": pl.String()})
 class KeptState:
     """Summaries, and the inputs that they follow from."""
 
-    summaries: pl.DataFrame
-    """Rows of `ngram_speed_summaries`."""
+    file: IO[bytes] | None
+    """A Parquet file of rows of `ngram_speed_summaries` in their order; None if there are none."""
     inputs: pl.DataFrame
     """Their inputs, as returned by `pair_inputs`."""
+
+    def summaries(self) -> Iterator[pl.DataFrame]:
+        """Read the rows, a row group at a time."""
+        if self.file is not None:
+            self.file.seek(0)
+            stored = pq.ParquetFile(self.file)
+            for group in range(stored.num_row_groups):
+                yield pl.DataFrame(pl.from_arrow(stored.read_row_group(group)))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.file is not None:
+            self.file.close()
+
+
+NO_STATE = KeptState(None, PAIR_INPUT_SCHEMA.to_frame())
+
+
+def kept_beside(summaries: Iterable[pl.DataFrame], inputs: pl.DataFrame) -> KeptState:
+    """Keep summaries in a temporary file until the state is closed."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the state
+    write_parts(NGRAM_SPEED_SUMMARIES, "of the hour before", summaries, file)
+    return KeptState(file, inputs)
 
 
 def forget_inputs(lake: Lake, until: datetime) -> None:
@@ -74,8 +100,9 @@ class NgramCache:
         self._lake, self._hour = lake, hour
         self._cache = Cache(lake.root, NGRAM_SPEED_SUMMARIES.name)
         self._beside = ThreadPoolExecutor(max_workers=1)
-        self._before = self._beside.submit(lambda: before or self._state())
-        self._writes: list[Future[None]] = []
+        self._given = before
+        self._before = self._beside.submit(self._state)
+        self._write: Future[None] | None = None
 
     def __enter__(self) -> Self:
         """Use the cache."""
@@ -89,9 +116,10 @@ class NgramCache:
 
         """
         self._beside.shutdown()
-        if kind is None:
-            for write in self._writes:
-                write.result()
+        if self._given is None and self._before.exception() is None:
+            self._before.result().close()
+        if kind is None and self._write is not None:
+            self._write.result()
 
     @property
     def before(self) -> KeptState:
@@ -101,47 +129,41 @@ class NgramCache:
         """
         return self._before.result()
 
-    def sessions(self) -> pl.DataFrame:
+    @cached_property
+    def sessions(self) -> HashedSessions:
         """The hashed sessions at the end of the hour; reads only hours whose files were replaced.
 
         Raises:
             LakeError: hours are missing; names them.
 
         """
-        versions = self._lake.file_versions((PRACTICE_SESSIONS, SESSION_NGRAM_SPEED), self._hour.as_of)
-        frames = [self._cache.read(name, _SESSION_SCHEMA) for name in _months(versions)]
-        kept = pl.concat([_SESSION_SCHEMA.to_frame(), *frames])
-        known = kept.filter(pl.col("file_version").is_in(versions["file_version"].implode()))
-        changed = versions.join(known, on="file_version", how="anti")
-        if changed.height:
-            known = pl.concat([known, self._hashed(changed)])
-            whole = pl.concat([known, kept.filter(pl.col("hour") >= self._hour.as_of)])
-            # One file per month, so that an hour does not rewrite earlier months.
-            self._keep({name: whole.filter(month) for name, month in _months(changed).items()})
-        return known.filter(pl.col("session_id").is_not_null()).select(HASHED_SESSION_SCHEMA.names())
+        return HashedSessions(self._lake, self._cache, self._hour.as_of, self._keep)
 
-    def measurements(self, sessions: pl.DataFrame, max_sessions: int) -> pl.DataFrame:
+    def measurements(self, pairs: pl.DataFrame, max_sessions: int) -> pl.DataFrame:
         """The measurements of some pairs that still count; reads only sessions without a usable cached frame.
 
         Args:
-            sessions: all hashed sessions of these pairs.
+            pairs: `user_id` and `keyboard_id`.
             max_sessions: the newest sessions that a summary covers.
 
         Returns:
-            Rows of `still_counting`.
+            Rows of `still_counting`, one for each session of the pairs.
 
         """
-        names = {pair: _measurements_of(*pair) for pair in sessions.select(PAIR).unique().iter_rows()}
-        frames = [self._cache.read(name, SESSION_MEASUREMENTS_SCHEMA) for name in names.values()]
-        by_age = aged(sessions.lazy()).collect()
-        kept = usable(pl.concat([SESSION_MEASUREMENTS_SCHEMA.to_frame(), *frames]), by_age, max_sessions)
+        frames = [self._cache.read(_measurements_of(*pair), SESSION_MEASUREMENTS_SCHEMA) for pair in pairs.iter_rows()]
+        known = pl.concat([SESSION_MEASUREMENTS_SCHEMA.to_frame(), *frames])
+        by_age = aged(self.sessions.of_pairs(pairs, known.select(HASHED_SESSION_SCHEMA.names())).lazy()).collect()
+        kept = usable(known, by_age, max_sessions)
         unread = by_age.join(kept, on="session_id", how="anti")
         hours = {Hour.containing(start) for start in unread["start_time"]}
-        read = in_sessions(self._lake.scan(SESSION_NGRAM_SPEED, hours), unread)
-        counting = still_counting(pl.concat([kept, read]), by_age, max_sessions)
-        parts = counting.partition_by(PAIR, as_dict=True)
-        self._keep({names[pair]: part for pair, part in parts.items()})
-        return counting
+        read = in_sessions(self._lake.scan(SESSION_NGRAM_SPEED, sorted(hours)), unread)
+        return self._counting(pl.concat([kept, read]), by_age, max_sessions)
+
+    def all_measurements(self, part_mib: int, max_sessions: int) -> Iterator[pl.DataFrame]:
+        """The measurements of all pairs that still count, in parts; see `measurement_parts`."""
+        for part in measurement_parts(self._lake, self.sessions, part_mib):
+            by_age = aged(part.lazy().select(HASHED_SESSION_SCHEMA.names())).collect()
+            yield self._counting(part, by_age, max_sessions)
 
     def keep_inputs(self, inputs: pl.DataFrame) -> None:
         """Cache the inputs of the hour's summaries, which are in the lake."""
@@ -152,42 +174,43 @@ class NgramCache:
         for pair in pairs.select(PAIR).iter_rows():
             self._cache.remove(_measurements_of(*pair))
 
+    def _counting(self, measurements: pl.DataFrame, by_age: pl.DataFrame, max_sessions: int) -> pl.DataFrame:
+        """Thin out measurements, and cache those of each pair."""
+        counting = still_counting(measurements, by_age, max_sessions)
+        parts = counting.partition_by(PAIR, as_dict=True)
+        self._keep({_measurements_of(*pair): part for pair, part in parts.items()})
+        return counting
+
     def _keep(self, frames: Mapping[str, pl.DataFrame]) -> None:
-        self._writes.append(self._beside.submit(self._cache.write, frames))
+        # One write waits at most: the frames of all parts together do not fit in memory.
+        if self._write is not None:
+            self._write.result()
+        self._write = self._beside.submit(self._cache.write, frames)
 
     def _state(self) -> KeptState:
+        if self._given is not None:
+            return self._given
         for one in (self._hour, Hour(self._hour.start - HOUR), self._lake.newest_hour(NGRAM_SPEED_SUMMARIES)):
             # The run of a newer hour may remove it while it is read; it then counts as absent.
             with suppress(FileNotFoundError):
                 if one and (found := self._state_of(one)):
                     return found
-        return KeptState(NGRAM_SPEED_SUMMARIES.empty(), PAIR_INPUT_SCHEMA.to_frame())
+        return NO_STATE
 
     def _state_of(self, hour: Hour) -> KeptState | None:
         inputs = self._cache.read(_inputs_of(hour), _INPUT_SCHEMA)
-        if inputs.is_empty() or not (inputs["content_hash"] == self._content_hash(hour)).all():
+        if inputs.is_empty():
             return None
-        summaries = self._lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).collect()
-        # Another run may have rebuilt that hour while it was read.
-        if not (inputs["content_hash"] == self._content_hash(hour)).all():
-            return None
-        return KeptState(summaries, inputs.select(PAIR_INPUT_SCHEMA.names()))
-
-    def _hashed(self, versions: pl.DataFrame) -> pl.DataFrame:
-        """Read the sessions of some hours. An hour without sessions gets a row, too, which shows that it was read."""
-        hours = [Hour.containing(start) for start in versions["hour"]]
-        sessions, speed = (self._lake.scan(table, hours) for table in (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED))
-        found = hashed_sessions(sessions, speed).with_columns(hour=pl.col("start_time").dt.truncate("1h"))
-        return versions.join(found.collect(), on="hour", how="left").select(_SESSION_SCHEMA.names())
+        for path in self._lake.files(NGRAM_SPEED_SUMMARIES, [hour]):
+            # Another run may replace the file meanwhile; the opened one stays as it is.
+            file = path.open("rb")
+            if (inputs["content_hash"] == self._lake.content_hash_of_opened(path, file)).all():
+                return KeptState(file, inputs.select(PAIR_INPUT_SCHEMA.names()))
+            file.close()
+        return None
 
     def _content_hash(self, hour: Hour) -> str:
         return self._lake.content_hash(self._lake.files(NGRAM_SPEED_SUMMARIES, [hour]))
-
-
-def _months(versions: pl.DataFrame) -> dict[str, pl.Expr]:
-    """The names of the frames that hold the sessions of some hours, each with the condition of its rows."""
-    month = pl.col("hour").dt.truncate("1mo")
-    return {f"sessions/{one:%Y-%m}": month == one for one in versions.select(month.unique()).to_series()}
 
 
 def _inputs_of(hour: Hour) -> str:

@@ -105,18 +105,21 @@ class LakeListing:
         missing = missing_hours(written, written[-1].as_of)
         return missing[0].start if missing else written[-1].as_of
 
-    def in_parts(self, contract: Contract, hours: Iterable[Hour]) -> Iterator[list[Hour]]:
+    def in_parts(
+        self, contract: Contract, hours: Iterable[Hour], part_bytes: int | None = None
+    ) -> Iterator[list[Hour]]:
         """Cut hours, in their order, into parts that are small in memory, judged by their files of one table.
 
-        An hour that is larger than a part is a part by itself.
+        An hour that is larger than a part (1 MiB if not given) is a part by itself.
         """
         part: list[Hour] = []
-        room = PART_BYTES
+        size_of_part = PART_BYTES if part_bytes is None else part_bytes
+        room = size_of_part
         ordered = sorted(hours)
         for hour, size in zip(ordered, self._sizes(contract, ordered), strict=True):
             if part and size > room:
                 yield part
-                part, room = [], PART_BYTES
+                part, room = [], size_of_part
             part.append(hour)
             room -= size
         if part:

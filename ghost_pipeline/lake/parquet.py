@@ -1,9 +1,10 @@
 """The Parquet bytes of a partition; the same rows in the same order give the same bytes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -28,15 +29,45 @@ def parquet_bytes_of_parts(contract: Contract, key: str, parts: Iterable[pl.Data
         ContractError: a frame breaks the contract.
 
     """
-    rows, buffer = 0, BytesIO()
-    schema = contract.empty().to_arrow().schema
-    with pq.ParquetWriter(buffer, schema, compression="zstd", compression_level=ZSTD_LEVEL) as writer:
+    buffer = BytesIO()
+    rows = write_parts(contract, key, parts, buffer)
+    return buffer.getvalue(), rows
+
+
+def write_parts(contract: Contract, key: str, parts: Iterable[pl.DataFrame], file: IO[bytes]) -> int:
+    """Write frames that follow one another to one file, each as a row group; returns the number of their rows.
+
+    Raises:
+        ContractError: a frame breaks the contract.
+
+    """
+    rows, schema = 0, contract.empty().to_arrow().schema
+    with pq.ParquetWriter(file, schema, compression="zstd", compression_level=ZSTD_LEVEL) as writer:
         for part in parts:
             contract.require(part, key)
             # Without rechunk the chunks, and with them the pages of the file, would end at random.
             writer.write_table(part.rechunk().to_arrow())
             rows += part.height
-    return buffer.getvalue(), rows
+    return rows
+
+
+def in_row_groups(parts: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Cut frames that follow one another into frames of 100,000 rows, so that the file does not tell how they were cut.
+
+    The last frame may have fewer rows, and there is none without a row.
+    """
+    waiting: list[pl.DataFrame] = []
+    height = 0
+    for part in parts:
+        waiting.append(part)
+        height += part.height
+        if height >= ROW_GROUP_ROWS:
+            whole = pl.concat(waiting)
+            full = height - height % ROW_GROUP_ROWS
+            yield from whole.head(full).iter_slices(ROW_GROUP_ROWS)
+            waiting, height = [whole.slice(full)], height - full
+    if height:
+        yield pl.concat(waiting)
 
 
 def is_sound(path: Path) -> bool:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 
@@ -13,6 +14,7 @@ from ghost_pipeline.lake.gaps import require_gapless, require_gapless_until
 from ghost_pipeline.lake.listing import LakeListing
 from ghost_pipeline.lake.parquet import is_sound
 from ghost_pipeline.lake.partitions import Partition, file_name, partition_of
+from ghost_pipeline.stable_hash import row_hashes
 from ghost_pipeline.windows import HOUR, Hour, hours
 
 FILE_VERSION_SCHEMA = pl.Schema({"hour": pl.Datetime("us", "UTC"), "file_version": pl.UInt64()})
@@ -99,7 +101,7 @@ class LakeReading(LakeListing):
             LakeError: a table has a gap before `as_of`; names the hours.
 
         """
-        versions = pl.LazyFrame(schema=FILE_VERSION_SCHEMA)
+        versions = FILE_VERSION_SCHEMA.to_frame()
         for contract in contracts:
             every = self._versions(contract)
             written = every.filter(pl.col("hour") < as_of)
@@ -107,22 +109,27 @@ class LakeReading(LakeListing):
             if isinstance(first, datetime) and written.height != (as_of - first) // HOUR:
                 # Only now hour by hour: for most tables the number of hours already shows that none is missing.
                 require_gapless_until(contract, [Hour.containing(one) for one in every["hour"].sort()], as_of)
-            versions = versions.join(written.lazy(), on="hour", how="full", coalesce=True).select(
-                "hour", file_version=pl.struct(pl.all()).hash()
-            )
-        return versions.sort("hour").collect()
+            versions = _hashed(versions.join(written, on="hour", how="full", coalesce=True))
+        return versions.sort("hour")
 
     def file_versions_of(self, contract: Contract) -> pl.DataFrame:
         """The `file_versions` of one hourly table, which may have gaps; in no order."""
-        return self._versions(contract).select("hour", file_version=pl.struct(pl.all()).hash())
+        return _hashed(self._versions(contract))
 
     def content_hash(self, paths: Iterable[Path]) -> str:
         """SHA-256 over the names and contents of lake files, as hexadecimal digits."""
         digest = hashlib.sha256()
         for path in paths:
-            digest.update(str(path.relative_to(self.root)).encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            with path.open("rb") as file:
+                digest.update(self._content(path, file))
         return digest.hexdigest()
+
+    def content_hash_of_opened(self, path: Path, file: IO[bytes]) -> str:
+        """The `content_hash` of one file that is open, whatever has replaced it since."""
+        return hashlib.sha256(self._content(path, file)).hexdigest()
+
+    def _content(self, path: Path, file: IO[bytes]) -> bytes:
+        return str(path.relative_to(self.root)).encode() + hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
 
     def require_sound(self, contracts: Iterable[Contract], error: Exception | None = None) -> None:
         """Require that no file of some tables is damaged.
@@ -153,3 +160,8 @@ class LakeReading(LakeListing):
         schema = {"hour": pl.String, "size": pl.Int64, "changed": pl.Int64, "number": pl.UInt64}
         start = (pl.col("hour") + "00").str.to_datetime("%Y-%m-%d%H%M", time_unit="us", time_zone="UTC")
         return pl.DataFrame(rows, schema=schema, orient="row").with_columns(start)
+
+
+def _hashed(versions: pl.DataFrame) -> pl.DataFrame:
+    """Make one number of the parts of each hour's version; caches keep it, so no release of a library may change it."""
+    return versions.select("hour", row_hashes(versions.drop("hour")).alias("file_version"))

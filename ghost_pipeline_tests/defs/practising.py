@@ -50,6 +50,8 @@ class Practice:
         )
     )
 
+    part_mib: int = 512
+
     @property
     def lake(self) -> Lake:
         """The lake."""
@@ -67,7 +69,8 @@ class Practice:
     def run(self, number: int) -> TableResult:
         """Write the raw tables as they are now and run the steps of an hour; returns what the summaries' step says."""
         self.write()
-        resources, hour = RunContext.of(Settings.load(data=self.folder, **self.limits), self.lake), self.hour(number)
+        settings = Settings.load(data=self.folder, part_mib=self.part_mib, **self.limits)
+        resources, hour = RunContext.of(settings, self.lake), self.hour(number)
         compute_one(materialize_session_ngram_summary, resources, hour)
         outcome = compute_one(materialize_ngram_speed_summaries, resources, hour)
         list(materialize_ngram_speed_summary_history(resources, [hour]))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,8 @@ from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_S
 from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, SESSION_NGRAM_ERRORS, SESSION_NGRAM_SPEED
 from ghost_pipeline.domain.ngrams.session_ngram_summary import session_ngram_summary
 from ghost_pipeline.errors import LakeError
+from ghost_pipeline.incremental import measurement_parts
+from ghost_pipeline.lake import parquet
 from ghost_pipeline_tests.defs.practising import Practice
 from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference.ngram_speed_summary_history import ngram_speed_summary_history
@@ -89,6 +92,34 @@ def test_whatever_comes_in_whatever_order_the_tables_follow_from_what_is_there(
             assert found.sort("session_id", "ngram_text").equals(of_sessions.sort("session_id", "ngram_text"))
 
 
+@examples(6, 30)
+@given(st.lists(practised, max_size=12), st.sampled_from([1, 3000, 6000]), st.integers(1, 5))
+def test_however_the_typists_are_cut_into_parts_every_byte_is_the_same(
+    sessions: list[Session], part_bytes: int, row_group_rows: int
+) -> None:
+    found = []
+    for size in (part_bytes, 10**9):
+        with (
+            TemporaryDirectory() as folder,
+            patch.object(measurement_parts, "MIB", size),
+            patch.object(parquet, "ROW_GROUP_ROWS", row_group_rows),
+        ):
+            practice = Practice(Path(folder), part_mib=1)
+            practice.add(*sessions)
+            practice.run(1)
+            kept = {path.name for path in practice.cache.rglob("measurements/*")}
+            # An hour later all of it is carried over, in row groups that the rows of a new typist move.
+            practice.add(Session("new", MIDNIGHT + 2 * HOUR, {TH: [70]}, "u1", "k0"))
+            practice.run(2)
+            files = [practice.lake.path(NGRAM_SPEED_SUMMARIES, practice.hour(one)).read_bytes() for one in (1, 2)]
+            found.append((files, kept))
+            if size == part_bytes:
+                shutil.rmtree(practice.cache)
+                practice.run(2)
+                assert practice.lake.path(NGRAM_SPEED_SUMMARIES, practice.hour(2)).read_bytes() == files[1]
+    assert found[0] == found[1]
+
+
 # --- only those for whom something changed ---
 
 
@@ -139,12 +170,15 @@ def test_the_last_session_of_a_pair_takes_its_rows_and_what_was_kept_with_it(pra
     practice.run(1)
     practice.add(Session("more", MIDNIGHT + 2 * HOUR, {TH: [70]}))
     practice.run(2)
-    assert len(list(practice.cache.rglob("measurements/*"))) == 1
+    before = {path.name for path in practice.cache.rglob("measurements/*")}
+    assert len(before) == len(PAIRS)
     practice.sessions = {
         name: one for name, one in practice.sessions.items() if (one.user_id, one.keyboard_id) != PAIRS[0]
     }
     assert summarised(practice, 3) == 0
-    assert list(practice.cache.rglob("measurements/*")) == []
+    after = {path.name for path in practice.cache.rglob("measurements/*")}
+    assert len(after) == len(PAIRS) - 1
+    assert after < before
 
 
 def test_another_target_changes_the_pairs_of_its_keyboard(practice: Practice) -> None:

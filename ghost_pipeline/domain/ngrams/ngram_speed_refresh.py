@@ -7,15 +7,18 @@ Of a session that has left the window, little is still needed: for each n-gram o
 (`created_at`) and its newest session outside the window (`last_updated`). Added sessions do not change that, so the
 rows kept for a pair stay few, however long its history.
 
-The hashes are 64 bits of polars' own hash: another release of polars may compute different ones, and then every pair
-counts as changed.
+The hashes have 64 bits and are the same in every release of every library (`stable_hash`). Those of a pair's sessions
+add up, so that the sum follows from that of an earlier hour and the sessions that came, changed or went.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 from ghost_pipeline.domain.ngrams.ngram_speed_summaries import SummaryLimits
+from ghost_pipeline.stable_hash import row_hashes
 
 PAIR = ("user_id", "keyboard_id")
 
@@ -28,9 +31,21 @@ HASHED_SESSION_SCHEMA = pl.Schema(
         "keyboard_id": pl.String(),
         "start_time": _INSTANT,
         "content_hash": pl.UInt64(),
+        "measurements": pl.Int64(),
     },
 )
-"""The columns of `hashed_sessions`."""
+"""The columns of `hashed_sessions`: a hash of a session's measurements, and their number."""
+
+PAIR_TOTAL_SCHEMA = pl.Schema(
+    {
+        "user_id": pl.String(),
+        "keyboard_id": pl.String(),
+        "sessions_hash": pl.UInt64(),
+        "sessions": pl.Int64(),
+        "measurements": pl.Int64(),
+    }
+)
+"""The columns of `pair_totals`."""
 
 PAIR_INPUT_SCHEMA = pl.Schema({"user_id": pl.String(), "keyboard_id": pl.String(), "inputs": pl.UInt64()})
 """The columns of `pair_inputs`."""
@@ -49,7 +64,7 @@ SESSION_MEASUREMENTS_SCHEMA = pl.Schema(
 MEASUREMENT = ["ngram_text", "ngram_size", "ms_per_keystroke"]
 
 
-def hashed_sessions(practice_sessions: pl.LazyFrame, session_ngram_speed: pl.LazyFrame) -> pl.LazyFrame:
+def hashed_sessions(practice_sessions: pl.LazyFrame, session_ngram_speed: pl.LazyFrame) -> pl.DataFrame:
     """Give every session a hash of what was measured in it, whatever the order of the rows.
 
     Args:
@@ -59,36 +74,75 @@ def hashed_sessions(practice_sessions: pl.LazyFrame, session_ngram_speed: pl.Laz
     Returns:
         The columns of `HASHED_SESSION_SCHEMA`, one row per session.
     """
-    hashes = session_ngram_speed.group_by("session_id").agg(
-        content_hash=pl.struct(pl.struct(MEASUREMENT).hash().sum().alias("rows"), pl.len().alias("count")).hash(),
+    rows = session_ngram_speed.select("session_id", *MEASUREMENT).collect()
+    totals = (
+        rows.select("session_id", row_hashes(rows.select(MEASUREMENT)).alias("rows"))
+        .group_by("session_id")
+        .agg(pl.col("rows").sum(), measurements=pl.len().cast(pl.Int64))
     )
+    hashes = totals.with_columns(row_hashes(totals.select("rows", "measurements")).alias("content_hash"))
     return (
-        practice_sessions.join(hashes, on="session_id", how="left")
-        .with_columns(pl.col("content_hash").fill_null(0))
+        practice_sessions.join(hashes.lazy(), on="session_id", how="left")
+        .with_columns(pl.col("content_hash", "measurements").fill_null(0))
         .select(HASHED_SESSION_SCHEMA.names())
+        .collect()
     )
 
 
-def pair_inputs(sessions: pl.LazyFrame, keyboards: pl.LazyFrame, limits: SummaryLimits) -> pl.LazyFrame:
+def pair_totals(sessions: pl.DataFrame) -> pl.DataFrame:
+    """Sum up the hashed sessions of each pair; the hash of a pair is the sum of those of its sessions.
+
+    Args:
+        sessions: the columns of `HASHED_SESSION_SCHEMA`.
+
+    Returns:
+        The columns of `PAIR_TOTAL_SCHEMA`, one row per pair, in no order.
+    """
+    hashes = row_hashes(sessions.select("session_id", "start_time", "content_hash"))
+    return (
+        sessions.select(*PAIR, hashes.alias("sessions_hash"), "measurements")
+        .group_by(PAIR)
+        .agg(pl.col("sessions_hash").sum(), pl.len().cast(pl.Int64).alias("sessions"), pl.col("measurements").sum())
+    )
+
+
+def sum_of_totals(totals: Sequence[pl.DataFrame], without: Sequence[pl.DataFrame] = ()) -> pl.DataFrame:
+    """Add totals of different sessions, and take away others; a pair without a session left has no row."""
+    less = (one.with_columns(_negated(one[name]) for name in PAIR_TOTAL_SCHEMA.names()[len(PAIR) :]) for one in without)
+    return (
+        pl.concat([PAIR_TOTAL_SCHEMA.to_frame(), *totals, *less])
+        .group_by(PAIR)
+        .agg(pl.col("sessions_hash", "sessions", "measurements").sum())
+        .filter(pl.col("sessions") != 0)
+        .sort(PAIR)
+    )
+
+
+def _negated(column: pl.Series) -> pl.Series:
+    # Modulo 2^64, as the sums of hashes are.
+    return pl.Series(column.name, np.negative(column.to_numpy()))
+
+
+def pair_inputs(totals: pl.DataFrame, keyboards: pl.LazyFrame, limits: SummaryLimits) -> pl.DataFrame:
     """Give every pair a hash of all inputs of its summaries.
 
     Args:
-        sessions: the hashed sessions that exist.
+        totals: the `pair_totals` of all sessions that exist.
         keyboards: as in `ngram_speed_summaries`.
         limits: its settings.
 
     Returns:
-        The columns of `PAIR_INPUT_SCHEMA`, one row per pair.
+        The columns of `PAIR_INPUT_SCHEMA`, one row per pair, in the order of `totals`.
     """
-    targets = keyboards.select("keyboard_id", "target_ms_per_keystroke", "target_valid_from")
-    return (
-        sessions.select(*PAIR, session=pl.struct("session_id", "start_time", "content_hash").hash())
-        .group_by(PAIR)
-        .agg(pl.col("session").sum(), sessions=pl.len())
-        .join(targets, on="keyboard_id", how="left")
-        .with_columns(pl.lit(value, pl.Float64).alias(name) for name, value in limits.items())
-        .select(*PAIR, inputs=pl.struct(pl.exclude(PAIR)).hash())
+    targets = keyboards.select("keyboard_id", "target_ms_per_keystroke", "target_valid_from").collect()
+    inputs = totals.join(targets, on="keyboard_id", how="left", maintain_order="left").select(
+        "sessions_hash",
+        "sessions",
+        "target_ms_per_keystroke",
+        "target_valid_from",
+        *(pl.lit(value, pl.Float64).alias(name) for name, value in limits.items()),
     )
+    return totals.select(*PAIR, row_hashes(inputs).alias("inputs"))
 
 
 def aged(sessions: pl.LazyFrame) -> pl.LazyFrame:
@@ -208,6 +262,34 @@ def with_carried(summaries: pl.DataFrame, before: pl.DataFrame, same: pl.DataFra
         .agg(pl.col("start").first(), pl.col("rows").sum())
     )
     return pl.concat([together.clear(), *(together.slice(start, rows) for _, start, rows in runs.iter_rows())])
+
+
+def carried_over(
+    summaries: pl.DataFrame, before: Iterable[pl.DataFrame], same: pl.DataFrame, as_of: datetime
+) -> Iterator[pl.DataFrame]:
+    """Assemble the summaries of an hour as `with_carried` does, without holding those of the other hour.
+
+    Args:
+        summaries: as there.
+        before: all summaries of another hour, in frames that follow one another.
+        same: as there.
+        as_of: as there.
+
+    Yields:
+        The frames of `before`, each with the computed rows that belong between its own; then the computed rows that
+        are left.
+    """
+    for rows in before:
+        if rows.is_empty():
+            continue
+        # The last pair may go on in the next frame.
+        user_id, keyboard_id = rows.select(PAIR).row(-1)
+        user, keyboard = (pl.col(name) for name in PAIR)
+        comes_before = (user < user_id) | ((user == user_id) & (keyboard < keyboard_id))
+        here = int(summaries.select(comes_before.sum()).item())
+        yield with_carried(summaries.head(here), rows, same, as_of)
+        summaries = summaries.slice(here)
+    yield summaries
 
 
 def _stretches(rows: pl.DataFrame) -> pl.DataFrame:

@@ -15,7 +15,9 @@ from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
     in_sessions,
     measured,
     pair_inputs,
+    pair_totals,
     still_counting,
+    sum_of_totals,
     usable,
     with_carried,
 )
@@ -39,13 +41,13 @@ SECOND = Session("b", MIDNIGHT + HOUR, {TH: [200], HE: [50]})
 
 
 def hashed(sessions: Sequence[Session]) -> pl.LazyFrame:
-    return hashed_sessions(practice_sessions(sessions), session_ngram_speed(sessions)).collect().lazy()
+    return hashed_sessions(practice_sessions(sessions), session_ngram_speed(sessions)).lazy()
 
 
 def inputs(
     sessions: Sequence[Session], targets: Mapping[str, float | None] | None = None, limits: SummaryLimits = LIMITS
 ) -> dict[tuple[str, str], int]:
-    found = pair_inputs(hashed(sessions), keyboards(targets or {}), limits).collect()
+    found = pair_inputs(pair_totals(hashed(sessions).collect()), keyboards(targets or {}), limits)
     return {(user, keyboard): value for user, keyboard, value in found.iter_rows()}
 
 
@@ -65,7 +67,7 @@ def rows_of(frame: pl.DataFrame) -> dict[str, list[str]]:
 def test_a_hash_does_not_depend_on_the_order_of_the_rows() -> None:
     speed = session_ngram_speed([FIRST, SECOND]).collect()
     sessions = practice_sessions([FIRST, SECOND])
-    found = (hashed_sessions(sessions, rows.lazy()).collect() for rows in (speed, speed.reverse()))
+    found = (hashed_sessions(sessions, rows.lazy()) for rows in (speed, speed.reverse()))
     # A join keeps no order.
     one, other = (rows.sort("session_id") for rows in found)
     assert one.equals(other)
@@ -110,6 +112,16 @@ def test_the_inputs_of_a_pair_tell_target_and_settings() -> None:
 def test_the_inputs_of_a_pair_do_not_tell_those_of_another() -> None:
     others = [replace(SECOND, user_id="u2"), Session("c", MIDNIGHT, {TH: [1]}, keyboard_id="k2")]
     assert inputs([FIRST, *others])["u1", "k1"] == inputs([FIRST])["u1", "k1"]
+
+
+@examples(15, 60)
+@given(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)))
+def test_totals_follow_from_those_before_and_the_sessions_that_came_and_went(before: set[int], after: set[int]) -> None:
+    def totals(names: set[int]) -> pl.DataFrame:
+        sessions = [Session(f"s{one}", MIDNIGHT, {TH: [one]}, user_id=f"u{one % 3}") for one in sorted(names)]
+        return sum_of_totals([pair_totals(hashed(sessions).collect())])
+
+    assert sum_of_totals([totals(before), totals(after - before)], [totals(before - after)]).equals(totals(after))
 
 
 # --- what still counts ---

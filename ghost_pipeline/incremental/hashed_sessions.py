@@ -1,0 +1,166 @@
+"""The hashed sessions of a lake, cached by day, and their totals by pair, cached as of the last computed hour.
+
+An hour reads the days whose files were replaced since then, and adds and takes away their sessions. Day frames carry
+the versions of the files that they were read from, and the totals a hash of all versions that they include: whatever
+does not fit is computed from the day frames, or from the lake.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+
+import polars as pl
+
+from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, SESSION_NGRAM_SPEED
+from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
+    HASHED_SESSION_SCHEMA,
+    PAIR,
+    PAIR_TOTAL_SCHEMA,
+    hashed_sessions,
+    pair_totals,
+    sum_of_totals,
+)
+from ghost_pipeline.lake.cache import Cache
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.reading import FILE_VERSION_SCHEMA
+from ghost_pipeline.stable_hash import row_hashes
+from ghost_pipeline.windows import Hour
+
+READ_BYTES = 8 << 20
+"""Files of `session_ngram_speed` that are read together: some 1,000,000 measurements."""
+
+_SEEN, _TOTALS = "seen", "totals"
+_VERSION = FILE_VERSION_SCHEMA.names()
+_SESSION_SCHEMA = pl.Schema({**FILE_VERSION_SCHEMA, **HASHED_SESSION_SCHEMA})
+_TOTALS_SCHEMA = pl.Schema({**PAIR_TOTAL_SCHEMA, "seen": pl.UInt64()})
+_DAYS_TOGETHER = 32
+"""Days whose totals are held before they are summed up."""
+
+Keep = Callable[[Mapping[str, pl.DataFrame]], None]
+
+
+class HashedSessions:
+    """The sessions of a lake that started before `as_of`."""
+
+    def __init__(self, lake: Lake, cache: Cache, as_of: datetime, keep: Keep) -> None:
+        """Bring the totals up to date.
+
+        Args:
+            lake: the lake.
+            cache: the frames of an earlier run.
+            as_of: the end of an hour.
+            keep: writes frames to the cache, in the order of the calls.
+
+        Raises:
+            LakeError: hours are missing; names them.
+
+        """
+        self._lake, self._cache, self._as_of, self._keep = lake, cache, as_of, keep
+        self._versions = lake.file_versions((PRACTICE_SESSIONS, SESSION_NGRAM_SPEED), as_of)
+        self._came, self._gone = HASHED_SESSION_SCHEMA.to_frame(), HASHED_SESSION_SCHEMA.to_frame()
+        self.totals = self._up_to_date()
+        """The `pair_totals` of all sessions, sorted."""
+
+    def of_pairs(self, pairs: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+        """The hashed sessions of some pairs.
+
+        Args:
+            pairs: `user_id` and `keyboard_id`.
+            known: hashed sessions of these pairs at some earlier time, which save reading every day.
+
+        """
+        session = HASHED_SESSION_SCHEMA.names()
+        stayed = known.join(self._gone, on=session, how="anti").join(self._came, on="session_id", how="anti")
+        found = pl.concat([stayed.select(session), self._came.join(pairs, on=PAIR, how="semi")])
+        total = PAIR_TOTAL_SCHEMA.names()
+        right = pair_totals(found).join(self.totals, on=total, how="semi")
+        others = pairs.join(right, on=PAIR, how="anti").join(self.totals, on=PAIR, how="semi")
+        whole = found.join(right, on=PAIR, how="semi")
+        if others.height:
+            whole = pl.concat([whole, *(rows.join(others, on=PAIR, how="semi") for rows in self.by_day())])
+        return whole
+
+    def by_day(self) -> Iterator[pl.DataFrame]:
+        """Read the hashed sessions day by day; days without a session give an empty frame."""
+        for day, versions in self._days(self._versions):
+            yield _sessions(self._rows(day, versions, self._cache.read(_name(day), _SESSION_SCHEMA)))
+
+    def _up_to_date(self) -> pl.DataFrame:
+        seen = self._cache.read(_SEEN, FILE_VERSION_SCHEMA)
+        kept = self._cache.read(_TOTALS, _TOTALS_SCHEMA)
+        is_known = kept.height > 0 and (kept["seen"] == _hash_of(seen)).all()
+        if is_known and seen.equals(self._versions):
+            return kept.select(PAIR_TOTAL_SCHEMA.names())
+        totals = self._with_changes(kept, seen) if is_known else None
+        if totals is None:
+            totals = self._from_all_days()
+        hashed = totals.with_columns(seen=pl.lit(_hash_of(self._versions), pl.UInt64))
+        self._keep({_TOTALS: hashed, _SEEN: self._versions})
+        return totals
+
+    def _with_changes(self, kept: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame | None:
+        """The totals from cached ones; None if so much has changed, or is unknown, that all days have to be read."""
+        gone = seen.join(self._versions, on=_VERSION, how="anti")
+        came = self._versions.join(seen, on=_VERSION, how="anti")
+        if gone.height + came.height > seen.height:
+            return None
+        went, arrived = [self._gone], [self._came]
+        for day, hours in self._days(pl.concat([gone, came]).select("hour").unique()):
+            known = self._cache.read(_name(day), _SESSION_SCHEMA)
+            replaced = known.join(gone, on=_VERSION, how="semi")
+            if replaced["hour"].n_unique() < gone.join(hours, on="hour", how="semi").height:
+                return None
+            went.append(_sessions(replaced))
+            versions = self._versions.join(hours, on="hour", how="semi")
+            every = self._versions.filter(pl.col("hour").dt.truncate("1d") == day)
+            arrived.append(_sessions(self._rows(day, every, known).join(versions, on=_VERSION, how="semi")))
+        self._gone, self._came = pl.concat(went), pl.concat(arrived)
+        before = kept.select(PAIR_TOTAL_SCHEMA.names())
+        return sum_of_totals([before, pair_totals(self._came)], [pair_totals(self._gone)])
+
+    def _from_all_days(self) -> pl.DataFrame:
+        totals: list[pl.DataFrame] = []
+        for rows in self.by_day():
+            totals.append(pair_totals(rows))
+            if len(totals) == _DAYS_TOGETHER:
+                totals = [sum_of_totals(totals)]
+        return sum_of_totals(totals)
+
+    def _rows(self, day: datetime, versions: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a day; reads the hours whose files were replaced, and caches the day then."""
+        rows = known.join(versions, on=_VERSION, how="semi")
+        unread = versions.join(rows, on=_VERSION, how="anti")
+        if unread.height:
+            rows = pl.concat([rows, *self._hashed(unread)])
+            self._keep({_name(day): pl.concat([rows, known.filter(pl.col("hour") >= self._as_of)])})
+        return rows
+
+    def _hashed(self, versions: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Read the sessions of some hours. An hour without sessions gets a row, too, which shows that it was read."""
+        for part in self._lake.in_parts(SESSION_NGRAM_SPEED, map(Hour.containing, versions["hour"]), READ_BYTES):
+            found = hashed_sessions(
+                *(self._lake.scan(table, part) for table in (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED))
+            )
+            found = found.with_columns(hour=pl.col("start_time").dt.truncate("1h"))
+            of_part = versions.filter(pl.col("hour").is_in([hour.start for hour in part]))
+            yield of_part.join(found, on="hour", how="left").select(_SESSION_SCHEMA.names())
+
+    @staticmethod
+    def _days(hours: pl.DataFrame) -> Iterator[tuple[datetime, pl.DataFrame]]:
+        """The days of some hours, ascending, each with its rows."""
+        days = hours.sort("hour").with_columns(day=pl.col("hour").dt.truncate("1d"))
+        for (day,), rows in days.partition_by("day", maintain_order=True, include_key=False, as_dict=True).items():
+            yield day, rows
+
+
+def _sessions(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.filter(pl.col("session_id").is_not_null()).select(HASHED_SESSION_SCHEMA.names())
+
+
+def _hash_of(versions: pl.DataFrame) -> int:
+    schema = {"hash": pl.UInt64, "hours": pl.Int64}
+    (found,) = row_hashes(pl.DataFrame([(row_hashes(versions).sum(), versions.height)], schema, orient="row"))
+    return int(found)
+
+
+def _name(day: datetime) -> str:
+    return f"sessions/{day:%Y-%m-%d}"
