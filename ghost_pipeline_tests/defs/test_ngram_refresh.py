@@ -92,7 +92,7 @@ def test_whatever_comes_in_whatever_order_the_tables_follow_from_what_is_there(
             assert found.sort("session_id", "ngram_text").equals(of_sessions.sort("session_id", "ngram_text"))
 
 
-@examples(6, 30)
+@examples(3, 30)
 @given(st.lists(practised, max_size=12), st.sampled_from([1, 3000, 6000]), st.integers(1, 5))
 def test_however_the_typists_are_cut_into_parts_every_byte_is_the_same(
     sessions: list[Session], part_bytes: int, row_group_rows: int
