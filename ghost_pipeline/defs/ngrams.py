@@ -1,8 +1,8 @@
 """Assets of the n-gram domain: speeds and errors of every session, and their summaries."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
@@ -40,7 +40,7 @@ from ghost_pipeline.domain.ngrams.session_ngrams import START, as_rows, by_sessi
 from ghost_pipeline.domain.ngrams.unknown_keyboards import unknown_keyboards
 from ghost_pipeline.domain.shared.period_figures import row_count
 from ghost_pipeline.domain.shared.versions import keyboards_at
-from ghost_pipeline.incremental.changed_inputs import ChangedInputs
+from ghost_pipeline.incremental.changed_inputs import INPUT_SCHEMA, ChangedInputs
 from ghost_pipeline.incremental.stale_ledger import mark_building, mark_rebuilt, mark_stale, stale_hours_of
 from ghost_pipeline.incremental.summary_cache import KeptState, NgramCache, kept_beside
 from ghost_pipeline.ingest.deletion_guard import require_rows_stay
@@ -55,6 +55,7 @@ from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.lake.parquet import in_row_groups
 from ghost_pipeline.privacy.tombstones import tombstones
 from ghost_pipeline.sources.source import Source
+from ghost_pipeline.stable_hash import row_hashes
 from ghost_pipeline.windows import Hour
 
 FEW = 4
@@ -62,6 +63,9 @@ FEW = 4
 
 CHANGED = pl.col("last_updated") == pl.col("as_of")
 """Whether a summary differs from that of the hour before, which need not exist: it follows from the raw tables."""
+
+EXTRACTION = 1
+"""The version of the code that extracts n-grams. Raise it when its rows change: hours are then extracted again."""
 
 Extraction = Callable[[pl.LazyFrame, int], pl.LazyFrame]
 _OTHER = {
@@ -96,8 +100,17 @@ def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
         # The rows of a session are in the partition of its hour.
         window = {*lake.hours_between(PRACTICE_SESSIONS, start, last.as_of)}
         window |= {*lake.hours_between(contract, start, last.as_of)}
+        seen = ChangedInputs(
+            lake,
+            contract,
+            (PRACTICE_SESSIONS, SESSION_KEYSTROKES),
+            last,
+            window=window,
+            others=_delivered_by_hour(lake, window, delivered, own),
+            computed_by=f"{EXTRACTION} {settings.max_ngram_size}",
+        )
         rows, changed = 0, 0
-        for part in lake.in_parts(SESSION_KEYSTROKES, window):
+        for part in lake.in_parts(SESSION_KEYSTROKES, seen.changed):
             keys = sessions_without(lake.scan(SESSION_KEYSTROKES, part), own).collect()
             extracted = (extract(some.lazy(), settings.max_ngram_size).collect() for some in whole_sessions(keys))
             found = chain([delivered], (as_rows(some, contract) for some in extracted))
@@ -115,12 +128,37 @@ def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
                     placed[START].dt.truncate("1h"),
                     partial(_before_change, run, contract, placed, direct.rejected_ids, hour),
                 )
+        seen.keep()
         write_rejects(lake, table, start, last, direct.rejected, whole=whole)
         ingested = IngestResult(rows, direct.rejected.height, changed=changed, erased=direct.erased)
-        return ingest_report(lake, contract, hour, ingested)
+        result = ingest_report(lake, contract, hour, ingested)
+        return replace(result, metadata={**result.metadata, "hours_extracted": len(seen.changed)})
 
     upstream = (PRACTICE_SESSIONS, SESSION_KEYSTROKES)
     return TableAsset(contract, upstream, materialize, comparisons=(VOLUME_OF_EVENTS,), counts=REJECTED)
+
+
+def _delivered_by_hour(
+    lake: Lake, window: Iterable[Hour], delivered: pl.DataFrame, own: Sequence[pl.DataFrame]
+) -> pl.DataFrame:
+    """Return a hash of what the source delivered for the sessions of each hour.
+
+    Args:
+        lake: the lake with the sessions.
+        window: their hours.
+        delivered: the good rows of the table.
+        own: `session_id` of the sessions without extracted rows, a frame for each table of n-grams.
+
+    """
+    rows = [delivered, *(some.with_columns(pl.lit(number)) for number, some in enumerate(own))]
+    if all(some.is_empty() for some in rows):
+        return INPUT_SCHEMA.to_frame()
+    hashes = pl.concat([some.select("session_id", row_hashes(some).alias("hash")) for some in rows])
+    sessions = lake.scan(PRACTICE_SESSIONS, sorted(window)).select(
+        "session_id", hour=pl.col("start_time").dt.truncate("1h")
+    )
+    placed = sessions.join(hashes.lazy(), on="session_id", how="inner").group_by("hour").agg(pl.col("hash").sum())
+    return placed.collect()
 
 
 def _before_change(

@@ -16,7 +16,9 @@ from ghost_pipeline.ingest.source_rows import (
     PLACED_AT,
     ReadRows,
     collect_window,
+    is_absent,
     is_in_source,
+    read_nothing,
     read_table,
     reading,
     start_of_late_rows,
@@ -51,10 +53,16 @@ def read_session_rows(
     """
     window = Window(start, hour.as_of)
     with reading(source, table, lake):
-        read = read_table(source, SOURCE_PRACTICE_SESSIONS, window)
+        # Without rows of its own a table needs no session: reading all of them every hour would cost the history.
+        absent = is_absent(source, table)
+        read = (
+            read_nothing(SOURCE_PRACTICE_SESSIONS) if absent else read_table(source, SOURCE_PRACTICE_SESSIONS, window)
+        )
         read = reject_unknown_users(read, SOURCE_PRACTICE_SESSIONS, lake, erased)
         sessions = good_rows(read).select("session_id")
-        starts = lake.scan(PRACTICE_SESSIONS).select("session_id", pl.col("start_time").alias(PLACED_AT))
+        starts = lake.scan(PRACTICE_SESSIONS, [] if absent else None).select(
+            "session_id", pl.col("start_time").alias(PLACED_AT)
+        )
         starts = starts.collect().lazy()
         known_ids = pl.concat([sessions, starts.select("session_id")])
         rows = reject_unknown(read_table(source, table, window), "session_id", known_ids, "practice session")

@@ -76,11 +76,17 @@ def read_table(
     source: Source, table: SourceTable, window: Window | None = None, max_task_minutes: int | None = None
 ) -> pl.LazyFrame:
     """Read and validate the rows of a table, at least those of the window; none if the source lacks the table."""
-    if _is_absent(source, table):
-        rows = pl.LazyFrame(schema={column.name: pl.String for column in table.columns})
-    else:
-        rows = source.scan(table, window)
+    rows = _no_rows(table) if is_absent(source, table) else source.scan(table, window)
     return read_rows(rows, table, max_task_minutes)
+
+
+def read_nothing(table: SourceTable) -> pl.LazyFrame:
+    """Return what `read_table` gives of a table without rows."""
+    return read_rows(_no_rows(table), table)
+
+
+def _no_rows(table: SourceTable) -> pl.LazyFrame:
+    return pl.LazyFrame(schema={column.name: pl.String for column in table.columns})
 
 
 def is_in_source(source: Source, lake: Lake, table: SourceTable, contract: Contract) -> bool:
@@ -90,7 +96,7 @@ def is_in_source(source: Source, lake: Lake, table: SourceTable, contract: Contr
         SourceError: it does not, and the lake has rows of it: a failed export, not an empty table.
 
     """
-    if not _is_absent(source, table):
+    if not is_absent(source, table):
         return True
     require_no_rows(source, table, lake.scan(contract))
     return False
@@ -103,14 +109,15 @@ def require_no_rows(source: Source, table: SourceTable, kept: pl.LazyFrame) -> N
         SourceError: the lake keeps rows of it.
 
     """
-    if _is_absent(source, table) and kept.head(1).collect().height:
+    if is_absent(source, table) and kept.head(1).collect().height:
         raise SourceError(
             f"{source.name}: table {table.name} is missing, and the lake has rows of it. Bring it back; if it is "
             f"gone for good, write it without rows",
         )
 
 
-def _is_absent(source: Source, table: SourceTable) -> bool:
+def is_absent(source: Source, table: SourceTable) -> bool:
+    """Return whether the source lacks a table, or the domain that it belongs to."""
     if table.domain is not None and table.domain not in domains(source):
         return True
     return not table.required and table.name not in source.tables()

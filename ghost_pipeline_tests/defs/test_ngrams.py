@@ -1,12 +1,15 @@
 """N-grams of sessions that come late, and of tables that disappear."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, SESSION_NGRAM_SUMMARY
-from ghost_pipeline.contracts.raw import SESSION_KEYSTROKES, SESSION_NGRAM_SPEED
+from ghost_pipeline.contracts.raw import SESSION_KEYSTROKES, SESSION_NGRAM_ERRORS, SESSION_NGRAM_SPEED
+from ghost_pipeline.defs import ngrams
 from ghost_pipeline.defs.ngrams import NGRAM_ASSETS
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.lake import listing
@@ -96,6 +99,89 @@ def test_rows_that_the_source_now_spoils_leave_the_lake_and_are_not_missed(typis
     assert [table for table, _, _ in typist.rejected()] == ["session_keystrokes", "session_ngram_speed"]
     assert typist.lake.scan(SESSION_KEYSTROKES).collect()["keystroke_char"].to_list() == ["a", "b"]
     assert typist.lake.scan(SESSION_NGRAM_SPEED).collect()["session_id"].unique().to_list() == ["typed"]
+
+
+# --- hours in which nothing has changed are not extracted again ---
+
+
+@pytest.fixture
+def practised(typist: Typist) -> Typist:
+    """A typist with a session in each of three hours, whose n-grams were extracted."""
+    for number in range(3):
+        typist.session(f"s{number}", f"2025-03-12T0{number}:00:00Z", text="abc")
+    typist.run(NOON)
+    return typist
+
+
+def hours_extracted(typist: Typist, table: Contract = SESSION_NGRAM_SPEED, key: str = NOON) -> int:
+    """Take in what the source has now and extract; the number of hours that were extracted."""
+    typist.write()
+    for name in ("practice_sessions", "session_keystrokes"):
+        compute_one(typist.compute(name), typist.resources, Hour.from_key(key))
+    found = compute_one(typist.compute(table.name), typist.resources, Hour.from_key(key)).metadata["hours_extracted"]
+    assert isinstance(found, int)
+    return found
+
+
+def test_of_unchanged_hours_nothing_is_extracted(practised: Typist) -> None:
+    assert hours_extracted(practised) == 0
+
+
+def test_a_later_hour_extracts_no_earlier_one(practised: Typist) -> None:
+    practised.session("new", "2025-03-12T12:30:00Z", text="abc")
+    assert hours_extracted(practised, key=ONE) == 1
+
+
+def test_an_hour_with_other_keystrokes_is_extracted_alone(practised: Typist) -> None:
+    practised.key("s1", 3, "d")
+    assert hours_extracted(practised) == 1
+    assert practised.lake.scan(SESSION_NGRAM_SPEED).filter(session_id="s1", ngram_text="bcd").collect().height == 1
+
+
+@pytest.mark.parametrize("delivered", ["session_ngram_speed", "session_ngram_errors"])
+@pytest.mark.parametrize("table", [SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS])
+def test_rows_of_its_own_in_either_table_have_the_hour_of_a_session_extracted(
+    practised: Typist, delivered: str, table: Contract
+) -> None:
+    settings = practised.resources.settings.model_copy(update={"accept_deletions": True})
+    practised.resources = replace(practised.resources, settings=settings)
+    practised.tables[delivered] = [{"session_id": "s1", "ngram_text": "th", "ngram_size": 2, "ms_per_keystroke": 100}]
+    assert hours_extracted(practised, table) == 1
+    practised.tables[delivered] = []
+    assert hours_extracted(practised, table) == 1
+
+
+def test_other_values_of_its_own_rows_have_the_hour_of_a_session_written(practised: Typist) -> None:
+    practised.measured("s1", "th", 100)
+    assert hours_extracted(practised) == 1
+    practised.tables["session_ngram_speed"][0]["ms_per_keystroke"] = 101
+    assert hours_extracted(practised) == 1
+    assert practised.lake.scan(SESSION_NGRAM_SPEED).filter(session_id="s1").collect()["ms_per_keystroke"].to_list() == [
+        101
+    ]
+
+
+def test_another_longest_ngram_has_every_hour_of_the_window_extracted(practised: Typist) -> None:
+    settings = practised.resources.settings.model_copy(update={"max_ngram_size": 1})
+    practised.resources = replace(practised.resources, settings=settings)
+    # From 00:00 to 12:00.
+    assert hours_extracted(practised) == 12
+    assert practised.lake.scan(SESSION_NGRAM_SPEED).collect()["ngram_size"].to_list() == [1] * 6
+
+
+def test_another_version_of_the_code_has_every_hour_of_the_window_extracted(
+    practised: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ngrams, "EXTRACTION", 0)
+    assert hours_extracted(practised) == 12
+
+
+def test_an_hour_that_the_table_lacks_or_that_was_altered_is_extracted(practised: Typist) -> None:
+    before = practised.lake.scan(SESSION_NGRAM_SPEED).sort(pl.all()).collect()
+    practised.lake.remove(SESSION_NGRAM_SPEED, Hour.from_key("2025-03-12-01:00"))
+    practised.lake.write(SESSION_NGRAM_SPEED, Hour.from_key("2025-03-12-02:00"), SESSION_NGRAM_SPEED.empty())
+    assert hours_extracted(practised) == 2
+    assert practised.lake.scan(SESSION_NGRAM_SPEED).sort(pl.all()).collect().equals(before)
 
 
 @pytest.mark.parametrize("part_bytes", [0, 3000])

@@ -9,6 +9,7 @@ from ghost_pipeline.contracts.raw import REJECTED_ROWS, SESSION_KEYSTROKES
 from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.resources import RunContext
+from ghost_pipeline.defs.table_asset import Compute
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
@@ -79,6 +80,11 @@ class Typist:
         for asset in TABLE_ASSETS:
             if asset.contract.name in wanted:
                 compute_one(asset.compute, self.resources, Hour.from_key(hour))
+
+    @staticmethod
+    def compute(table: str) -> Compute:
+        """The step of a table."""
+        return next(asset.compute for asset in TABLE_ASSETS if asset.contract.name == table)
 
     def sessions_of_keys(self) -> list[str]:
         """The sessions whose keystrokes the lake has."""
