@@ -1,14 +1,16 @@
-"""The hours and months that a backfill has to build: missing, stale, or following from others that it builds.
+"""The hours and months that a run has to build: missing, stale, or following from others that it builds.
 
 Only looks at the lake; `run` builds what is due.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from ghost_pipeline.contracts import CONTRACTS
+from ghost_pipeline.contracts.contract import Layer
 from ghost_pipeline.contracts.ghost import (
     COHORT_GHOST_DATA,
     COHORT_GHOST_RELEASE,
-    GHOST_BENCHMARKS,
     GHOST_MESSAGES,
     USER_GHOST_STATS,
 )
@@ -16,6 +18,7 @@ from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.retention import hours_within_retention
 from ghost_pipeline.incremental.stale_ledger import stale_hours
+from ghost_pipeline.incremental.stale_months import is_current, stale_months
 from ghost_pipeline.ingest.dependents import NGRAM_SNAPSHOTS
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
@@ -45,12 +48,22 @@ def hours_to_build(settings: Settings, lake: Lake, window: Sequence[Hour], selec
     return [hour for hour in window if is_due(hour)]
 
 
-def months_to_build(lake: Lake, window: Sequence[Hour], built: Sequence[Hour]) -> list[Month]:
-    """The months that the built hours touch and that end within the window; the month before it, too, if missing."""
-    before = Month.newest_complete(window[0].as_of)
-    touched = {Month.containing(hour.start) for hour in built}
+def months_to_build(settings: Settings, lake: Lake, window: Sequence[Hour], *, everything: bool = False) -> list[Month]:
+    """The missing and stale months that end within the window, or that serve its first hour.
+
+    Args:
+        settings: those that months are computed with.
+        lake: the lake.
+        window: the hours of a range, ascending.
+        everything: return every month that ends within the window, including current ones.
+
+    """
+    touched = {Month.containing(hour.start) for hour in window}
     complete = {month for month in touched if month.as_of <= window[-1].as_of}
-    return sorted(complete | ({before} - set(lake.months(GHOST_BENCHMARKS))))
+    wanted = complete | {Month.newest_complete(window[0].as_of)}
+    return sorted(
+        month for month in wanted if (everything and month in complete) or not is_current(lake, settings, month)
+    )
 
 
 def hours_to_message(settings: Settings, lake: Lake, window: Sequence[Hour], built: Sequence[Hour]) -> list[Hour]:
@@ -65,6 +78,37 @@ def hours_to_message(settings: Settings, lake: Lake, window: Sequence[Hour], bui
         for hour in lake.written(USER_GHOST_STATS, retained)
         if hour in built or hour not in written or (GHOST_MESSAGES.name, hour) in stale
     ]
+
+
+class StalePartitions(NamedTuple):
+    """What is stale in a lake, in the order in which it is rebuilt."""
+
+    hours: dict[Domain, list[Hour]]
+    """The hours of the snapshots of each domain that has any, ascending."""
+    months: dict[Month, list[str]]
+    """The tables to rebuild of each month, ascending."""
+    messages: list[Hour]
+    """The hours of messages, ascending: they show figures of the other two."""
+
+
+def stale_partitions(settings: Settings, lake: Lake, selected: set[Domain]) -> StalePartitions:
+    """The stale hours and months of the selected domains."""
+    stale = _stale(lake)
+    hours = {
+        domain: sorted({hour for name, hour in stale if name != GHOST_MESSAGES.name and _is_of(name, domain)})
+        for domain in Domain
+        if domain in selected
+    }
+    months: dict[Month, list[str]] = {}
+    if Domain.GHOST in selected:
+        for table, key in stale_months(lake, settings).sort("month", "table").select("table", "month").iter_rows():
+            months.setdefault(Month.from_key(key), []).append(table)
+    messages = sorted(hour for name, hour in stale if name == GHOST_MESSAGES.name and Domain.GHOST in selected)
+    return StalePartitions({domain: found for domain, found in hours.items() if found}, months, messages)
+
+
+def _is_of(table: str, domain: Domain) -> bool:
+    return table in CONTRACTS and CONTRACTS[table].layer is Layer(domain.value)
 
 
 def _stale(lake: Lake) -> set[tuple[str, Hour]]:

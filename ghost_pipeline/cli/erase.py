@@ -12,7 +12,7 @@ from typing import TextIO
 import polars as pl
 
 from ghost_pipeline.cli.run import republish
-from ghost_pipeline.contracts.ghost import USER_GHOST_STATS
+from ghost_pipeline.contracts.ghost import MONTHLY_FIGURES, USER_GHOST_STATS
 from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.ingest.dependents import GHOST_SNAPSHOTS
 from ghost_pipeline.lake.atomic import clear_staging
@@ -86,6 +86,9 @@ def erase(
         ids = ids_to_erase(lake, users, key, even_if_unknown=even_if_unknown)
         people = ids[USER].drop_nulls().unique().sort()
         months = [] if settings.erasure_rebuilds == "nothing" else months_with_shares(lake, ids, key)
+        if months:
+            # Those that are not rebuilt, because this process is killed, are stale.
+            mark_stale(lake, MONTHLY_FIGURES, months[0].as_of - timedelta(microseconds=1), months[-1].as_of)
         marked = _mark_stale(lake, ids) if settings.erasure_rebuilds == "everything" else 0
         name = Tombstones(key, frozenset()).of(USER, "\0".join(people))[:12]
         gaps = [f"{GAPS}: {', '.join(found)}"] if (found := with_gaps(lake)) else []

@@ -72,43 +72,60 @@ def materialize(as_of: datetime, domain: str | None, *, accept_deletions: bool) 
 
 
 @main.command()
-@click.option("--from", "start", type=AsOf(), required=True, help="Start of the first hour, UTC: 2025-03-01T00:00Z.")
-@click.option("--to", "end", type=AsOf(), required=True, help="End of the last hour, UTC: 2025-03-08T00:00Z.")
+@click.option("--from", "start", type=AsOf(), help="Start of the first hour, UTC: 2025-03-01T00:00Z.")
+@click.option("--to", "end", type=AsOf(), help="End of the last hour, UTC: 2025-03-08T00:00Z.")
+@click.option("--stale", "only_stale", is_flag=True, help="Instead of a range: exactly what `stale` lists.")
 @domain_option
 @click.option(
     "--all", "everything", is_flag=True, help="Build every hour, including hours that are built and not stale."
 )
 @accept_deletions
-def backfill(start: datetime, end: datetime, domain: str | None, *, everything: bool, accept_deletions: bool) -> None:
-    """Build missing and stale hours of a range, then publish.
+def backfill(
+    start: datetime | None,
+    end: datetime | None,
+    domain: str | None,
+    *,
+    only_stale: bool,
+    everything: bool,
+    accept_deletions: bool,
+) -> None:
+    """Build missing and stale hours and months of a range, then publish.
 
-    Covers the hours of [from, to) and the months they touch. Safe to interrupt: run the same command again to resume.
+    Covers the hours of [from, to) and the months they touch. With --stale, rebuilds stale hours and months wherever
+    they are, without reading the source. Safe to interrupt: run the same command again to resume.
     """
+    if only_stale and (start or end or everything or accept_deletions):
+        raise click.UsageError("--stale takes no range, no --all and no --accept-deletions.")
     from ghost_pipeline.cli import run as runs
     from ghost_pipeline.contracts.source import Domain
 
     settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
+    if only_stale:
+        runs.backfill_stale(settings, Domain(domain) if domain else None, out=sys.stderr)
+        return
+    if start is None or end is None:
+        raise click.UsageError("Name the range with --from and --to, or give --stale.")
     runs.backfill(settings, start, end, Domain(domain) if domain else None, everything=everything, out=sys.stderr)
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print rows as a JSON array.")
 def stale(*, as_json: bool) -> None:
-    """List hours whose inputs changed after they were built, with the command that rebuilds them."""
+    """List hours and months that are out of date, with the command that rebuilds them.
+
+    Their inputs have changed after they were built; a month also if its settings have.
+    """
     from ghost_pipeline.cli.render import as_table
-    from ghost_pipeline.defs.partitions import chunks
-    from ghost_pipeline.incremental.stale_ledger import stale_hours
+    from ghost_pipeline.cli.status import stale_rows
     from ghost_pipeline.lake.lake import Lake
     from ghost_pipeline.serving.json_rows import as_json_rows
-    from ghost_pipeline.windows import Hour
 
-    found = stale_hours(Lake(Settings.load().lake))
+    settings = Settings.load()
+    found = stale_rows(Lake(settings.lake), settings)
     click.echo(as_json_rows(found) if as_json else as_table(found))
-    hours = sorted({Hour.containing(start) for start in found["hour"]})
-    for stretch in chunks(hours, max(len(hours), 1)):
-        first, last = stretch[0].start, stretch[-1].as_of
-        command = f"ghost-pipeline backfill --from {first:%Y-%m-%dT%H:%MZ} --to {last:%Y-%m-%dT%H:%MZ}"
-        click.echo(f"{len(stretch)} hours: {command}", err=True)
+    hours, months = (found[name].drop_nulls().n_unique() for name in ("hour", "month"))
+    if hours or months:
+        click.echo(f"{hours} hours and {months} months: ghost-pipeline backfill --stale", err=True)
 
 
 @main.command()
@@ -163,7 +180,7 @@ def _lines_of_input(*, yes: bool) -> list[str]:
 @main.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def status_command(*, as_json: bool) -> None:
-    """Show freshness, rejected rows, stale hours and failed runs."""
+    """Show freshness, rejected rows, stale hours and months, and failed runs."""
     from ghost_pipeline.cli.render import as_table
     from ghost_pipeline.cli.status import status
     from ghost_pipeline.clock import wall_clock
@@ -173,7 +190,8 @@ def status_command(*, as_json: bool) -> None:
         click.echo(found.as_json())
         return
     click.echo(as_table(found.tables))
-    click.echo(f"\nrejected rows: {found.rejected_rows}    stale hours: {found.stale_hours}")
+    stale_text = f"stale hours: {found.stale_hours}    stale months: {found.stale_months}"
+    click.echo(f"\nrejected rows: {found.rejected_rows}    {stale_text}")
     failed = found.failed
     ended = f" at {failed.ended:%Y-%m-%dT%H:%MZ}" if failed and failed.ended else ""
     click.echo(f"last failed run: {f'{failed.job} {failed.partition}, {failed.run_id}{ended}' if failed else 'none'}")

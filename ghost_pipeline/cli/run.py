@@ -8,18 +8,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
+from itertools import chain
 from typing import TextIO
 
 import dagster as dg
 
 from ghost_pipeline.cli.dagster_home import dagster_records, prepare_dagster_home
-from ghost_pipeline.cli.due import hours_to_build, hours_to_message, months_to_build
+from ghost_pipeline.cli.due import hours_to_build, hours_to_message, months_to_build, stale_partitions
 from ghost_pipeline.cli.progress import PROGRESS, progress_logger
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Layer, Partitioning
 from ghost_pipeline.contracts.ghost import GHOST_MESSAGES
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.contracts.source import Domain
+from ghost_pipeline.contracts.staleness import STALE_HOURS, STALE_MONTHS
 from ghost_pipeline.definitions import TABLE_ASSETS, build_defs
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.defs.launcher import PROCESS, this_process
@@ -27,6 +29,8 @@ from ghost_pipeline.defs.partitions import SOURCE_FROM, Partitions, chunks, rang
 from ghost_pipeline.defs.publishing import PUBLISHED_DATABASE, publications
 from ghost_pipeline.defs.retention import RETENTION
 from ghost_pipeline.errors import UnknownTimeError
+from ghost_pipeline.incremental.retention import newest_snapshot
+from ghost_pipeline.incremental.stale_months import is_current
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
@@ -38,7 +42,7 @@ AT_THE_END = (RETENTION, PUBLISHED_DATABASE)
 
 
 def materialize(settings: Settings, as_of: datetime, chosen: Domain | None = None, *, out: TextIO = sys.stderr) -> None:
-    """Materialize the hour that ends at `as_of` and the newest complete month before it, then publish.
+    """Materialize the hour that ends at `as_of` and publish; also the newest complete month, if missing or stale.
 
     Args:
         settings: name the source and the data folder.
@@ -55,18 +59,35 @@ def materialize(settings: Settings, as_of: datetime, chosen: Domain | None = Non
     _require_ended(settings, hour)
     selected = _selected(settings, chosen)
     prepare_dagster_home(settings)
-    defs = build_defs(settings, loggers={PROGRESS: progress_logger(out)})
+    defs, lake = build_defs(settings, loggers={PROGRESS: progress_logger(out)}), Lake(settings.lake)
+    every = _with_publications(settings, selected, monthly=False)
+    # Messages show figures of the month, which in turn needs the rows that the hour loads.
+    of_months = (GHOST_MESSAGES.name, STALE_MONTHS.name)
+    at_the_end = [name for name in every if name in (*of_months, *AT_THE_END, *publications(settings))]
+
     with dagster_records() as instance:
-        out.write(f"hour {hour.key}\n")
-        at_the_end = [GHOST_MESSAGES.name, RETENTION] if Domain.GHOST in selected else []
-        of_hour = [name for name in _with_publications(settings, selected, monthly=False) if name not in at_the_end]
-        _run(defs, instance, HOURLY, hour.key, of_hour)
-        if Domain.GHOST in selected:
-            out.write(f"month {month.key}\n")
-            _run(defs, instance, MONTHLY, month.key, _with_publications(settings, selected, monthly=True))
-            # Messages show figures of the month, which in turn needs the rows that the hour loaded.
+
+        def of_hour(names: list[str]) -> None:
             out.write(f"hour {hour.key}\n")
-            _run(defs, instance, HOURLY, hour.key, at_the_end)
+            _run(defs, instance, HOURLY, hour.key, names)
+
+        def of_month() -> None:
+            out.write(f"month {month.key}\n")
+            _run(defs, instance, MONTHLY, month.key, _unpublished(selection(selected, monthly=True)))
+
+        if Domain.GHOST in selected and not is_current(lake, settings, month):
+            of_hour([name for name in every if name not in at_the_end])
+            try:
+                of_month()
+            finally:
+                # Whatever keeps the month from being built, the hour is published.
+                of_hour(at_the_end)
+            return
+        of_hour(every)
+        # The hour may have loaded events of the month.
+        if Domain.GHOST in selected and not is_current(lake, settings, month):
+            of_month()
+            of_hour(at_the_end)
 
 
 def materialize_hours(
@@ -127,9 +148,8 @@ def backfill(
     selected = _selected(settings, chosen)
     prepare_dagster_home(settings)
     loggers = {PROGRESS: progress_logger(out)}
-    of_hour = [name for name in selection(selected, monthly=False) if name not in AT_THE_END]
-    source_tables = [name for name in of_hour if name in SOURCE_TABLES]
-    derived_tables = [name for name in of_hour if name not in SOURCE_TABLES and name != GHOST_MESSAGES.name]
+    source_tables = [name for name in selection(selected, monthly=False) if name in SOURCE_TABLES]
+    derived_tables = _derived_tables(selected)
     lake = Lake(settings.lake)
     with dagster_records() as instance:
         out.write(f"source {first.key} to {last.key}\n")
@@ -144,13 +164,55 @@ def backfill(
             out.write(f"hours {chunk[0].key} to {chunk[-1].key}\n")
             _run(defs, instance, HOURLY, None, derived_tables, range_tags(chunk, last))
         if Domain.GHOST in selected:
-            for month in months_to_build(lake, window, due):
+            for month in months_to_build(settings, lake, window, everything=everything):
                 out.write(f"month {month.key}\n")
                 _run(defs, instance, MONTHLY, month.key, _unpublished(selection(selected, monthly=True)))
             for chunk in chunks(hours_to_message(settings, lake, window, due), settings.hours_per_run):
                 out.write(f"hours {chunk[0].key} to {chunk[-1].key}\n")
                 _run(defs, instance, HOURLY, None, [GHOST_MESSAGES.name], range_tags(chunk, last))
         _run(defs, instance, HOURLY, last.key, [RETENTION, *publications(settings)])
+
+
+def backfill_stale(settings: Settings, chosen: Domain | None = None, *, out: TextIO = sys.stderr) -> None:
+    """Rebuild exactly the stale hours and months, from what the lake has of the source, then publish.
+
+    Args:
+        settings: name the data folder; the source is not read.
+        chosen: only this domain; without it, both.
+        out: where progress is written.
+
+    Raises:
+        GhostError: a run failed, with the reason in one line; the previous publication stays.
+
+    """
+    lake = Lake(settings.lake)
+    stale = stale_partitions(settings, lake, {chosen} if chosen else set(Domain))
+    newest = newest_snapshot(lake)
+    if newest is None or not any(stale):
+        out.write("nothing is stale\n")
+        return
+    found = [*chain(*stale.hours.values()), *stale.messages]
+    starts = [newest.start, *(hour.start for hour in found), *(month.start for month in stale.months)]
+    settings = _with_partitions_from(settings, min(starts))
+    prepare_dagster_home(settings)
+    defs = build_defs(settings, loggers={PROGRESS: progress_logger(out)})
+    with dagster_records() as instance:
+
+        def of_hours(wanted: list[Hour], tables: list[str]) -> None:
+            for chunk in chunks(wanted, settings.hours_per_run):
+                out.write(f"hours {chunk[0].key} to {chunk[-1].key}\n")
+                _run(defs, instance, HOURLY, None, tables, range_tags(chunk, newest))
+
+        for domain, of_domain in stale.hours.items():
+            of_hours(of_domain, _derived_tables({domain}))
+        for month, tables in stale.months.items():
+            out.write(f"month {month.key}\n")
+            _run(defs, instance, MONTHLY, month.key, tables)
+        # Only now: a month that was rebuilt makes messages stale.
+        if chosen is not Domain.NGRAMS:
+            of_hours(stale_partitions(settings, lake, {Domain.GHOST}).messages, [GHOST_MESSAGES.name])
+        at_the_end = [STALE_HOURS.name, STALE_MONTHS.name, RETENTION, *publications(settings)]
+        _run(defs, instance, HOURLY, newest.key, at_the_end)
 
 
 def republish(settings: Settings, months: Sequence[Month] = (), *, out: TextIO = sys.stderr) -> None:
@@ -180,7 +242,6 @@ def republish(settings: Settings, months: Sequence[Month] = (), *, out: TextIO =
 
 def selection(chosen: set[Domain], *, monthly: bool) -> list[str]:
     """The assets of the hourly or the monthly job that the chosen domains need."""
-    layers = {Domain.GHOST: Layer.GHOST, Domain.NGRAMS: Layer.NGRAMS}
     names = []
     for asset in TABLE_ASSETS:
         contract = asset.contract
@@ -188,11 +249,17 @@ def selection(chosen: set[Domain], *, monthly: bool) -> list[str]:
         wanted = (
             contract.layer is Layer.OPERATIONS
             or (table is not None and (table.domain is None or table.domain in chosen))
-            or (table is None and any(layers[domain] is contract.layer for domain in chosen))
+            or (table is None and any(Layer(domain.value) is contract.layer for domain in chosen))
         )
         if wanted and (contract.partitioning is Partitioning.MONTH) == monthly:
             names.append(contract.name)
     return [*names, PUBLISHED_DATABASE] if monthly else [*names, *AT_THE_END]
+
+
+def _derived_tables(chosen: set[Domain]) -> list[str]:
+    """The hourly tables of the chosen domains that are computed before the months."""
+    apart = {*SOURCE_TABLES, GHOST_MESSAGES.name, *AT_THE_END}
+    return [name for name in selection(chosen, monthly=False) if name not in apart]
 
 
 def _with_publications(settings: Settings, chosen: set[Domain], *, monthly: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""`ghost-pipeline status`: how fresh each table of the lake is, rejected rows, stale hours, the last failed run."""
+"""`ghost-pipeline status`: how fresh tables are, rejected rows, stale hours and months, the last failed run."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Contract, Partitioning
 from ghost_pipeline.contracts.raw import REJECTED_ROWS
 from ghost_pipeline.incremental.stale_ledger import stale_hours
+from ghost_pipeline.incremental.stale_months import Reason, stale_months
 from ghost_pipeline.lake.concurrent_replace import retry_on_replace
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
@@ -51,6 +52,7 @@ class Status:
     """Of `STATUS_SCHEMA`."""
     rejected_rows: int
     stale_hours: int
+    stale_months: int
     failed: FailedRun | None
 
     def as_json(self) -> str:
@@ -60,8 +62,9 @@ class Status:
         if self.failed:
             ended = f"{self.failed.ended:%Y-%m-%dT%H:%M:%SZ}" if self.failed.ended else None
             failed = {**self.failed._asdict(), "ended": ended}
-        counts = {"rejected_rows": self.rejected_rows, "stale_hours": self.stale_hours, "last_failed_run": failed}
-        return json.dumps({"tables": tables, **counts}, indent=2)
+        stale = {"stale_hours": self.stale_hours, "stale_months": self.stale_months}
+        found = {"tables": tables, "rejected_rows": self.rejected_rows, **stale, "last_failed_run": failed}
+        return json.dumps(found, indent=2)
 
 
 def status(settings: Settings, now: datetime) -> Status:
@@ -76,7 +79,21 @@ def status(settings: Settings, now: datetime) -> Status:
     rows = [_row(lake, contract, now) for contract in CONTRACTS.values() if contract.partitioning not in _LISTS]
     tables = pl.DataFrame([row for row in rows if row], schema=STATUS_SCHEMA, orient="row")
     rejected = retry_on_replace(lambda: int(lake.scan(REJECTED_ROWS).select(pl.len()).collect().item()))
-    return Status(tables, rejected, stale_hours(lake).height, _last_failed_run(settings))
+    hours, months = stale_hours(lake).height, stale_months(lake, settings).height
+    return Status(tables, rejected, hours, months, _last_failed_run(settings))
+
+
+def stale_rows(lake: Lake, settings: Settings) -> pl.DataFrame:
+    """The stale hours and, below them, the stale months.
+
+    Returns:
+        table, hour (its start, null for a month), month (null for an hour), reason, changed_from, noticed_at.
+
+    """
+    hours = stale_hours(lake).with_columns(month=pl.lit(None, pl.String), reason=pl.lit(Reason.INPUTS.value))
+    months = stale_months(lake, settings).with_columns(hour=pl.lit(None, pl.Datetime("us", "UTC")))
+    columns = ["table", "hour", "month", "reason", "changed_from", "noticed_at"]
+    return pl.concat([hours.select(columns), months.select(columns)])
 
 
 def _row(lake: Lake, contract: Contract, now: datetime) -> tuple[object, ...] | None:

@@ -9,7 +9,7 @@ from ghost_pipeline.contracts.erasure import ERASED_PEOPLE
 from ghost_pipeline.contracts.ghost import GHOST_CONTRACTS
 from ghost_pipeline.contracts.ngrams import NGRAM_CONTRACTS
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS
-from ghost_pipeline.contracts.staleness import STALE_HOURS
+from ghost_pipeline.contracts.staleness import STALE_HOURS, STALE_MONTHS
 
 CONTRACTS: dict[str, Contract] = {
     **RAW_CONTRACTS,
@@ -18,6 +18,7 @@ CONTRACTS: dict[str, Contract] = {
     **GHOST_CONTRACTS,
     **NGRAM_CONTRACTS,
     STALE_HOURS.name: STALE_HOURS,
+    STALE_MONTHS.name: STALE_MONTHS,
     ERASED_PEOPLE.name: ERASED_PEOPLE,
 }
 """Every table of the lake by name, upstream before downstream."""

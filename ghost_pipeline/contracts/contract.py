@@ -34,7 +34,7 @@ class Partitioning(Enum):
     MONTH = ("month",)
     """State at the end of the month (G5.5)."""
     STALE_DAY = ("stale_date",)
-    """Hours to be computed again, by their day (G1.8)."""
+    """Hours or months to be computed again, by the day on which they begin (G1.8)."""
     REJECTED = ("source_table", "event_date", "event_hour")
     """Rejected rows by table and, where the row tells it, by the hour of its event."""
     ERASED_DAY = ("erased_date",)
@@ -111,7 +111,7 @@ class Contract:
             case Partitioning.ERASED_DAY:
                 return "erased people must not come back"
             case Partitioning.STALE_DAY:
-                return "a rebuild of the hour removes it"
+                return "a rebuild removes the entry"
             case _:
                 return self.never_expire_reason
 

@@ -309,3 +309,6 @@ GHOST_CONTRACTS = {
         GHOST_FASTEST_IMPROVERS,
     )
 }
+
+MONTHLY_FIGURES = tuple(one for one in GHOST_CONTRACTS.values() if one.partitioning is Partitioning.MONTH)
+"""The tables that are computed once for each month."""

@@ -5,6 +5,7 @@ gives the same result.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 
 import dagster as dg
@@ -12,7 +13,12 @@ import polars as pl
 
 from ghost_pipeline.contracts.benchmark_metrics import json_schema
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
+from ghost_pipeline.contracts.ghost import (
+    GHOST_BENCHMARKS,
+    GHOST_FASTEST_IMPROVERS,
+    GHOST_MESSAGES,
+    GHOST_STREAK_SHARES,
+)
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.defs.benchmark_charts import as_markdown_image, benchmark_curves
 from ghost_pipeline.defs.checks import Check
@@ -38,12 +44,15 @@ from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import (
     merge_streak_counts,
     streak_counts,
 )
+from ghost_pipeline.domain.ghost.benchmarks.month_rules import MonthRules
 from ghost_pipeline.domain.ghost.benchmarks.shards import compact, numbered, shard
 from ghost_pipeline.domain.shared.period_figures import sample_figures
 from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.errors import LakeError
+from ghost_pipeline.incremental.activity_history import activity_lock
+from ghost_pipeline.incremental.stale_ledger import mark_building, mark_rebuilt, mark_stale
+from ghost_pipeline.incremental.stale_months import recorded_rules
 from ghost_pipeline.lake.concurrent_replace import ConcurrentReplaceError, retry_on_replace
-from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.publish.json_files import publish_json
 from ghost_pipeline.windows import HOUR, Month
 
@@ -54,17 +63,22 @@ STABLE = Check(
 )
 
 
-def _exclusively(table: Contract) -> Callable[[Callable[[RunContext, Month], TableResult]], Compute]:
+def _month_by_month(table: Contract) -> Callable[[Callable[[RunContext, Month], TableResult]], Compute]:
     """Compute a table's months one by one, each from its reading to its writing under the table's lock.
 
-    Without the lock, a run that read older events could overwrite the result of one that read newer ones.
+    Without the lock, a run that read older events could overwrite the result of one that read newer ones. A month whose
+    inputs change meanwhile stays stale.
     """
 
     def decorate(of_month: Callable[[RunContext, Month], TableResult]) -> Compute:
         def compute(run: RunContext, months: Sequence[Month]) -> Iterator[TableResult]:
             for month in months:
-                with table_lock(run.lake.root, table.name):
+                with mark_building(run.lake, table, [month]):
+                    # A run that marked the month before this one began has written what it marked once this is free.
+                    with activity_lock(run.lake):
+                        pass
                     result = retry_on_replace(partial(of_month, run, month))
+                    mark_rebuilt(run.lake, table, [month])
                 yield result
 
         return compute
@@ -72,15 +86,24 @@ def _exclusively(table: Contract) -> Callable[[Callable[[RunContext, Month], Tab
     return decorate
 
 
-@_exclusively(GHOST_BENCHMARKS)
+def _write(run: RunContext, table: Contract, month: Month, figures: pl.DataFrame) -> None:
+    """Write a month's figures, with the rules that they were computed with; messages that showed others are stale."""
+    lake = run.lake
+    if lake.exists(table, month) and not figures.equals(lake.scan(table, [month]).collect()):
+        serves_from = month.as_of + timedelta(hours=run.settings.benchmark_delay_hours)
+        mark_stale(lake, [GHOST_MESSAGES], serves_from - timedelta(microseconds=1), month.as_of)
+    lake.write(table, month, figures, metadata=recorded_rules(run.settings))
+
+
+@_month_by_month(GHOST_BENCHMARKS)
 def materialize_ghost_benchmarks(run: RunContext, month: Month) -> TableResult:
     """Write what achievers had done by each day of their journey, as of the end of the month (G5)."""
-    lake, settings = run.lake, run.settings
-    bands, starts = settings.bands, settings.starting_skills
+    lake, settings, rules = run.lake, run.settings, MonthRules.of(run.settings)
+    bands, starts = rules.bands, rules.starting_skills
     # Concatenated, not merged: readers add the counts up, and merging 43 M rows takes 4 GB.
     counts = pl.concat(
         [
-            benchmark_counts(users, progress, month.as_of, bands=bands, starts=starts, days=settings.benchmark_days)
+            benchmark_counts(users, progress, month.as_of, bands=bands, starts=starts, days=rules.benchmark_days)
             for users, progress in _shards(run, month)
         ],
         rechunk=False,
@@ -90,22 +113,24 @@ def materialize_ghost_benchmarks(run: RunContext, month: Month) -> TableResult:
         month.as_of,
         bands=bands,
         starts=starts,
-        percentiles=settings.success_percentiles,
-        min_sample=settings.min_sample,
+        percentiles=rules.success_percentiles,
+        min_sample=rules.min_sample,
     ).collect()
-    means = benchmark_means(counts, bands=bands, starts=starts, min_sample=settings.min_sample)
+    means = benchmark_means(counts, bands=bands, starts=starts, min_sample=rules.min_sample)
     dictionary = settings.benchmark_dictionary
-    lake.write(GHOST_BENCHMARKS, month, benchmarks)
-    if month == lake.months(GHOST_BENCHMARKS)[-1]:
+    GHOST_BENCHMARKS.require(benchmarks, month.key)
+    if not any(month < later for later in lake.months(GHOST_BENCHMARKS)):
+        # Before the month itself: if the run is killed in between, the month is missing or stale, and built again.
         schema = dictionary.with_suffix(".schema.json")
         publish_json({dictionary: benchmark_dictionary(means), schema: json_schema()})
+    _write(run, GHOST_BENCHMARKS, month, benchmarks)
     samples = cell_samples(
         counts,
         bands=bands,
         starts=starts,
         populations=POPULATIONS,
-        days=settings.benchmark_days,
-        min_sample=settings.min_sample,
+        days=rules.benchmark_days,
+        min_sample=rules.min_sample,
     )
     return TableResult(
         rows=benchmarks.height,
@@ -120,11 +145,11 @@ def materialize_ghost_benchmarks(run: RunContext, month: Month) -> TableResult:
     )
 
 
-@_exclusively(GHOST_STREAK_SHARES)
+@_month_by_month(GHOST_STREAK_SHARES)
 def materialize_ghost_streak_shares(run: RunContext, month: Month) -> TableResult:
     """Write the share of achievers with a streak of at least each threshold, as of the end of the month (G6)."""
-    settings = run.settings
-    bands, starts = settings.bands, settings.starting_skills
+    rules = MonthRules.of(run.settings)
+    bands, starts = rules.bands, rules.starting_skills
     counts = merge_streak_counts(
         streak_counts(users, progress, month.as_of, bands=bands, starts=starts)
         for users, progress in _shards(run, month)
@@ -134,23 +159,23 @@ def materialize_ghost_streak_shares(run: RunContext, month: Month) -> TableResul
         month.as_of,
         bands=bands,
         starts=starts,
-        thresholds=settings.streak_thresholds,
-        min_sample=settings.min_sample,
+        thresholds=rules.streak_thresholds,
+        min_sample=rules.min_sample,
     ).collect()
-    run.lake.write(GHOST_STREAK_SHARES, month, shares)
+    _write(run, GHOST_STREAK_SHARES, month, shares)
     return TableResult(rows=shares.height, sample=shares)
 
 
-@_exclusively(GHOST_FASTEST_IMPROVERS)
+@_month_by_month(GHOST_FASTEST_IMPROVERS)
 def materialize_ghost_fastest_improvers(run: RunContext, month: Month) -> TableResult:
     """Write the daily practice time of the fastest improvers, as of the end of the month (G6)."""
-    settings = run.settings
-    bands, starts = settings.bands, settings.starting_skills
+    rules = MonthRules.of(run.settings)
+    bands, starts = rules.bands, rules.starting_skills
     parts = pl.concat(
         [improvers(users, progress, month.as_of, bands=bands, starts=starts) for users, progress in _shards(run, month)]
     )
-    fastest = finish_fastest_improvers(parts, month.as_of, min_sample=settings.min_sample).collect()
-    run.lake.write(GHOST_FASTEST_IMPROVERS, month, fastest)
+    fastest = finish_fastest_improvers(parts, month.as_of, min_sample=rules.min_sample).collect()
+    _write(run, GHOST_FASTEST_IMPROVERS, month, fastest)
     return TableResult(rows=fastest.height, sample=fastest)
 
 

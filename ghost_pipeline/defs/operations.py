@@ -1,4 +1,4 @@
-"""Assets that look over the other tables: rejected rows, stale hours, erased people."""
+"""Assets that look over the other tables: rejected rows, stale hours and months, erased people."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,8 +7,8 @@ import polars as pl
 from ghost_pipeline.contracts.erasure import ERASED_PEOPLE
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
-from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS
-from ghost_pipeline.contracts.staleness import STALE_HOURS
+from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS, USER_PROGRESS, USERS
+from ghost_pipeline.contracts.staleness import STALE_HOURS, STALE_MONTHS
 from ghost_pipeline.defs.metadata import as_table
 from ghost_pipeline.defs.partitions import chunks
 from ghost_pipeline.defs.resources import RunContext
@@ -16,6 +16,7 @@ from ghost_pipeline.defs.table_asset import TableAsset
 from ghost_pipeline.defs.table_result import TableResult, count
 from ghost_pipeline.domain.shared.rejections import rejections_by_reason
 from ghost_pipeline.incremental.stale_ledger import stale_hours
+from ghost_pipeline.incremental.stale_months import stale_months
 from ghost_pipeline.windows import Hour
 
 
@@ -39,6 +40,18 @@ def list_stale_hours(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableRe
             rows=stale.height,
             findings={f"{table}: stale_hours": rows for table, rows in by_table.rows()},
             metadata={"to_rebuild": as_table(_stretches(stale))},
+        )
+
+
+def list_stale_months(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+    """List the months that have to be built again, and why."""
+    for _ in hours:
+        stale = stale_months(run.lake, run.settings)
+        by_table = stale.group_by("table").len().sort("table")
+        yield TableResult(
+            rows=stale.height,
+            findings={f"{table}: stale_months": rows for table, rows in by_table.rows()},
+            metadata={"to_rebuild": as_table(stale.select("table", "month", "reason"))},
         )
 
 
@@ -72,6 +85,12 @@ OPERATIONS_ASSETS = (
         (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARIES),
         list_stale_hours,
         counts="hours to rebuild, by table",
+    ),
+    TableAsset(
+        STALE_MONTHS,
+        (USERS, USER_PROGRESS),
+        list_stale_months,
+        counts="months to rebuild, by table",
     ),
     TableAsset(
         ERASED_PEOPLE,

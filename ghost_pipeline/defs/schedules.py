@@ -5,7 +5,8 @@ by the next run. After downtime the missed hours run as well, in their order.
 
 Monthly, from the 2nd at 00:30: a month serves answers from 24 h after its end on (G5.5), and by then the look-back of
 the hourly runs has read the late events of its last day. 25 minutes after an hourly run, so that the two rarely run at
-the same time. If a month is missing the next night, because it failed or its hours were late, it is requested again.
+the same time. If a month is missing the next night, because it failed or its hours were late, or if it is stale, it is
+requested again.
 
 The schedule that prunes Dagster's records is in `run_records`.
 """
@@ -19,9 +20,9 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARY_HISTORY
 from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.contracts.retention import Chosen, gone_until
-from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.defs.partitions import RUN_END, RUN_START, chunks, range_tags
+from ghost_pipeline.incremental.stale_months import is_current
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month, hours
@@ -75,7 +76,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         cron_schedule=f"{MINUTE_OF_MONTH_RUN} {HOUR_OF_DAY} * * *",
         execution_timezone="UTC",
         description="Builds the month just closed, 24.5 h after its end, when late events of its last day are in. "
-        "A month that is still missing is requested again the next night.",
+        "A month that is still missing, or whose inputs have changed since, is requested again the next night.",
     )
     def monthly_schedule(
         context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]
@@ -88,17 +89,12 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         if read_until is None or read_until < month.as_of:
             # A source without this domain never has any; otherwise the hours come first: the next night tries again.
             yield dg.SkipReason(f"{USER_PROGRESS.name} has not been read up to the end of month {month.key}")
-        elif under_way or is_built(lake, month):
+        elif under_way or is_current(lake, settings, month):
             yield dg.SkipReason(f"month {month.key} has been built or requested already")
         else:
             yield dg.RunRequest(run_key=month.key, partition_key=month.key)
 
     return [hourly_schedule, monthly_schedule]
-
-
-def is_built(lake: Lake, month: Month) -> bool:
-    """Whether every table of a month exists."""
-    return all(lake.exists(table.contract, month) for table in BENCHMARK_ASSETS)
 
 
 def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = (), chosen: Chosen | None = None) -> Iterator[Hour]:

@@ -8,6 +8,7 @@ from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, USERS
 from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.domain.shared.versions import INSTANT, UPDATED_AT, changed_rows, preceding, with_added
+from ghost_pipeline.incremental.activity_history import activity_lock
 from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.ingest.dependents import VERSION_COLUMNS
 from ghost_pipeline.ingest.people import reject_unknown_users
@@ -44,9 +45,11 @@ def ingest_versions(
     is_newest = newest is None or newest <= hour
     added = changed_rows(good.lazy(), lake.scan(contract), key, hour.as_of, newest=is_newest).collect().lazy()
     partition = with_added(lake.scan(contract, [hour]), added, key).collect()
-    _mark_stale(lake, contract, added, key, hour)
-    lake.write(REJECTED_ROWS, Rejects(table.name, None), rejected)
-    written = lake.write(contract, hour, partition)
+    # The lock is held until what is marked is written: a month that begins to be built in between waits for it.
+    with activity_lock(lake):
+        _mark_stale(lake, contract, added, key, hour)
+        lake.write(REJECTED_ROWS, Rejects(table.name, None), rejected)
+        written = lake.write(contract, hour, partition)
     return IngestResult(good.height, rejected.height, changed=int(written.changed), erased=gone.height)
 
 
@@ -57,12 +60,11 @@ def _mark_stale(lake: Lake, contract: Contract, added: pl.LazyFrame, key: str, h
     the hours before it: mark from the beginning. For a user that is `created_at`, as for a new user. A new keyboard
     marks nothing: its sessions are most often new, too.
     """
-    columns, tables = VERSION_COLUMNS.get(contract.name, ((), ()))
-    if not columns:
+    shown = VERSION_COLUMNS.get(contract.name, ())
+    if not shown:
         return
     before = preceding(added, lake.scan(contract), key)
     both = added.join(before, on=key, how="left", suffix="_known")
-    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_known")) for name in columns)
     is_user = contract is USERS
     created_at = pl.min_horizontal("created_at", "created_at_known") if is_user else pl.lit(FIRST_INSTANT, INSTANT)
     since = (
@@ -73,6 +75,10 @@ def _mark_stale(lake: Lake, contract: Contract, added: pl.LazyFrame, key: str, h
         # An as_of that equals valid_from sees the version, one that equals created_at not the user: an instant earlier.
         .otherwise(pl.col("valid_from") - pl.duration(microseconds=1))
     )
-    first = both.filter(differs).select(since.min()).collect().item()
-    if isinstance(first, datetime):
-        mark_stale(lake, tables, first, hour.as_of)
+    differs = (
+        pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_known")) for name in columns) for columns, _ in shown
+    )
+    firsts = both.select(since.filter(one).min().alias(str(number)) for number, one in enumerate(differs)).collect()
+    for first, (_, tables) in zip(firsts.row(0), shown, strict=True):
+        if isinstance(first, datetime):
+            mark_stale(lake, tables, first, hour.as_of)

@@ -1,6 +1,6 @@
 """The Parquet bytes of a partition; the same rows in the same order give the same bytes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -17,9 +17,9 @@ ROW_GROUP_ROWS = 100_000
 """Row groups are written and read in parallel: split in two, 200,000 summaries take half the time."""
 
 
-def parquet_bytes(contract: Contract, frame: pl.DataFrame) -> bytes:
-    """The file of a frame that fulfils the contract."""
-    return _parquet(frame) if frame.height else _empty(contract)
+def parquet_bytes(contract: Contract, frame: pl.DataFrame, metadata: Mapping[str, str] | None = None) -> bytes:
+    """The file of a frame that fulfils the contract, with further entries in its metadata."""
+    return _parquet(frame, metadata) if frame.height or metadata else _empty(contract)
 
 
 def parquet_bytes_of_parts(contract: Contract, key: str, parts: Iterable[pl.DataFrame]) -> tuple[bytes, int]:
@@ -81,10 +81,15 @@ def is_sound(path: Path) -> bool:
     return True
 
 
-def _parquet(frame: pl.DataFrame) -> bytes:
+def _parquet(frame: pl.DataFrame, metadata: Mapping[str, str] | None = None) -> bytes:
     buffer = BytesIO()
     frame.rechunk().write_parquet(
-        buffer, compression="zstd", compression_level=ZSTD_LEVEL, row_group_size=ROW_GROUP_ROWS, statistics=True
+        buffer,
+        compression="zstd",
+        compression_level=ZSTD_LEVEL,
+        row_group_size=ROW_GROUP_ROWS,
+        statistics=True,
+        metadata=dict(metadata) if metadata else None,
     )
     return buffer.getvalue()
 

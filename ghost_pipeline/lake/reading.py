@@ -66,6 +66,11 @@ class LakeReading(LakeListing):
         """The number of rows of a partition; 0 if it was never written."""
         return int(self.scan(contract, [partition]).select(pl.len()).collect().item())
 
+    def metadata(self, contract: Contract, partition: Partition) -> dict[str, str]:
+        """What was stored about the rows of a partition when it was written; empty if it was never written."""
+        files = self.files(contract, [partition])
+        return pl.read_parquet_metadata(files[0]) if files else {}
+
     def partitions_where(self, contract: Contract, condition: pl.Expr) -> dict[Partition, int]:
         """The partitions of a table that have rows fulfilling a condition, with the number of these rows; ascending.
 

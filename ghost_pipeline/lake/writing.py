@@ -1,6 +1,6 @@
 """Replacing and removing partitions. What of their inputs is stale afterwards is not known here."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -32,7 +32,13 @@ class LakeWriting(LakeListing):
     """Replaces and removes partitions. Base of `Lake`."""
 
     def write(
-        self, contract: Contract, partition: Partition, frame: pl.DataFrame, *, new: pl.DataFrame | None = None
+        self,
+        contract: Contract,
+        partition: Partition,
+        frame: pl.DataFrame,
+        *,
+        new: pl.DataFrame | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Written:
         """Replace a partition by `frame`.
 
@@ -41,6 +47,7 @@ class LakeWriting(LakeListing):
             partition: which partition of it.
             frame: the rows in their final order; the same rows in the same order give the same bytes.
             new: the rows to validate, if the others come from a partition of the lake.
+            metadata: what to store about the rows in the metadata of the file.
 
         Raises:
             ContractError: the frame breaks the contract; the partition is as it was.
@@ -48,7 +55,7 @@ class LakeWriting(LakeListing):
 
         """
         contract.require(frame if new is None else new, partition.key)
-        return self._replace(contract, partition, parquet_bytes(contract, frame), frame.height)
+        return self._replace(contract, partition, parquet_bytes(contract, frame, metadata), frame.height)
 
     def write_parts(self, contract: Contract, partition: Partition, parts: Iterable[pl.DataFrame]) -> Written:
         """Replace a partition by frames that follow one another and are never in memory together.

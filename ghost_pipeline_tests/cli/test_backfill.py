@@ -98,9 +98,10 @@ def test_the_hours_that_stale_names_are_built_again_by_the_command_that_it_print
     stale = {table: [row["hour"] for row in json.loads(found.stdout) if row["table"] == table] for table in TABLES}
     expected = [f"2025-03-12T{hour:02}:00:00Z" for hour in range(8, 12)]
     assert stale == {table: [*expected] for table in TABLES}
-    assert found.stderr.strip().endswith("backfill --from 2025-03-12T08:00Z --to 2025-03-12T12:00Z")
-    told = backfill(data, source, "2025-03-12T08:00Z", "2025-03-12T12:00Z")
-    assert "4 of 4 hours to build" in told
+    assert found.stderr.strip() == "4 hours and 0 months: ghost-pipeline backfill --stale"
+    done = run(["backfill", "--stale"], data, source)
+    assert done.returncode == 0, done.stderr
+    assert "hours 2025-03-12-08:00 to 2025-03-12-11:00" in done.stderr
     assert json.loads(run(["stale", "--json"], data).stdout) == []
     assert check_from_scratch(Lake(data / "lake"), hours(NOON - 6 * HOUR, NOON + HOUR)) == 7
 

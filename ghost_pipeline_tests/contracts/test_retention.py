@@ -49,7 +49,7 @@ def test_what_can_be_had_again_may_be_removed(text: str) -> None:
         ("session_ngram_summary=400d", "session_ngram_summary is kept forever, because hours of events have no gap"),
         ("cohort_ghost_release=30d", "cohort_ghost_release is kept forever, because figures that peers have seen"),
         ("cohort_release_contributions=30d", "cohort_release_contributions is kept forever, because the next release"),
-        ("stale_hours=30d", "stale_hours is kept forever, because a rebuild of the hour"),
+        ("stale_hours=30d", "stale_hours is kept forever, because a rebuild removes the entry"),
         ("ghost_benchmarks=61d", r"ghost_benchmarks is kept for at least 62d, .* \(got 61d\)"),
         ("user_activity_days=36h", r"user_activity_days is kept for at least 62d, .* \(got 36h\)"),
     ],

@@ -121,6 +121,18 @@ def _run_month(world: World) -> None:
     world.run_month("2025-02", "user_activity_checkpoints", *MONTHLY, **SMALL)
 
 
+def _built_month(world: World) -> None:
+    _month(world)
+    _run_month(world)
+    late = [event(f"late{n}", n, f"2025-02-27T{8 + n}:00:00Z") for n in range(3)]
+    world.write(users=users(u01={"final_band_score": 8.0}), user_progress=late)
+
+
+def _change_month(world: World) -> None:
+    world.run("2025-03-01-01:00", *TAKING_IN, accept_deletions=True)
+    _run_month(world)
+
+
 def _published(world: World) -> None:
     _released(world)
     world.publish()
@@ -186,6 +198,7 @@ SCENARIOS = (
     Scenario("what is no longer kept", _range_and_stale, _expire),
     Scenario("a release", _released, _release),
     Scenario("a month", _month, _run_month, tries=3),
+    Scenario("late events and a version of a built month", _built_month, _change_month, tries=3),
     Scenario("a publication", _published, _publish, tries=3),
     Scenario("an hour of typing", _typing, _type, tries=3),
     Scenario("summaries of typing", _typed, _summarise),

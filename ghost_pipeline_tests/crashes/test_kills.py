@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ghost_pipeline.contracts.staleness import STALE_HOURS
-from ghost_pipeline.incremental.stale_ledger import stale_hours
+from ghost_pipeline.contracts.staleness import STALE_HOURS, STALE_MONTHS
+from ghost_pipeline.incremental.stale_ledger import changed_months, stale_hours
 from ghost_pipeline_tests.crashes.processes import begun, copied, goes_on, lines_of, read_meanwhile, run, run_and_kill
 from ghost_pipeline_tests.crashes.world import World
 
@@ -29,9 +29,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def shown(world: World) -> tuple[object, ...]:
-    """All that anybody can see; which hours a killed run had begun with shows nowhere."""
-    state = {name: found for name, found in world.state().items() if STALE_HOURS.name not in name}
-    return state, world.published(), stale_hours(world.resources().lake).rows()
+    """All that anybody can see; which partitions a killed run had begun with shows nowhere."""
+    ledgers, lake = (STALE_HOURS.name, STALE_MONTHS.name), world.resources().lake
+    state = {name: found for name, found in world.state().items() if not any(one in name for one in ledgers)}
+    return state, world.published(), stale_hours(lake).rows(), changed_months(lake).rows()
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ghost_pipeline.contracts.staleness import STALE_HOURS
+from ghost_pipeline.contracts.staleness import STALE_HOURS, STALE_MONTHS
 from ghost_pipeline.errors import GhostError
 from ghost_pipeline_tests.crashes.faults import DEADLY, DiedError, Fault, Faults
 from ghost_pipeline_tests.crashes.scenarios import Scenario
@@ -90,13 +90,19 @@ class Trial:
     def _see(self, world: World) -> None:
         """Every file is one of those that a reader may find.
 
-        In the ledger of stale hours stands what is being built: after a second death other hours than undisturbed.
+        In the ledgers stands what is being built: after a second death other partitions than undisturbed.
         """
-        state = {name: found for name, found in world.state().items() if STALE_HOURS.name not in name}
+        ledgers = (STALE_HOURS, STALE_MONTHS)
+
+        def is_ledger(name: str) -> bool:
+            return any(ledger.name in name for ledger in ledgers)
+
+        state = {name: found for name, found in world.state().items() if not is_ledger(name)}
         for name, allowed in self.allowed.items():
-            assert state.get(name) in allowed or STALE_HOURS.name in name, f"{name}: neither as before nor as after"
+            assert state.get(name) in allowed or is_ledger(name), f"{name}: neither as before nor as after"
         assert state.keys() <= self.allowed.keys()
-        STALE_HOURS.require(world.resources().lake.scan(STALE_HOURS).collect(), "all")
+        for ledger in ledgers:
+            ledger.require(world.resources().lake.scan(ledger).collect(), "all")
         assert world.published() in (self.prepared.published(), self.after.published())
 
     def _contents(self) -> dict[str, set[str | None]]:

@@ -11,6 +11,8 @@ from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.definitions import build_defs
 from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS
 from ghost_pipeline.defs.jobs import MONTHLY
+from ghost_pipeline.incremental.stale_ledger import mark_stale
+from ghost_pipeline.incremental.stale_months import recorded_rules
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
@@ -29,7 +31,8 @@ def lake(tmp_path: Path) -> Lake:
 
 def build(lake: Lake, month: Month) -> None:
     for step in BENCHMARK_ASSETS:
-        lake.write(step.contract, month, step.contract.empty())
+        lake.write(step.contract, month, step.contract.empty(), metadata=recorded_rules(Settings.load()))
+    (lake.root.parent / "ghost_benchmarks.json").write_text("{}")
 
 
 def records(folder: Path) -> dg.DagsterInstance:
@@ -55,6 +58,13 @@ def test_a_month_is_asked_for_on_the_second_and_not_before(lake: Lake, tmp_path:
         assert asked(lake, 2, instance) == ["2025-02"]
         build(lake, FEBRUARY)
         assert asked(lake, 3, instance) == []
+
+
+def test_a_month_whose_inputs_have_changed_is_asked_for_again(lake: Lake, tmp_path: Path) -> None:
+    build(lake, FEBRUARY)
+    mark_stale(lake, [GHOST_BENCHMARKS], FEBRUARY.start, FEBRUARY.as_of)
+    with records(tmp_path) as instance:
+        assert asked(lake, 3, instance) == ["2025-02"]
 
 
 def test_a_month_of_which_a_table_is_missing_is_asked_for_again(lake: Lake, tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""Which months have to be built again, and why: changed inputs, other rules, or a dictionary that is missing.
+
+Changed inputs are in `stale_ledger`. The rules are recorded in each month's own files, so that a month and what is
+known about it are replaced together.
+"""
+
+from enum import Enum
+
+import polars as pl
+
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, MONTHLY_FIGURES
+from ghost_pipeline.domain.ghost.benchmarks.month_rules import MonthRules
+from ghost_pipeline.incremental.stale_ledger import changed_months
+from ghost_pipeline.lake.concurrent_replace import retry_on_replace
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.opening import open_files
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.windows import Month
+
+RULES = "ghost_pipeline.month_rules"
+"""The entry in the metadata of a month's file: the content hash of the rules that it was computed with."""
+
+
+class Reason(Enum):
+    """Why a month is stale."""
+
+    INPUTS = "inputs changed"
+    RULES = "settings or code changed"
+    DICTIONARY = "ghost_benchmarks.json is missing"
+
+
+STALE_MONTHS_SCHEMA = pl.Schema(
+    {
+        "table": pl.String(),
+        "month": pl.String(),
+        "reason": pl.String(),
+        "changed_from": pl.Datetime("us", "UTC"),
+        "noticed_at": pl.Datetime("us", "UTC"),
+    }
+)
+"""The columns of `stale_months`; the two instants are those of the ledger, null without an entry there."""
+
+
+def recorded_rules(settings: Settings) -> dict[str, str]:
+    """What a month's file records about the rules that it is computed with."""
+    return {RULES: MonthRules.of(settings).content_hash}
+
+
+def stale_months(lake: Lake, settings: Settings) -> pl.DataFrame:
+    """The built months that have to be built again, one row per table: `STALE_MONTHS_SCHEMA`, sorted by table, month.
+
+    A month is stale if its inputs changed, if it was computed with other settings or by another version of the code,
+    or if it is the newest one and its dictionary is missing.
+    """
+    changes = {(table, Month.containing(start)): rest for table, start, *rest in changed_months(lake).rows()}
+
+    def row(table: Contract, month: Month) -> tuple[object, ...] | None:
+        reason = _reason(lake, settings, table, month, changed=(table.name, month) in changes)
+        noticed = changes.get((table.name, month), [None, None])
+        return (table.name, month.key, reason.value, *noticed) if reason else None
+
+    rows = [row(table, month) for table in MONTHLY_FIGURES for month in lake.months(table)]
+    return pl.DataFrame([one for one in rows if one], schema=STALE_MONTHS_SCHEMA, orient="row").sort("table", "month")
+
+
+def is_current(lake: Lake, settings: Settings, month: Month) -> bool:
+    """Whether every table of a month exists, and none is stale."""
+    changes = changed_months(lake).select("table", "month").rows()
+    changed = {(table, Month.containing(start)) for table, start in changes}
+    return all(
+        lake.exists(table, month)
+        and _reason(lake, settings, table, month, changed=(table.name, month) in changed) is None
+        for table in MONTHLY_FIGURES
+    )
+
+
+def _reason(lake: Lake, settings: Settings, table: Contract, month: Month, *, changed: bool) -> Reason | None:
+    if changed:
+        return Reason.INPUTS
+    recorded = retry_on_replace(lambda: lake.metadata(table, month))
+    if any(recorded.get(name) != value for name, value in recorded_rules(settings).items()):
+        return Reason.RULES
+    if table is GHOST_BENCHMARKS and month == lake.months(table)[-1] and not _has_dictionary(settings):
+        return Reason.DICTIONARY
+    return None
+
+
+def _has_dictionary(settings: Settings) -> bool:
+    path = settings.benchmark_dictionary
+    return bool(open_files(path.parent).file_versions([path.name]))
