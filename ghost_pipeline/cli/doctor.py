@@ -16,7 +16,7 @@ from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.contracts.retention import require_removable
 from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.errors import GhostError
-from ghost_pipeline.ingest.validation import REASON, ROW, read_rows, source_rows
+from ghost_pipeline.ingest.validation import REASON, ROW, line_of, read_rows, source_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS
@@ -26,7 +26,7 @@ from ghost_pipeline.publish.database_query import query
 from ghost_pipeline.publish.postgres_copy import published_state
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
-from ghost_pipeline.sources.source import Source, TableSample, domains
+from ghost_pipeline.sources.source import LINE, Source, TableSample, domains
 
 LOW_SPACE = 1 << 30
 REASONS_SHOWN = 3
@@ -105,7 +105,7 @@ def _source_table(source: Source, table: SourceTable, max_task_minutes: int) -> 
     try:
         sample = source.inspect(table)
         rows = read_rows(sample.rows, table, max_task_minutes)
-        shown = rows.select(REASON, source_rows(rows, table).alias(ROW))
+        shown = rows.select(REASON, line_of(rows).alias(LINE), source_rows(rows, table).alias(ROW))
         reasons, first, rejected = pl.collect_all(
             [
                 rows.group_by(REASON).len().sort("len", REASON, descending=[True, False]),
@@ -120,12 +120,15 @@ def _source_table(source: Source, table: SourceTable, max_task_minutes: int) -> 
         yield Finding(Verdict.WRONG, table.name, f"cannot be read ({str(error).splitlines()[0]}). Write it again")
         return
     yield Finding(Verdict.OK, f"{table.name} columns", _columns(sample, table))
+    for note in sample.notes:
+        yield Finding(Verdict.OK, f"{table.name} files", note)
     yield _counted(table, sample, reasons)
     types = sample.rows.collect_schema()
     for row in first[ROW]:
         yield Finding(Verdict.OK, f"{table.name} row", _shown(row, types, sample))
-    for reason, row in rejected.select(REASON, ROW).iter_rows():
-        yield Finding(Verdict.LOOK, f"{table.name} rejected", f"{reason}: {_shown(row, types, sample)}")
+    for reason, line, row in rejected.select(REASON, LINE, ROW).iter_rows():
+        where = _shown(row, types, sample) if line is None else f"line {line:,}"
+        yield Finding(Verdict.LOOK, f"{table.name} rejected", f"{reason}: {where}")
 
 
 def _columns(sample: TableSample, table: SourceTable) -> str:

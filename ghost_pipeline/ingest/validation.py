@@ -9,6 +9,7 @@ import polars as pl
 from ghost_pipeline.contracts.source import Kind, SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.ingest.values import PARSED, reading_of, utf8_text
+from ghost_pipeline.sources.source import FAULT, LINE
 
 REASON = "_reason"
 ROW = "_row"
@@ -53,15 +54,19 @@ def read_rows(raw: pl.LazyFrame, table: SourceTable, max_task_minutes: int | Non
     readings = {column: reading_of(column, found.get(column), max_task_minutes) for column in table.columns}
     faults = {reason: fault for reading in readings.values() for reason, fault in reading.faults.items()}
     reasons = pl.struct(condition.alias(reason) for reason, condition in faults.items())
+    reason = reasons.map_batches(_joined, return_dtype=pl.String, is_elementwise=True)
+    # A line of a text file that holds no row is named by its number: its content has no columns.
+    lines = [LINE, FAULT] if FAULT in schema else []
     parsed = raw.select(
+        *lines,
         *(column.name for column in found),
         *(reading.parsed.alias(PARSED + column.name) for column, reading in readings.items()),
     )
     read = parsed.with_columns(reading.value.alias(_VALUE + column.stored_as) for column, reading in readings.items())
     return read.select(
         *(pl.col(_VALUE + column.stored_as).alias(column.stored_as) for column in table.columns),
-        reasons.map_batches(_joined, return_dtype=pl.String, is_elementwise=True).alias(REASON),
-        pl.struct(_unlike_stored(column, dtype) for column, dtype in found.items()).alias(ROW),
+        (pl.coalesce(FAULT, reason) if lines else reason).alias(REASON),
+        pl.struct(*lines[:1], *(_unlike_stored(column, dtype) for column, dtype in found.items())).alias(ROW),
     )
 
 
@@ -85,7 +90,7 @@ def rejected_rows(rows: pl.LazyFrame, table: SourceTable, hour: pl.Expr) -> pl.L
             source_table=pl.lit(table.name),
             hour=hour.dt.truncate("1h"),
             reason=REASON,
-            row=source_rows(rows, table).struct.json_encode(),
+            row=rows_as_json(rows, table),
         )
         .sort("hour", "reason", "row")
     )
@@ -120,7 +125,7 @@ def reject_repeats(rows: pl.LazyFrame, table: SourceTable, order: tuple[str, ...
     placed = (
         marked.filter("_repeats")
         .sort(
-            [*(pl.col(name) for name in (*order, *others)), source_rows(rows, table).struct.json_encode()],
+            [*(pl.col(name) for name in (*order, *others)), rows_as_json(rows, table)],
             descending=[True] * len(order) + [False] * (len(others) + 1),
             nulls_last=True,
         )
@@ -148,6 +153,20 @@ def _with_reason(condition: pl.Expr, reason: str) -> pl.Expr:
     return pl.when(condition).then(joined).otherwise(REASON).alias(REASON)
 
 
+def rows_as_json(rows: pl.LazyFrame, table: SourceTable) -> pl.Expr:
+    """Return the canonical columns as they were read, as a JSON object; of a line that holds no row, its number."""
+    line = line_of(rows)
+    of_line = pl.concat_str(pl.lit('{"line":'), line, pl.lit("}"))
+    return pl.when(line.is_not_null()).then(of_line).otherwise(source_rows(rows, table).struct.json_encode())
+
+
+def line_of(rows: pl.LazyFrame) -> pl.Expr:
+    """Return the number of a line that holds no row, from read rows; null for a row."""
+    row = rows.collect_schema()[ROW]
+    has_lines = isinstance(row, pl.Struct) and any(field.name == LINE for field in row.fields)
+    return pl.col(ROW).struct.field(LINE) if has_lines else pl.lit(None, pl.Int64)
+
+
 def source_rows(rows: pl.LazyFrame, table: SourceTable) -> pl.Expr:
     """Return the struct of the canonical columns as they were read, from read rows.
 
@@ -156,7 +175,7 @@ def source_rows(rows: pl.LazyFrame, table: SourceTable) -> pl.Expr:
     row = rows.collect_schema()[ROW]
     types = pl.DataFrame(schema={ROW: row}).unnest(ROW).schema
     columns = {column.name: column for column in table.columns}
-    return pl.struct(_as_json(columns[name], dtype) for name, dtype in types.items())
+    return pl.struct(_as_json(columns[name], dtype) for name, dtype in types.items() if name != LINE)
 
 
 def _joined(faults: pl.Series) -> pl.Series:

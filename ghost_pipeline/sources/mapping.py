@@ -12,7 +12,7 @@ A YAML file with an entry for each canonical table that has another name in the 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -27,6 +27,25 @@ START, END = "{start}", "{end}"
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 
 
+Character = Annotated[str, Field(min_length=1, max_length=1)]
+
+
+class TextFormat(BaseModel):
+    """How the text file of a table is written; what is not stated is detected."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    delimiter: Character | None = None
+    quote: Character = '"'
+    escape: Character | None = None
+    """What stands before a quote inside of quotes."""
+    encoding: Literal["utf-8", "utf-16-le", "utf-16-be", "latin-1", "cp1252"] | None = None
+    header: bool = True
+    """Whether the first line names the columns; otherwise they are called 1, 2, 3 ..."""
+    null_markers: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    """Texts without quotes that stand for a missing value."""
+
+
 class MappedTable(BaseModel):
     """Where one canonical table comes from."""
 
@@ -38,13 +57,15 @@ class MappedTable(BaseModel):
     """Canonical column -> column in the source; one that is not listed has the canonical name."""
     query: Name | None = None
     """A SELECT whose columns have the canonical names."""
+    format: TextFormat = Field(default_factory=TextFormat)
+    """How its CSV or NDJSON file is written."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.query is not None and (self.table is not None or self.columns):
             raise ValueError("has a query, whose columns have the canonical names: drop table and columns, or query")
-        if self.query is None and self.table is None and not self.columns:
-            raise ValueError("says nothing: name a table, columns or a query")
+        if self.query is None and self.table is None and not self.columns and self.format == TextFormat():
+            raise ValueError("says nothing: name a table, columns, a format or a query")
         if self.query is not None and any(f"'{mark}'" in self.query for mark in (START, END)):
             raise ValueError(f"{START} and {END} are values, not text: write them without quotes")
         return self

@@ -11,6 +11,9 @@ from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.contracts.source import Domain, SourceTable
 from ghost_pipeline.errors import SourceError
 
+LINE, FAULT = "_line", "_fault"
+"""Columns of `Source.scan` for lines of a text file that hold no row: the line's number, and what is wrong with it."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -33,6 +36,8 @@ class TableSample:
     """The table's rows as `Source.scan` gives them, or the first of them."""
     beyond: str | None = None
     """If `rows` are only the first ones: how many there are, as text."""
+    notes: Sequence[str] = ()
+    """What else a person should know: a detected format, files that were skipped."""
 
 
 class Source(Protocol):
@@ -128,8 +133,14 @@ def require_domain(source: Source, domain: Domain) -> None:
         )
 
 
-def require_columns(source: str, table: SourceTable, found: Iterable[str]) -> None:
+def require_columns(source: str, table: SourceTable, found: Iterable[str], others: int | None = None) -> None:
     """Require the required columns of a table.
+
+    Args:
+        source: the source or file, for the message.
+        table: the canonical table.
+        found: the columns that are there.
+        others: if names may be data: how many there are besides the known ones in `found`.
 
     Raises:
         SourceError: names each one that is missing.
@@ -138,9 +149,11 @@ def require_columns(source: str, table: SourceTable, found: Iterable[str]) -> No
     names = set(found)
     missing = [c.name for c in table.columns if not c.optional and c.name not in names]
     if missing:
+        known = ", ".join(sorted(names)) or "none"
+        there = f"it has {known}" if others is None else f"known of its {len(names) + others} columns: {known}"
         raise SourceError(
             f"{source}: table {table.name} lacks the column{'s' if len(missing) > 1 else ''} "
-            f"{', '.join(missing)} (it has {', '.join(sorted(names)) or 'none'}). Rename or add "
+            f"{', '.join(missing)} ({there}). Rename or add "
             f"{'them' if len(missing) > 1 else 'it'}; docs/source.md lists every column",
         )
 

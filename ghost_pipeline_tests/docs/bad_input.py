@@ -1,5 +1,6 @@
 """Every kind of bad input and what happens to it: the page `docs/bad_input.md` and the tests are written from it."""
 
+import gzip
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,14 +154,66 @@ BAD_FILES: tuple[BadFile, ...] = (
     BadFile(
         "a required column is missing", "cohorts.csv", b"cohort_key\nx\n", "table cohorts lacks the column cohort_id"
     ),
-    BadFile("a truncated Parquet file", "cohorts.parquet", b"PAR1\x15\x04", "table cohorts cannot be read"),
-    BadFile("an empty file", "cohorts.csv", b"", "table cohorts cannot be read (the file is empty)"),
-    BadFile("a CSV row with too many fields", "cohorts.csv", b"cohort_id\nc1\nc2,c3\n", "table cohorts cannot be read"),
+    BadFile("a CSV file without a header", "cohorts.csv", b"c1,x\nc2,y\n", "table cohorts lacks the column cohort_id"),
     BadFile(
-        "a line that is not JSON",
+        "CSV lines that end with carriage returns alone",
+        "cohorts.csv",
+        b"name,cohort_id\rx,c1\ry,c2\r",
+        "table cohorts lacks the column cohort_id: its lines end with carriage returns alone",
+    ),
+    BadFile(
+        "a column twice in a CSV header",
+        "cohorts.csv",
+        b"cohort_id,cohort_id\nc1,c2\n",
+        "table cohorts has the column cohort_id more than once",
+    ),
+    BadFile("a truncated Parquet file", "cohorts.parquet", b"PAR1\x15\x04", "table cohorts cannot be read"),
+    BadFile(
+        "a truncated .gz file",
+        "cohorts.csv.gz",
+        gzip.compress(b"cohort_id\nc1\n")[:-9],
+        "table cohorts cannot be read (it cannot be unpacked, EOFError)",
+    ),
+    BadFile("an empty file", "cohorts.csv", b"", "table cohorts cannot be read (the file is empty)"),
+    BadFile(
+        "a JSON file that ends in the middle of a line",
         "cohorts.ndjson",
         b'{"cohort_id": "c1"}\n{"cohort_id": "c',
         "table cohorts, line 2 is not valid JSON",
     ),
-    BadFile("not UTF-8", "cohorts.csv", b"cohort_id\n\xff\xfe\n", "table cohorts cannot be read"),
+    BadFile(
+        "a JSON array that ends in the middle",
+        "cohorts.ndjson",
+        b'[{"cohort_id": "c1"},\n{"cohort_id": "c',
+        "table cohorts, the array is not valid JSON from line 2 on",
+    ),
+    BadFile(
+        "no JSON at all", "cohorts.ndjson", b"cohort_id\nc1\n", "table cohorts cannot be read (none of its 2 lines is"
+    ),
+    BadFile("not UTF-16", "cohorts.csv", "cohort_id\nc1\n".encode("utf-16")[:-1], "table cohorts cannot be read"),
+)
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """One line of a text file that holds no row: it is rejected with its number, its neighbours are read."""
+
+    kind: str
+    form: str
+    """Ending of the file."""
+    line: bytes
+    reason: str
+
+
+BAD_LINES: tuple[BadLine, ...] = (
+    BadLine("too few fields", "csv", b"c9", "the line has too few fields"),
+    BadLine("too many fields", "csv", b"c9,k,x", "the line has too many fields"),
+    BadLine("a quote that is not closed", "csv", b'c9,"k', "the line has a quote or a carriage return out of place"),
+    BadLine("text behind a closed quote", "csv", b'c9,"k"x', "the line has a quote or a carriage return out of place"),
+    BadLine("not UTF-8", "csv", b"c9,\xff", "the line is not valid text in the file's encoding"),
+    BadLine("not UTF-8", "ndjson", b'{"cohort_id": "\xff"}', "the line is not valid text in the file's encoding"),
+    BadLine("not JSON", "ndjson", b'{"cohort_id": c9}', "the line is not valid JSON"),
+    BadLine("a number of 5,000 digits", "ndjson", b'{"cohort_id": ' + b"9" * 5000 + b"}", "the line is not valid JSON"),
+    BadLine("no object", "ndjson", b'["c9"]', "the line is not a JSON object"),
+    BadLine("nested 100,000 deep", "ndjson", b"[" * 100_000, "the line is nested too deeply"),
 )

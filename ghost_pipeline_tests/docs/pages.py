@@ -8,7 +8,7 @@ from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.demo_source.generated import generate_source
 from ghost_pipeline.demo_source.landmarks import DEMO_AS_OF
 from ghost_pipeline.settings import Settings
-from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS
+from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS, BAD_LINES
 from ghost_pipeline_tests.docs.data_quality import data_quality_page
 from ghost_pipeline_tests.docs.messages import messages_page
 from ghost_pipeline_tests.docs.opening_messages import opening_messages_page
@@ -44,6 +44,16 @@ def _bad_input_page() -> Iterator[str]:
     yield "| a cohort that `cohorts` lacks | `users` | none: it has its row, counted in `cohort_ghost_data` |"
     yield "| an event before its user's journey | `user_progress` | none: not counted, a finding |"
     yield "| a session on an unknown keyboard | `practice_sessions` | none: summarised with the default target |"
+    yield ""
+    yield "## Bad lines"
+    yield ""
+    yield 'A line of a CSV or NDJSON file that holds no row goes to `rejected_rows` with its number, as `{"line":17}`;'
+    yield "its content stays in the file alone. Lines before and after it are read. Blank lines are skipped."
+    yield ""
+    yield "| line | file | reason |"
+    yield "|---|---|---|"
+    for line in BAD_LINES:
+        yield f"| {line.kind} | .{line.form} | {line.reason} |"
     yield ""
     yield "## Bad files"
     yield ""

@@ -9,12 +9,13 @@ from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS, SOURCE_TA
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.errors import SourceError
+from ghost_pipeline.ingest.validation import good_rows, read_rows, rejected_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.computing import compute_one
-from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS, GOOD, BadFile, BadInput
+from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS, BAD_LINES, GOOD, BadFile, BadInput, BadLine
 
 HOUR = Hour.from_key("2025-03-12-11:00")
 
@@ -77,3 +78,17 @@ def test_a_bad_file_is_one_clear_error(bad: BadFile, tmp_path: Path) -> None:
     with pytest.raises(SourceError) as raised:
         FileSource(tmp_path).scan(SOURCE_TABLES["cohorts"]).collect()
     assert str(raised.value).startswith(f"{tmp_path / bad.file}: {bad.says}")
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize("bad", BAD_LINES, ids=lambda bad: f"{bad.form}-{bad.kind}")
+def test_a_bad_line_is_rejected_with_its_number_and_costs_no_other(bad: BadLine, end: bytes, tmp_path: Path) -> None:
+    first, second = (b"c1,k1", b"c2,k2") if bad.form == "csv" else (b'{"cohort_id": "c1"}', b'{"cohort_id": "c2"}')
+    header = [b"cohort_id,cohort_key"] if bad.form == "csv" else [b""]
+    lines = [*header, first, b"", bad.line, second, b""]
+    (tmp_path / f"cohorts.{bad.form}").write_bytes(end.join(lines))
+    cohorts = SOURCE_TABLES["cohorts"]
+    rows = read_rows(FileSource(tmp_path).scan(cohorts), cohorts)
+    rejected = rejected_rows(rows, cohorts, pl.lit(None, pl.Datetime("us", "UTC"))).collect()
+    assert rejected.select("reason", "row").rows() == [(bad.reason, '{"line":4}')]
+    assert good_rows(rows).collect()["cohort_id"].to_list() == ["c1", "c2"]

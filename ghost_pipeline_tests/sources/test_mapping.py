@@ -37,7 +37,7 @@ def written(folder: Path, text: str) -> Path:
         ('users: {table: "a\\0b"}', "table users, table: String should match pattern"),
         ("users: {columns: {user_id: }}", "table users, columns.user_id: Input should be a valid string"),
         ("users: people", "table users: Input should be a valid dictionary"),
-        ("users: {}", "table users: says nothing: name a table, columns or a query"),
+        ("users: {}", "table users: says nothing: name a table, columns, a format or a query"),
         ("users: {table: people, query: SELECT 1}", "table users: has a query, whose columns have the canonical names"),
         ("users: {query: \"SELECT '{start}'\"}", "table users: {start} and {end} are values, not text"),
         ("- users", "Input should be a valid dictionary"),
@@ -160,7 +160,7 @@ def scanned(tmp_path: Path, text: str) -> pl.DataFrame:
 
 def test_files_and_columns_may_have_own_names(tmp_path: Path) -> None:
     rows = scanned(tmp_path, "cohorts: {table: v1.groups, columns: {cohort_id: id}}")
-    assert rows.to_dicts() == [{"cohort_id": "c1", "cohort_key": "k1", "note": "n"}]
+    assert rows.to_dicts() == [{"cohort_id": "c1", "cohort_key": "k1"}]
 
 
 def test_columns_of_a_file_may_change_places(tmp_path: Path) -> None:

@@ -1,0 +1,364 @@
+"""CSV files: strict about quotes and the number of fields, and a bad line costs itself, not the file.
+
+Blocks without a quote are split by polars, those with one by the standard library. Engines that read CSV as a whole
+are faster on quoted text, but stop at mixed line ends, count records instead of lines, or let a quote that is not
+closed take the rest of the file.
+"""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from ghost_pipeline.contracts.source import NULL_MARKERS, Kind, SourceColumn, SourceTable
+from ghost_pipeline.errors import SourceError
+from ghost_pipeline.sources.mapping import TextFormat
+from ghost_pipeline.sources.source import FAULT, LINE
+from ghost_pipeline.sources.text_files import (
+    NOT_TEXT,
+    Block,
+    Check,
+    TextError,
+    TextRows,
+    blocks_of,
+    encoding_of,
+    is_text,
+    rows_of,
+)
+
+TOO_FEW = "the line has too few fields"
+TOO_MANY = "the line has too many fields"
+NOT_CSV = "the line has a quote or a carriage return out of place"
+DELIMITERS = (",", ";", "\t", "|")
+_BACKSLASH = "\\"
+_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", '"': "double quote", "'": "single quote"}
+_LONGEST_FIELD = csv.field_size_limit()
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the lines of one file are taken apart."""
+
+    delimiter: str
+    quote: str
+    escape: str
+    """What stands before a quote inside of quotes: the quote itself, or a backslash."""
+    names: tuple[str, ...]
+    wanted: Mapping[str, int]
+    """The wanted columns, each with its position."""
+    verbatim: frozenset[str]
+    """Those in which a null marker is text."""
+    markers: tuple[str, ...]
+
+
+@dataclass
+class _Seen:
+    """What was found while a file was read."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    has_backslash: bool = False
+
+
+@dataclass(frozen=True)
+class _Record:
+    """One row between two lines of a block; None instead of the fields if it cannot be read."""
+
+    first: int
+    after: int
+    fields: list[str] | None
+
+
+def read_csv(
+    path: Path, table: SourceTable, columns: Mapping[str, SourceColumn], given: TextFormat, check: Check
+) -> TextRows:
+    """Read the wanted columns of a CSV file as text.
+
+    Args:
+        path: the file.
+        table: the canonical table, for messages.
+        columns: the wanted columns by their names in the file.
+        given: what the mapping says of the file's format; the rest is detected.
+        check: refuses a file without the required columns.
+
+    Raises:
+        SourceError: the first line does not name the required columns.
+        TextError: the file is empty or cannot be unpacked. No message holds any of its content.
+
+    """
+    encoding = encoding_of(path, given.encoding)
+    layout, header_line = _layout(path, table, columns, given, encoding, check)
+    tried = [given.escape] if given.escape else [layout.quote, _BACKSLASH]
+    read: list[tuple[int, str, pl.LazyFrame, _Seen]] = []
+    for escape in tried:
+        seen = _Seen()
+        one = _Layout(**{**layout.__dict__, "escape": escape})
+        rows = rows_of(layout.wanted, _batches(path, encoding, one, header_line, seen))
+        read.append((seen.faults[NOT_CSV], escape, rows, seen))
+        # Only a file with faulty quotes and with backslashes can be one that escapes quotes by backslashes.
+        if not seen.faults[NOT_CSV] or not seen.has_backslash:
+            break
+    _, escape, rows, seen = min(read, key=lambda one: one[0])
+    how = f", quotes escaped by {'a backslash' if escape == _BACKSLASH else 'a second quote'}"
+    detected = (
+        f"{_name(layout.delimiter)} between fields, {_name(layout.quote)}{how if seen.has_backslash else ''}, "
+        f"{encoding.upper()}, {'the first line is the header' if given.header else 'no header'}"
+    )
+    return TextRows(rows if seen.faults else rows.drop(LINE, FAULT), detected)
+
+
+def _name(character: str) -> str:
+    return _NAMES.get(character, repr(character))
+
+
+def _layout(
+    path: Path,
+    table: SourceTable,
+    columns: Mapping[str, SourceColumn],
+    given: TextFormat,
+    encoding: str,
+    check: Check,
+) -> tuple[_Layout, int]:
+    """Return the layout of a file and the number of its header's line (0: it has none)."""
+    first = next((block for block in blocks_of(path, encoding) if block.text.strip()), None)
+    if first is None:
+        raise TextError("the file is empty")
+    lines = first.text.split("\n")
+    number, line = next((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+    delimiters = [given.delimiter] if given.delimiter else DELIMITERS
+    # Of the delimiters the one that shows the most known names; the first of them if none does.
+    found = [(delimiter, _fields(line, delimiter, given.quote)) for delimiter in delimiters]
+    delimiter, names = max(found, key=lambda one: len(columns.keys() & set(one[1])))
+    if not given.header:
+        names, number = [str(position) for position in range(1, len(names) + 1)], 0
+    known = [name for name in names if name in columns]
+    twice = [name for name, count in Counter(known).items() if count > 1]
+    if twice:
+        raise SourceError(f"{path}: table {table.name} has the column {twice[0]} more than once. Keep one of them")
+    missing = [name for name, column in columns.items() if not column.optional and name not in known]
+    if missing and "\r" in line.rstrip("\r"):
+        raise SourceError(
+            f"{path}: table {table.name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}: its "
+            f"lines end with carriage returns alone, so it seems to be one line. Write it with line feeds",
+        )
+    # Not the names that were found: without a header they are a person's data.
+    check(known, len(names) - len(known))
+    layout = _Layout(
+        delimiter,
+        given.quote,
+        given.escape or given.quote,
+        tuple(names),
+        {name: names.index(name) for name in names if name in columns},
+        frozenset(name for name, column in columns.items() if column.kind is Kind.NGRAM),
+        NULL_MARKERS if given.null_markers is None else given.null_markers,
+    )
+    return layout, number
+
+
+def _fields(line: str, delimiter: str, quote: str) -> list[str]:
+    try:
+        return [name.strip() for name in next(csv.reader([line.strip("\r")], delimiter=delimiter, quotechar=quote))]
+    except csv.Error:
+        return [name.strip() for name in line.split(delimiter)]
+
+
+def _batches(
+    path: Path, encoding: str, layout: _Layout, header_line: int, seen: _Seen
+) -> Iterator[Mapping[str, pl.Series]]:
+    line, rest = 1, ""
+    blocks = blocks_of(path, encoding)
+    block = next(blocks, None)
+    while block is not None:
+        following = next(blocks, None)
+        text = rest + block.text
+        rest = ""
+        skipped = max(header_line - line + 1, 0)
+        if skipped:
+            parts = text.split("\n", skipped)
+            text = parts[skipped] if len(parts) > skipped else ""
+            line += skipped
+        seen.has_backslash = seen.has_backslash or f"{_BACKSLASH}{layout.quote}" in text
+        if text:
+            if block.is_valid and layout.quote not in text and "\r" not in text.replace("\r\n", ""):
+                rows = _plain(text, line, layout)
+            else:
+                rows, rest = _quoted(text, line, layout, block, is_last=following is None)
+            seen.faults.update(rows[FAULT].drop_nulls().to_list())
+            line += text.count("\n") - rest.count("\n")
+            yield rows
+        block = following
+
+
+def _plain(text: str, line: int, layout: _Layout) -> dict[str, pl.Series]:
+    """Split lines without any quote."""
+    lines = pl.Series(LINE, [text.removesuffix("\n")]).str.split("\n").explode()
+    if "\r" in text:
+        lines = lines.str.strip_suffix("\r")
+    frame = pl.select(lines.alias("text"), pl.int_range(line, line + len(lines), eager=True).alias(LINE))
+    frame = frame.with_columns(fields=pl.col("text").str.split(layout.delimiter))
+    frame = frame.with_columns(count=pl.col("fields").list.len())
+    frame = frame.remove((pl.col("count") == 1) & (pl.col("text").str.strip_chars() == ""))
+    width = len(layout.names)
+    fault = (
+        pl.when(pl.col("count") < width)
+        .then(pl.lit(TOO_FEW, pl.String))
+        .when(pl.col("count") > width)
+        .then(pl.lit(TOO_MANY, pl.String))
+    )
+    is_good = pl.col("count") == width
+    fields = [
+        pl.when(is_good)
+        .then(_unmarked(pl.col("fields").list.get(position, null_on_oob=True), name, layout))
+        .alias(name)
+        for name, position in layout.wanted.items()
+    ]
+    return frame.select(*fields, pl.when(is_good.not_()).then(LINE).alias(LINE), fault.alias(FAULT)).to_dict()
+
+
+def _unmarked(value: pl.Expr, name: str, layout: _Layout) -> pl.Expr:
+    if name in layout.verbatim or not layout.markers:
+        return value
+    return pl.when(value.str.strip_chars().is_in(layout.markers).not_()).then(value)
+
+
+def _quoted(text: str, line: int, layout: _Layout, block: Block, *, is_last: bool) -> tuple[dict[str, pl.Series], str]:
+    """Take lines with quotes apart; also return the text of a row that the next block ends."""
+    lines = [f"{one}\n" for one in text.split("\n")]
+    if lines[-1] == "\n":
+        lines.pop()
+    width = len(layout.names)
+    rows: list[list[str | None]] = []
+    numbers: list[int | None] = []
+    faults: list[str | None] = []
+    read = 0
+    records = _escaped_records if layout.escape == _BACKSLASH else _records
+    for record in records(lines, layout, is_last=is_last):
+        read = record.after
+        fault = _fault(record, width, block)
+        if fault is None and record.fields is not None:
+            if len(record.fields) == 1 and not record.fields[0].strip() and '""' not in lines[record.first]:
+                continue
+            rows.append(_values(record, lines, layout))
+        elif fault == "":
+            continue
+        else:
+            rows.append([None] * len(layout.wanted))
+        numbers.append(line + record.first if fault else None)
+        faults.append(fault)
+    columns = zip(*rows, strict=True) if rows else [()] * len(layout.wanted)
+    found = {name: pl.Series(name, values, pl.String) for name, values in zip(layout.wanted, columns, strict=True)}
+    marks = {LINE: pl.Series(LINE, numbers, pl.Int64), FAULT: pl.Series(FAULT, faults, pl.String)}
+    return found | marks, "".join(lines[read:])
+
+
+def _fault(record: _Record, width: int, block: Block) -> str | None:
+    """Return what is wrong with a record; empty if it is a blank line, None if it is good."""
+    fields = record.fields
+    if fields is None:
+        return NOT_CSV
+    if not block.is_valid and not all(map(is_text, fields)):
+        return NOT_TEXT
+    if len(fields) == width:
+        return None
+    if not fields or (len(fields) == 1 and not fields[0].strip()):
+        return ""
+    return TOO_FEW if len(fields) < width else TOO_MANY
+
+
+def _values(record: _Record, lines: list[str], layout: _Layout) -> list[str | None]:
+    fields = record.fields or []
+    values: list[str | None] = []
+    for name, position in layout.wanted.items():
+        value = fields[position]
+        is_marker = value.strip() in layout.markers and name not in layout.verbatim
+        if is_marker and not _is_quoted("".join(lines[record.first : record.after]), position, layout):
+            values.append(None)
+        else:
+            values.append(value)
+    return values
+
+
+def _is_quoted(text: str, position: int, layout: _Layout) -> bool:
+    if layout.quote not in text:
+        return False
+    field, at = _field_pattern(layout), 0
+    for _ in range(position):
+        if (found := field.match(text, at)) is None:
+            return False
+        at = found.end()
+    return text.startswith(layout.quote, at)
+
+
+def _records(lines: list[str], layout: _Layout, *, is_last: bool) -> Iterator[_Record]:
+    """Yield the rows of lines whose quotes are escaped by a second quote."""
+    start = 0
+    while start < len(lines):
+        reader = csv.reader(
+            (lines[number] for number in range(start, len(lines))),
+            delimiter=layout.delimiter,
+            quotechar=layout.quote,
+            strict=True,
+        )
+        first = start
+        try:
+            for fields in reader:
+                after = start + reader.line_num
+                yield _Record(first, after, fields)
+                first = after
+        except csv.Error as error:
+            if not is_last and "unexpected end of data" in str(error):
+                return
+        else:
+            return
+        # The line alone: a quote that is not closed must not take the good rows that follow.
+        yield _Record(first, first + 1, None)
+        start = first + 1
+
+
+def _escaped_records(lines: list[str], layout: _Layout, *, is_last: bool) -> Iterator[_Record]:
+    """Yield the rows of lines whose quotes are escaped by a backslash, as Spark writes them."""
+    field, text = _field_pattern(layout), "".join(lines)
+    first = at = 0
+    while first < len(lines):
+        fields: list[str] = []
+        start, end = at, ""
+        while end != "\n" and (found := field.match(text, at)):
+            quoted, plain, end = found.groups()
+            fields.append(plain if quoted is None else _unescaped(quoted, layout.quote))
+            at = found.end()
+            end = "\n" if end != layout.delimiter else end
+        if end == "\n":
+            after = first + text.count("\n", start, at)
+            yield _Record(first, after, fields)
+        elif not is_last and len(text) - at < _LONGEST_FIELD and _is_open(text, at, layout):
+            return
+        else:
+            yield _Record(first, first + 1, None)
+            at = start + len(lines[first])
+            after = first + 1
+        first = after
+
+
+def _field_pattern(layout: _Layout) -> re.Pattern[str]:
+    """Return the pattern of a field and what ends it: groups of its quoted text, its plain text, and the end."""
+    quote, delimiter = re.escape(layout.quote), re.escape(layout.delimiter)
+    pair = rf"(?:\\.|{quote}{quote})" if layout.escape == _BACKSLASH else f"{quote}{quote}"
+    but = rf"[^{quote}\\]" if layout.escape == _BACKSLASH else f"[^{quote}]"
+    return re.compile(
+        rf"(?:{quote}({but}*(?:{pair}{but}*)*){quote}|((?!{quote})[^{delimiter}\r\n]*))({delimiter}|\r?\n)", re.DOTALL
+    )
+
+
+def _is_open(text: str, at: int, layout: _Layout) -> bool:
+    """Whether a quoted field begins here and is not closed."""
+    if not text.startswith(layout.quote, at):
+        return False
+    quote = re.escape(layout.quote)
+    return re.compile(rf"{quote}(?:[^{quote}\\]|\\.|{quote}{quote})*\Z", re.DOTALL).match(text, at) is not None
+
+
+def _unescaped(text: str, quote: str) -> str:
+    return re.sub(rf"\\([\\{re.escape(quote)}])", r"\1", text.replace(quote * 2, quote))

@@ -1,0 +1,179 @@
+"""Text files, compressed or not, in blocks of whole lines: memory does not grow with a file."""
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from ghost_pipeline.sources.source import FAULT, LINE
+from ghost_pipeline.sources.spill import spilled
+
+COMPRESSIONS = ("", ".gz", ".zst")
+"""Endings that may follow .csv and .ndjson."""
+BLOCK = 1 << 22
+"""Bytes that are read at once."""
+LONGEST_LINE = 1 << 26
+"""Bytes of a line at most: a file without line ends must not fill the memory."""
+NOT_TEXT = "the line is not valid text in the file's encoding"
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+class TextError(Exception):
+    """A text file cannot be read; the message says why, without any of its content."""
+
+
+Check = Callable[[Sequence[str], int], None]
+"""Refuses a file by the wanted columns that it has, and the number of its other columns."""
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """The rows of a text file, every value as text."""
+
+    rows: pl.LazyFrame
+    """Those of the wanted columns that the file has; if lines are faulty, also `LINE` and `FAULT`."""
+    detected: str
+    """How the file was read, in words."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of a file; only the last one may lack its end."""
+
+    text: str
+    is_valid: bool
+    """Whether all bytes are text; otherwise each byte that is none is a lone surrogate."""
+
+
+def encoding_of(path: Path, stated: str | None) -> str:
+    """Return the encoding of a file: the stated one, that of its byte order mark, UTF-16 by its zeros, or UTF-8."""
+    start = next(_unpacked(path, 64), b"")
+    for mark, encoding in _MARKS:
+        if start.startswith(mark):
+            return encoding
+    if stated is not None:
+        return stated
+    pairs = len(start) // 2
+    if pairs and not any(start[1 : 2 * pairs : 2]):
+        return "utf-16-le"
+    if pairs and not any(start[0 : 2 * pairs : 2]):
+        return "utf-16-be"
+    return "utf-8"
+
+
+def blocks_of(path: Path, encoding: str) -> Iterator[Block]:
+    """Yield the lines of a file.
+
+    Raises:
+        TextError: the compressed file is damaged, the text is no UTF-16, or a line is too long.
+
+    """
+    for data in _pieces(path, encoding):
+        try:
+            yield Block(data.decode(encoding), is_valid=True)
+        except UnicodeDecodeError:
+            if encoding.startswith("utf-16"):
+                raise TextError("it is not valid UTF-16") from None
+            yield Block(data.decode(encoding, "surrogateescape"), is_valid=False)
+
+
+def start_of(path: Path, encoding: str) -> str:
+    """Return the first text of a file, without white space before it."""
+    return next(_read(path), b"").decode(encoding, "replace").lstrip()
+
+
+def texts_of(path: Path, encoding: str) -> Iterator[str]:
+    """Yield the text of a file in pieces that end anywhere.
+
+    Raises:
+        TextError: the compressed file is damaged, or the text is not in its encoding.
+
+    """
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        for data in _read(path):
+            yield decoder.decode(data)
+        yield decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        raise TextError(f"it is not valid {encoding.upper()}") from None
+
+
+def is_text(text: str) -> bool:
+    """Return whether a text holds no byte that could not be decoded."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def rows_of(columns: Iterable[str], batches: Iterable[Mapping[str, pl.Series]]) -> pl.LazyFrame:
+    """Keep batches of rows in a temporary file: the columns as text, `LINE` and `FAULT`."""
+    texts = [(name, pa.large_string()) for name in columns]
+    schema = pa.schema([*texts, (LINE, pa.int64()), (FAULT, pa.large_string())])
+
+    def record_batches() -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            arrow = pl.DataFrame(batch).to_arrow(compat_level=pl.CompatLevel.oldest())
+            yield from arrow.select(schema.names).cast(schema).to_batches()
+
+    return spilled(schema, record_batches())
+
+
+def _opened(path: Path) -> BinaryIO:
+    match path.suffix:
+        case ".gz":
+            return cast("BinaryIO", gzip.open(path, "rb"))
+        case ".zst":
+            return cast("BinaryIO", pa.input_stream(path, compression="zstd"))
+        case _:
+            return path.open("rb")
+
+
+def _pieces(path: Path, encoding: str) -> Iterator[bytes]:
+    """Yield bytes that end with a line."""
+    line_end = "\n".encode(encoding)
+    rest = b""
+    for data in _read(path):
+        rest += data
+        end = _end_of_lines(rest, line_end)
+        if end:
+            yield rest[:end]
+            rest = rest[end:]
+        elif len(rest) > LONGEST_LINE:
+            raise TextError(f"a line has more than {LONGEST_LINE >> 20} MiB")
+    if rest:
+        yield rest
+
+
+def _read(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file, unpacked and without a byte order mark."""
+    is_first = True
+    for data in _unpacked(path, BLOCK):
+        mark = next((mark for mark, _ in _MARKS if is_first and data.startswith(mark)), b"")
+        is_first = False
+        yield data[len(mark) :]
+
+
+def _unpacked(path: Path, size: int) -> Iterator[bytes]:
+    try:
+        with _opened(path) as file:
+            while data := file.read(size):
+                yield data
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise TextError(f"it cannot be unpacked, {type(error).__name__}") from None
+
+
+def _end_of_lines(data: bytes, line_end: bytes) -> int:
+    end = data.rfind(line_end)
+    width = len(line_end)
+    # The two bytes of a UTF-16 line end may also be the halves of two characters.
+    while end > 0 and end % width:
+        end = data.rfind(line_end, 0, end + width - 1)
+    return end + width if end >= 0 and end % width == 0 else 0
