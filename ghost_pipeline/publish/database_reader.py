@@ -18,6 +18,8 @@ from ghost_pipeline.publish.database_file import PublishedFile
 from ghost_pipeline.sql_quoting import sql_literal
 
 BATCH_ROWS = 100_000
+MEMORY_LIMIT = "128MB"
+"""For the pages of the file that a reader keeps in memory; DuckDB alone would take 80 % of the machine."""
 
 
 class PublishedDatabase:
@@ -59,6 +61,7 @@ class PublishedDatabase:
         # Attached to a new in-memory database: a second connection to the same path would get the old file.
         connection = connect(path.parent)
         try:
+            connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
             connection.execute(f"ATTACH {sql_literal(str(path))} AS published (READ_ONLY)")
             require_unreplaced([path], [version], str(file.location))
         except ConcurrentReplaceError:
@@ -96,8 +99,8 @@ class PublishedDatabase:
             raise self._unreadable(contract, error) from error
         return frame.cast(pl.Schema(contract.polars_schema))
 
-    def batches(self, contract: Contract) -> Iterator[pl.DataFrame]:
-        """All rows of a published table, `BATCH_ROWS` at a time, so that memory does not grow with the table.
+    def batches(self, contract: Contract, rows: int = BATCH_ROWS) -> Iterator[pl.DataFrame]:
+        """All rows of a published table in their order, some at a time, so that memory does not grow with the table.
 
         Raises:
             PublishError: another version of this project wrote the file; publish again.
@@ -106,7 +109,7 @@ class PublishedDatabase:
         names = ", ".join(f'"{name}"' for name in contract.polars_schema)
         try:
             with self._connection.cursor() as cursor:
-                reader = cursor.sql(f"SELECT {names} FROM published.{contract.name}").to_arrow_reader(BATCH_ROWS)  # noqa: S608
+                reader = cursor.sql(f"SELECT {names} FROM published.{contract.name}").to_arrow_reader(rows)  # noqa: S608
                 for batch in reader:
                     yield pl.DataFrame(batch).cast(pl.Schema(contract.polars_schema))
         except duckdb.Error as error:

@@ -15,10 +15,8 @@ from ghost_pipeline import __version__
 from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.errors import ForbiddenError, GhostError, NothingPublishedError, UnknownUserError
 from ghost_pipeline.serving.auth import describe_tokens
-from ghost_pipeline.serving.in_memory_responses import InMemoryGhostData
 from ghost_pipeline.serving.learner_routes import ghost_data_route, health_route, learner_routes
 from ghost_pipeline.serving.page import PageFiles
-from ghost_pipeline.serving.reader import GhostReader
 from ghost_pipeline.serving.service import Service
 from ghost_pipeline.serving.tokens import TokenError
 from ghost_pipeline.serving.typist_routes import typist_routes
@@ -43,7 +41,7 @@ _log = logging.getLogger("ghost_pipeline.serving")
 
 def build_app(settings: Settings, clock: Callable[[], datetime] = wall_clock) -> FastAPI:
     """Build the application over the published database of the settings; `clock` tells the age of its tables."""
-    service = Service(GhostReader(settings), clock)
+    service = Service(settings, clock)
     app = FastAPI(
         title="ghost_pipeline",
         version=__version__,
@@ -73,11 +71,12 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = wall_clock) ->
 def _lifespan_of(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await _refresh(service)
+        await asyncio.to_thread(service.start)
         polling = asyncio.create_task(_poll(service))
         try:
             yield
         finally:
+            service.stopping.set()
             polling.cancel()
             with suppress(asyncio.CancelledError):
                 await polling
@@ -87,20 +86,11 @@ def _lifespan_of(service: Service) -> Callable[[FastAPI], AbstractAsyncContextMa
 
 async def _poll(service: Service) -> None:
     while True:
+        try:
+            await asyncio.to_thread(service.refresh)
+        except Exception:  # noqa: BLE001 - the previous answers stay, and the next poll may succeed
+            _log.exception("the new publication could not be loaded")
         await asyncio.sleep(POLL_SECONDS)
-        await _refresh(service)
-
-
-async def _refresh(service: Service) -> None:
-    """Load the newest publication while answers continue from the previous one."""
-    try:
-        publication = service.reader.publication()
-        if service.in_memory is None or service.in_memory.publication is not publication:
-            service.in_memory = await asyncio.to_thread(InMemoryGhostData.load, publication)
-    except NothingPublishedError:
-        return
-    except Exception:  # noqa: BLE001 - the previous answers stay, and the next poll may succeed
-        _log.exception("the new publication could not be loaded")
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

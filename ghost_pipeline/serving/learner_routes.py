@@ -6,15 +6,16 @@ import polars as pl
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, USER_GHOST_STATS
 from ghost_pipeline.contracts.rank_metrics import RANK_ALIASES, RANK_BASES, RANK_METRICS
+from ghost_pipeline.domain.ghost.percentile_rank import rank_column
 from ghost_pipeline.errors import NothingPublishedError
 from ghost_pipeline.serving.auth import CheckedRoute, UserId, authenticated_route
 from ghost_pipeline.serving.freshness import health
-from ghost_pipeline.serving.in_memory_responses import InMemoryGhostData
 from ghost_pipeline.serving.json_rows import as_json_rows
-from ghost_pipeline.serving.learners import CONTEXTS, POPULATIONS
+from ghost_pipeline.serving.learners import CONTEXTS, POPULATIONS, percentile_of
 from ghost_pipeline.serving.responses import (
     BenchmarkRow,
     ExtendedGhostData,
@@ -22,6 +23,8 @@ from ghost_pipeline.serving.responses import (
     Health,
     Messages,
     PercentileRank,
+    extended_ghost_data,
+    ghost_data_fields,
 )
 from ghost_pipeline.serving.service import JSON, PROBLEMS, UNKNOWN_USER, Problem, Service
 
@@ -45,7 +48,7 @@ class OwnValues(BaseModel):
 
 def learner_routes(service: Service) -> APIRouter:
     """Build the routes over a service."""
-    router = APIRouter(route_class=authenticated_route(service.reader.settings.token_key))
+    router = APIRouter(route_class=authenticated_route(service))
 
     @router.get("/users/{user_id}/messages", response_model=Messages, responses=UNKNOWN_USER, tags=["learners"])
     def messages(
@@ -54,13 +57,15 @@ def learner_routes(service: Service) -> APIRouter:
         own: Annotated[OwnValues, Query()],
     ) -> Response:
         """Messages for the user in a context; empty if no message is true."""
-        answer = service.reader.messages(user_id, context, own=own.model_dump(exclude_none=True))
+        answer = service.served.reader.messages(user_id, context, own=own.model_dump(exclude_none=True))
         return service.answer(answer.model_dump_json(), answer.as_of, USER_GHOST_STATS.name)
 
     @router.get("/users/{user_id}/percentile", response_model=PercentileRank, responses=UNKNOWN_USER, tags=["learners"])
-    def percentile(user_id: UserId, metric: Metric, base: Base = "cohort") -> Response:
+    async def percentile(user_id: UserId, metric: Metric, base: Base = "cohort") -> Response:
         """Percentage of the cohort, or of all users, strictly below the user."""
-        answer = service.reader.percentile(user_id, metric, base)
+        rank_column(metric, base)
+        served = service.served
+        answer = percentile_of(await served.row(user_id), user_id, metric, base, served.as_of)
         return service.answer(answer.model_dump_json(), answer.as_of, USER_GHOST_STATS.name)
 
     @router.get(
@@ -83,13 +88,14 @@ def learner_routes(service: Service) -> APIRouter:
             "day_number": day_number,
             "success_percentile": success_percentile,
         }
-        rows = service.reader.benchmarks(population).filter(
+        reader = service.served.reader
+        rows = reader.benchmarks(population).filter(
             pl.all_horizontal(
                 pl.lit(value=True),
                 *(pl.col(name).cast(pl.Float64) == value for name, value in wanted.items() if value is not None),
             )
         )
-        as_of = service.reader.inputs().benchmarks_as_of
+        as_of = reader.inputs().benchmarks_as_of
         return service.answer(as_json_rows(rows.select(*BenchmarkRow.model_fields)), as_of, GHOST_BENCHMARKS.name)
 
     return router
@@ -99,11 +105,11 @@ def ghost_data_route(service: Service) -> APIRouter:
     """Build the busiest route; requests without parameters skip FastAPI's parsing, which halves their time."""
 
     async def plain(request: Request) -> Response:
-        responses = _in_memory(service)
-        content = responses.ghost_data(request.path_params["user_id"])
-        return service.answer(content, responses.inputs.as_of, USER_GHOST_STATS.name)
+        served = service.served
+        content = to_json(ghost_data_fields(await served.row(request.path_params["user_id"])))
+        return service.answer(content, served.as_of, USER_GHOST_STATS.name)
 
-    router = APIRouter(route_class=authenticated_route(service.reader.settings.token_key, plain))
+    router = APIRouter(route_class=authenticated_route(service, plain))
 
     @router.get(
         "/cohort/{user_id}/ghost-data",
@@ -117,20 +123,15 @@ def ghost_data_route(service: Service) -> APIRouter:
         extended: Annotated[bool, Query(description="Add the as_of of every figure, and suppressed")] = False,
     ) -> Response:
         """Peer comparison for one user: own figures, success benchmark, cohort, top performers."""
-        responses = _in_memory(service)
+        served = service.served
+        row = await served.row(user_id)
         if extended:
-            content = responses.extended_ghost_data(user_id).model_dump_json().encode()
+            content = extended_ghost_data(row, served.as_of).model_dump_json().encode()
         else:
-            content = responses.ghost_data(user_id)
-        return service.answer(content, responses.inputs.as_of, USER_GHOST_STATS.name)
+            content = to_json(ghost_data_fields(row))
+        return service.answer(content, served.as_of, USER_GHOST_STATS.name)
 
     return router
-
-
-def _in_memory(service: Service) -> InMemoryGhostData:
-    if service.in_memory is None:
-        raise NothingPublishedError("no hour with learners has been published yet")
-    return service.in_memory
 
 
 def health_route(service: Service) -> APIRouter:
@@ -149,7 +150,7 @@ def health_route(service: Service) -> APIRouter:
     def server_health() -> Response:
         """Freshness of every published table against its schedule; needs no token."""
         try:
-            info = service.reader.publication().database.table_info()
+            info = service.served.reader.publication().database.table_info()
         except NothingPublishedError:
             return Response(Health(status="unpublished", tables=[]).model_dump_json(), 503, media_type=JSON)
         return Response(health(info, service.clock()).model_dump_json(), media_type=JSON)

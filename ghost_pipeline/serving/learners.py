@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -66,7 +67,7 @@ class Learners(PublicationWatcher):
 
         """
         inputs = self.inputs(as_of)
-        return ghost_data(_response_row(inputs, user_id))
+        return ghost_data(response_row(inputs, user_id))
 
     def extended_ghost_data(self, user_id: str, as_of: datetime | None = None) -> ExtendedGhostData:
         """Peer comparison with the age of every figure, and whether the cohort is withheld (G9.5).
@@ -77,7 +78,7 @@ class Learners(PublicationWatcher):
 
         """
         inputs = self.inputs(as_of)
-        return extended_ghost_data(_response_row(inputs, user_id), inputs.as_of)
+        return extended_ghost_data(response_row(inputs, user_id), inputs.as_of)
 
     def messages(
         self,
@@ -127,16 +128,8 @@ class Learners(PublicationWatcher):
         """
         column = rank_column(metric, base)
         inputs = self.inputs(as_of)
-        row = inputs.figures(inputs.user(user_id)).select(column, "cohort_released").collect()
-        # A withheld cohort looks like a missing one (G9.5).
-        hidden = base == "cohort" and not row["cohort_released"].item()
-        return PercentileRank(
-            user_id=user_id,
-            metric=metric,
-            base=base,
-            percentile=None if hidden else row[column].item(),
-            as_of=inputs.as_of,
-        )
+        row = inputs.figures(inputs.user(user_id)).select(column, "cohort_released").collect().row(0, named=True)
+        return percentile_of(row, user_id, metric, base, inputs.as_of)
 
     def benchmarks(self, population: str = INTERVAL) -> pl.DataFrame:
         """The benchmarks of a population in the newest month that serves answers; the columns of `ghost_benchmarks`.
@@ -156,8 +149,33 @@ def response_rows(inputs: Inputs, users: pl.DataFrame) -> pl.LazyFrame:
     return with_message_texts(inputs.figures(users), RESPONSE_TEXTS).select(RESPONSE_COLUMNS)
 
 
-def _response_row(inputs: Inputs, user_id: str) -> dict[str, object]:
+def response_row(inputs: Inputs, user_id: str) -> dict[str, object]:
+    """`RESPONSE_COLUMNS` of a user.
+
+    Raises:
+        UnknownUserError: the user is unknown.
+
+    """
     return response_rows(inputs, inputs.user(user_id)).collect().row(0, named=True)
+
+
+def percentile_of(row: Mapping[str, Any], user_id: str, metric: str, base: str, as_of: datetime) -> PercentileRank:
+    """The rank of a user from a row with its column and `cohort_released`.
+
+    Raises:
+        UnknownArgumentError: the metric or base is unknown; lists the allowed ones.
+
+    """
+    column = rank_column(metric, base)
+    # A withheld cohort looks like a missing one (G9.5).
+    hidden = base == "cohort" and not row["cohort_released"]
+    return PercentileRank(
+        user_id=user_id,
+        metric=metric,
+        base=base,
+        percentile=None if hidden else row[column],
+        as_of=as_of,
+    )
 
 
 def with_own(user: pl.DataFrame, own: Mapping[str, float], as_of: datetime) -> pl.DataFrame:

@@ -4,7 +4,8 @@ import logging
 from collections.abc import Callable, Hashable
 from copy import copy
 from datetime import datetime
-from functools import cached_property, lru_cache, partial
+from functools import cached_property
+from itertools import count
 from threading import Lock
 from typing import Self
 
@@ -13,36 +14,36 @@ import polars as pl
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.errors import NothingPublishedError, PublishError
 from ghost_pipeline.publish.database_reader import PublishedDatabase
+from ghost_pipeline.serving.bounded_cache import BoundedCache
 from ghost_pipeline.serving.inputs import Inputs
 from ghost_pipeline.settings import Settings
 
 _log = logging.getLogger("ghost_pipeline.serving")
 
-CACHED_KEYBOARDS = 256
-"""Keyboards whose summaries stay in memory: the page asks for the same one again with every filter."""
-CACHED_ANSWERS = 256
-"""Encoded heat maps kept in memory; one of 2,000 n-grams takes 0.6 MB."""
+CACHE_BYTES = 96 << 20
+"""For keyboards and heat maps asked for again: of 2,000 n-grams, the summaries take 0.3 MB, the encoded map 0.6."""
+_numbers = count()
 
 
 class Publication:
-    """One version of the published database, with caches that many answers share."""
+    """One version of the published database, with a cache that many answers share."""
 
-    def __init__(self, database: PublishedDatabase, inputs: Inputs | None) -> None:
+    def __init__(self, database: PublishedDatabase, inputs: Inputs | None, cache: BoundedCache) -> None:
         """Take an open database; `inputs` is None if no hour of the ghost domain has been published."""
         self.database, self.inputs = database, inputs
-        self.summaries = lru_cache(maxsize=CACHED_KEYBOARDS)(partial(_summaries, database))
-        """`ngram_speed_summaries` of a user and keyboard."""
-        self._answers: dict[Hashable, bytes] = {}
+        self._cache, self._number = cache, next(_numbers)
 
     def cached(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
-        """The answer for a key, made once per publication; at most `CACHED_ANSWERS` are kept."""
-        found = self._answers.get(key)
-        if found is None:
-            found = make()
-            if len(self._answers) >= CACHED_ANSWERS:
-                self._answers.clear()
-            self._answers[key] = found
-        return found
+        """The answer for a key, from the cache if it is there."""
+        return self._cache.get((self._number, "answer", key), make, len)
+
+    def summaries(self, user_id: str, keyboard_id: str) -> pl.DataFrame:
+        """`ngram_speed_summaries` of a user and keyboard: the page asks for the same ones again with every filter."""
+        return self._cache.get(
+            (self._number, "summaries", user_id, keyboard_id),
+            lambda: self.database.rows(NGRAM_SPEED_SUMMARIES, user_id=user_id, keyboard_id=keyboard_id),
+            lambda rows: int(rows.estimated_size()),
+        )
 
     @cached_property
     def ngrams_as_of(self) -> datetime | None:
@@ -58,6 +59,8 @@ class PublicationWatcher:
         self.settings = settings or Settings.load()
         self._lock = Lock()
         self._publication: Publication | None = None
+        self._cache = BoundedCache(CACHE_BYTES)
+        self._failing = ""
         self.is_watching = True
         """False for a reader that stays with one publication."""
 
@@ -97,15 +100,15 @@ class PublicationWatcher:
                 inputs = Inputs.published(database, self.settings)
             except NothingPublishedError:
                 inputs = None
-        except PublishError as error:
+        except (PublishError, NothingPublishedError) as error:
             if before is None:
                 raise
-            # Answers continue from the previous publication; the next query tries again.
-            _log.error("%s; answers continue from the previous publication", error)
+            # Answers continue from the previous publication; the next query tries again, and only the first one tells.
+            if str(error) != self._failing:
+                _log.error("%s; answers continue from the previous publication", error)
+            self._failing = str(error)
             return before
-        self._publication = Publication(database, inputs)
+        self._cache.clear()
+        self._failing = ""
+        self._publication = Publication(database, inputs, self._cache)
         return self._publication
-
-
-def _summaries(database: PublishedDatabase, user_id: str, keyboard_id: str) -> pl.DataFrame:
-    return database.rows(NGRAM_SPEED_SUMMARIES, user_id=user_id, keyboard_id=keyboard_id)

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
 from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
+from ghost_pipeline.domain.ghost.percentile_rank import RANK_COLUMNS
 
 Number = int | float
 """A number that is sent as an integer if it is whole: 12, not 12.0."""
@@ -37,7 +38,7 @@ EXAMPLE: dict[str, JsonValue] = {
 }
 """The specification's example: the answer for `me` of the demo world at 2025-03-12T12:00Z."""
 
-RESPONSE_COLUMNS = (
+RESPONSE_COLUMNS: tuple[str, ...] = (
     "user_id",
     "tasks_completed",
     "tasks_this_week",
@@ -58,9 +59,9 @@ RESPONSE_COLUMNS = (
     "cohort_top_25_percent_tasks",
     "cohort_as_of",
     "cohort_comparison_text",
-    "tasks_completed_percentile_cohort",
+    *RANK_COLUMNS,
 )
-"""The columns of `ghost_figures` and `with_message_texts` that a response shows."""
+"""The columns of `ghost_figures` and `with_message_texts` that the responses about a user show."""
 
 
 class _Response(BaseModel):

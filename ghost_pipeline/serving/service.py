@@ -1,8 +1,13 @@
-"""Shared by all routes: the reader, the responses in memory, and how an answer is sent and described."""
+"""Shared by all routes: the publication that is served, and how an answer is sent and described."""
 
+import asyncio
+import logging
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
+from threading import Event
 from types import GenericAlias
 from typing import Any, NamedTuple
 
@@ -10,12 +15,17 @@ import polars as pl
 from fastapi.responses import Response
 from pydantic import BaseModel, create_model
 
+from ghost_pipeline.errors import NothingPublishedError, PublishError
 from ghost_pipeline.serving.freshness import stale_from
-from ghost_pipeline.serving.in_memory_responses import InMemoryGhostData
+from ghost_pipeline.serving.keyed_rows import KeyedRows
+from ghost_pipeline.serving.learners import response_row
+from ghost_pipeline.serving.publication_watcher import Publication
 from ghost_pipeline.serving.reader import GhostReader
+from ghost_pipeline.settings import Settings
 
 JSON = "application/json"
 AS_OF, STALE = "Ghost-As-Of", "Ghost-Stale"
+_log = logging.getLogger("ghost_pipeline.serving")
 
 
 class Problem(BaseModel):
@@ -37,13 +47,130 @@ UNKNOWN_USER: dict[int | str, dict[str, object]] = {
 }
 
 
+class Served(NamedTuple):
+    """The publication that answers come from."""
+
+    reader: GhostReader
+    """Stays with the publication."""
+    rows: KeyedRows | None
+    """Its users by key; without them, each is computed from the database, which takes 10 ms instead of 0.01."""
+    turn: asyncio.Lock
+    """For those computed from the database, one at a time: many would keep the rows from being built."""
+
+    @property
+    def as_of(self) -> datetime:
+        """End of the hour of the users' figures.
+
+        Raises:
+            NothingPublishedError: no hour of the ghost domain has been published.
+
+        """
+        return self.reader.inputs().as_of
+
+    async def row(self, user_id: str) -> dict[str, Any]:
+        """`RESPONSE_COLUMNS` of a user.
+
+        Raises:
+            UnknownUserError: the user is unknown.
+            NothingPublishedError: no hour of the ghost domain has been published.
+            PublishError: the published database cannot be read.
+
+        """
+        if self.rows is None:
+            async with self.turn:
+                return await asyncio.to_thread(response_row, self.reader.inputs(), user_id)
+        found = self.rows.row(user_id)
+        if found is None:
+            raise self.reader.inputs().unknown(user_id)
+        return found
+
+
 class Service:
     """State of a running server."""
 
-    def __init__(self, reader: GhostReader, clock: Callable[[], datetime]) -> None:
-        """Start without responses in memory; the application loads them."""
-        self.reader, self.clock = reader, clock
-        self.in_memory: InMemoryGhostData | None = None
+    def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
+        """Start without a publication; `refresh` finds it."""
+        self.settings, self.clock = settings, clock
+        self.stopping = Event()
+        """Set to end a `refresh` that is under way."""
+        self._newest = GhostReader(settings)
+        self._served: Served | None = None
+        self._read: Publication | None = None
+        self._failing = ""
+        self._turn = asyncio.Lock()
+
+    @property
+    def present(self) -> Served | None:
+        """The publication that answers come from; None before there is one."""
+        return self._served
+
+    @property
+    def served(self) -> Served:
+        """The publication that answers come from; at first the newest.
+
+        Raises:
+            NothingPublishedError: nothing has been published yet.
+            PublishError: the publication cannot be read.
+
+        """
+        if self._served is None:
+            self._served = Served(self._newest.pinned(), None, self._turn)
+        return self._served
+
+    def start(self) -> None:
+        """Open the newest publication, if there is one that can be read."""
+        with suppress(NothingPublishedError, PublishError):
+            _ = self.served
+
+    def refresh(self) -> None:
+        """Serve the newest publication, once all its users can be read by key; until then the one before answers.
+
+        A publication whose users cannot be read is not served while there is another.
+        """
+        self.start()
+        try:
+            reader = self._newest.pinned()
+            publication = reader.publication()
+            if publication is self._read:
+                return
+            self._read = publication
+            rows = self._keyed_rows(publication)
+        except NothingPublishedError:
+            return
+        except PublishError as error:
+            self._report(f"{error}; answers continue from the previous publication, if there is one")
+            return
+        if not self.stopping.is_set():
+            self._served, self._failing = Served(reader, rows, self._turn), ""
+
+    def serve_newest(self, failed: Served | None) -> bool:
+        """Serve the newest publication at once, after one has failed to answer; returns whether it is another one.
+
+        It may have replaced history files that the one before reads.
+        """
+        if self._served is failed:
+            reader = self._newest.pinned()
+            if failed and failed.reader.publication() is reader.publication():
+                return False
+            self._served = Served(reader, None, self._turn)
+        return True
+
+    def _keyed_rows(self, publication: Publication) -> KeyedRows | None:
+        try:
+            return KeyedRows.build(publication, self.stopping.is_set)
+        except OSError as error:
+            self._report(
+                f"{tempfile.gettempdir()}: the users of the publication cannot be written ({error.strerror or error}); "
+                f"each is read from the database instead, which takes longer. Free some space or set TMPDIR to "
+                f"another folder"
+            )
+            return None
+
+    def _report(self, what: str) -> None:
+        """Log a failure, once for all the times that it comes in a row."""
+        if what != self._failing:
+            _log.error("%s", what)
+        self._failing = what
 
     def answer(self, content: str | bytes, as_of: datetime | None, table: str) -> Response:
         """A JSON response whose headers give its `as_of` and whether its table is older than its schedule promises."""

@@ -89,7 +89,7 @@ Progress = rows_model(
 
 def typist_routes(service: Service) -> APIRouter:
     """Build the routes over a service."""
-    route_class = authenticated_route(service.reader.settings.token_key)
+    route_class = authenticated_route(service)
     router = APIRouter(tags=["typists"], responses=PROBLEMS, route_class=route_class)
 
     def answer(reader: GhostReader, ids: dict[str, str], **parts: pl.DataFrame) -> Response:
@@ -98,7 +98,7 @@ def typist_routes(service: Service) -> APIRouter:
     @router.get("/users/{user_id}/keyboards", response_model=Keyboards)
     def keyboards(user_id: UserId) -> Response:
         """The keyboards that the user has practised on."""
-        reader = service.reader.pinned()
+        reader = service.served.reader
         return answer(reader, {"user_id": user_id}, rows=reader.keyboards(user_id))
 
     @router.get("/ngrams/{user_id}/{keyboard_id}/heatmap", response_model=HeatMap)
@@ -112,7 +112,7 @@ def typist_routes(service: Service) -> APIRouter:
         sort_order: SortOrder = SORT_ORDERS[0],
     ) -> Response:
         """Speed, category and colour of each n-gram against the target."""
-        reader = service.reader.pinned()
+        reader = service.served.reader
 
         def make() -> bytes:
             rows = reader.heat_map(
@@ -141,7 +141,7 @@ def typist_routes(service: Service) -> APIRouter:
         focus_on_speed_target: Annotated[bool, Query(description="Only n-grams that miss the target")] = False,
     ) -> Response:
         """Slowest n-grams by decaying average."""
-        reader = service.reader.pinned()
+        reader = service.served.reader
         rows = reader.slowest_n(
             n,
             keyboard_id,
@@ -166,14 +166,14 @@ def typist_routes(service: Service) -> APIRouter:
         ] = LOOKBACK_DISTANCE,
     ) -> Response:
         """Most often mistyped n-grams."""
-        reader = service.reader.pinned()
+        reader = service.served.reader
         rows = reader.error_n(n, keyboard_id, user_id, _sizes(ngram_sizes), included_keys, lookback_distance)
         return answer(reader, _ids(user_id, keyboard_id), rows=rows)
 
     @router.get("/ngrams/{user_id}/{keyboard_id}/trend", response_model=Trend)
     def trend(user_id: UserId, keyboard_id: KeyboardId, *, ngram_text: NgramText) -> Response:
         """Hourly history of one n-gram, with its learning rate."""
-        reader = service.reader.pinned()
+        reader = service.served.reader
         rows = reader.ngram_trend(user_id, keyboard_id, ngram_text)
         rates = reader.learning_rates(user_id, keyboard_id)
         known = rows["ngram_text"].unique().implode()
@@ -190,7 +190,7 @@ def typist_routes(service: Service) -> APIRouter:
         target_speed_ms: Target = None,
     ) -> Response:
         """Progress of practice: misses per session, biggest changes, costliest n-grams, mistakes."""
-        reader = service.reader.pinned()
+        reader = service.served.reader
         return answer(
             reader,
             _ids(user_id, keyboard_id),

@@ -18,6 +18,7 @@ import polars as pl
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import Response
+from pydantic_core import to_json
 
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, GHOST_BENCHMARKS, USER_GHOST_STATS
@@ -26,20 +27,28 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.serving.app import build_app
-from ghost_pipeline.serving.publication_watcher import CACHED_ANSWERS
+from ghost_pipeline.serving.learners import response_rows
+from ghost_pipeline.serving.publication_watcher import CACHE_BYTES
+from ghost_pipeline.serving.responses import ghost_data_fields
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline_tests.bench.http_load import DIGEST_BYTES, digest
 
 MODULE = "ghost_pipeline_tests.bench.http"
 FIRST = datetime(2025, 3, 12, 12, tzinfo=UTC)
 SECOND = FIRST + timedelta(hours=1)
 MONTH = Month(datetime(2025, 2, 1, tzinfo=UTC))
-ASKED_USERS = 400
+USER = "user-{:07}"
+COMPARED_USERS = 100
 CONNECTIONS = 8
 BOARD_NGRAMS = 2000
+MOVED_TARGETS = 2 * CACHE_BYTES // 600_000
+"""Targets of one board in turn: more heat maps than the cache has room for."""
 TYPISTS = 100
 SWAP_SECONDS = 15.0
 """A new publication so often: far more often than one an hour."""
+SEEN_SECONDS = 10.0
+"""How long a publication may take until it is seen."""
 
 
 Asked = tuple[str, list[tuple[str, str]]]
@@ -54,43 +63,51 @@ class Rate:
     per_second: float
     answered: int
     failed: int
-    publications: int
+    seen: list[tuple[float, str]]
+    """When which publication was seen, by the clock that `swapped` has."""
+    swapped: list[tuple[float, str]]
+    """When which publication was put in place."""
     server_peak_mib: float
+
+    @property
+    def seconds_until_seen(self) -> list[float]:
+        """How long each publication took from its swap to the first answer that named it."""
+        return [
+            next((seen - at for seen, as_of in self.seen if as_of == of and seen > at), float("inf"))
+            for at, of in self.swapped
+        ]
 
 
 def measure(folder: Path, users: int, seconds: float) -> list[Rate]:
-    """Answers per second of both servers in turn, for one user's response and for a heat map."""
+    """Answers per second of both servers in turn, for responses of all users and for heat maps."""
     _prepare(folder, users)
-    readers = {of: GhostReader(Settings.load(data=folder / of)) for of in ("first", "second")}
-    asked = [f"user-{number:07}" for number in np.random.default_rng(7).integers(0, users, ASKED_USERS)]
-    responses = [
-        (
-            f"/cohort/{user}/ghost-data",
-            [(_stamp(as_of), readers[of].ghost_data(user).model_dump_json()) for of, as_of in _PUBLICATIONS],
-        )
-        for user in asked
-    ]
+    numbered: dict[str, object] = {
+        "path": f"/cohort/{USER}/ghost-data",
+        "count": users,
+        "digests": {_stamp(as_of): str(_digests(folder, of, users)) for of, as_of in _PUBLICATIONS},
+    }
     constant = folder / "constant.json"
-    constant.write_text(responses[0][1][0][1], encoding="utf-8")
+    constant.write_text(_reader(folder, "first").ghost_data(USER.format(7)).model_dump_json(), encoding="utf-8")
     found = []
-    with _server(folder / "live", "constant", str(constant)) as (port, server), _publishing(folder):
-        found.append(_rate("constant answer", port, [("/constant", [])], seconds, server))
-    with _server(folder / "live", "api", "") as (port, server), _publishing(folder):
-        found.append(_rate("ghost-data", port, responses, seconds, server))
+    with _server(folder / "live", "constant", str(constant)) as (port, server), _publishing(folder) as swapped:
+        found.append(_rate("constant answer", port, _in_turn([("/constant", [])]), seconds, server, swapped))
+    with _server(folder / "live", "api", "") as (port, server), _publishing(folder) as swapped:
+        found.append(_rate("ghost-data of all users in turn", port, numbered, seconds, server, swapped))
     with _server(folder / "live", "api", "") as (port, server):
         path = "/ngrams/typist-{:03}/keyboard/heatmap"
         board = httpx.get(f"http://127.0.0.1:{port}{path.format(7)}", timeout=60)
         constant.write_text(board.text, encoding="utf-8")
         boards: list[Asked] = [(path.format(typist), []) for typist in range(TYPISTS)]
         moved: list[Asked] = [
-            (f"{path.format(7)}?target_speed_ms={target}", []) for target in range(100, 100 + 2 * CACHED_ANSWERS)
+            (f"{path.format(7)}?target_speed_ms={target}", []) for target in range(100, 100 + MOVED_TARGETS)
         ]
+        in_turn = f"heat maps of {BOARD_NGRAMS:,} n-grams, {TYPISTS} boards in turn"
         heat_maps = [
-            _rate(f"heat maps of {BOARD_NGRAMS:,} n-grams, {TYPISTS} boards in turn", port, boards, seconds, server),
-            _rate("the same, another target at every request", port, moved, seconds, server),
+            _rate(in_turn, port, _in_turn(boards), seconds, server, []),
+            _rate("the same, another target at every request", port, _in_turn(moved), seconds, server, []),
         ]
     with _server(folder / "live", "constant", str(constant)) as (port, server):
-        found.append(_rate("constant answer of its size", port, [("/constant", [])], seconds, server))
+        found.append(_rate("constant answer of its size", port, _in_turn([("/constant", [])]), seconds, server, []))
     return [*found, *heat_maps]
 
 
@@ -100,13 +117,15 @@ def as_rows(found: list[Rate]) -> list[dict[str, str | float]]:
     constant = found[0]
     for one in found:
         constant = one if one.name.startswith("constant") else constant
+        waits = [] if one is constant else one.seconds_until_seen
         row: dict[str, str | float] = {
             "answers": one.name,
             "per second": round(one.per_second),
             "of the constant": round(one.per_second / constant.per_second, 2),
             "answered": one.answered,
             "failed or mixed": one.failed,
-            "publications seen": one.publications,
+            "publications": len(waits),
+            "seen after at most s": round(max(waits), 1) if waits else "",
             "server peak MiB": round(one.server_peak_mib),
         }
         rows.append(row)
@@ -118,6 +137,30 @@ _PUBLICATIONS = (("first", FIRST), ("second", SECOND))
 
 def _stamp(as_of: datetime) -> str:
     return f"{as_of:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _reader(folder: Path, of: str) -> GhostReader:
+    return GhostReader(Settings.load(data=folder / of))
+
+
+def _in_turn(requests: list[Asked]) -> dict[str, object]:
+    return {"requests": requests}
+
+
+def _digests(folder: Path, of: str, users: int) -> Path:
+    """A file with the digest of every user's answer, computed from the lake; some are compared with the reader's."""
+    reader, as_of = _reader(folder, of), dict(_PUBLICATIONS)[of]
+    inputs = reader.inputs(as_of)
+    path = folder / f"{of}.digests"
+    with path.open("wb") as file:
+        for part in inputs.users(None).sort("user_id").iter_slices(100_000):
+            for row in response_rows(inputs, part).collect().iter_rows(named=True):
+                file.write(digest(to_json(ghost_data_fields(row))))
+    digests = path.read_bytes()
+    for number in map(int, np.random.default_rng(7).integers(0, users, COMPARED_USERS)):
+        body = reader.ghost_data(USER.format(number)).model_dump_json().encode()
+        assert digest(body) == digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
+    return path
 
 
 def _prepare(folder: Path, users: int) -> None:
@@ -138,23 +181,29 @@ def _swap(folder: Path, of: str) -> None:
     staged = folder / "live" / "staged"
     os.link(folder / of / "ghost.duckdb", staged)
     staged.replace(folder / "live" / "ghost.duckdb")
+    # A rename to another name of the same file does nothing.
+    staged.unlink(missing_ok=True)
 
 
 @contextmanager
-def _publishing(folder: Path) -> Iterator[None]:
-    """Replace the database by the other one every some seconds."""
+def _publishing(folder: Path) -> Iterator[list[tuple[float, str]]]:
+    """Replace the database by the other one every some seconds; yields when it was which."""
     done = threading.Event()
+    swapped: list[tuple[float, str]] = []
 
     def replace() -> None:
         turn = 1
         while not done.wait(SWAP_SECONDS):
-            _swap(folder, _PUBLICATIONS[turn % 2][0])
+            of, as_of = _PUBLICATIONS[turn % 2]
+            _swap(folder, of)
+            swapped.append((time.monotonic(), _stamp(as_of)))
             turn += 1
 
+    _swap(folder, _PUBLICATIONS[0][0])
     thread = threading.Thread(target=replace)
     thread.start()
     try:
-        yield
+        yield swapped
     finally:
         done.set()
         thread.join()
@@ -176,16 +225,20 @@ def _server(data: Path, kind: str, answer: str) -> Iterator[tuple[int, "subproce
 def _rate(
     name: str,
     port: int,
-    requests: list[Asked],
+    asked: dict[str, object],
     seconds: float,
     server: "subprocess.Popen[str]",
+    swapped: list[tuple[float, str]],
 ) -> Rate:
-    order = {"host": "127.0.0.1", "port": port, "connections": CONNECTIONS, "seconds": seconds, "requests": requests}
+    order = {"host": "127.0.0.1", "port": port, "connections": CONNECTIONS, "seconds": seconds, **asked}
     command = [sys.executable, "-m", "ghost_pipeline_tests.bench.http_load"]
+    end = time.monotonic() + seconds
     done = subprocess.run(command, input=json.dumps(order), stdout=subprocess.PIPE, text=True, check=True)
     status = Path(f"/proc/{server.pid}/status").read_text(encoding="utf-8")
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    return Rate(name, **json.loads(done.stdout), server_peak_mib=peak / (1 << 10))
+    # A publication put in place in the last seconds may go unseen for want of requests.
+    due = [(at, of) for at, of in swapped if at < end - SEEN_SECONDS]
+    return Rate(name, **json.loads(done.stdout), swapped=due, server_peak_mib=peak / (1 << 10))
 
 
 def _stats(users: int, hour: Hour, at: int) -> pl.DataFrame:
