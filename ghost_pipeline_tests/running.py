@@ -16,6 +16,7 @@ from unittest.mock import patch
 import duckdb
 
 from ghost_pipeline.cli.main import main
+from ghost_pipeline.publish.history import find_files_in
 
 COMMAND = Path(sys.executable).with_name("ghost-pipeline")
 SHARED_DATA = Path(os.environ.get("GHOST_SHARED_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
@@ -106,9 +107,12 @@ def lake_digest(data: Path) -> dict[str, str]:
 
 
 def published_rows(data: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of every published table."""
+    """Every row of every published table; which history files are kept for earlier readers is no figure."""
     with duckdb.connect(str(data / "ghost.duckdb"), read_only=True) as connection:
-        tables = connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
+        find_files_in(connection, data)
+        tables = connection.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_name <> 'history_files' ORDER BY 1"
+        ).fetchall()
         return {
             name: connection.execute(f'SELECT * FROM "{name}" ORDER BY ALL').fetchall()  # noqa: S608 - our own names
             for (name,) in tables

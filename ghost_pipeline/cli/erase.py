@@ -37,7 +37,8 @@ from ghost_pipeline.privacy.erasure_report import (
 )
 from ghost_pipeline.privacy.personal_columns import USER
 from ghost_pipeline.privacy.tombstones import Tombstones, require_erasure_key
-from ghost_pipeline.publish.database_builder import with_gaps
+from ghost_pipeline.publish.database_builder import publication_lock, with_gaps
+from ghost_pipeline.publish.history import remove_unnamed
 from ghost_pipeline.settings import Settings
 
 
@@ -117,6 +118,9 @@ def erase(
     report = replace(report, under_way=False)
     report.write()
     republish(settings, months, out=out)
+    # Readers of an earlier publication keep their files, but not after an erasure.
+    with publication_lock(settings.database):
+        remove_unnamed(settings.database)
     report = replace(report, months_computed_again=tuple(month.key for month in months), published=True)
     report.write()
     return report

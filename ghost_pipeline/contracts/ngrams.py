@@ -78,6 +78,7 @@ SESSION_NGRAM_SUMMARY = Contract(
     partitioning=Partitioning.EVENT_HOUR,
     grain="one n-gram of a practice session, in the hour in which the session started",
     published=True,
+    sorted_by=("user_id", "keyboard_id", "session_id"),
     append_only=True,
 )
 

@@ -1,4 +1,4 @@
-"""Contract of `table_info`, the published table that says how fresh the others are."""
+"""Contracts of the tables that are published only: how fresh the others are, and which files hold the histories."""
 
 import dataframely as dy
 
@@ -17,6 +17,19 @@ class TableInfo(dy.Schema):
     )
 
 
+class HistoryFiles(dy.Schema):
+    """The Parquet files of the histories, which any Parquet client can read, too."""
+
+    table = dy.String(min_length=1, description="Name of the published table")
+    file = dy.String(
+        primary_key=True, min_length=1, description="Path from the folder of the database; its name is never used again"
+    )
+    rows = dy.Int64(min=1, description="Number of rows")
+    publications_ago = dy.Int32(
+        min=0, description="0: holds rows of this publication; otherwise kept for readers of the one so many before it"
+    )
+
+
 TABLE_INFO = Contract(
     name="table_info",
     schema=TableInfo,
@@ -25,4 +38,14 @@ TABLE_INFO = Contract(
     grain="one published table",
     published=True,
 )
-"""Not in the lake: it is written with the published database."""
+HISTORY_FILES = Contract(
+    name="history_files",
+    schema=HistoryFiles,
+    layer=Layer.OPERATIONS,
+    partitioning=Partitioning.SNAPSHOT_HOUR,
+    grain="one Parquet file of a history",
+    published=True,
+)
+
+PUBLISHED_ONLY = (TABLE_INFO, HISTORY_FILES)
+"""Not in the lake: they are written with the published database."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.lake.atomic import clear_leftovers
+from ghost_pipeline.lake.file_versions import FileVersion
 from ghost_pipeline.lake.gaps import missing_hours
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.lake.partitions import (
@@ -77,6 +78,10 @@ class LakeListing:
         parent = f"{contract.name}/{contract.partitioning.value[0]}={source_table}"
         found = self._files.partitions(parent, len(contract.partitioning.value) - 1)
         return [rejects_of(source_table, day, hour) for day, hour in sorted(values for values, _ in found)]
+
+    def partition_versions(self, contract: Contract) -> list[tuple[tuple[str, ...], FileVersion]]:
+        """All partitions, ascending: the values in the names of the folders, and the version of the file."""
+        return sorted(self._files.partitions(contract.name, len(contract.partitioning.value)))
 
     def newest_hour(self, contract: Contract) -> Hour | None:
         """The newest hourly partition of a table, found without listing the older days."""

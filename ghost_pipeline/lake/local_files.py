@@ -44,6 +44,10 @@ class Files(Protocol):
         """The names of the folders directly below one, in no order; none if it does not exist."""
         ...
 
+    def names(self, parent: str) -> list[str]:
+        """The names of all files below a folder, in no order; none if it does not exist."""
+        ...
+
     def partitions(self, parent: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], FileVersion]]:
         """The partitions below a folder that have a file, in no order.
 
@@ -135,6 +139,11 @@ class LocalFiles:
             return os.listdir(f"{self.folder}/{parent}")  # noqa: PTH208 - names, not paths
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def names(self, parent: str) -> list[str]:
+        """See `Files`."""
+        found = (self.folder / parent).rglob("*")
+        return [file.relative_to(self.folder).as_posix() for file in found if file.is_file()]
 
     def partitions(self, parent: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], FileVersion]]:
         """See `Files`."""

@@ -83,6 +83,10 @@ class ObjectFiles:
         found = self._asked(parent, "listed", lambda: obstore.list_with_delimiter(self._store, parent))
         return [name.rpartition("/")[2] for name in found["common_prefixes"]]
 
+    def names(self, parent: str) -> list[str]:
+        """See `Files`."""
+        return [name for name, _ in self._listed(parent)]
+
     def partitions(self, parent: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], FileVersion]]:
         """See `Files`."""
         for name, version in self._listed(parent, since=f"{parent}/{since}" if since else None):

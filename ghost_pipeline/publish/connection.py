@@ -21,6 +21,6 @@ def connect(folder: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def exact_pattern(path: Path) -> str:
+def exact_pattern(path: Path | str) -> str:
     """A `read_parquet` pattern that matches one path only, whatever its folders are called: `[1]` would match `1`."""
     return re.sub(r"([*?\[\]])", r"[\1]", str(path))

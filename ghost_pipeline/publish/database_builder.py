@@ -2,6 +2,9 @@
 
 While one process writes a DuckDB file, no other process can read it. So the pipeline never writes to the published
 file: it builds a new one from the lake and replaces the old one. Readers that have the old file open keep reading it.
+
+Snapshots and months are tables of the file. Histories are views over Parquet files beside it, of which a publication
+writes those that hold something new; see `history`.
 """
 
 from contextlib import AbstractContextManager
@@ -12,18 +15,23 @@ from typing import NamedTuple
 import duckdb
 
 from ghost_pipeline.contracts import CONTRACTS
-from ghost_pipeline.contracts.contract import Contract, Partitioning, duckdb_ddl, duckdb_indexes
-from ghost_pipeline.contracts.published import TABLE_INFO
+from ghost_pipeline.contracts.contract import Contract, Partitioning, duckdb_ddl, duckdb_indexes, duckdb_view
+from ghost_pipeline.contracts.published import HISTORY_FILES, TABLE_INFO
 from ghost_pipeline.errors import PublishError, without_values
 from ghost_pipeline.lake.atomic import clear_leftovers
 from ghost_pipeline.lake.concurrent_replace import require_unreplaced, retry_on_replace
 from ghost_pipeline.lake.file_versions import file_versions
+from ghost_pipeline.lake.gaps import require_gapless
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.local_files import Files
 from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import Location
-from ghost_pipeline.publish.connection import connect, exact_pattern
-from ghost_pipeline.sql_quoting import sql_literal
+from ghost_pipeline.publish.connection import connect
+from ghost_pipeline.publish.history import History, HistoryFile, find_files_in, history_files, rows_of, view_of
+from ghost_pipeline.publish.partition_contents import PartitionContents
+from ghost_pipeline.sql_quoting import sql_identifier, sql_literal
+from ghost_pipeline.windows import HOUR
 
 STORAGE_VERSION = "v1.4.0"
 """Oldest DuckDB version that can open the file: clients upgrade later than pipelines."""
@@ -72,8 +80,14 @@ def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list
     with publication_lock(database):
         clear_leftovers(files.folder)
         try:
-            with files.replacing([]) as staging:
-                return _build(lake, files.folder, staging.add(database.name), allow_gaps=allow_gaps)
+            with connect(files.folder) as connection:
+                connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+                publication = _Publication(lake, database, files, connection, allow_gaps=allow_gaps)
+                with files.replacing([]) as staging:
+                    info = publication.build(staging.add(database.name))
+                # Only now: until the swap, readers were given files of the publication before.
+                publication.history.remove_others(publication.files)
+                return info
         except duckdb.Error as error:
             # Safe to cite in full: an IO error names files, and the reason comes after the name.
             why = str(error).splitlines()[0] if isinstance(error, duckdb.IOException) else without_values(error)
@@ -84,76 +98,109 @@ def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list
             ) from None
 
 
-def _build(lake: Lake, folder: Path, target: Path, *, allow_gaps: bool) -> list[PublishedTable]:
-    with connect(folder) as connection:
-        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-        connection.execute(f"ATTACH {sql_literal(str(target))} AS published (STORAGE_VERSION '{STORAGE_VERSION}')")
-        info = [
-            _fill(connection, lake, contract, allow_gaps=allow_gaps)
-            for contract in CONTRACTS.values()
-            if contract.published
-        ]
-        for statement in duckdb_ddl(TABLE_INFO, f"published.{TABLE_INFO.name}"):
-            connection.execute(statement)
-        connection.executemany(
-            f"INSERT INTO published.{TABLE_INFO.name} VALUES (?, ?, ?, ?)",  # noqa: S608 - our own names
-            info,
+class _Publication:
+    """One publication while it is built."""
+
+    def __init__(
+        self, lake: Lake, database: Location, files: Files, connection: duckdb.DuckDBPyConnection, *, allow_gaps: bool
+    ) -> None:
+        self._lake, self._database, self._connection, self._allow_gaps = lake, database, connection, allow_gaps
+        self._folder = files.folder
+        previous = next(iter(files.located([database.name])), None)
+        self._before = history_files(previous) if previous else []
+        self.history = History(files, connection)
+        self.files: list[HistoryFile] = []
+        """The files of the histories that stay."""
+
+    def build(self, target: Path) -> list[PublishedTable]:
+        """Write the database to `target`."""
+        self._connection.execute(
+            f"ATTACH {sql_literal(str(target))} AS published (STORAGE_VERSION '{STORAGE_VERSION}')"
         )
+        find_files_in(self._connection, self._folder)
+        info = [self._fill(contract) for contract in CONTRACTS.values() if contract.published]
+        self.files = self.history.kept(self.files, self._before)
+        for contract, rows in ((TABLE_INFO, info), (HISTORY_FILES, self.files)):
+            for statement in duckdb_ddl(contract, f"published.{contract.name}"):
+                self._connection.execute(statement)
+            if rows:
+                # One statement: a year has hundreds of files, and executing one for each took 0.3 s.
+                places = ", ".join(["(?, ?, ?, ?)"] * len(rows))
+                self._connection.execute(
+                    f"INSERT INTO published.{contract.name} VALUES {places}",  # noqa: S608 - our own names
+                    [value for row in rows for value in row],
+                )
         # Explicitly: DuckDB swallows errors of the checkpoint that DETACH makes.
-        connection.execute("CHECKPOINT published")
-        connection.execute("DETACH published")
-    return info
+        self._connection.execute("CHECKPOINT published")
+        self._connection.execute("DETACH published")
+        return info
 
+    def _fill(self, contract: Contract) -> PublishedTable:
+        by_hour = contract.partitioning not in {Partitioning.SNAPSHOT_HOUR, Partitioning.MONTH}
+        return retry_on_replace(lambda: (self._history if by_hour else self._state)(contract))
 
-def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake, contract: Contract, *, allow_gaps: bool) -> PublishedTable:
-    relation = f"published.{contract.name}"
-    for statement in duckdb_ddl(contract, relation):
-        connection.execute(statement)
+    def _history(self, contract: Contract) -> PublishedTable:
+        """Publish all hours of a table, from files that hold those of an hour, a day or a month."""
+        contents = PartitionContents(self._lake, contract)
+        if not self._allow_gaps:
+            _require_gapless(contract, contents)
+        found = self.history.of_table(self._lake, contract, contents)
+        contents.remember()
+        relation = f"published.{contract.name}"
+        if contract.append_only:
+            for statement in duckdb_view(contract, relation, view_of(contract, found, self._database.parent)):
+                self._connection.execute(statement)
+        else:
+            self._create(contract, [self._folder / one.file for one in found])
+        self.files = [one for one in self.files if one.table != contract.name] + found
+        newest = contents.newest
+        return PublishedTable(contract.name, newest.as_of if newest else None, contents.rows, contents.content_hash)
 
-    def insert() -> tuple[str, datetime | None]:
-        connection.execute(f"TRUNCATE {relation}")
-        files, as_of = _inputs(lake, contract, allow_gaps=allow_gaps)
+    def _state(self, contract: Contract) -> PublishedTable:
+        """Publish the newest snapshot, or all months."""
+        if contract.partitioning is Partitioning.MONTH:
+            months = self._lake.months(contract)
+            files, as_of = self._lake.files(contract, months), (months[-1].as_of if months else None)
+        else:
+            newest = self._lake.newest_hour(contract)
+            files, as_of = self._lake.files(contract, [newest] if newest else []), (newest.as_of if newest else None)
         before = file_versions(files)
         try:
-            _insert(connection, contract, relation, files)
-            inputs_hash = lake.content_hash(files)
+            rows = self._create(contract, files)
+            inputs_hash = self._lake.content_hash(files)
         except duckdb.Error:
             require_unreplaced(files, before, contract.name)
             raise
         # Rows and hash come from the same files: a client that knows a hash skips its rows.
         require_unreplaced(files, before, contract.name)
-        return inputs_hash, as_of
+        return PublishedTable(contract.name, as_of, rows, inputs_hash)
 
-    inputs_hash, as_of = retry_on_replace(insert)
-    for statement in duckdb_indexes(contract, relation):
-        connection.execute(statement)
-    rows = connection.sql(f"SELECT count(*) FROM {relation}").pl().item()  # noqa: S608
-    return PublishedTable(contract.name, as_of, int(rows), inputs_hash)
+    def _create(self, contract: Contract, files: list[Path]) -> int:
+        """Create a table with the rows of some files and return their number."""
+        relation = f"published.{contract.name}"
+        self._connection.execute(f"DROP TABLE IF EXISTS {relation}")
+        for statement in duckdb_ddl(contract, relation):
+            self._connection.execute(statement)
+        order = ", ".join(map(sql_identifier, contract.total_order))
+        ((rows,),) = self._connection.execute(
+            f"INSERT INTO {relation} FROM {rows_of(contract, files)} ORDER BY {order}"
+        ).fetchall()
+        for statement in duckdb_indexes(contract, relation):
+            self._connection.execute(statement)
+        return int(rows)
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, contract: Contract, relation: str, files: list[Path]) -> None:
-    if not files:
+def _require_gapless(contract: Contract, contents: PartitionContents) -> None:
+    """Require that no hour of an event table is missing.
+
+    Raises:
+        LakeError: names the missing hours.
+
+    """
+    first, newest = contents.first, contents.newest
+    if contract.partitioning is not Partitioning.EVENT_HOUR or first is None or newest is None:
         return
-    names = ", ".join(f'"{name}"' for name in contract.polars_schema)
-    sorted_by = contract.sorted_by or (() if contract.append_only else contract.primary_key)
-    order = f" ORDER BY {', '.join(sorted_by)}" if sorted_by else ""
-    connection.execute(
-        f"INSERT INTO {relation} SELECT {names} FROM read_parquet(?, hive_partitioning = false){order}",  # noqa: S608
-        [[exact_pattern(file) for file in files]],
-    )
-
-
-def _inputs(lake: Lake, contract: Contract, *, allow_gaps: bool) -> tuple[list[Path], datetime | None]:
-    match contract.partitioning:
-        case Partitioning.SNAPSHOT_HOUR:
-            newest = lake.newest_hour(contract)
-            return (lake.files(contract, [newest]), newest.as_of) if newest else ([], None)
-        case Partitioning.MONTH:
-            months = lake.months(contract)
-            return lake.files(contract, months), (months[-1].as_of if months else None)
-        case _:
-            newest = lake.newest_hour(contract)
-            if newest and contract.partitioning is Partitioning.EVENT_HOUR and not allow_gaps:
-                # Another run may be filling in hours for late events, or was killed while it did.
-                lake.scan_until(contract, newest.as_of)
-            return lake.files(contract), (newest.as_of if newest else None)
+    if contents.number != (newest.as_of - first.start) // HOUR:
+        # Another run may be filling in hours for late events, or was killed while it did.
+        written = [one.partition for month in contents.months for one in contents.hours(month.month)]
+        require_gapless(contract, written, newest.as_of)

@@ -7,8 +7,10 @@ from threading import Lock, Thread
 
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.atomic import clear_leftovers
+from ghost_pipeline.lake.file_versions import FileVersion, file_version
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import Location, Mirrored
+from ghost_pipeline.publish.history import fetch_history
 
 CHECK_SECONDS = 5.0
 """Minimum interval between two checks for a newer object."""
@@ -25,9 +27,10 @@ class PublishedFile:
         self.path = self._files.folder / location.name
         """The local path, readable once `fetched` has returned it."""
         self._lock, self._checked, self._failing = Lock(), time.monotonic(), False
+        self._complete: FileVersion | None = None
 
     def fetched(self) -> Path | None:
-        """Fetch the newest version and return its path; None if nothing has been published.
+        """Fetch the newest version with its history and return its path; None if nothing has been published.
 
         Raises:
             LakeError: storage cannot be read.
@@ -35,7 +38,7 @@ class PublishedFile:
         """
         if isinstance(self.location, Mirrored):
             clear_leftovers(self._files.folder)
-        return next(iter(self._files.located([self.location.name])), None)
+        return self._located()
 
     def start_refresh(self) -> None:
         """Fetch a newer version of the object in the background, at most every `CHECK_SECONDS`."""
@@ -48,9 +51,17 @@ class PublishedFile:
             self._checked = float("inf")
         Thread(target=self._refresh, name="ghost-published", daemon=True).start()
 
+    def _located(self) -> Path | None:
+        path = next(iter(self._files.located([self.location.name])), None)
+        version = file_version(path) if path and isinstance(self.location, Mirrored) else None
+        if path and version != self._complete:
+            fetch_history(self._files, path)
+            self._complete = version
+        return path
+
     def _refresh(self) -> None:
         try:
-            self._files.located([self.location.name])
+            self._located()
             self._failing = False
         except LakeError as error:
             if not self._failing:

@@ -1,6 +1,7 @@
 """Read one version of the published database, and tell whether a newer one has replaced it."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Self
 
@@ -15,6 +16,7 @@ from ghost_pipeline.lake.file_versions import FileVersion, file_version
 from ghost_pipeline.locations import Location
 from ghost_pipeline.publish.connection import connect
 from ghost_pipeline.publish.database_file import PublishedFile
+from ghost_pipeline.publish.history import find_files_in
 from ghost_pipeline.sql_quoting import sql_literal
 
 BATCH_ROWS = 100_000
@@ -92,8 +94,7 @@ class PublishedDatabase:
         names = ", ".join(f'"{name}"' for name in contract.polars_schema)
         statement = f"SELECT {names} FROM published.{contract.name} WHERE {condition}"  # noqa: S608 - our own names
         try:
-            # A cursor per query: a connection runs one query at a time.
-            with self._connection.cursor() as cursor:
+            with self._cursor(contract) as cursor:
                 frame: pl.DataFrame = cursor.sql(statement, params=list(key.values())).pl()
         except duckdb.Error as error:
             raise self._unreadable(contract, error) from error
@@ -108,7 +109,7 @@ class PublishedDatabase:
         """
         names = ", ".join(f'"{name}"' for name in contract.polars_schema)
         try:
-            with self._connection.cursor() as cursor:
+            with self._cursor(contract) as cursor:
                 reader = cursor.sql(f"SELECT {names} FROM published.{contract.name}").to_arrow_reader(rows)  # noqa: S608
                 for batch in reader:
                     yield pl.DataFrame(batch).cast(pl.Schema(contract.polars_schema))
@@ -123,6 +124,15 @@ class PublishedDatabase:
         """The as_of of a published table; None if the table is empty."""
         info = self.rows(TABLE_INFO, table=contract.name)
         return info["as_of"].item() if info.height else None
+
+    @contextmanager
+    def _cursor(self, contract: Contract) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor per query: a connection runs one query at a time."""
+        with self._connection.cursor() as cursor:
+            if contract.append_only:
+                # A variable belongs to a cursor. The folder may be another than that of the publication: a copy.
+                find_files_in(cursor, self._file.path.parent)
+            yield cursor
 
     def _unreadable(self, contract: Contract, error: duckdb.Error) -> PublishError:
         return PublishError(

@@ -120,7 +120,9 @@ def test_while_the_storage_fails_the_publication_before_goes_on_answering(
 
 def test_a_publication_that_cannot_be_sent_leaves_the_one_before(place: Mirrored, server: S3Server) -> None:
     published(place, 1)
-    server.refuses = lambda request: ("403 Forbidden", b"AccessDenied") if request.path.endswith("duckdb") else None
+    server.refuses = lambda request: (
+        ("403 Forbidden", b"AccessDenied") if request.method == "PUT" and request.path.endswith("duckdb") else None
+    )
     with pytest.raises(
         LakeError, match=r"ghost\.duckdb: cannot be written \(access is denied\); what was there before"
     ):

@@ -12,12 +12,12 @@ from polars.testing import assert_frame_equal
 
 from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.contract import Layer, Partitioning, duckdb_ddl, duckdb_indexes, duckdb_type
-from ghost_pipeline.contracts.published import TABLE_INFO
+from ghost_pipeline.contracts.published import PUBLISHED_ONLY
 from ghost_pipeline.defs.metadata import column_schema
 from ghost_pipeline.errors import ContractError
 from ghost_pipeline_tests.samples import sample
 
-ALL = [*CONTRACTS.values(), TABLE_INFO]
+ALL = [*CONTRACTS.values(), *PUBLISHED_ONLY]
 every_contract = pytest.mark.parametrize("contract", ALL, ids=lambda contract: contract.name)
 
 
@@ -97,7 +97,7 @@ def test_the_database_has_the_primary_key(contract: Contract) -> None:
         keys = connection.execute(
             "SELECT constraint_column_names FROM duckdb_constraints() WHERE constraint_type = 'PRIMARY KEY'"
         ).fetchall()
-    assert keys == ([(contract.primary_key,)] if contract.primary_key and not contract.append_only else [])
+    assert keys == ([(contract.primary_key,)] if contract.primary_key else [])
 
 
 @every_contract

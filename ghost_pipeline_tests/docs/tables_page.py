@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.contract import duckdb_type
-from ghost_pipeline.contracts.published import TABLE_INFO
+from ghost_pipeline.contracts.published import PUBLISHED_ONLY, TABLE_INFO
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.contracts.source import Domain, Kind, SourceColumn, SourceTable
 from ghost_pipeline.settings import MAX_TASK_MINUTES
@@ -79,7 +79,7 @@ def _tables_page() -> Iterator[str]:
     yield "Types are those of DuckDB. **Key** columns identify a row. *Published* tables are in `ghost.duckdb`; all but"
     yield "`table_info` are in the lake, and `ghost-pipeline query` reads them as `lake.<table>`. Retention counts from"
     yield "the newest partition of the table; [`GHOST_RETENTION`](operations.md#retention) sets it."
-    for contract in (*CONTRACTS.values(), TABLE_INFO):
+    for contract in (*CONTRACTS.values(), *PUBLISHED_ONLY):
         yield from _table(contract)
     yield ""
 

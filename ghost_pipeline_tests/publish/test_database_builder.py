@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 
 from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.contract import Partitioning
-from ghost_pipeline.contracts.published import TABLE_INFO
+from ghost_pipeline.contracts.published import PUBLISHED_ONLY, TABLE_INFO
 from ghost_pipeline.errors import LakeError, PublishError
 from ghost_pipeline.lake import locking
 from ghost_pipeline.lake.atomic import STAGING, clear_leftovers
@@ -47,7 +47,11 @@ BENCHMARKS = CONTRACTS["ghost_benchmarks"]
 HISTORY = CONTRACTS["ngram_speed_summary_history"]
 SESSIONS = CONTRACTS["practice_sessions"]
 
-every_published_table = pytest.mark.parametrize("contract", [*PUBLISHED, TABLE_INFO], ids=lambda one: one.name)
+HISTORIES = [contract for contract in PUBLISHED if contract.append_only]
+PUBLISHED_TABLES = [*(one for one in PUBLISHED if not one.append_only), *PUBLISHED_ONLY]
+
+every_published_table = pytest.mark.parametrize("contract", PUBLISHED_TABLES, ids=lambda one: one.name)
+every_relation = pytest.mark.parametrize("contract", [*PUBLISHED_TABLES, *HISTORIES], ids=lambda one: one.name)
 
 
 @pytest.fixture
@@ -132,8 +136,8 @@ def test_the_published_tables_are_there_and_no_other(full: Path) -> None:
     with reading(full) as connection:
         tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
         views = connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
-    assert tables == {contract.name for contract in PUBLISHED} | {"table_info"}
-    assert views == []
+    assert tables == {contract.name for contract in PUBLISHED_TABLES}
+    assert {name for (name,) in views} == {contract.name for contract in HISTORIES}
 
 
 def test_what_could_give_back_a_single_persons_figures_is_not_published() -> None:
@@ -149,14 +153,16 @@ def test_a_published_table_has_the_key_of_its_contract(contract: Contract, full:
             "WHERE constraint_type = 'PRIMARY KEY' AND table_name = ?",
             [contract.name],
         ).fetchall()
-    assert keys == ([(contract.primary_key,)] if contract.primary_key and not contract.append_only else [])
+    assert keys == ([(contract.primary_key,)] if contract.primary_key else [])
 
 
-@every_published_table
-def test_a_published_table_has_the_comments_of_its_contract(contract: Contract, full: Path) -> None:
+@every_relation
+def test_a_published_relation_has_the_comments_of_its_contract(contract: Contract, full: Path) -> None:
+    kind = "view" if contract.append_only else "table"
     with reading(full) as connection:
         table = connection.execute(
-            "SELECT comment FROM duckdb_tables() WHERE table_name = ?", [contract.name]
+            f"SELECT comment FROM duckdb_{kind}s() WHERE {kind}_name = ?",  # noqa: S608 - our own names
+            [contract.name],
         ).fetchall()
         columns = connection.execute(
             "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = ?", [contract.name]
