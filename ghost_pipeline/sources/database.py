@@ -26,8 +26,15 @@ SAMPLE_ROWS = 100_000
 FIRST_DAY = f"'{(FIRST_INSTANT + timedelta(days=1)).date()}'"
 LAST_DAY = f"'{(LAST_INSTANT - timedelta(days=2)).date()}'"
 """As text: local dates between these are within what counts as a time, whatever their zone."""
+WINDOW_START, WINDOW_END = "\0start\0", "\0end\0"
+"""Stand in a statement for the ends of its window, where the database binds no parameters. No name holds a NUL."""
 _PART = r'(?:"(?:[^"]|"")+"|[^".]+)'
 _NAME = re.compile(rf"{_PART}(?:\.{_PART})?")
+
+
+def with_window(sql: str, start: str, end: str) -> str:
+    """Return a statement with literals for the ends of its window."""
+    return sql.replace(WINDOW_START, start).replace(WINDOW_END, end)
 
 
 @dataclass(frozen=True)

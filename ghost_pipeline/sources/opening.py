@@ -5,15 +5,17 @@ from pathlib import Path
 
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.locations import MASKED, shown_source
+from ghost_pipeline.sources import duckdb_file, sqlite
+from ghost_pipeline.sources.duckdb_file import DuckDbSource
 from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.sources.mapping import load_mapping
 from ghost_pipeline.sources.postgres import PostgresSource
 from ghost_pipeline.sources.source import Source
-from ghost_pipeline.sources.sqlite import SCHEME, SqliteSource
+from ghost_pipeline.sources.sqlite import SqliteSource
 
 FORMS = (
-    "a folder of Parquet, CSV or NDJSON files, to postgresql://user:password@host:port/database or to sqlite:///file, "
-    "with special characters of user and password percent-encoded (@ is %40)"
+    "a folder of Parquet, CSV or NDJSON files, to postgresql://user:password@host:port/database, to sqlite:///file or "
+    "to duckdb:///file, with special characters of user and password percent-encoded (@ is %40)"
 )
 """What GHOST_SOURCE may be, for messages."""
 _PARAMETERS = re.compile(r"\s*(?:host|hostaddr|port|dbname|database|server|user|username|uid)\s*=", re.IGNORECASE)
@@ -21,7 +23,7 @@ _PARAMETERS = re.compile(r"\s*(?:host|hostaddr|port|dbname|database|server|user|
 
 
 def open_source(location: str | None, mapping: Path | None = None) -> Source:
-    """Return the adapter for a location: a folder of files, a PostgreSQL server or a SQLite file.
+    """Return the adapter for a location: a folder of files, a PostgreSQL server, a SQLite or a DuckDB file.
 
     Args:
         location: the folder or address of the canonical tables.
@@ -39,8 +41,10 @@ def open_source(location: str | None, mapping: Path | None = None) -> Source:
     mapped = load_mapping(mapping)
     if location.startswith(("postgresql://", "postgres://")):
         return PostgresSource(location, mapped)
-    if location.startswith(SCHEME):
+    if location.startswith(sqlite.SCHEME):
         return SqliteSource(location, mapped)
+    if location.startswith(duckdb_file.SCHEME):
+        return DuckDbSource(location, mapped)
     if Path(location).is_dir():
         return FileSource(Path(location), mapped)
     shown = shown_source(location)

@@ -12,8 +12,8 @@ from ghost_pipeline.settings import MAX_TASK_MINUTES
 GENERATED = "<!-- Written by `make docs` from the contracts; change those. -->"
 
 _SOURCE_INTRODUCTION = """\
-`GHOST_SOURCE` is a folder of files, a PostgreSQL server or a SQLite file with the tables below. `?` marks an optional
-table, or a column that may be null or absent. A source whose tables or columns have other names needs a
+`GHOST_SOURCE` is a folder of files or a database with the tables below. `?` marks an optional table, or a column that
+may be null or absent. A source whose tables or columns have other names needs a
 [mapping](#other-names-and-queries).
 
 Ids are text; numbers and UUIDs are read as their text. Times are instants: with a zone they are converted to UTC,
@@ -31,9 +31,9 @@ folder `<table>/` of Parquet files, with or without hive partitions. Columns tha
 
 ## A database
 
-`GHOST_SOURCE=postgresql://user:password@host:port/database` or `GHOST_SOURCE=sqlite:///app.db`. Tables and views are
-found by their names, and only the columns listed here are read. [Databases](databases.md) says for each kind how it is
-opened, which values it gives, and how a run reads a part of the events.
+`GHOST_SOURCE=postgresql://user:password@host:port/database`, `sqlite:///app.db` or `duckdb:///warehouse.duckdb`.
+Tables and views are found by their names, and only the columns listed here are read. [Databases](databases.md) says for
+each kind how it is opened, which values it gives, and how a run reads a part of the events.
 
 ## Other names and queries
 
@@ -55,9 +55,9 @@ user_progress:
 ```
 
 The file is plain YAML: each key once, text as keys, no aliases. Anything else is one line with the file and its line.
-Names are used as written, including capitals (which SQLite does not distinguish), and quoted. For a folder of files,
-`table` is the name of a file without its ending; files answer no queries. `{start}` and `{end}` are optional. They are
-bound as parameters: in PostgreSQL as `timestamptz`, infinite if everything is read; in SQLite as text such as
+Names are used as written, including capitals (which SQLite and DuckDB do not distinguish), and quoted. For a folder of
+files, `table` is the name of a file without its ending; files answer no queries. `{start}` and `{end}` are optional.
+They are values: in PostgreSQL and DuckDB `timestamptz`, infinite if everything is read; in SQLite text such as
 `2025-03-12 11:00:00`. A query without them is read as a whole, and the database filters its rows."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import adbc_driver_postgresql.dbapi as driver  # type: ignore[import-untyped]
+import duckdb
 import polars as pl
 
 from ghost_pipeline_tests.running import DEMO_WORLD
@@ -74,6 +75,17 @@ class Database:
 def demo_world() -> dict[str, pl.DataFrame]:
     """The tables of the demo world."""
     return {name: pl.read_parquet(DEMO_WORLD / f"{name}.parquet") for name in DEMO_TABLES}
+
+
+def fill_duckdb(file: Path, *statements: str, tables: dict[str, pl.DataFrame] | None = None) -> None:
+    """Run statements on a DuckDB file, and make tables out of frames."""
+    with duckdb.connect(str(file)) as connection:
+        for statement in ("SET TimeZone = 'UTC'", *statements):
+            connection.execute(statement)
+        for name, rows in (tables or {}).items():
+            connection.register("rows_given", rows.to_arrow())
+            connection.execute(f"CREATE TABLE {name} AS FROM rows_given")
+            connection.unregister("rows_given")
 
 
 def fill_sqlite(file: Path, statements: Iterable[str] = (), tables: dict[str, pl.DataFrame] | None = None) -> Path:

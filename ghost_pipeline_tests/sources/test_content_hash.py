@@ -1,15 +1,19 @@
 """The version of a database's table: equal for equal rows, and another one after any change that a run would read."""
 
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.sources.database import DatabaseSource
+from ghost_pipeline.sources.duckdb_file import DuckDbSource
 from ghost_pipeline.sources.mapping import MappedTable, SourceMapping
 from ghost_pipeline.sources.postgres import PostgresSource
 from ghost_pipeline.sources.sqlite import SqliteSource
-from ghost_pipeline_tests.sources.servers import Database, fill_sqlite
+from ghost_pipeline_tests.sources.servers import Database, fill_duckdb, fill_sqlite
 
 USERS = SOURCE_TABLES["users"]
 ROWS = (
@@ -22,27 +26,24 @@ ROWS = (
 class Tables:
     """A database with two users, as something that runs statements and gives versions."""
 
-    def __init__(self, place: Database | Path) -> None:
-        self.place = place
+    def __init__(self, execute: Callable[..., object], opened: Callable[[SourceMapping], DatabaseSource]) -> None:
+        self.execute, self._opened = execute, opened
         self.execute(*ROWS)
 
-    def execute(self, *statements: str) -> None:
-        if isinstance(self.place, Path):
-            fill_sqlite(self.place, statements)
-        else:
-            self.place.execute(*statements)
-
     def version(self, **tables: MappedTable) -> str:
-        mapping = SourceMapping(Path("own.yaml"), tables)
-        place = self.place
-        kind = SqliteSource if isinstance(place, Path) else PostgresSource
-        with closing(kind(f"sqlite:///{place}" if isinstance(place, Path) else place.address, mapping)) as source:
+        with closing(self._opened(SourceMapping(Path("own.yaml"), tables))) as source:
             return (source.part_versions(USERS) or {})[""]
 
 
-@pytest.fixture(params=["postgresql", "sqlite"])
+@pytest.fixture(params=["postgresql", "sqlite", "duckdb"])
 def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Tables:
-    return Tables(tmp_path / "app.db" if request.param == "sqlite" else request.getfixturevalue("database"))
+    file = tmp_path / "app.db"
+    if request.param == "sqlite":
+        return Tables(lambda *all_: fill_sqlite(file, all_), lambda own: SqliteSource(f"sqlite:///{file}", own))
+    if request.param == "duckdb":
+        return Tables(partial(fill_duckdb, file), lambda own: DuckDbSource(f"duckdb:///{file}", own))
+    database: Database = request.getfixturevalue("database")
+    return Tables(database.execute, lambda own: PostgresSource(database.address, own))
 
 
 def test_rows_that_stay_have_one_version(tables: Tables) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from ghost_pipeline_tests import running
 from ghost_pipeline_tests.running import found_in, lake_digest
-from ghost_pipeline_tests.sources.servers import PASSWORD, READER, Database, demo_world, fill_sqlite
+from ghost_pipeline_tests.sources.servers import PASSWORD, READER, Database, demo_world, fill_duckdb, fill_sqlite
 
 AS_OF = "2025-03-12T12:00Z"
 MATERIALIZE = ("materialize", "--as-of", AS_OF)
@@ -58,6 +58,15 @@ def test_postgresql_gives_the_bytes_of_files_and_shows_no_password(
 def test_sqlite_gives_the_bytes_of_files(tmp_path: Path, from_files: dict[str, str]) -> None:
     file = fill_sqlite(tmp_path / "app.db", tables=demo_world())
     done = run(tmp_path / "data", *MATERIALIZE, GHOST_SOURCE=f"sqlite:///{file}")
+    assert done.returncode == 0, done.stderr
+    assert lake_digest(tmp_path / "data") == from_files
+
+
+@pytest.mark.long
+def test_duckdb_gives_the_bytes_of_files(tmp_path: Path, from_files: dict[str, str]) -> None:
+    file = tmp_path / "app.duckdb"
+    fill_duckdb(file, tables=demo_world())
+    done = run(tmp_path / "data", *MATERIALIZE, GHOST_SOURCE=f"duckdb:///{file}")
     assert done.returncode == 0, done.stderr
     assert lake_digest(tmp_path / "data") == from_files
 
