@@ -152,8 +152,9 @@ def view_of(contract: Contract, files: Iterable[HistoryFile], place: Location) -
 
 
 def find_files_in(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Let the views of a published database read the files in a folder of this machine."""
-    connection.execute(f"SET VARIABLE {DATA_VARIABLE} = {sql_literal(exact_pattern(folder.absolute()))}")
+    """Let the views of a published database read the files beside it; without any, those where it was published."""
+    if (folder / HISTORY).is_dir():
+        connection.execute(f"SET VARIABLE {DATA_VARIABLE} = {sql_literal(exact_pattern(folder.absolute()))}")
 
 
 def history_files(database: Path) -> list[HistoryFile]:
