@@ -117,6 +117,8 @@ class Settings(BaseSettings):
         description="Largest share of an hour's rows that a run may remove, in percent; a run that would remove more "
         "stops, because sources purge and replicas come back empty",
     )
+    min_removed_rows: int = Field(default=10, ge=1, description="Rows of an hour that must be gone before a run stops")
+    read_memory_mb: int = Field(default=1024, ge=64, description="Memory in MB for source rows that are read together")
     accept_deletions: bool = Field(
         default=False, description="Whether a run that would remove more than GHOST_MAX_REMOVED_PERCENT goes on"
     )
@@ -152,9 +154,7 @@ class Settings(BaseSettings):
         "a month before, in percent",
     )
     keep_run_days: int = Field(
-        default=90,
-        ge=1,
-        description="Days for which Dagster's records of runs are kept while run_records_schedule is on",
+        default=90, ge=1, description="Days that Dagster's records of runs are kept while run_records_schedule is on"
     )
     # G5.1 to G5.3, G6
     bands: Annotated[tuple[Band, ...], NoDecode, CommaSeparated] = Field(

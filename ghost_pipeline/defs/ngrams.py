@@ -166,7 +166,7 @@ def _before_change(
 ) -> None:
     """Refuse to lose the rows of too many sessions; mark the hours stale that follow from changed ones."""
     policy = ReadPolicy.of(run.settings)
-    require_rows_stay(run.lake, contract, changed, rows, rejected_ids, policy.max_removed_percent)
+    require_rows_stay(run.lake, contract, changed, rows, rejected_ids, policy)
     if contract is SESSION_NGRAM_SPEED:
         mark_stale(run.lake, NGRAM_SNAPSHOTS, min(changed).start, hour.as_of)
 

@@ -56,7 +56,7 @@ def raw_table(contract: Contract, *upstream: Contract) -> TableAsset:
         elif table.of_session:
             ingested = ingest_session_rows(source, lake, table, contract, hour, policy, erased)
         else:
-            ingested = ingest_events(source, lake, table, contract, hour, policy, erased)
+            ingested = ingest_events(source, lake, table, contract, hour, policy, erased, run.on_rows)
         return ingest_report(lake, contract, hour, ingested)
 
     if table.versioned:
@@ -87,6 +87,8 @@ def ingest_report(lake: Lake, contract: Contract, hour: Hour, ingested: IngestRe
             "repeated_events_merged": ingested.repeated,
             "partitions_changed": ingested.changed,
             "rows_of_erased_people": ingested.erased,
+            "files_read": ingested.files_read,
+            "files_skipped": ingested.files_skipped,
         },
         sample=rows.head(PREVIEW_ROWS).collect(),
     )

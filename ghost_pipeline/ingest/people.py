@@ -10,10 +10,21 @@ from ghost_pipeline.privacy.personal_columns import ID_COLUMNS, USER
 from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, Tombstones
 
 
-def reject_unknown_users(rows: pl.LazyFrame, table: SourceTable, lake: Lake, erased: Tombstones) -> pl.LazyFrame:
-    """Reject rows of users whom the lake does not know, except those of erased people: set these aside."""
-    known_ids = lake.scan(USERS).select("user_id")
-    if any(column.references == "users" for column in table.columns):
+def known_users(lake: Lake) -> pl.DataFrame:
+    """Return the `user_id` of every user whom the lake knows."""
+    return lake.scan(USERS).select(pl.col(USER).unique()).collect()
+
+
+def refers_to_users(table: SourceTable) -> bool:
+    """Return whether rows of a table that name no user are rejected."""
+    return any(column.references == USERS.name for column in table.columns)
+
+
+def reject_unknown_users(
+    rows: pl.LazyFrame, table: SourceTable, known_ids: pl.LazyFrame, erased: Tombstones
+) -> pl.LazyFrame:
+    """Reject rows of users who are not in `known_ids`, except those of erased people: set these aside."""
+    if refers_to_users(table):
         rows = reject_unknown(rows, "user_id", known_ids, "user")
     personal_ids = [column.name for column in table.columns if column.name in ID_COLUMNS]
     return set_aside_erased_people(rows, known_ids, personal_ids, erased)

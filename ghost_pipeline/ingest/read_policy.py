@@ -25,15 +25,26 @@ class ReadPolicy:
     """How long the source keeps events. Older hours of the lake are never replaced by what the source has now."""
     max_removed_percent: int
     """The largest share of an hour's rows that a run may remove."""
+    min_removed_rows: int
+    """Fewer rows of an hour may always be removed."""
     max_task_minutes: int
     """The longest time that a task may take."""
+    memory_mb: int
+    """How much memory the rows that are read together may take."""
 
     @classmethod
     def of(cls, settings: Settings) -> "ReadPolicy":
         """Return the policy that is set."""
         keeps = timedelta(hours=settings.source_keeps) if settings.source_keeps else None
         allowed = ALL_PERCENT if settings.accept_deletions else settings.max_removed_percent
-        return cls(timedelta(hours=settings.lookback_hours), keeps, allowed, settings.max_task_minutes)
+        return cls(
+            timedelta(hours=settings.lookback_hours),
+            keeps,
+            allowed,
+            settings.min_removed_rows,
+            settings.max_task_minutes,
+            settings.read_memory_mb,
+        )
 
     def replaces_from(self, lake: Lake, contract: Contract, hour: Hour) -> datetime:
         """Return the instant from which the run of an hour replaces rows of the lake.

@@ -30,3 +30,14 @@ def write_rejects(
         was_read = in_window or (old.hour is None and whole)
         if was_read and old.hour not in found:
             lake.remove(REJECTED_ROWS, old)
+
+
+def replace_rejects(lake: Lake, table: SourceTable, hours: set[Hour | None], rejected: pl.DataFrame) -> None:
+    """Replace the rejected rows of some hours; None: of those without an hour."""
+    by_hour = rejected.partition_by("hour", maintain_order=True, as_dict=True)
+    found = {Hour.containing(key[0]) if isinstance(key[0], datetime) else None: part for key, part in by_hour.items()}
+    for one, part in found.items():
+        lake.write(REJECTED_ROWS, Rejects(table.name, one), part)
+    for old in lake.rejects(REJECTED_ROWS, table.name):
+        if old.hour in hours and old.hour not in found:
+            lake.remove(REJECTED_ROWS, old)

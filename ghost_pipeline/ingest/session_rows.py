@@ -7,8 +7,9 @@ import polars as pl
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, SOURCE_PRACTICE_SESSIONS
 from ghost_pipeline.contracts.source import SourceTable
-from ghost_pipeline.ingest.event_hours import write_events
-from ghost_pipeline.ingest.people import reject_unknown_users, set_aside_erased_people
+from ghost_pipeline.ingest.deletion_guard import identity_columns, require_rows_stay
+from ghost_pipeline.ingest.event_hours import keeping_old_rows, write_events
+from ghost_pipeline.ingest.people import known_users, reject_unknown_users, set_aside_erased_people
 from ghost_pipeline.ingest.read_policy import ReadPolicy, range_end, source_from
 from ghost_pipeline.ingest.rejects import write_rejects
 from ghost_pipeline.ingest.result import NOT_IN_SOURCE, IngestResult
@@ -58,7 +59,7 @@ def read_session_rows(
         read = (
             read_nothing(SOURCE_PRACTICE_SESSIONS) if absent else read_table(source, SOURCE_PRACTICE_SESSIONS, window)
         )
-        read = reject_unknown_users(read, SOURCE_PRACTICE_SESSIONS, lake, erased)
+        read = reject_unknown_users(read, SOURCE_PRACTICE_SESSIONS, known_users(lake).lazy(), erased)
         sessions = good_rows(read).select("session_id")
         starts = lake.scan(PRACTICE_SESSIONS, [] if absent else None).select(
             "session_id", pl.col("start_time").alias(PLACED_AT)
@@ -103,6 +104,16 @@ def ingest_session_rows(
     start, hour = source_from(lake, contract, hour, policy), range_end(lake, contract, hour)
     found = read_session_rows(source, lake, table, contract, start, hour, erased)
     good = found.good.sort(PLACED_AT, *table.key)
-    changed = write_events(lake, contract, hour, found.start, good, found.rejected_ids, policy)
+    hours = {*lake.hours_between(contract, found.start, hour.as_of)}
+    hours |= set(map(Hour.containing, good[PLACED_AT].dt.truncate("1h").unique()))
+    floor = policy.replaces_from(lake, contract, hour)
+    newer = good.filter(pl.col(PLACED_AT) >= floor).select(identity_columns(contract))
+    old = [one for one in lake.written(contract, sorted(hours)) if one.start < floor]
+    rows = keeping_old_rows(lake, contract, old, floor, good, newer)
+
+    def require_rows(existing: list[Hour], rows: pl.DataFrame) -> None:
+        require_rows_stay(lake, contract, existing, rows, found.rejected_ids, policy)
+
+    changed = write_events(lake, contract, hour, hours, [(sorted(hours), rows)], policy, require_rows)
     write_rejects(lake, table, found.start, hour, found.rejected, whole=start is None or not source.reads_windows)
     return IngestResult(good.height, found.rejected.height, changed=changed, erased=found.erased)

@@ -35,7 +35,7 @@ class ReadRows:
     rejected: pl.DataFrame
     """In the shape of `rejected_rows`."""
     rejected_ids: pl.DataFrame
-    """`identity_columns` of the rejected rows."""
+    """`identity_columns` and `_reason` of the rejected rows."""
     sessions: pl.DataFrame
     """`session_id` of every row read, good or not, if the table has one."""
     start: datetime | None
@@ -157,7 +157,7 @@ def collect_window(rows: pl.LazyFrame, table: SourceTable, start: datetime | Non
         [
             good_rows(rows.filter(in_window)),
             rejected_rows(rows.filter(here, pl.col(REASON).is_not_null()), table, placed),
-            rows.filter(here, pl.col(REASON).is_not_null()).select(identity_columns(table.contract)),
+            rows.filter(here, pl.col(REASON).is_not_null()).select(*identity_columns(table.contract), REASON),
             rows.filter(in_window).select(pl.col("session_id").unique())
             if table.of_session
             else pl.LazyFrame(schema={"session_id": pl.String}),

@@ -112,20 +112,30 @@ def set_aside_erased(rows: pl.LazyFrame, erased: pl.Expr) -> pl.LazyFrame:
     return rows.with_columns(pl.when(erased).then(pl.lit(ERASED)).otherwise(REASON).alias(REASON))
 
 
-def reject_repeats(rows: pl.LazyFrame, table: SourceTable, order: tuple[str, ...]) -> pl.LazyFrame:
+def reject_repeats(
+    rows: pl.LazyFrame, table: SourceTable, order: tuple[str, ...], row_text: pl.Expr | None = None
+) -> pl.LazyFrame:
     """Add a reason to all but one of the good rows that share the table's key.
 
     The one that stays has the greatest `order` (null least), then the least other values, then the least text of the
     whole row, so that the choice does not depend on the order of the rows. The order of the result is undefined.
+
+    Args:
+        rows: read rows.
+        table: their table.
+        order: columns whose greatest values stay.
+        row_text: the text of the whole row, if `_row` is no longer what `read_rows` gave.
+
     """
     key = table.key
+    text = rows_as_json(rows, table) if row_text is None else row_text
     others = [name for name in rows.collect_schema().names() if name not in {*order, ROW, REASON}]
     marked = rows.with_columns(_repeats=pl.col(REASON).is_null() & (pl.len().over(key) > 1))
     # Sort by every column only the few rows that share a key.
     placed = (
         marked.filter("_repeats")
         .sort(
-            [*(pl.col(name) for name in (*order, *others)), rows_as_json(rows, table)],
+            [*(pl.col(name) for name in (*order, *others)), text],
             descending=[True] * len(order) + [False] * (len(others) + 1),
             nulls_last=True,
         )

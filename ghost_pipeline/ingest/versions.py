@@ -11,7 +11,7 @@ from ghost_pipeline.domain.shared.versions import INSTANT, UPDATED_AT, changed_r
 from ghost_pipeline.incremental.activity_history import activity_lock
 from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.ingest.dependents import VERSION_COLUMNS
-from ghost_pipeline.ingest.people import reject_unknown_users
+from ghost_pipeline.ingest.people import known_users, reject_unknown_users
 from ghost_pipeline.ingest.result import NOT_IN_SOURCE, IngestResult
 from ghost_pipeline.ingest.source_rows import erased_rows, is_in_source, read_table, reading
 from ghost_pipeline.ingest.validation import good_rows, reject_repeats, rejected_rows
@@ -36,7 +36,7 @@ def ingest_versions(
     (key,) = table.key
     newest_first = (UPDATED_AT,) if any(column.name == UPDATED_AT for column in table.columns) else ()
     with reading(source, table, lake):
-        rows = reject_unknown_users(read_table(source, table), table, lake, erased)
+        rows = reject_unknown_users(read_table(source, table), table, known_users(lake).lazy(), erased)
         rows = reject_repeats(rows, table, newest_first)
         good, rejected, gone = pl.collect_all(
             [good_rows(rows), rejected_rows(rows, table, pl.lit(None, INSTANT)), erased_rows(rows)]

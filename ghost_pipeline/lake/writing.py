@@ -1,6 +1,6 @@
 """Replacing and removing partitions. What of their inputs is stale afterwards is not known here."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -10,6 +10,7 @@ import polars as pl
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.lake.gaps import missing_hours
 from ghost_pipeline.lake.listing import LakeListing
+from ghost_pipeline.lake.local_files import Staging
 from ghost_pipeline.lake.parquet import parquet_bytes, parquet_bytes_of_parts
 from ghost_pipeline.lake.partitions import Partition, file_name
 from ghost_pipeline.windows import Hour
@@ -26,6 +27,18 @@ class Written:
     rows: int
     changed: bool
     """False if the same bytes were there already; the file is then left alone."""
+
+
+@dataclass(frozen=True)
+class RowsOfHours:
+    """Hours that are written together."""
+
+    hours: Sequence[Hour]
+    """Ascending; one without a row becomes an empty partition."""
+    rows: pl.DataFrame
+    """Their rows in their final order."""
+    hour: pl.Series
+    """The start of the hour of each row."""
 
 
 class LakeWriting(LakeListing):
@@ -100,26 +113,54 @@ class LakeWriting(LakeListing):
 
         """
         ordered = sorted(window)
-        if not ordered:
-            return 0
-        contract.require(frame, f"{ordered[0].key} to {ordered[-1].key}")
+        return self.write_parts_of_hours(contract, ordered, [RowsOfHours(ordered, frame, hour)], before)
+
+    def write_parts_of_hours(
+        self,
+        contract: Contract,
+        window: Iterable[Hour],
+        parts: Iterable[RowsOfHours],
+        before: Callable[[list[Hour]], None] | None = None,
+        check: Callable[[list[Hour], RowsOfHours], None] | None = None,
+    ) -> int:
+        """Replace many hourly partitions whose rows are never in memory together; see `write_hours`.
+
+        Args:
+            contract: the table.
+            window: the existing hours that a part may have.
+            parts: hours and their rows.
+            before: as for `write_hours`.
+            check: called with the hours of each part whose content will change; what it raises keeps all partitions.
+
+        """
+        changed: list[Hour] = []
+        with self._files.replacing([file_name(contract, one) for one in window]) as staging:
+            for part in parts:
+                staged = self._staged(staging, contract, part)
+                if staged and check:
+                    check(staged, part)
+                changed += staged
+            if changed and before:
+                before(changed)
+        return len(changed)
+
+    def _staged(self, staging: Staging, contract: Contract, part: RowsOfHours) -> list[Hour]:
+        """Stage the hours of a part; returns those whose content will change."""
+        if not part.hours:
+            return []
+        contract.require(part.rows, f"{part.hours[0].key} to {part.hours[-1].key}")
         by_hour = {
-            cast("datetime", key[0]): part
-            for key, part in frame.with_columns(hour.alias(_HOUR))
+            cast("datetime", key[0]): rows
+            for key, rows in part.rows.with_columns(part.hour.alias(_HOUR))
             .partition_by(_HOUR, maintain_order=True, include_key=False, as_dict=True)
             .items()
         }
         empty = contract.empty()
-        names = {one: file_name(contract, one) for one in ordered}
-        with self._files.replacing([*names.values()]) as staging:
-            changed = [
-                one
-                for one, name in names.items()
-                if staging.put(name, parquet_bytes(contract, by_hour.get(one.start, empty)))
-            ]
-            if changed and before:
-                before(changed)
-        return len(changed)
+        return [
+            one
+            for one in part.hours
+            if staging.put(file_name(contract, one), parquet_bytes(contract, by_hour.get(one.start, empty)))
+        ]
 
     def rewrite(
         self, contract: Contract, partitions: Iterable[Partition], change: Callable[[pl.DataFrame], pl.DataFrame]

@@ -87,6 +87,11 @@ class DatabaseSource(ABC):
         """The address without a password."""
         return self._name
 
+    @property
+    def identity(self) -> str:
+        """The address without a password, and the names of its tables and columns."""
+        return f"{self.name} {self.mapping.tables!r}"
+
     def tables(self) -> set[str]:
         """Return the canonical tables that exist or are mapped.
 

@@ -59,6 +59,11 @@ class FileSource:
         """The folder."""
         return f"source {self.folder}"
 
+    @property
+    def identity(self) -> str:
+        """The folder, and the names of its files and columns."""
+        return f"{self.folder.resolve()} {self.mapping.tables!r}"
+
     def tables(self) -> set[str]:
         """Return the canonical tables with a file or a folder of their own, and those that are mapped."""
         return {name for name in SOURCE_TABLES if name in self.mapping.tables or self._candidates(name)}
@@ -113,8 +118,8 @@ class FileSource:
 
         """
         path = self.location(table)
-        files = self._listing(path, table).files
-        wanted = files if parts is None else tuple(file for file in files if self._part(file) in parts)
+        # Without a listing for each part: a year has 360 of them.
+        wanted = self._listing(path, table).files if parts is None else [self.folder / part for part in sorted(parts)]
         try:
             frame = self._scan_parquet(path, wanted, table) if _is_parquet(path) else self._text_rows(path, table).rows
             if not wanted:

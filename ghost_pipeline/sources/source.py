@@ -48,6 +48,10 @@ class Source(Protocol):
         """The source's name in messages; never holds a password."""
 
     @property
+    def identity(self) -> str:
+        """A text that differs for another place or another mapping: the versions of parts mean nothing then."""
+
+    @property
     def reads_windows(self) -> bool:
         """Whether `scan` leaves out rows outside a window; late rows then go unnoticed."""
 

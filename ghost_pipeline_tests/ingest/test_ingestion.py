@@ -152,13 +152,13 @@ def test_an_event_later_than_the_look_back_is_taken_in_at_once(source: Source) -
     assert source.taken_in() == ["later", "one"]
 
 
-def test_older_events_that_a_source_no_longer_has_are_kept(source: Source) -> None:
+def test_an_old_event_that_a_changed_file_no_longer_has_is_gone(source: Source) -> None:
     source.event("old", "2025-03-01T00:00:00Z")
     source.event("new", "2025-03-12T11:00:00Z")
     source.run(NOON)
     del source.events[0]
     source.run("2025-03-12-12:00")
-    assert source.taken_in() == ["new", "old"]
+    assert source.taken_in() == ["new"]
 
 
 def test_a_repeated_id_is_one_event_however_far_apart(source: Source) -> None:
@@ -232,19 +232,38 @@ def test_an_event_that_is_gone_from_the_source_is_gone(source: Source) -> None:
 
 
 def test_a_source_that_lost_more_of_an_hour_than_is_likely_stops_the_run(source: Source) -> None:
-    for number in range(4):
+    for number in range(40):
         source.event(f"e{number}", "2025-03-12T11:00:00Z")
     source.run(NOON)
     before = lake_digest(source.resources.settings.local)
-    del source.events[2]
-    told = r"user_progress, partition 2025-03-12-11:00: 1 of 4 rows .* more than GHOST_MAX_REMOVED_PERCENT \(20\)"
+    del source.events[20:30]
+    told = r"user_progress, partition 2025-03-12-11:00: 10 of 40 rows .* more than GHOST_MAX_REMOVED_PERCENT \(20\)"
     with pytest.raises(SourceError, match=told):
         source.run("2025-03-12-12:00")
     assert {name: lake_digest(source.resources.settings.local)[name] for name in before} == before
 
 
-def test_deletions_that_are_accepted_go_through(source: Source) -> None:
+def test_an_hour_of_a_few_rows_may_lose_all_of_them(source: Source) -> None:
+    for number in range(9):
+        source.event(f"e{number}", "2025-03-12T11:00:00Z")
+    source.run(NOON)
+    source.events.clear()
+    source.run("2025-03-12-12:00")
+    assert source.taken_in() == []
+
+
+def test_the_fewest_rows_that_stop_a_run_can_be_set(source: Source) -> None:
     source.event("gone", "2025-03-12T11:00:00Z")
+    source.run(NOON)
+    source.events.clear()
+    source.set(min_removed_rows=1)
+    with pytest.raises(SourceError, match="1 of 1 rows are no longer in the source"):
+        source.run("2025-03-12-12:00")
+
+
+def test_deletions_that_are_accepted_go_through(source: Source) -> None:
+    for number in range(12):
+        source.event(f"e{number}", "2025-03-12T11:00:00Z")
     source.run(NOON)
     source.events.clear()
     source.set(accept_deletions=True)
@@ -519,12 +538,34 @@ def test_a_task_of_more_minutes_than_are_set_is_rejected(source: Source) -> None
 
 def test_an_hour_whose_rows_are_all_spoilt_at_once_stops_the_run(source: Source) -> None:
     for number in range(12):
+        source.event(f"e{number}", f"2025-03-12T10:{number:02}:00Z")
+    source.run(NOON)
+    for row in source.events:
+        row["task_type"] = "podcast"
+    with pytest.raises(SourceError, match=r"10:00: 12 of 12 rows that were good are now rejected.*doctor"):
+        source.run("2025-03-12-12:00")
+    assert len(source.taken_in()) == 12
+
+
+def test_deleted_and_spoilt_rows_count_together(source: Source) -> None:
+    for number in range(12):
+        source.event(f"e{number}", f"2025-03-12T10:{number:02}:00Z")
+    source.run(NOON)
+    del source.events[:6]
+    for row in source.events[:4]:
+        row["task_type"] = "podcast"
+    told = "6 of 12 rows are no longer in the source and 4 that were good are now rejected"
+    with pytest.raises(SourceError, match=told):
+        source.run("2025-03-12-12:00")
+
+
+def test_rows_that_only_a_lower_limit_rejects_do_not_stop_a_run(source: Source) -> None:
+    for number in range(12):
         source.event(f"e{number}", f"2025-03-12T10:{number:02}:00Z", time_spent_minutes=60)
     source.run(NOON)
     source.set(max_task_minutes=30)
-    with pytest.raises(SourceError, match=r"2025-03-12-10:00: the source now spoils 12 of the 12 rows .*doctor"):
-        source.run("2025-03-12-12:00")
-    assert len(source.taken_in()) == 12
+    source.run("2025-03-12-12:00")
+    assert source.taken_in() == []
 
 
 def test_a_row_that_a_lower_limit_rejects_leaves_the_lake_and_is_not_missed(source: Source) -> None:
