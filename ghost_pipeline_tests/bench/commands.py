@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -71,22 +72,24 @@ def cost_of(command: list[str], environment: Mapping[str, str]) -> Cost:
     return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / MIB, printed)
 
 
-def step_seconds(data: Path, job_runs: int) -> list[tuple[str, float]]:
-    """The seconds of every step of the newest runs of a data folder, ascending in time, as Dagster recorded them."""
-    found: list[tuple[float, str, float]] = []
+@contextmanager
+def dagster_records_of(data: Path) -> Iterator[dg.DagsterInstance]:
+    """Open the records that Dagster keeps in a data folder."""
     home = os.environ.get("DAGSTER_HOME")
-    os.environ["DAGSTER_HOME"] = str(data / "dagster_home")
+    os.environ["DAGSTER_HOME"] = str((data / "dagster_home").absolute())
     try:
         with dg.DagsterInstance.get() as instance:
-            for run in instance.get_runs(limit=job_runs):
-                found += [
-                    (step.start_time, step.step_key, step.end_time - step.start_time)
-                    for step in instance.get_run_step_stats(run.run_id)
-                    if step.start_time and step.end_time
-                ]
+            yield instance
     finally:
         if home is None:
             del os.environ["DAGSTER_HOME"]
         else:
             os.environ["DAGSTER_HOME"] = home
-    return [(name, seconds) for _, name, seconds in sorted(found)]
+
+
+def step_seconds(data: Path, runs: int) -> list[tuple[str, float]]:
+    """The seconds of every step of the newest runs of a data folder, ascending in time, as Dagster recorded them."""
+    with dagster_records_of(data) as instance:
+        steps = [step for run in instance.get_runs(limit=runs) for step in instance.get_run_step_stats(run.run_id)]
+    timed = [(step.start_time, step.step_key, step.end_time) for step in steps if step.start_time and step.end_time]
+    return [(name, end - start) for start, name, end in sorted(timed)]
