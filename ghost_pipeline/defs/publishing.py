@@ -64,7 +64,8 @@ def published_database(upstream: list[str], *, allow_gaps: bool = False) -> dg.A
         group_name=Layer.OPERATIONS.value,
         kinds={"duckdb"},
         owners=[OWNER],
-        deps=upstream,
+        # Without a mapping Dagster would list every hour and month since the first one, for each table and run.
+        deps=[dg.AssetDep(table, partition_mapping=dg.LastPartitionMapping()) for table in upstream],
     )
     def database(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[None]:
         with shared_lock(lake.root):
