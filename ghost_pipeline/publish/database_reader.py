@@ -22,6 +22,8 @@ from ghost_pipeline.sql_quoting import sql_literal
 BATCH_ROWS = 100_000
 MEMORY_LIMIT = "128MB"
 """For the pages of the file that a reader keeps in memory; DuckDB alone would take 80 % of the machine."""
+THREADS = 2
+"""Each takes memory of its own, and many queries run at once."""
 
 
 class PublishedDatabase:
@@ -64,6 +66,7 @@ class PublishedDatabase:
         connection = connect(path.parent)
         try:
             connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+            connection.execute(f"SET threads = {THREADS}")
             connection.execute(f"ATTACH {sql_literal(str(path))} AS published (READ_ONLY)")
             require_unreplaced([path], [version], str(file.location))
         except ConcurrentReplaceError:
@@ -83,7 +86,7 @@ class PublishedDatabase:
         self._file.start_refresh()
         return file_version(self._file.path) in (self.version, None)
 
-    def rows(self, contract: Contract, **key: str | Sequence[str]) -> pl.DataFrame:
+    def rows(self, contract: Contract, **key: str | datetime | Sequence[str]) -> pl.DataFrame:
         """The rows of a published table, or those whose columns equal a given value or one of several.
 
         Raises:
@@ -93,12 +96,25 @@ class PublishedDatabase:
         condition = " AND ".join(f'"{name}" {_equals(value)}' for name, value in key.items()) or "true"
         names = ", ".join(f'"{name}"' for name in contract.polars_schema)
         statement = f"SELECT {names} FROM published.{contract.name} WHERE {condition}"  # noqa: S608 - our own names
+        return self._answer(contract, statement, list(key.values())).cast(pl.Schema(contract.polars_schema))
+
+    def instants(self, contract: Contract) -> list[datetime]:
+        """Every as_of that a published table has rows of, in order.
+
+        Raises:
+            PublishError: another version of this project wrote the file; publish again.
+
+        """
+        statement = f"SELECT DISTINCT as_of FROM published.{contract.name} ORDER BY as_of"  # noqa: S608 - our own names
+        return self._answer(contract, statement, []).to_series().to_list()
+
+    def _answer(self, contract: Contract, statement: str, values: list[object]) -> pl.DataFrame:
         try:
             with self._cursor(contract) as cursor:
-                frame: pl.DataFrame = cursor.sql(statement, params=list(key.values())).pl()
+                frame: pl.DataFrame = cursor.sql(statement, params=values).pl()
         except duckdb.Error as error:
             raise self._unreadable(contract, error) from error
-        return frame.cast(pl.Schema(contract.polars_schema))
+        return frame
 
     def batches(self, contract: Contract, rows: int = BATCH_ROWS) -> Iterator[pl.DataFrame]:
         """All rows of a published table in their order, some at a time, so that memory does not grow with the table.
@@ -141,5 +157,5 @@ class PublishedDatabase:
         )
 
 
-def _equals(value: str | Sequence[str]) -> str:
-    return "= ?" if isinstance(value, str) else "IN (SELECT unnest(?::VARCHAR[]))"
+def _equals(value: str | datetime | Sequence[str]) -> str:
+    return "= ?" if isinstance(value, str | datetime) else "IN (SELECT unnest(?::VARCHAR[]))"

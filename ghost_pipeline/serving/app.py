@@ -17,7 +17,7 @@ from ghost_pipeline.errors import ForbiddenError, GhostError, NothingPublishedEr
 from ghost_pipeline.serving.auth import describe_tokens
 from ghost_pipeline.serving.learner_routes import ghost_data_route, health_route, learner_routes
 from ghost_pipeline.serving.page import PageFiles
-from ghost_pipeline.serving.service import Service
+from ghost_pipeline.serving.service import PRIVATE, Service
 from ghost_pipeline.serving.tokens import TokenError
 from ghost_pipeline.serving.typist_routes import typist_routes
 from ghost_pipeline.settings import Settings
@@ -97,7 +97,7 @@ async def _refused(_request: Request, error: Exception) -> Response:
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), None)
     if status is None:
         status = 422 if isinstance(error, ValueError) else 500
-    headers = {"WWW-Authenticate": "Bearer"} if status == STATUS[TokenError] else None
+    headers = {**PRIVATE, "WWW-Authenticate": "Bearer"} if status == STATUS[TokenError] else PRIVATE
     if status not in INTERNAL:
         return JSONResponse({"detail": str(error)}, status, headers)
     # Paths and remedies are for the operator of the server.
@@ -108,4 +108,4 @@ async def _refused(_request: Request, error: Exception) -> Response:
 async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - the handler is registered for it
     faults = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors())
-    return JSONResponse({"detail": faults}, 422)
+    return JSONResponse({"detail": faults}, 422, PRIVATE)

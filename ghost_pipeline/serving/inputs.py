@@ -62,11 +62,14 @@ class Inputs:
             return database.rows(USER_GHOST_STATS, **({} if user_id is None else {"user_id": user_id}))
 
         def of_month(contract: Contract) -> tuple[pl.DataFrame, datetime | None]:
-            rows, newest = database.rows(contract), database.as_of(contract)
+            newest = database.as_of(contract)
             # A month without rows (no cell had enough achievers) serves, too.
-            ends = {*rows["as_of"].unique(), *([newest] if newest else [])}
+            ends = {*database.instants(contract), *([newest] if newest else [])}
             month = serving_month((Month.newest_complete(end) for end in ends), as_of, limits)
-            return (rows.filter(pl.col("as_of") == month.as_of), month.as_of) if month else (rows.clear(), None)
+            if month is None:
+                return pl.DataFrame(schema=contract.polars_schema), None
+            # That month alone: the table has all that were ever computed.
+            return database.rows(contract, as_of=month.as_of), month.as_of
 
         (benchmarks, month_end), (shares, _), (improvers, _) = map(of_month, MONTHLY)
         ledger = database.rows(COHORT_GHOST_RELEASE)

@@ -26,7 +26,7 @@ from ghost_pipeline.serving.responses import (
     extended_ghost_data,
     ghost_data_fields,
 )
-from ghost_pipeline.serving.service import JSON, PROBLEMS, UNKNOWN_USER, Problem, Service
+from ghost_pipeline.serving.service import JSON, PRIVATE, PROBLEMS, UNKNOWN_USER, Problem, Service
 
 # For the OpenAPI description only: the reader rejects other values with an error that lists the allowed ones.
 Context = Annotated[str, Query(description="Where the messages are shown", json_schema_extra={"enum": list(CONTEXTS)})]
@@ -152,7 +152,8 @@ def health_route(service: Service) -> APIRouter:
         try:
             info = service.served.reader.publication().database.table_info()
         except NothingPublishedError:
-            return Response(Health(status="unpublished", tables=[]).model_dump_json(), 503, media_type=JSON)
-        return Response(health(info, service.clock()).model_dump_json(), media_type=JSON)
+            unpublished = Health(status="unpublished", tables=[]).model_dump_json()
+            return Response(unpublished, 503, PRIVATE, media_type=JSON)
+        return Response(health(info, service.clock()).model_dump_json(), headers=PRIVATE, media_type=JSON)
 
     return router

@@ -25,6 +25,8 @@ from ghost_pipeline.settings import Settings
 
 JSON = "application/json"
 AS_OF, STALE = "Ghost-As-Of", "Ghost-Stale"
+PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""Headers of every answer: no proxy or browser keeps a person's figures, or takes them for anything but JSON."""
 _log = logging.getLogger("ghost_pipeline.serving")
 
 
@@ -187,7 +189,7 @@ class _Stamp(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _stamp(as_of: datetime | None, table: str) -> _Stamp:
-    clock = {} if as_of is None else {AS_OF: f"{as_of:%Y-%m-%dT%H:%M:%SZ}"}
+    clock = PRIVATE if as_of is None else {**PRIVATE, AS_OF: f"{as_of:%Y-%m-%dT%H:%M:%SZ}"}
     return _Stamp(stale_from(as_of, table), {**clock, STALE: "false"}, {**clock, STALE: "true"})
 
 

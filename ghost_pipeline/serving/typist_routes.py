@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
+from unicodedata import normalize
 
 import polars as pl
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.source import MAX_NGRAM_LENGTH
@@ -50,11 +51,20 @@ Sizes = Annotated[
         examples=["2,3"],
     ),
 ]
+
+
+def _composed(text: object) -> object:
+    return normalize("NFC", text) if isinstance(text, str) else text
+
+
+Composed = BeforeValidator(_composed)
+"""Text is compared and measured in NFC, as it is stored: a decomposed one may have twice the length."""
 Keys = Annotated[
     str | None,
+    Composed,
     Query(max_length=200, description="Only n-grams that consist of these characters", examples=["asdf"]),
 ]
-NgramText = Annotated[str, Query(min_length=1, max_length=MAX_NGRAM_LENGTH, examples=["th"])]
+NgramText = Annotated[str, Composed, Query(min_length=1, max_length=MAX_NGRAM_LENGTH, examples=["th"])]
 
 
 class Keyboard(BaseModel):

@@ -118,6 +118,12 @@ def test_the_lists_are_those_of_the_reader(published: Settings) -> None:
         assert expected["ngram_text"][0] in run(arguments, published.local).stdout
 
 
+def test_keys_in_decomposed_form_are_not_taken_apart(published: Settings) -> None:
+    keys = ["--included-keys", "the\u0301"]
+    done = run(["slowest", "me", "k1", "--min-occurrences", "1", *keys, "--json"], published.local)
+    assert sorted(row["ngram_text"] for row in json.loads(done.stdout)) == ["h", "t", "th"]
+
+
 def test_an_unknown_keyboard_has_no_rows(published: Settings) -> None:
     assert run(["slowest", "me", "k9", "--json"], published.local).stdout == "[]\n"
     done = run(["heatmap", "nobody", "k1"], published.local)

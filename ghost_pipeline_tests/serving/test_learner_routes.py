@@ -65,6 +65,32 @@ def test_an_answer_says_its_clock_and_that_it_is_fresh(api: httpx.Client) -> Non
     assert (headers["ghost-as-of"], headers["ghost-stale"]) == ("2025-03-12T12:00:00Z", "false")
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/cohort/me/ghost-data", 200),
+        ("/users/me/messages?context=weekly_report", 200),
+        ("/users/me/percentile?metric=streak", 200),
+        ("/ngrams/me/k1/heatmap", 200),
+        ("/ngrams/me/k1/progress", 200),
+        ("/users/me/keyboards", 200),
+        ("/health", 200),
+        ("/cohort/nobody/ghost-data", 404),
+        ("/users/me/percentile?metric=height", 422),
+        ("/users/me/messages", 422),
+    ],
+)
+def test_nothing_between_server_and_app_keeps_an_answer(path: str, status: int, api: httpx.Client) -> None:
+    answer = api.get(path)
+    assert (answer.status_code, answer.headers["cache-control"]) == (status, "no-store")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_refused_token_is_not_kept_either(guarded: httpx.Client) -> None:
+    answer = guarded.get("/cohort/me/ghost-data")
+    assert (answer.status_code, answer.headers["cache-control"]) == (401, "no-store")
+
+
 def test_an_answer_from_an_old_publication_says_so(published: Settings) -> None:
     with served(published, AS_OF + timedelta(hours=2, seconds=1)) as late:
         assert late.get("/cohort/me/ghost-data").headers["ghost-stale"] == "true"

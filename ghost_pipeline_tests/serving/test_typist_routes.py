@@ -76,6 +76,23 @@ def test_the_slowest_are_filtered_before_they_are_limited(api: httpx.Client, rea
     )
 
 
+def test_keys_in_decomposed_form_are_not_taken_apart(api: httpx.Client) -> None:
+    # An accent that stands alone would leave a bare e among the keys.
+    asked: dict[str, str | int] = {"n": 100, "min_occurrences": 1, "included_keys": "the\u0301"}
+    rows = api.get(f"{BOARD}/slowest", params=asked).json()["rows"]
+    assert sorted(row["ngram_text"] for row in rows) == ["h", "t", "th"]
+    assert api.get(f"{BOARD}/slowest", params={**asked, "included_keys": "th\u00e9"}).json()["rows"] == rows
+
+
+@pytest.mark.parametrize(
+    ("path", "longest"), [("slowest?included_keys=", 200), ("errors?included_keys=", 200), ("trend?ngram_text=", 50)]
+)
+def test_text_in_decomposed_form_may_be_as_long_as_composed(path: str, longest: int, api: httpx.Client) -> None:
+    decomposed = quote("e\u0301")
+    assert api.get(f"{BOARD}/{path}{decomposed * longest}").status_code == 200
+    assert api.get(f"{BOARD}/{path}{decomposed * (longest + 1)}").status_code == 422
+
+
 def test_errors_count_over_the_newest_sessions(api: httpx.Client) -> None:
     everything = api.get(f"{BOARD}/errors", params={"n": 100, "ngram_sizes": "1"}).json()["rows"]
     newest = api.get(f"{BOARD}/errors", params={"n": 100, "ngram_sizes": "1", "lookback_distance": 1}).json()["rows"]

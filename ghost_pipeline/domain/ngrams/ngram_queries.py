@@ -284,7 +284,9 @@ def _made_of(included_keys: Collection[str]) -> pl.Expr:
     for key in included_keys:
         if not isinstance(key, str) or not key:
             raise NgramArgumentError(f"included_keys must hold characters only (got {key!r})")
-    keys = sorted({normalize("NFC", key) for key in included_keys})
+    # A text before it is taken apart: in decomposed form, an accent would become a key of its own.
+    characters = normalize("NFC", included_keys) if isinstance(included_keys, str) else included_keys
+    keys = sorted({normalize("NFC", key) for key in characters})
     if not keys:
         return pl.lit(value=False)
     # A key may be several code points, so a set of code points is not enough.

@@ -151,6 +151,10 @@ def test_the_slowest_may_be_those_that_miss_the_target() -> None:
         (["e\u0301"], ["\u00e9"]),
         (["x\u0302", "x"], ["x\u0302"]),
         (["x"], []),
+        ("e\u0301", ["\u00e9"]),
+        ("\u00e9", ["\u00e9"]),
+        ("he\u0301t", ["\u00e9", "th"]),
+        ("x\u0302", ["x\u0302"]),
         (None, ["\u00e9", "th", "x\u0302"]),
     ],
 )
