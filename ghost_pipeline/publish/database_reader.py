@@ -151,9 +151,16 @@ class PublishedDatabase:
             yield cursor
 
     def _unreadable(self, contract: Contract, error: duckdb.Error) -> PublishError:
+        reason = str(error).splitlines()[0]
+        if not self.is_current:
+            # With the files of its histories, if an erasure has removed them.
+            return PublishError(
+                f"{self.location}, {contract.name}: cannot be read ({reason}). Ask again: a newer publication has "
+                f"replaced it"
+            )
         return PublishError(
-            f"{self.location}, {contract.name}: cannot be read ({str(error).splitlines()[0]}). Publish again with this "
-            f"version of ghost-pipeline"
+            f"{self.location}, {contract.name}: cannot be read ({reason}). Publish again with this version of "
+            f"ghost-pipeline"
         )
 
 

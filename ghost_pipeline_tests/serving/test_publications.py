@@ -130,7 +130,6 @@ def test_a_request_for_history_that_is_gone_is_answered_from_the_newest_publicat
     _changed(
         live,
         f"COPY ngram_speed_summary_history TO '{history}'",
-        "DROP TABLE ngram_speed_summary_history",
         _view(history),
     )
     with served(live) as client:
