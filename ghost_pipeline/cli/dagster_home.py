@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 from sqlalchemy.exc import DBAPIError
 
+from ghost_pipeline.defs.event_storage import open_event_files
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.atomic import replacing
 from ghost_pipeline.settings import Settings
@@ -84,7 +85,7 @@ def dagster_records() -> Iterator[dg.DagsterInstance]:
 
     """
     try:
-        with dg.DagsterInstance.get() as instance:
+        with dg.DagsterInstance.get() as instance, open_event_files(instance):
             yield instance
     except (sqlite3.Error, DBAPIError) as error:
         reason = str(getattr(error, "orig", error)).partition("\n")[0]

@@ -3,8 +3,8 @@
 Dagster's own cannot: a run whose process died with its code server or its machine would count as running and keep its
 place in its pool, and no later hour would run.
 
-This is the only module with private imports of Dagster; a test for each notices a change upstream. Which runs there are
-is in `jobs` and `schedules`.
+Beside `event_storage` this is the only module with private imports of Dagster; a test for each notices a change
+upstream. Which runs there are is in `jobs` and `schedules`.
 """
 
 import os
