@@ -8,7 +8,6 @@ and go, the lake is the one that a single run over all of them would write.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import sha256
 
 import numpy as np
 import polars as pl
@@ -29,6 +28,7 @@ from ghost_pipeline.ingest.part_ledger import (
     PartLedger,
     forget_ledger,
     load_ledger,
+    read_as,
     save_ledger,
 )
 from ghost_pipeline.ingest.people import known_users
@@ -42,9 +42,6 @@ from ghost_pipeline.privacy.personal_columns import USER
 from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, Tombstones
 from ghost_pipeline.sources.source import Source, Window
 from ghost_pipeline.windows import Hour
-
-READ_AS = 1
-"""Raise it when the same source gives other rows than before: everything is then read again."""
 
 
 def ingest_events(
@@ -353,9 +350,7 @@ class _Ingestion:
 
     @property
     def _read_as(self) -> str:
-        """What rows depend on besides the parts: where these are, the settings, and the code that reads and hashes."""
-        of = (READ_AS, pl.__version__, self.rows.source.identity, self.policy.max_task_minutes, self.policy.keeps)
-        return sha256(repr((*of, self.table)).encode()).hexdigest()
+        return read_as(self.rows.source, self.table, self.policy.max_task_minutes, self.policy.keeps)
 
 
 def _as_rejected(rows: pl.DataFrame, table: SourceTable) -> pl.DataFrame:

@@ -7,14 +7,19 @@ removes it with the cache.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 import polars as pl
 
+from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.domain.shared.versions import INSTANT
 from ghost_pipeline.lake.cache import Cache
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.reading import FILE_VERSION_SCHEMA
+from ghost_pipeline.sources.source import Source
 
+READ_AS = 1
+"""Raise it when the same source gives other rows than before: everything is then read again."""
 PART_HOURS = pl.Schema({"part": pl.String(), "hour": INSTANT, "rows": pl.Int64(), "content_hash": pl.UInt64()})
 """The rows of a part in an hour; a null hour: rows that tell none."""
 UNPLACED = pl.Schema({"part": pl.String, "reason": pl.String, "row": pl.String})
@@ -38,7 +43,7 @@ _PARTS = pl.Schema([(name, pl.String()) for name in ("part", "version", "read_as
 class PartLedger:
     """What is known of a table's parts."""
 
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     """The version in which each part was taken in."""
     hours: pl.DataFrame = field(default_factory=PART_HOURS.to_frame)
     unplaced: pl.DataFrame = field(default_factory=UNPLACED.to_frame)
@@ -57,6 +62,11 @@ class PartLedger:
 
 
 NOTHING_KNOWN = PartLedger()
+
+
+def read_as(source: Source, table: SourceTable, *settings: object) -> str:
+    """Return what rows depend on besides the parts: where these are, the settings, and the code that reads."""
+    return sha256(repr((READ_AS, pl.__version__, source.identity, table, *settings)).encode()).hexdigest()
 
 
 def load_ledger(lake: Lake, table: str, read_as: str) -> PartLedger:

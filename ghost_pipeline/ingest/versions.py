@@ -1,5 +1,7 @@
 """Ingesting versions: the changes of users, cohorts and keyboards that an hourly run sees (G1.7)."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
@@ -7,19 +9,28 @@ import polars as pl
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, USERS
 from ghost_pipeline.contracts.source import SourceTable
-from ghost_pipeline.domain.shared.versions import INSTANT, UPDATED_AT, changed_rows, preceding, with_added
+from ghost_pipeline.domain.shared.versions import (
+    INSTANT,
+    UPDATED_AT,
+    changed_rows,
+    preceding,
+    unlike_newest,
+    with_added,
+)
 from ghost_pipeline.incremental.activity_history import activity_lock
 from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.ingest.dependents import VERSION_COLUMNS
-from ghost_pipeline.ingest.people import known_users, reject_unknown_users
+from ghost_pipeline.ingest.part_ledger import WAITING, PartLedger, forget_ledger, load_ledger, read_as, save_ledger
+from ghost_pipeline.ingest.people import known_users, refers_to_users, reject_unknown_users
 from ghost_pipeline.ingest.result import NOT_IN_SOURCE, IngestResult
-from ghost_pipeline.ingest.source_rows import erased_rows, is_in_source, read_table, reading
-from ghost_pipeline.ingest.validation import good_rows, reject_repeats, rejected_rows
+from ghost_pipeline.ingest.source_rows import is_in_source, read_table, reading
+from ghost_pipeline.ingest.validation import ERASED, REASON, good_rows, reject_repeats, rejected_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.partitions import Rejects
+from ghost_pipeline.privacy.personal_columns import USER
 from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, Tombstones
 from ghost_pipeline.sources.source import Source
-from ghost_pipeline.windows import FIRST_INSTANT, Hour
+from ghost_pipeline.windows import FIRST_INSTANT, HOUR, Hour
 
 
 def ingest_versions(
@@ -33,24 +44,77 @@ def ingest_versions(
     """
     if not is_in_source(source, lake, table, contract):
         return NOT_IN_SOURCE
-    (key,) = table.key
-    newest_first = (UPDATED_AT,) if any(column.name == UPDATED_AT for column in table.columns) else ()
-    with reading(source, table, lake):
-        rows = reject_unknown_users(read_table(source, table), table, known_users(lake).lazy(), erased)
-        rows = reject_repeats(rows, table, newest_first)
-        good, rejected, gone = pl.collect_all(
-            [good_rows(rows), rejected_rows(rows, table, pl.lit(None, INSTANT)), erased_rows(rows)]
-        )
     newest = lake.newest_hour(contract)
     is_newest = newest is None or newest <= hour
-    added = changed_rows(good.lazy(), lake.scan(contract), key, hour.as_of, newest=is_newest).collect().lazy()
+    needed = refers_to_users(table) or erased is not NO_TOMBSTONES
+    known_ids = known_users(lake) if needed else pl.DataFrame(schema={USER: pl.String})
+    with reading(source, table, lake):
+        versions, how = source.part_versions(table), read_as(source, table)
+        ledger = load_ledger(lake, table.name, how)
+        if is_newest and _is_taken_in(lake, contract, ledger, versions, known_ids):
+            written = lake.write(contract, hour, lake.scan(contract, [hour]).collect())
+            save_ledger(lake, table.name, how, replace(ledger, lake=lake.file_versions_of(contract)))
+            rejected = lake.rows(REJECTED_ROWS, Rejects(table.name, None))
+            return IngestResult(0, rejected, changed=int(written.changed), files_skipped=len(ledger.versions))
+        rows = _read(source, table, known_ids, erased)
+    (key,) = table.key
+    good, before = good_rows(rows.lazy()), lake.scan(contract)
+    differing = unlike_newest(good, before, key).collect().lazy()
+    added = changed_rows(differing, before, key, hour.as_of, newest=is_newest).collect().lazy()
     partition = with_added(lake.scan(contract, [hour]), added, key).collect()
+    rejected_ones = rejected_rows(rows.lazy(), table, pl.lit(None, INSTANT)).collect()
+    forget_ledger(lake, table.name)
     # The lock is held until what is marked is written: a month that begins to be built in between waits for it.
     with activity_lock(lake):
         _mark_stale(lake, contract, added, key, hour)
-        lake.write(REJECTED_ROWS, Rejects(table.name, None), rejected)
+        lake.write(REJECTED_ROWS, Rejects(table.name, None), rejected_ones)
         written = lake.write(contract, hour, partition)
-    return IngestResult(good.height, rejected.height, changed=int(written.changed), erased=gone.height)
+    # The next run may take in what this one leaves, although the source stays as it is.
+    left = changed_rows(differing, lake.scan(contract), key, hour.as_of + HOUR, newest=True).head(1).collect()
+    if versions is not None and is_newest and left.is_empty():
+        waiting = _waiting(rows, table, known_ids)
+        taken_in = PartLedger(dict(versions), waiting=waiting, lake=lake.file_versions_of(contract))
+        save_ledger(lake, table.name, how, taken_in)
+    is_good = rows[REASON].is_null()
+    return IngestResult(
+        int(is_good.sum()),
+        rejected_ones.height,
+        changed=int(written.changed),
+        erased=int((rows[REASON] == ERASED).sum()),
+        files_read=len(versions or {}),
+    )
+
+
+def _is_taken_in(
+    lake: Lake,
+    contract: Contract,
+    ledger: PartLedger,
+    versions: Mapping[str, str] | None,
+    known_ids: pl.DataFrame,
+) -> bool:
+    """Return whether the source, the lake and what the lake knows of users are as they were after the last read."""
+    if not ledger.is_known or versions is None or dict(versions) != ledger.versions:
+        return False
+    if ledger.waiting.height and ledger.waiting.join(known_ids, on=USER, how="semi").height:
+        return False
+    now = lake.file_versions_of(contract)
+    return now.height == ledger.lake.height == now.join(ledger.lake, on=now.columns, how="semi").height
+
+
+def _read(source: Source, table: SourceTable, known_ids: pl.DataFrame, erased: Tombstones) -> pl.DataFrame:
+    newest_first = (UPDATED_AT,) if any(column.name == UPDATED_AT for column in table.columns) else ()
+    rows = reject_unknown_users(read_table(source, table), table, known_ids.lazy(), erased)
+    return reject_repeats(rows, table, newest_first).collect()
+
+
+def _waiting(rows: pl.DataFrame, table: SourceTable, known_ids: pl.DataFrame) -> pl.DataFrame:
+    """Return the unknown users whose rows were rejected."""
+    if not refers_to_users(table):
+        return WAITING.to_frame()
+    bad = rows.filter(pl.col(REASON).is_not_null(), pl.col(REASON) != ERASED).select(pl.col(USER).drop_nulls().unique())
+    unknown = bad.join(known_ids, on=USER, how="anti")
+    nowhere = {"part": pl.lit(None, pl.String), "hour": pl.lit(None, INSTANT)}
+    return unknown.with_columns(**nowhere).select(WAITING.names())
 
 
 def _mark_stale(lake: Lake, contract: Contract, added: pl.LazyFrame, key: str, hour: Hour) -> None:

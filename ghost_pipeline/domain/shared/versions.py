@@ -28,6 +28,11 @@ def in_order(versions: pl.LazyFrame, key: str) -> pl.LazyFrame:
     )
 
 
+def unlike_newest(current: pl.LazyFrame, known: pl.LazyFrame, key: str) -> pl.LazyFrame:
+    """Return the rows of the source that differ from the newest known version: only these can be `changed_rows`."""
+    return _unlike_newest(current, known, key).select(current.collect_schema().names())
+
+
 def changed_rows(
     current: pl.LazyFrame, known: pl.LazyFrame, key: str, seen_at: datetime, *, newest: bool
 ) -> pl.LazyFrame:
@@ -60,12 +65,9 @@ def changed_rows(
     """
     values = [name for name in current.collect_schema().names() if name != key]
     seen = pl.lit(seen_at, INSTANT)
-    latest = _latest(known, key, has_dates=UPDATED_AT in values)
-    joined = current.join(latest, on=key, how="left", suffix="_known", maintain_order="left")
     is_new = pl.col(VALID_FROM).is_null()
-    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_known")) for name in values)
     told = pl.col(UPDATED_AT) if UPDATED_AT in values else pl.lit(None, INSTANT)
-    changed = _with_history(joined.filter(is_new | differs).with_columns(_told=told), known, key, values)
+    changed = _with_history(_unlike_newest(current, known, key).with_columns(_told=told), known, key, values)
 
     is_later = pl.col("_told").is_not_null() & (pl.col(BEGINS).is_null() | (pl.col("_told") > pl.col(BEGINS)))
     # At its own instant another hour's version counts already.
@@ -113,6 +115,14 @@ def _latest(known: pl.LazyFrame, key: str, *, has_dates: bool) -> pl.LazyFrame:
         # Dated by the source, not by a run.
         .with_columns(_dated=pl.col(UPDATED_AT) == pl.col(VALID_FROM) if has_dates else pl.lit(value=False))
     )
+
+
+def _unlike_newest(current: pl.LazyFrame, known: pl.LazyFrame, key: str) -> pl.LazyFrame:
+    values = [name for name in current.collect_schema().names() if name != key]
+    latest = _latest(known, key, has_dates=UPDATED_AT in values)
+    joined = current.join(latest, on=key, how="left", suffix="_known", maintain_order="left")
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_known")) for name in values)
+    return joined.filter(pl.col(VALID_FROM).is_null() | differs)
 
 
 def _with_history(changed: pl.LazyFrame, known: pl.LazyFrame, key: str, values: list[str]) -> pl.LazyFrame:
