@@ -4,7 +4,6 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from threading import Event
@@ -15,7 +14,7 @@ import polars as pl
 from fastapi.responses import Response
 from pydantic import BaseModel, create_model
 
-from ghost_pipeline.errors import NothingPublishedError, PublishError
+from ghost_pipeline.errors import GhostError, NothingPublishedError, PublishError
 from ghost_pipeline.serving.freshness import stale_from
 from ghost_pipeline.serving.keyed_rows import KeyedRows
 from ghost_pipeline.serving.learners import response_row
@@ -99,6 +98,8 @@ class Service:
         self._served: Served | None = None
         self._read: Publication | None = None
         self._failing = ""
+        self._problem: GhostError = NothingPublishedError("nothing has been looked for yet")
+        """Why there is no publication to serve, while there is none."""
         self._turn = asyncio.Lock()
 
     @property
@@ -108,21 +109,24 @@ class Service:
 
     @property
     def served(self) -> Served:
-        """The publication that answers come from; at first the newest.
+        """The publication that answers come from. Opens nothing, which could take a while.
 
         Raises:
             NothingPublishedError: nothing has been published yet.
-            PublishError: the publication cannot be read.
+            PublishError: the publication cannot be read, and there was none before.
 
         """
         if self._served is None:
-            self._served = Served(self._newest.pinned(), None, self._turn)
+            raise self._problem.with_traceback(None)
         return self._served
 
     def start(self) -> None:
-        """Open the newest publication, if there is one that can be read."""
-        with suppress(NothingPublishedError, PublishError):
-            _ = self.served
+        """Open the newest publication, if none is open and there is one that can be read."""
+        if self._served is None:
+            try:
+                self._served = Served(self._newest.pinned(), None, self._turn)
+            except (NothingPublishedError, PublishError) as error:
+                self._problem = error
 
     def refresh(self) -> None:
         """Serve the newest publication, once all its users can be read by key; until then the one before answers.

@@ -80,7 +80,7 @@ class Rate:
 
 def measure(folder: Path, users: int, seconds: float) -> list[Rate]:
     """Answers per second of both servers in turn, for responses of all users and for heat maps."""
-    _prepare(folder, users)
+    prepare(folder, users)
     numbered: dict[str, object] = {
         "path": f"/cohort/{USER}/ghost-data",
         "count": users,
@@ -163,7 +163,7 @@ def _digests(folder: Path, of: str, users: int) -> Path:
     return path
 
 
-def _prepare(folder: Path, users: int) -> None:
+def prepare(folder: Path, users: int) -> None:
     """Two publications of consecutive hours whose figures differ for every user, and a folder that one lies in."""
     for at, (of, as_of) in enumerate(_PUBLICATIONS):
         settings = Settings.load(data=folder / of)
