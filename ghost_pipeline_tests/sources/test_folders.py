@@ -1,0 +1,198 @@
+"""What below a source folder is data, and which values the names of folders give."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pytest
+
+from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.errors import SourceError
+from ghost_pipeline.ingest.validation import good_rows, read_rows
+from ghost_pipeline.sources.files import FileSource
+
+COHORTS, USERS = SOURCE_TABLES["cohorts"], SOURCE_TABLES["users"]
+
+
+def write(path: Path, **columns: list[object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame(columns).write_parquet(path)
+
+
+def ids(folder: Path) -> list[str]:
+    return sorted(FileSource(folder).scan(COHORTS).collect()["cohort_id"])
+
+
+def keys(folder: Path) -> dict[str, str | None]:
+    rows = good_rows(read_rows(FileSource(folder).scan(COHORTS), COHORTS)).collect()
+    return dict(rows.select("cohort_id", "cohort_key").rows())
+
+
+def fault(folder: Path) -> str:
+    with pytest.raises(SourceError) as raised:
+        FileSource(folder).scan(COHORTS).collect()
+    return str(raised.value)
+
+
+# --- files that are not data ---
+
+HIDDEN = (
+    "_temporary/0/attempt_0/part.parquet",
+    ".spark-staging-7/part.parquet",
+    ".part-0.parquet",
+    "_part-0.parquet",
+    "_delta_log/checkpoint.parquet",
+    "year=2025/_temporary/part.parquet",
+    "year=2025/.part.parquet",
+)
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_a_name_that_begins_with_an_underscore_or_a_dot_is_no_data(hidden: str, tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / "part.parquet", cohort_id=["c1"])
+    write(tmp_path / "cohorts" / hidden, cohort_id=["c2"])
+    assert ids(tmp_path) == ["c1"]
+
+
+def test_a_partition_may_begin_with_an_underscore(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / "_year=2025" / "part.parquet", cohort_id=["c1"])
+    assert ids(tmp_path) == ["c1"]
+
+
+def test_a_hidden_folder_above_the_source_hides_nothing(tmp_path: Path) -> None:
+    write(tmp_path / ".data" / "_in" / "cohorts" / "part.parquet", cohort_id=["c1"])
+    assert ids(tmp_path / ".data" / "_in") == ["c1"]
+
+
+def test_skipped_files_are_counted(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / "part.parquet", cohort_id=["c1"])
+    for hidden in HIDDEN:
+        write(tmp_path / "cohorts" / hidden, cohort_id=["c2"])
+    (tmp_path / "cohorts" / "part.csv").write_text("cohort_id\nc3\n", encoding="utf-8")
+    assert FileSource(tmp_path).inspect(COHORTS).notes == [
+        "files skipped: 7 with a name that begins with _ or ., 1 without the ending .parquet"
+    ]
+
+
+def test_a_folder_of_skipped_files_says_so(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / "_temporary" / "part.parquet", cohort_id=["c2"])
+    assert fault(tmp_path) == (
+        f"{tmp_path}/cohorts: table cohorts is a folder without a Parquet file (files skipped: 1 with a name that "
+        "begins with _ or .). Add one, or remove it"
+    )
+
+
+def test_skipped_files_are_no_parts(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / "part.parquet", cohort_id=["c1"])
+    write(tmp_path / "cohorts" / "_temporary" / "part.parquet", cohort_id=["c2"])
+    assert list(FileSource(tmp_path).part_versions(COHORTS)) == ["cohorts/part.parquet"]
+
+
+def test_a_folder_with_the_name_of_a_file_is_a_table(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts.parquet" / "part-00000.snappy.parquet", cohort_id=["c1"])
+    (tmp_path / "cohorts.parquet" / "_SUCCESS").touch()
+    assert ids(tmp_path) == ["c1"]
+
+
+def test_a_folder_and_one_with_the_name_of_a_file_are_two_tables(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts.parquet" / "part.parquet", cohort_id=["c1"])
+    write(tmp_path / "cohorts" / "part.parquet", cohort_id=["c1"])
+    assert "exists more than once (cohorts, cohorts.parquet)" in fault(tmp_path)
+
+
+# --- symbolic links ---
+
+
+@pytest.mark.parametrize("link", ["cohorts.parquet", "cohorts/part.parquet", "cohorts/more", "cohorts"])
+def test_a_link_that_leads_out_is_refused_by_name(link: str, tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere" / "secret" / "part.parquet", cohort_id=["c1"])
+    source = tmp_path / "source"
+    (source / link).parent.mkdir(parents=True)
+    target = tmp_path / "elsewhere" / "secret"
+    (source / link).symlink_to(target / "part.parquet" if link.endswith(".parquet") else target)
+    message = fault(source)
+    assert message.startswith(f"{source / link}: is a symbolic link that leads out of the source folder. ")
+    assert "secret" not in message
+
+
+def test_a_link_within_the_source_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "versions" / "7.parquet", cohort_id=["c1"])
+    (tmp_path / "cohorts.parquet").symlink_to(tmp_path / "versions" / "7.parquet")
+    assert ids(tmp_path) == ["c1"]
+
+
+def test_the_source_itself_may_be_a_link(tmp_path: Path) -> None:
+    write(tmp_path / "real" / "cohorts.parquet", cohort_id=["c1"])
+    (tmp_path / "source").symlink_to(tmp_path / "real")
+    assert ids(tmp_path / "source") == ["c1"]
+
+
+# --- values in names of folders ---
+
+
+def test_a_file_beside_partitions_keeps_its_own_column(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / "part.parquet", cohort_id=["c1", "c2"], cohort_key=["own", None])
+    write(tmp_path / "cohorts" / "cohort_key=told" / "part.parquet", cohort_id=["c3"])
+    assert keys(tmp_path) == {"c1": "own", "c2": None, "c3": "told"}
+
+
+def test_a_file_below_other_partitions_keeps_its_own_column(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / "year=2025" / "part.parquet", cohort_id=["c1"], cohort_key=["own"])
+    write(tmp_path / "cohorts" / "cohort_key=told" / "part.parquet", cohort_id=["c3"])
+    assert keys(tmp_path) == {"c1": "own", "c3": "told"}
+
+
+def test_a_file_without_the_column_beside_partitions_has_none(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / "part.parquet", cohort_id=["c1"])
+    write(tmp_path / "cohorts" / "cohort_key=told" / "part.parquet", cohort_id=["c3"])
+    assert keys(tmp_path) == {"c1": None, "c3": "told"}
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [("a", "a"), ("7", 7), ("007", 7), ("7.0", 7), ("__HIVE_DEFAULT_PARTITION__", None), ("a%20b", "a b")],
+)
+def test_a_file_may_say_what_its_folder_says(name: str, own: object, tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / f"cohort_key={name}" / "part.parquet", cohort_id=["c1"], cohort_key=[own])
+    assert list(keys(tmp_path)) == ["c1"]
+
+
+@pytest.mark.parametrize(("name", "own"), [("a", "b"), ("7", 8), ("a", None), ("__HIVE_DEFAULT_PARTITION__", "a")])
+def test_a_file_that_contradicts_its_folder_is_an_error_that_names_both(name: str, own: object, tmp_path: Path) -> None:
+    path = tmp_path / "cohorts" / f"cohort_key={name}" / "part.parquet"
+    write(path, cohort_id=["c1", "c2"], cohort_key=[own, own])
+    assert fault(tmp_path) == (
+        f"{path}: table cohorts: the column cohort_key in the file contradicts the name of its folder. Remove one of "
+        "them"
+    )
+
+
+# --- columns ---
+
+
+def test_only_listed_columns_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts.parquet", cohort_id=["c1"], password_hash=["x"])
+    assert FileSource(tmp_path).scan(COHORTS).collect_schema().names() == ["cohort_id"]
+
+
+def test_an_unlisted_column_may_have_a_type_that_nothing_reads(tmp_path: Path) -> None:
+    wide = pa.array([1], pa.decimal256(60, 2))
+    pq.write_table(pa.table({"cohort_id": ["c1"], "balance": wide}), tmp_path / "cohorts.parquet")
+    assert ids(tmp_path) == ["c1"]
+
+
+@pytest.mark.parametrize("zone", ["localtime", "Factory", "+05:30", "Mars/Phobos", "UTC", "Asia/Kolkata"])
+@pytest.mark.parametrize("column", ["created_at", "unlisted"])
+def test_a_time_in_a_zone_that_polars_does_not_know_is_its_instant(zone: str, column: str, tmp_path: Path) -> None:
+    times = pa.array([1741773600], pa.int64()).cast(pa.timestamp("s")).cast(pa.timestamp("us", zone))
+    pq.write_table(pa.table({"cohort_id": ["c1"], column: times}), tmp_path / "cohorts.parquet")
+    (row,) = good_rows(read_rows(FileSource(tmp_path).scan(COHORTS), COHORTS)).collect().rows(named=True)
+    assert row["created_at"] == (None if column == "unlisted" else datetime(2025, 3, 12, 10, tzinfo=UTC))
+
+
+def test_a_listed_column_of_lists_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts.parquet", cohort_id=["c1"], cohort_key=[["a"]])
+    with pytest.raises(SourceError, match="table cohorts: the column cohort_key has the type List"):
+        read_rows(FileSource(tmp_path).scan(COHORTS), COHORTS)
