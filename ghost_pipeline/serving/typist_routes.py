@@ -185,9 +185,7 @@ def typist_routes(service: Service) -> APIRouter:
         """Hourly history of one n-gram, with its learning rate."""
         reader = service.served.reader
         rows = reader.ngram_trend(user_id, keyboard_id, ngram_text)
-        rates = reader.learning_rates(user_id, keyboard_id)
-        known = rows["ngram_text"].unique().implode()
-        rates = rates.filter(pl.col("ngram_text").is_in(known))
+        rates = reader.learning_rates(user_id, keyboard_id, ngram_text)
         return answer(reader, _ids(user_id, keyboard_id), rows=rows, learning_rates=rates)
 
     @router.get("/ngrams/{user_id}/{keyboard_id}/progress", response_model=Progress)

@@ -18,6 +18,7 @@ from ghost_pipeline.domain.ngrams.ngram_queries import (
     LOOKBACK_DISTANCE,
     MIN_OCCURRENCES,
     SORT_ORDERS,
+    check_ngram_text,
     error_n,
     heat_map,
     newest_sessions,
@@ -148,17 +149,17 @@ class Typists(PublicationWatcher):
 
     def ngram_trend(self, user_id: str, keyboard_id: str, ngram_text: str) -> pl.DataFrame:
         """One n-gram through the history (N4.5); the columns of `NGRAM_TREND_SCHEMA`."""
-        history = _of_typist(self.publication().database, NGRAM_SPEED_SUMMARY_HISTORY, user_id, keyboard_id)
+        history = self._history(user_id, keyboard_id, ngram_text)
         return ngram_trend(history, user_id, keyboard_id, ngram_text).collect(engine=SMALL)
 
-    def learning_rates(self, user_id: str, keyboard_id: str) -> pl.DataFrame:
-        """Learning rate of each n-gram; the columns of `LEARNING_RATE_SCHEMA`."""
-        history = _of_typist(self.publication().database, NGRAM_SPEED_SUMMARY_HISTORY, user_id, keyboard_id)
+    def learning_rates(self, user_id: str, keyboard_id: str, ngram_text: str | None = None) -> pl.DataFrame:
+        """Learning rate of each n-gram, or of one alone; the columns of `LEARNING_RATE_SCHEMA`."""
+        history = self._history(user_id, keyboard_id, ngram_text)
         return learning_rates(history, user_id, keyboard_id).collect(engine=SMALL)
 
     def biggest_changes(self, user_id: str, keyboard_id: str, n: int | None = None) -> pl.DataFrame:
         """Improvements and regressions between the two latest states (N4.5); `BIGGEST_CHANGES_SCHEMA`."""
-        history = _of_typist(self.publication().database, NGRAM_SPEED_SUMMARY_HISTORY, user_id, keyboard_id)
+        history = self._history(user_id, keyboard_id)
         return biggest_changes(history, user_id, keyboard_id, n).collect(engine=SMALL)
 
     def missing_target_counts(
@@ -179,6 +180,12 @@ class Typists(PublicationWatcher):
             self._target(database, keyboard_id) if target_speed_ms is None else target_speed_ms,
             n_sessions,
         ).collect(engine=SMALL)
+
+    def _history(self, user_id: str, keyboard_id: str, ngram_text: str | None = None) -> pl.LazyFrame:
+        """The history of a keyboard; of one n-gram, only its rows are read: a thousandth of them."""
+        only = {} if ngram_text is None else {"ngram_text": check_ngram_text(ngram_text)}
+        database = self.publication().database
+        return database.rows(NGRAM_SPEED_SUMMARY_HISTORY, user_id=user_id, keyboard_id=keyboard_id, **only).lazy()
 
     def _target(self, database: PublishedDatabase, keyboard_id: str) -> float:
         as_of = database.as_of(NGRAM_SPEED_SUMMARIES)

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import httpx
+import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
@@ -184,3 +185,9 @@ def test_a_token_opens_the_own_keyboards_only(guarded: httpx.Client) -> None:
         assert guarded.get(path).status_code == 401
         assert guarded.get(path, headers=bearer("m01")).status_code == 403
         assert guarded.get(path, headers=bearer("me")).json()["rows"]
+
+
+@pytest.mark.parametrize("ngram_text", ["th", "q", "zz"])
+def test_what_is_read_for_one_ngram_gives_its_rate_among_all(ngram_text: str, reader: GhostReader) -> None:
+    every = reader.learning_rates("me", "k1")
+    assert_frame_equal(reader.learning_rates("me", "k1", ngram_text), every.filter(pl.col("ngram_text") == ngram_text))
