@@ -173,7 +173,8 @@ class Typists(PublicationWatcher):
         sessions = _of_typist(database, PRACTICE_SESSIONS, user_id, keyboard_id)
         newest = newest_sessions(sessions, user_id, keyboard_id, n_sessions)
         return missing_target_counts(
-            _of_sessions(database, SESSION_NGRAM_SUMMARY, newest),
+            # Its files are in the order of typists: without these, all of them would be read.
+            _of_sessions(database, SESSION_NGRAM_SUMMARY, newest, user_id=user_id, keyboard_id=keyboard_id),
             sessions,
             user_id,
             keyboard_id,
@@ -203,7 +204,8 @@ def _of_typist(database: PublishedDatabase, contract: Contract, user_id: str, ke
     return database.rows(contract, user_id=user_id, keyboard_id=keyboard_id).lazy()
 
 
-def _of_sessions(database: PublishedDatabase, contract: Contract, sessions: pl.LazyFrame) -> pl.LazyFrame:
-    return database.rows(
-        contract, session_id=sessions.select("session_id").collect(engine=SMALL)["session_id"].to_list()
-    ).lazy()
+def _of_sessions(
+    database: PublishedDatabase, contract: Contract, sessions: pl.LazyFrame, **typist: str
+) -> pl.LazyFrame:
+    ids = sessions.select("session_id").collect(engine=SMALL)["session_id"].to_list()
+    return database.rows(contract, session_id=ids, **typist).lazy()
