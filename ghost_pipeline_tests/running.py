@@ -77,6 +77,16 @@ def _content(file: IO[bytes], stream: IO[str]) -> str:
     return file.read().decode()
 
 
+def is_progress(line: str) -> bool:
+    """Whether a long command says with a line what it is doing."""
+    return line.startswith(("  ", "hour ", "month ")) or line.endswith(": starting")
+
+
+def is_of_table(line: str) -> bool:
+    """Whether a line of progress is that of a table that is done."""
+    return line.startswith("  ") and not line.startswith("   ")
+
+
 def run_process(
     arguments: Iterable[str], data: Path, source: Path | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:

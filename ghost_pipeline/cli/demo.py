@@ -1,15 +1,13 @@
 """The demo: generate a source, build its newest hour and month, and print a summary."""
 
-import sys
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
 
 import click
 import polars as pl
 
+from ghost_pipeline.cli.progress import NO_PROGRESS, Progress
 from ghost_pipeline.cli.render import as_table
 from ghost_pipeline.cli.run import materialize, materialize_hours
 from ghost_pipeline.contracts.source import Domain
@@ -27,7 +25,7 @@ SLOWEST = 5
 PAST_HOURS = 3
 
 
-def run_demo(settings: Settings, *, progress: TextIO = sys.stderr) -> None:
+def run_demo(settings: Settings, progress: Progress = NO_PROGRESS) -> None:
     """Generate the source below the data folder, materialize it and print a summary.
 
     Raises:
@@ -40,16 +38,17 @@ def run_demo(settings: Settings, *, progress: TextIO = sys.stderr) -> None:
             f"{settings.data}: contains the lake of another source, which the demo would mix with its own. Set "
             f"GHOST_DATA to an empty folder",
         )
-    started = time.monotonic()
-    progress.write(f"generating a source of some thousand learners and typists in {source}\n")
+    progress.say(f"generating a source of some thousand learners and typists in\n  {source}")
+    progress.working_on("generating the source")
     generate_source(source, as_of=DEMO_AS_OF)
     with_source = settings.model_copy(update={"source": str(source), "source_mapping": None})
     # Earlier hours in which the typist practised, so that trends have a history.
-    materialize_hours(with_source, _practised(source)[-PAST_HOURS:], Domain.NGRAMS, out=progress)
-    materialize(with_source, DEMO_AS_OF, out=progress)
-    progress.write(f"done in {time.monotonic() - started:.0f} s\n\n")
-    for line in _summary(settings, source):
-        click.echo(line)
+    materialize_hours(with_source, _practised(source)[-PAST_HOURS:], Domain.NGRAMS, progress=progress)
+    materialize(with_source, DEMO_AS_OF, progress=progress)
+    if not (progress.quiet or progress.as_json):
+        for line in _summary(settings, source):
+            click.echo(line)
+        click.echo()
 
 
 def _practised(source: Path) -> list[datetime]:

@@ -3,14 +3,13 @@
 The report, Dagster's records and file names never name the person. How rows are found and removed is in `privacy`.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TextIO
 
 import polars as pl
 
+from ghost_pipeline.cli.progress import NO_PROGRESS, Progress
 from ghost_pipeline.cli.run import republish
 from ghost_pipeline.contracts.ghost import MONTHLY_FIGURES, USER_GHOST_STATS
 from ghost_pipeline.incremental.stale_ledger import mark_stale
@@ -62,7 +61,7 @@ def erase(
     at: datetime,
     *,
     even_if_unknown: bool = False,
-    out: TextIO = sys.stderr,
+    progress: Progress = NO_PROGRESS,
 ) -> ErasureReport:
     """Remove people from the lake while no step is running, publish, and recompute what the settings ask for.
 
@@ -72,7 +71,7 @@ def erase(
             None: everyone who was erased before and is in the lake again.
         at: time of the erasure, aware.
         even_if_unknown: record tombstones also for people without a row in the lake.
-        out: where progress is written.
+        progress: what is told about the erasure.
 
     Raises:
         SettingsError: no key is set, or not the key of the tombstones.
@@ -81,9 +80,11 @@ def erase(
 
     """
     key, lake = require_erasure_key(settings), Lake(settings.lake)
-    out.write("waiting for running steps to finish\n")
+    progress.say("waiting for running steps to finish")
+    progress.working_on("waiting for running steps to finish")
     with exclusive_lock(lake.root):
-        out.write("erasing\n")
+        progress.say("erasing")
+        progress.working_on("erasing")
         ids = ids_to_erase(lake, users, key, even_if_unknown=even_if_unknown)
         people = ids[USER].drop_nulls().unique().sort()
         months = [] if settings.erasure_rebuilds == "nothing" else months_with_shares(lake, ids, key)
@@ -117,7 +118,7 @@ def erase(
     # Before republishing, which may still fail: the rows are gone.
     report = replace(report, under_way=False)
     report.write()
-    republish(settings, months, out=out)
+    republish(settings, months, progress=progress)
     # Readers of an earlier publication keep their files, but not after an erasure.
     with publication_lock(settings.database):
         remove_unnamed(settings.database)

@@ -15,6 +15,7 @@ import click
 
 from ghost_pipeline import __version__
 from ghost_pipeline.cli.ask import COMMANDS, AsOf, Text
+from ghost_pipeline.cli.progress import Progress, long_command
 from ghost_pipeline.errors import GhostError
 from ghost_pipeline.locations import shown_source
 from ghost_pipeline.settings import Settings
@@ -59,8 +60,9 @@ accept_deletions = click.option(
 @click.option("--as-of", type=AsOf(), required=True, help="End of the hour, UTC: 2025-03-12T12:00Z.")
 @domain_option
 @accept_deletions
-def materialize(as_of: datetime, domain: str | None, *, accept_deletions: bool) -> None:
-    """Build one hour and the month before it, then publish.
+@long_command
+def materialize(progress: Progress, as_of: datetime, domain: str | None, *, accept_deletions: bool) -> None:
+    """Build one hour, and the month before it if anything in that has changed, then publish.
 
     Runs Dagster's jobs for the hour and for the newest month that is complete by its end.
     """
@@ -68,7 +70,7 @@ def materialize(as_of: datetime, domain: str | None, *, accept_deletions: bool) 
     from ghost_pipeline.contracts.source import Domain
 
     settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
-    runs.materialize(settings, as_of, Domain(domain) if domain else None, out=sys.stderr)
+    runs.materialize(settings, as_of, Domain(domain) if domain else None, progress=progress)
 
 
 @main.command()
@@ -80,7 +82,9 @@ def materialize(as_of: datetime, domain: str | None, *, accept_deletions: bool) 
     "--all", "everything", is_flag=True, help="Build every hour, including hours that are built and not stale."
 )
 @accept_deletions
+@long_command
 def backfill(
+    progress: Progress,
     start: datetime | None,
     end: datetime | None,
     domain: str | None,
@@ -101,11 +105,12 @@ def backfill(
 
     settings = Settings.load(**({"accept_deletions": True} if accept_deletions else {}))
     if only_stale:
-        runs.backfill_stale(settings, Domain(domain) if domain else None, out=sys.stderr)
+        runs.backfill_stale(settings, Domain(domain) if domain else None, progress=progress)
         return
     if start is None or end is None:
         raise click.UsageError("Name the range with --from and --to, or give --stale.")
-    runs.backfill(settings, start, end, Domain(domain) if domain else None, everything=everything, out=sys.stderr)
+    selected = Domain(domain) if domain else None
+    runs.backfill(settings, start, end, selected, everything=everything, progress=progress)
 
 
 @main.command()
@@ -135,8 +140,10 @@ def stale(*, as_json: bool) -> None:
 )
 @click.option("--even-if-unknown", is_flag=True, help="Also block ids the lake has never contained.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON object.")
-def erase(users: tuple[str, ...], *, again: bool, even_if_unknown: bool, yes: bool, as_json: bool) -> None:
+@long_command
+def erase(
+    progress: Progress, users: tuple[str, ...], *, again: bool, even_if_unknown: bool, yes: bool
+) -> dict[str, object] | None:
     """Remove people everywhere and keep them out.
 
     Removes them from the lake and from everything published, and stops the source from bringing them back.
@@ -156,15 +163,17 @@ def erase(users: tuple[str, ...], *, again: bool, even_if_unknown: bool, yes: bo
     settings = Settings.load()
     named = None if again else users
     if not yes:
+        progress.wait_for_answer()
         click.echo(as_table(erasure.planned(settings, named, even_if_unknown=even_if_unknown)), err=True)
         click.confirm("These rows will be deleted for good. Erase?", abort=True, err=True)
-    report = erasure.erase(settings, named, wall_clock(), even_if_unknown=even_if_unknown, out=sys.stderr)
-    if as_json:
-        click.echo(json.dumps(report.as_dict(), indent=2))
-        return
-    click.echo(as_table(as_frame(report.tables)))
-    for line in report.lines():
-        click.echo(line)
+    report = erasure.erase(settings, named, wall_clock(), even_if_unknown=even_if_unknown, progress=progress)
+    if progress.as_json:
+        return report.as_dict()
+    if not progress.quiet:
+        click.echo(as_table(as_frame(report.tables)))
+        for line in report.lines():
+            click.echo(line)
+    return None
 
 
 def _lines_of_input(*, yes: bool) -> list[str]:
@@ -239,11 +248,12 @@ def settings_command(*, as_json: bool) -> None:
 
 
 @main.command()
-def demo() -> None:
+@long_command
+def demo(progress: Progress) -> None:
     """Generate a realistic source, build it and show the results."""
     from ghost_pipeline.cli.demo import run_demo
 
-    run_demo(Settings.load(), progress=sys.stderr)
+    run_demo(Settings.load(), progress)
 
 
 @main.command()

@@ -1,73 +1,174 @@
-"""Progress of a run: a line for every table that Dagster materializes, instead of its event log.
+"""What a long command says while it works, and the summary with which it ends.
 
-Reads Dagster's events and `HourWritten` records; what a run executes is in `run`.
+Imports nothing that takes long: the first line appears before Dagster and polars are loaded, which takes seconds. What
+Dagster reports is turned into these lines by `run_events`.
 """
 
+import json
+import sys
+import threading
 import time
-from collections import defaultdict
-from collections.abc import Mapping
-from logging import Handler, Logger, LogRecord
-from typing import TextIO
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TextIO
 
-import dagster as dg
+import click
 
-from ghost_pipeline.defs.table_asset import HOUR_WRITTEN
-
-PROGRESS = "progress"
-"""The name of the logger in a run's configuration."""
-SECONDS_OF_SILENCE = 3.0
-"""After this long, a run over many hours says which hour it has reached."""
-
-
-def progress_logger(out: TextIO) -> dg.LoggerDefinition:
-    """A Dagster logger that prints progress to `out`."""
-
-    @dg.logger
-    def progress(_context: dg.InitLoggerContext) -> Logger:
-        # Not registered by name: the second run of a process would print with the first run's handler, too.
-        logger = Logger(PROGRESS)  # noqa: LOG001
-        logger.addHandler(_ProgressHandler(out))
-        return logger
-
-    return progress
+Arguments = ParamSpec("Arguments")
+SECONDS_OF_SILENCE = 4.0
+"""After this long without a line, one says what is being done; looked at twice a second, so every 5 s at the latest."""
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
-class _ProgressHandler(Handler):
-    """Prints a line per table of one run; while a table takes many hours, also its hour every few seconds."""
+@dataclass
+class Summary:
+    """What a command has done."""
 
-    def __init__(self, out: TextIO) -> None:
-        super().__init__()
-        self.out, self.table_since, self.printed = out, time.monotonic(), time.monotonic()
-        self.rows: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        """Rows by hour of the tables that take many hours, by table."""
-        self.done: set[str] = set()
+    read: int = 0
+    """Rows of the source."""
+    rejected: int = 0
+    """Those of them that were rejected."""
+    built: list[str] = field(default_factory=list)
+    """The hours and months whose tables were computed, such as `hour 2025-03-12-11:00`."""
+    skipped: list[str] = field(default_factory=list)
+    """The hours and months that were left as they are, and why."""
+    published: dict[str, Any] | None = None
+    """The file, its tables and their rows; None if nothing was published."""
+    seconds: float = 0.0
+    look_at: list[str] = field(default_factory=lambda: ["ghost-pipeline status"])
+    """Commands that show more."""
 
-    def emit(self, record: LogRecord) -> None:
-        if written := getattr(record, HOUR_WRITTEN, None):
-            self.rows[written.table][written.hour] = written.rows
-            if time.monotonic() - self.printed > SECONDS_OF_SILENCE:
-                self._write(f"    {written.table} {written.hour}")
-        event = getattr(record, "dagster_event", None)
-        if event is not None and event.is_step_materialization:
-            materialization = event.step_materialization_data.materialization
-            table = materialization.asset_key.to_user_string()
-            # Dagster sends an event for every partition of the run.
-            if table not in self.done:
-                self.done.add(table)
-                self._write_table(table, {name: value.value for name, value in materialization.metadata.items()})
+    def add_built(self, *partitions: str) -> None:
+        """Add partitions that were built, each once."""
+        self.built = list(dict.fromkeys([*self.built, *partitions]))
 
-    def _write_table(self, table: str, metadata: Mapping[str, object]) -> None:
-        hours = self.rows.get(table)
-        if hours:
-            name, shown = f"{table} ({len(hours)} hours)", f"{sum(hours.values()):>10,} rows"
-        else:
-            rows = metadata.get("rows_read_in_window", metadata.get("dagster/partition_row_count"))
-            unit = "read" if "rows_read_in_window" in metadata else "rows"
-            name, shown = table, " " * 15 if rows is None else f"{rows:>10,} {unit}"
-        seconds, self.table_since = time.monotonic() - self.table_since, time.monotonic()
-        self._write(f"  {name:<30}{shown}{seconds:7.1f} s")
+    def look(self, command: str, *, needed: bool) -> None:
+        """Add a command to look at, or remove it if there is nothing to see any more."""
+        if needed != (command in self.look_at):
+            (self.look_at.append if needed else self.look_at.remove)(command)
 
-    def _write(self, line: str) -> None:
-        self.out.write(f"{line}\n")
-        self.out.flush()
-        self.printed = time.monotonic()
+    def lines(self) -> list[str]:
+        """Return the summary as people read it, one line for each part."""
+        published = "nothing"
+        if self.published:
+            rows, tables = self.published["rows"], self.published["tables"]
+            published = f"{rows:,} rows of {tables} tables in {self.published['file']}"
+        parts = {
+            "read": f"{self.read:,} rows, {self.rejected:,} rejected",
+            "built": _some(self.built),
+            "skipped": _some(self.skipped),
+            "published": published,
+            "took": f"{self.seconds:.0f} s",
+        }
+        lines = [f"{name:<11}{text}" for name, text in parts.items()]
+        return [*lines, *(f"{'look at' if not number else '':<11}{one}" for number, one in enumerate(self.look_at))]
+
+
+class Progress:
+    """Prints what a command is doing: a line for each thing done, and one every few seconds while one takes long."""
+
+    def __init__(self, command: str = "", out: TextIO | None = None, *, as_json: bool = False) -> None:
+        """Say at once that the command has begun.
+
+        Args:
+            command: its name.
+            out: where lines are printed; None: nowhere.
+            as_json: whether the command prints one JSON object on standard output in place of text.
+
+        """
+        self.command, self.as_json, self.summary = command, as_json, Summary()
+        self._out, self._lock, self._done = out, threading.Lock(), threading.Event()
+        self._began = self._printed = self._since = time.monotonic()
+        self._doing = "starting"
+        self._thread = threading.Thread(target=self._say_what_takes_long, daemon=True)
+        if command:
+            self.say(f"{command}: starting")
+
+    @property
+    def quiet(self) -> bool:
+        """Whether only errors are printed."""
+        return self._out is None
+
+    def __enter__(self) -> Self:
+        """Begin to say what takes long."""
+        if self._out is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Stop, and note how long it took."""
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.summary.seconds = round(time.monotonic() - self._began, 1)
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        if self._out is None:
+            return
+        with self._lock:
+            self._out.write(f"{line}\n")
+            self._out.flush()
+            self._printed = time.monotonic()
+
+    def working_on(self, doing: str) -> None:
+        """Note what is being done from now on; it is printed if it takes long."""
+        self._doing, self._since = doing, time.monotonic()
+
+    def wait_for_answer(self) -> None:
+        """Print nothing until something is being done again: a person is thinking."""
+        self._doing = ""
+
+    def rows(self, table: str, rows: int, total: int | None) -> None:
+        """Note how many rows of a table have been read, of how many if that is known."""
+        share = f" of {total:,} ({100 * rows // total} %)" if total else ""
+        self._doing = f"{table}: {rows:,}{share} rows read"
+
+    def _say_what_takes_long(self) -> None:
+        while not self._done.wait(_SECONDS_BETWEEN_LOOKS):
+            now = time.monotonic()
+            if self._doing and now - self._printed > SECONDS_OF_SILENCE - _SECONDS_BETWEEN_LOOKS:
+                self.say(f"    {self._doing}, {now - self._since:.0f} s")
+
+
+NO_PROGRESS = Progress()
+"""Prints nothing."""
+
+
+def long_command(
+    function: Callable[Concatenate[Progress, Arguments], Mapping[str, Any] | None],
+) -> Callable[Arguments, None]:
+    """Give a command `--quiet` and `--json`, its `Progress`, a first line at once, and the summary at its end.
+
+    Args:
+        function: takes the progress first, and may return what `--json` prints in place of the summary.
+
+    """
+
+    @click.option("--quiet", is_flag=True, help="Print errors only.")
+    @click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object on standard output; progress on standard error."
+    )
+    @wraps(function)
+    def command(*arguments: Arguments.args, **options: Arguments.kwargs) -> None:
+        quiet, as_json = options.pop("quiet"), bool(options.pop("as_json"))
+        name = str(click.get_current_context().info_name)
+        progress = Progress(name, None if quiet else sys.stderr, as_json=as_json)
+        with progress:
+            result = function(progress, *arguments, **options)
+        if as_json:
+            click.echo(json.dumps(result or {"command": name, **asdict(progress.summary)}, indent=2))
+        elif result is None:
+            for line in progress.summary.lines():
+                progress.say(line)
+
+    return command
+
+
+def _some(names: list[str], shown: int = 2) -> str:
+    """The first and the last of some names, in one line."""
+    if len(names) <= shown:
+        return ", ".join(names) or "nothing"
+    return f"{names[0]} … {names[-1]} ({len(names)})"

@@ -1,21 +1,21 @@
 """Materialize, backfill and republish: Dagster's jobs, run in this process.
 
-The hours that a backfill builds are found in `due`, its progress is printed by `progress`, and the folder of Dagster's
-records is made by `dagster_home`.
+The hours that a backfill builds are found in `due`, what a run tells is in `progress` and `run_events`, and the folder
+of Dagster's records is made by `dagster_home`.
 """
 
-import sys
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import TextIO
 
 import dagster as dg
 
 from ghost_pipeline.cli.dagster_home import dagster_records, prepare_dagster_home
 from ghost_pipeline.cli.due import hours_to_build, hours_to_message, months_to_build, stale_partitions
-from ghost_pipeline.cli.progress import PROGRESS, progress_logger
+from ghost_pipeline.cli.progress import NO_PROGRESS, Progress
+from ghost_pipeline.cli.run_events import LOGGER, progress_logger
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Layer, Partitioning
 from ghost_pipeline.contracts.ghost import GHOST_MESSAGES
@@ -41,14 +41,16 @@ AT_THE_END = (RETENTION, PUBLISHED_DATABASE)
 """Assets that look at every table; they run once, after all others."""
 
 
-def materialize(settings: Settings, as_of: datetime, chosen: Domain | None = None, *, out: TextIO = sys.stderr) -> None:
+def materialize(
+    settings: Settings, as_of: datetime, chosen: Domain | None = None, *, progress: Progress = NO_PROGRESS
+) -> None:
     """Materialize the hour that ends at `as_of` and publish; also the newest complete month, if missing or stale.
 
     Args:
         settings: name the source and the data folder.
         as_of: the end of the hour, aware, on a full hour.
         chosen: only this domain; without it, every domain of the source.
-        out: where progress is written.
+        progress: what is told about the run.
 
     Raises:
         GhostError: the run failed, with the reason in one line; the previous publication stays.
@@ -58,40 +60,37 @@ def materialize(settings: Settings, as_of: datetime, chosen: Domain | None = Non
     settings = _with_partitions_from(settings, min(hour.start, month.start))
     _require_ended(settings, hour)
     selected = _selected(settings, chosen)
-    prepare_dagster_home(settings)
-    defs, lake = build_defs(settings, loggers={PROGRESS: progress_logger(out)}), Lake(settings.lake)
+    lake = Lake(settings.lake)
     every = _with_publications(settings, selected, monthly=False)
     # Messages show figures of the month, which in turn needs the rows that the hour loads.
     of_months = (GHOST_MESSAGES.name, STALE_MONTHS.name)
     at_the_end = [name for name in every if name in (*of_months, *AT_THE_END, *publications(settings))]
 
-    with dagster_records() as instance:
+    def is_month_due() -> bool:
+        return Domain.GHOST in selected and not is_current(lake, settings, month)
 
-        def of_hour(names: list[str]) -> None:
-            out.write(f"hour {hour.key}\n")
-            _run(defs, instance, HOURLY, hour.key, names)
-
-        def of_month() -> None:
-            out.write(f"month {month.key}\n")
-            _run(defs, instance, MONTHLY, month.key, _unpublished(selection(selected, monthly=True)))
-
-        if Domain.GHOST in selected and not is_current(lake, settings, month):
-            of_hour([name for name in every if name not in at_the_end])
+    with _running(settings, progress) as runs:
+        if is_month_due():
+            runs.of_hour(hour, [name for name in every if name not in at_the_end])
             try:
-                of_month()
-            finally:
+                runs.of_month(month, _months_tables(selected))
+            except Exception:
                 # Whatever keeps the month from being built, the hour is published.
-                of_hour(at_the_end)
+                runs.of_hour(hour, at_the_end)
+                raise
+            runs.of_hour(hour, at_the_end)
             return
-        of_hour(every)
-        # The hour may have loaded events of the month.
-        if Domain.GHOST in selected and not is_current(lake, settings, month):
-            of_month()
-            of_hour(at_the_end)
+        runs.of_hour(hour, every)
+        if is_month_due():
+            # The hour has loaded events of the month.
+            runs.of_month(month, _months_tables(selected))
+            runs.of_hour(hour, at_the_end)
+        elif Domain.GHOST in selected:
+            progress.summary.skipped.append(f"month {month.key}: nothing changed")
 
 
 def materialize_hours(
-    settings: Settings, ends: Sequence[datetime], domain: Domain, *, out: TextIO = sys.stderr
+    settings: Settings, ends: Sequence[datetime], domain: Domain, *, progress: Progress = NO_PROGRESS
 ) -> None:
     """Materialize the hours that end at `ends`, in that order, for one domain, without publishing.
 
@@ -101,14 +100,11 @@ def materialize_hours(
     """
     window = [Hour.ending_at(end) for end in ends]
     settings = _with_partitions_from(settings, min(hour.start for hour in window))
-    prepare_dagster_home(settings)
-    defs = build_defs(settings, loggers={PROGRESS: progress_logger(out)})
     tables = [name for name in selection({domain}, monthly=False) if name not in AT_THE_END]
-    with dagster_records() as instance:
+    with _running(settings, progress) as runs:
         for hour in window:
             _require_ended(settings, hour)
-            out.write(f"hour {hour.key}\n")
-            _run(defs, instance, HOURLY, hour.key, tables)
+            runs.of_hour(hour, tables)
 
 
 def backfill(
@@ -118,7 +114,7 @@ def backfill(
     chosen: Domain | None = None,
     *,
     everything: bool = False,
-    out: TextIO = sys.stderr,
+    progress: Progress = NO_PROGRESS,
 ) -> None:
     """Read the source again for the hours of [start, end), build the missing and stale ones, then publish.
 
@@ -130,7 +126,7 @@ def backfill(
         end: the end of the last one.
         chosen: only this domain; without it, every domain of the source.
         everything: build every hour, including hours that are built and not stale.
-        out: where progress is written.
+        progress: what is told about the run.
 
     Raises:
         UnknownTimeError: the range has no hour, or its last hour has not ended.
@@ -146,40 +142,33 @@ def backfill(
     settings = _with_partitions_from(settings, Month.newest_complete(first.as_of).start)
     _require_ended(settings, last)
     selected = _selected(settings, chosen)
-    prepare_dagster_home(settings)
-    loggers = {PROGRESS: progress_logger(out)}
     source_tables = [name for name in selection(selected, monthly=False) if name in SOURCE_TABLES]
-    derived_tables = _derived_tables(selected)
     lake = Lake(settings.lake)
-    with dagster_records() as instance:
-        out.write(f"source {first.key} to {last.key}\n")
-        # One look-back over the whole range: the source has only its present state, so it is read once.
-        lookback = len(window) - 1 + settings.lookback_hours
-        source_defs = build_defs(settings.model_copy(update={"lookback_hours": lookback}), loggers=loggers)
-        _run(source_defs, instance, HOURLY, last.key, source_tables, {SOURCE_FROM: first.key})
-        defs = build_defs(settings, loggers=loggers)
+    # One look-back over the whole range: the source has only its present state, so it is read once.
+    lookback = len(window) - 1 + settings.lookback_hours
+    with _running(settings.model_copy(update={"lookback_hours": lookback}), progress) as runs:
+        runs.of_source(first, last, source_tables)
+    with _running(settings, progress) as runs:
         due = window if everything else hours_to_build(settings, lake, window, selected)
-        out.write(f"{len(due)} of {len(window)} hours to build\n")
-        for chunk in chunks(due, settings.hours_per_run):
-            out.write(f"hours {chunk[0].key} to {chunk[-1].key}\n")
-            _run(defs, instance, HOURLY, None, derived_tables, range_tags(chunk, last))
+        progress.say(f"{len(due)} of {len(window)} hours to build")
+        if len(due) < len(window):
+            unchanged = len(window) - len(due)
+            progress.summary.skipped.append(f"{unchanged} hour{'s' if unchanged > 1 else ''}: nothing changed")
+        runs.of_hours(due, _derived_tables(selected), last)
         if Domain.GHOST in selected:
             for month in months_to_build(settings, lake, window, everything=everything):
-                out.write(f"month {month.key}\n")
-                _run(defs, instance, MONTHLY, month.key, _unpublished(selection(selected, monthly=True)))
-            for chunk in chunks(hours_to_message(settings, lake, window, due), settings.hours_per_run):
-                out.write(f"hours {chunk[0].key} to {chunk[-1].key}\n")
-                _run(defs, instance, HOURLY, None, [GHOST_MESSAGES.name], range_tags(chunk, last))
-        _run(defs, instance, HOURLY, last.key, [RETENTION, *publications(settings)])
+                runs.of_month(month, _months_tables(selected))
+            runs.of_hours(hours_to_message(settings, lake, window, due), [GHOST_MESSAGES.name], last)
+        runs.of_publication(last, [RETENTION, *publications(settings)])
 
 
-def backfill_stale(settings: Settings, chosen: Domain | None = None, *, out: TextIO = sys.stderr) -> None:
+def backfill_stale(settings: Settings, chosen: Domain | None = None, *, progress: Progress = NO_PROGRESS) -> None:
     """Rebuild exactly the stale hours and months, from what the lake has of the source, then publish.
 
     Args:
         settings: name the data folder; the source is not read.
         chosen: only this domain; without it, both.
-        out: where progress is written.
+        progress: what is told about the run.
 
     Raises:
         GhostError: a run failed, with the reason in one line; the previous publication stays.
@@ -189,33 +178,24 @@ def backfill_stale(settings: Settings, chosen: Domain | None = None, *, out: Tex
     stale = stale_partitions(settings, lake, {chosen} if chosen else set(Domain))
     newest = newest_snapshot(lake)
     if newest is None or not any(stale):
-        out.write("nothing is stale\n")
+        progress.say("nothing is stale")
         return
     found = [*chain(*stale.hours.values()), *stale.messages]
     starts = [newest.start, *(hour.start for hour in found), *(month.start for month in stale.months)]
     settings = _with_partitions_from(settings, min(starts))
-    prepare_dagster_home(settings)
-    defs = build_defs(settings, loggers={PROGRESS: progress_logger(out)})
-    with dagster_records() as instance:
-
-        def of_hours(wanted: list[Hour], tables: list[str]) -> None:
-            for chunk in chunks(wanted, settings.hours_per_run):
-                out.write(f"hours {chunk[0].key} to {chunk[-1].key}\n")
-                _run(defs, instance, HOURLY, None, tables, range_tags(chunk, newest))
-
+    with _running(settings, progress) as runs:
         for domain, of_domain in stale.hours.items():
-            of_hours(of_domain, _derived_tables({domain}))
+            runs.of_hours(of_domain, _derived_tables({domain}), newest)
         for month, tables in stale.months.items():
-            out.write(f"month {month.key}\n")
-            _run(defs, instance, MONTHLY, month.key, tables)
+            runs.of_month(month, tables)
         # Only now: a month that was rebuilt makes messages stale.
         if chosen is not Domain.NGRAMS:
-            of_hours(stale_partitions(settings, lake, {Domain.GHOST}).messages, [GHOST_MESSAGES.name])
-        at_the_end = [STALE_HOURS.name, STALE_MONTHS.name, RETENTION, *publications(settings)]
-        _run(defs, instance, HOURLY, newest.key, at_the_end)
+            messages = stale_partitions(settings, lake, {Domain.GHOST}).messages
+            runs.of_hours(messages, [GHOST_MESSAGES.name], newest)
+        runs.of_publication(newest, [STALE_HOURS.name, STALE_MONTHS.name, RETENTION, *publications(settings)])
 
 
-def republish(settings: Settings, months: Sequence[Month] = (), *, out: TextIO = sys.stderr) -> None:
+def republish(settings: Settings, months: Sequence[Month] = (), *, progress: Progress = NO_PROGRESS) -> None:
     """Publish the lake as it is, even if hours of event tables are missing; then rebuild `months` and publish again.
 
     Raises:
@@ -229,15 +209,12 @@ def republish(settings: Settings, months: Sequence[Month] = (), *, out: TextIO =
     if newest is None:
         return
     settings = _with_partitions_from(settings, min([newest.start, *(month.start for month in months)]))
-    prepare_dagster_home(settings)
-    defs = build_defs(settings, loggers={PROGRESS: progress_logger(out)}, allow_gaps=True)
-    with dagster_records() as instance:
-        _run(defs, instance, HOURLY, newest.key, publications(settings))
+    with _running(settings, progress, allow_gaps=True) as runs:
+        runs.of_publication(newest, publications(settings))
         for month in months:
-            out.write(f"month {month.key}\n")
-            _run(defs, instance, MONTHLY, month.key, _unpublished(selection({Domain.GHOST}, monthly=True)))
+            runs.of_month(month, _months_tables({Domain.GHOST}))
         if months:
-            _run(defs, instance, HOURLY, newest.key, publications(settings))
+            runs.of_publication(newest, publications(settings))
 
 
 def selection(chosen: set[Domain], *, monthly: bool) -> list[str]:
@@ -260,6 +237,10 @@ def _derived_tables(chosen: set[Domain]) -> list[str]:
     """The hourly tables of the chosen domains that are computed before the months."""
     apart = {*SOURCE_TABLES, GHOST_MESSAGES.name, *AT_THE_END}
     return [name for name in selection(chosen, monthly=False) if name not in apart]
+
+
+def _months_tables(chosen: set[Domain]) -> list[str]:
+    return _unpublished(selection(chosen, monthly=True))
 
 
 def _with_publications(settings: Settings, chosen: set[Domain], *, monthly: bool) -> list[str]:
@@ -293,19 +274,58 @@ def _require_ended(settings: Settings, hour: Hour) -> None:
         )
 
 
-def _run(
-    defs: dg.Definitions,
-    instance: dg.DagsterInstance,
-    job: str,
-    partition: str | None,
-    selection: list[str],
-    tags: Mapping[str, str] | None = None,
-) -> None:
-    """Run a job for one partition, or for the range of hours that `tags` name."""
-    defs.resolve_job_def(job).execute_in_process(
-        partition_key=partition,
-        tags={**(tags or {}), PROCESS: this_process()},
-        asset_selection=[dg.AssetKey(name) for name in selection],
-        instance=instance,
-        run_config={"loggers": {PROGRESS: {}}},
-    )
+@dataclass(frozen=True)
+class _Runs:
+    """Runs Dagster's jobs in this process, and tells what they build."""
+
+    defs: dg.Definitions
+    instance: dg.DagsterInstance
+    progress: Progress
+    hours_per_run: int
+
+    def of_hour(self, hour: Hour, tables: list[str]) -> None:
+        """Build tables of an hour."""
+        self._run(f"hour {hour.key}", HOURLY, hour.key, tables)
+        self.progress.summary.add_built(f"hour {hour.key}")
+
+    def of_hours(self, hours: Sequence[Hour], tables: list[str], range_end: Hour) -> None:
+        """Build tables of hours, some in each run, which belong to a range that ends with `range_end`."""
+        for chunk in chunks(hours, self.hours_per_run):
+            self._run(f"hours {chunk[0].key} to {chunk[-1].key}", HOURLY, None, tables, range_tags(chunk, range_end))
+            self.progress.summary.add_built(*(f"hour {hour.key}" for hour in chunk))
+
+    def of_month(self, month: Month, tables: list[str]) -> None:
+        """Build tables of a month."""
+        self._run(f"month {month.key}", MONTHLY, month.key, tables)
+        self.progress.summary.add_built(f"month {month.key}")
+
+    def of_source(self, first: Hour, last: Hour, tables: list[str]) -> None:
+        """Read tables of the source for the hours from `first` to `last`."""
+        self._run(f"source {first.key} to {last.key}", HOURLY, last.key, tables, {SOURCE_FROM: first.key})
+
+    def of_publication(self, hour: Hour, assets: list[str]) -> None:
+        """Publish the lake in the run of an hour."""
+        self._run("publication", HOURLY, hour.key, assets)
+
+    def _run(
+        self, what: str, job: str, partition: str | None, assets: list[str], tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Run a job for one partition, or for the range of hours that `tags` name."""
+        self.progress.say(what)
+        self.progress.working_on(f"{what}: starting a run")
+        self.defs.resolve_job_def(job).execute_in_process(
+            partition_key=partition,
+            tags={**(tags or {}), PROCESS: this_process()},
+            asset_selection=[dg.AssetKey(name) for name in assets],
+            instance=self.instance,
+            run_config={"loggers": {LOGGER: {}}},
+        )
+
+
+@contextmanager
+def _running(settings: Settings, progress: Progress, *, allow_gaps: bool = False) -> Iterator[_Runs]:
+    """Open Dagster's records for the runs of the block."""
+    prepare_dagster_home(settings)
+    defs = build_defs(settings, loggers={LOGGER: progress_logger(progress)}, allow_gaps=allow_gaps)
+    with dagster_records() as instance:
+        yield _Runs(defs, instance, progress, settings.hours_per_run)

@@ -4,6 +4,7 @@ What all assets share is added here once, from the contract: name, group, kinds,
 the `structure` and `coverage` checks, row counts and a preview. Which rows a table has is in its own module.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,7 @@ from ghost_pipeline.defs.partitions import RANGE_END, SOURCE_FROM, Partitions
 from ghost_pipeline.defs.resources import RunContext, RunSource
 from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.errors import ContractError, without_values
+from ghost_pipeline.ingest.result import OnRows
 from ghost_pipeline.lake.concurrent_replace import retry_on_replace
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import shared_lock
@@ -55,6 +57,21 @@ class HourWritten(NamedTuple):
     table: str
     hour: str
     rows: int
+
+
+ROWS_READ = "rows_read"
+"""The field of a log record that holds a `RowsRead`."""
+SECONDS_BETWEEN_ROWS = 2.0
+"""Dagster stores every record, so that not every part that is read becomes one."""
+
+
+class RowsRead(NamedTuple):
+    """How much of a table of the source has been read."""
+
+    table: str
+    rows: int
+    total: int | None
+    """None if it is not known."""
 
 
 Compute = Callable[[RunContext, Sequence[Any]], Iterator[TableResult]]
@@ -126,7 +143,8 @@ class TableAsset:
             source: dg.ResourceParam[RunSource],
         ) -> Iterator[object]:
             keys, tags = sorted(context.partition_keys), context.run.tags
-            run = RunContext(settings, lake, source, None if self.monthly else _range_end(keys, tags.get(RANGE_END)))
+            range_end = None if self.monthly else _range_end(keys, tags.get(RANGE_END))
+            run = RunContext(settings, lake, source, range_end, _rows_to_log(context.log))
             try:
                 # Computing a partition again gives the same bytes, so a replaced input needs only another try.
                 with shared_lock(lake.root):
@@ -181,6 +199,20 @@ class TableAsset:
     def _dependency(self, upstream: Contract) -> dg.AssetDep:
         of_month = upstream.partitioning is Partitioning.MONTH and not self.monthly
         return dg.AssetDep(upstream.name, partition_mapping=MONTH_BEFORE if of_month else None)
+
+
+def _rows_to_log(log: Logger) -> OnRows:
+    """Return a function that logs how many rows have been read, every few seconds."""
+    logged = time.monotonic()
+
+    def on_rows(table: str, rows: int, total: int | None) -> None:
+        nonlocal logged
+        if time.monotonic() - logged >= SECONDS_BETWEEN_ROWS:
+            logged = time.monotonic()
+            read = RowsRead(table, rows, total)
+            log.info("%s: %d of %s rows read", table, rows, total or "unknown", extra={ROWS_READ: read})
+
+    return on_rows
 
 
 def _range_end(keys: Sequence[str], tagged: str | None) -> Hour | None:

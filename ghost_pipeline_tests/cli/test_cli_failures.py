@@ -15,7 +15,7 @@ from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import parse_as_of
 from ghost_pipeline_tests import running
-from ghost_pipeline_tests.running import COMMAND, environment
+from ghost_pipeline_tests.running import COMMAND, environment, is_progress
 from ghost_pipeline_tests.samples import HOUR, sample
 
 AS_OF = "2025-03-12T12:00Z"
@@ -46,7 +46,7 @@ def failure(done: subprocess.CompletedProcess[str]) -> str:
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     *progress, last = done.stderr.splitlines()
-    assert all(line.startswith(("  ", "hour ", "month ")) for line in progress), done.stderr
+    assert all(is_progress(line) for line in progress), done.stderr
     assert last.startswith("ghost-pipeline: ")
     return last.removeprefix("ghost-pipeline: ")
 

@@ -1,6 +1,5 @@
 """`ghost-pipeline erase`, as a person runs it: nothing of somebody is left, and no source brings them back."""
 
-import io
 import json
 import shutil
 import subprocess
@@ -261,7 +260,7 @@ def test_what_is_computed_again_is_set(
     asked: list[Month] = []
     monkeypatch.setattr(erasure, "republish", lambda _, wanted, **__: asked.extend(wanted))
     settings = copied.model_copy(update={"erasure_rebuilds": rebuilds})
-    report = erasure.erase(settings, [USER], NOW, out=io.StringIO())
+    report = erasure.erase(settings, [USER], NOW)
     assert [month.key for month in asked] == list(report.months_computed_again) == months
     marked = stale_hours(Lake(settings.lake))
     assert (marked.height > 0, report.hours_marked_stale) == (stale, marked.height)
@@ -274,7 +273,7 @@ def test_whoever_reached_no_band_is_in_no_month(copied: Settings, monkeypatch: p
     for hour in lake.hours(USERS):
         score = pl.when(pl.col("user_id") != USER).then("final_band_score").alias("final_band_score")
         lake.rewrite(USERS, [hour], lambda rows, score=score: rows.with_columns(score))  # type: ignore[misc]
-    assert erasure.erase(copied, [USER], NOW, out=io.StringIO()).months_computed_again == ()
+    assert erasure.erase(copied, [USER], NOW).months_computed_again == ()
 
 
 def test_somebody_unknown_is_not_erased_unless_asked_for(copied: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ Tables are computed by the functions of their assets, in the order of the defini
 tests show that they also run through Dagster. Erasures run as the command runs them.
 """
 
-import io
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -76,7 +75,7 @@ class World:
         if kind == "remove" and (users := tables.get("users")):
             with pytest.MonkeyPatch.context() as environment:
                 environment.setenv("DAGSTER_HOME", str(self.settings.local / "dagster"))
-                erase(self.settings, users, ERASED_AT, even_if_unknown=True, out=io.StringIO())
+                erase(self.settings, users, ERASED_AT, even_if_unknown=True)
 
     def run(self, key: str) -> None:
         """Materialize an hour such as `2025-03-12-11:00` or a month such as `2025-02`."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ghost_pipeline_tests.crashes.processes import VARIABLES
 from ghost_pipeline_tests.crashes.world import World
-from ghost_pipeline_tests.running import COMMAND, environment
+from ghost_pipeline_tests.running import COMMAND, environment, is_progress
 
 COMMAND_LINE = ("materialize", "--as-of", "2025-03-12T13:00Z")
 BLOCK = 4096
@@ -63,7 +63,7 @@ def tried(world: World, home: Path, *arguments: str) -> tuple[int, str]:
     variables = {**VARIABLES, "DAGSTER_HOME": str(home)}
     environ = environment(world.data, world.folder / "source", **variables)
     done = subprocess.run([str(COMMAND), *arguments], env=environ, capture_output=True, text=True, check=False)
-    told = [line for line in done.stderr.splitlines() if not line.startswith(("  ", "hour ", "month "))]
+    told = [line for line in done.stderr.splitlines() if not is_progress(line)]
     return done.returncode, "\n".join(told)
 
 

@@ -14,7 +14,7 @@ from random import Random
 
 from ghost_pipeline_tests.crashes.scenarios import KEYBOARDS, KEYS, SESSIONS, WORK
 from ghost_pipeline_tests.crashes.world import World, event, keystrokes, session, users
-from ghost_pipeline_tests.running import COMMAND, environment
+from ghost_pipeline_tests.running import COMMAND, environment, is_of_table
 
 LEARNER = "u05"
 VARIABLES = {"GHOST_MAX_REMOVED_PERCENT": "100", "GHOST_HOURS_PER_RUN": "2", "GHOST_MIN_SAMPLE": "1"}
@@ -65,7 +65,7 @@ def run(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def lines_of(told: str) -> int:
     """How many lines of progress a run has printed."""
-    return sum(line.startswith("  ") for line in told.splitlines())
+    return sum(is_of_table(line) for line in told.splitlines())
 
 
 def run_and_kill(world: World, arguments: Sequence[str], after: int, chance: Random) -> bool:
@@ -80,7 +80,7 @@ def run_and_kill(world: World, arguments: Sequence[str], after: int, chance: Ran
         assert process.stderr is not None
         seen = 0
         while seen < after and (line := process.stderr.readline()):
-            seen += line.startswith("  ")
+            seen += is_of_table(line)
         time.sleep(0.2 * chance.random())
         process.send_signal(signal.SIGKILL)
         process.stderr.close()
