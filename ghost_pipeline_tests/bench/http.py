@@ -67,6 +67,7 @@ class Rate:
     """When which publication was seen, by the clock that `swapped` has."""
     swapped: list[tuple[float, str]]
     """When which publication was put in place."""
+    server_cpu_seconds: float
     server_peak_mib: float
 
     @property
@@ -124,6 +125,7 @@ def as_rows(found: list[Rate]) -> list[dict[str, str | float]]:
             "of the constant": round(one.per_second / constant.per_second, 2),
             "answered": one.answered,
             "failed or mixed": one.failed,
+            "server CPU µs each": round(one.server_cpu_seconds / one.answered * 1e6),
             "publications": len(waits),
             "seen after at most s": round(max(waits), 1) if waits else "",
             "server peak MiB": round(one.server_peak_mib),
@@ -232,13 +234,22 @@ def _rate(
 ) -> Rate:
     order = {"host": "127.0.0.1", "port": port, "connections": CONNECTIONS, "seconds": seconds, **asked}
     command = [sys.executable, "-m", "ghost_pipeline_tests.bench.http_load"]
-    end = time.monotonic() + seconds
+    end, before = time.monotonic() + seconds, _cpu_seconds(server)
     done = subprocess.run(command, input=json.dumps(order), stdout=subprocess.PIPE, text=True, check=True)
     status = Path(f"/proc/{server.pid}/status").read_text(encoding="utf-8")
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     # A publication put in place in the last seconds may go unseen for want of requests.
     due = [(at, of) for at, of in swapped if at < end - SEEN_SECONDS]
-    return Rate(name, **json.loads(done.stdout), swapped=due, server_peak_mib=peak / (1 << 10))
+    spent = _cpu_seconds(server) - before
+    return Rate(
+        name, **json.loads(done.stdout), swapped=due, server_cpu_seconds=spent, server_peak_mib=peak / (1 << 10)
+    )
+
+
+def _cpu_seconds(process: "subprocess.Popen[str]") -> float:
+    # The name of the program stands in parentheses and may hold anything; times follow as the 14th and 15th field.
+    fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _stats(users: int, hour: Hour, at: int) -> pl.DataFrame:

@@ -74,6 +74,18 @@ def test_a_publication_is_served_as_a_whole_when_its_users_can_be_read(live: Set
     assert service.served.reader.ngrams_as_of() == service.served.as_of
 
 
+def test_a_person_whom_a_publication_lacks_is_unknown(live: Settings) -> None:
+    service = Service(live, lambda: NOW)
+    service.refresh()
+    before = service.served
+    _changed(live, "DELETE FROM user_ghost_stats WHERE user_id = 'me'")
+    service.refresh()
+    assert before.rows is not None
+    assert service.served.rows is not None
+    assert before.rows.row("me") is not None
+    assert service.served.rows.row("me") is None
+
+
 def test_a_publication_whose_users_cannot_be_read_is_not_served(
     live: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
