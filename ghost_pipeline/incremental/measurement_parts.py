@@ -20,7 +20,7 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.windows import Hour
 
 MIB = 1 << 20
-BYTES_OF_A_MEASUREMENT, BYTES_OF_A_SESSION = 160, 1_000
+BYTES_OF_A_MEASUREMENT, BYTES_OF_A_SESSION = 200, 1_000
 """Memory that the summaries take for each, measured."""
 MOST_PARTS = 400
 """Each part is an open file, and many systems allow 1,024 of them."""

@@ -22,6 +22,7 @@ from ghost_pipeline_tests.bench import (
     source_postgres,
     whole_hour,
 )
+from ghost_pipeline_tests.bench import typists as typists_bench
 from ghost_pipeline_tests.bench.measuring import Rows, as_json, as_markdown, as_rows
 
 
@@ -66,6 +67,7 @@ def main(  # noqa: PLR0913, PLR0917 - an option for each size
             "whole_hour_course_runs": partial(
                 whole_hour.measure_course_runs, users=users * 3 // 100, events=events // 5 + events // 70, runs=runs
             ),
+            "typists": partial(typists_bench.measure, typists=typists * 50),
         }
         for name, measure_hours in whole.items():
             if only not in {None, name}:

@@ -63,7 +63,7 @@ def prepare(folder: Path, typists: int, sessions: int, ngrams: int) -> int:
     lake.write(KEYBOARDS, BEGIN, versions.sort("keyboard_id").cast(pl.Schema(KEYBOARDS.polars_schema)))
     habit = chance.integers(0, 24, typists)
     for day in range(sessions):
-        _practise(lake, begin + day * DAY, begin + (day + 1) * DAY, (users, keyboards, habit), ngrams, chance)
+        practise(lake, begin + day * DAY, begin + (day + 1) * DAY, (users, keyboards, habit), ngrams, chance)
     return typists * sessions * ngrams
 
 
@@ -77,7 +77,7 @@ def prepare_hours(folder: Path, touched: int, ngrams: int) -> None:
         for kept in KEPT:
             shutil.copytree(lake.root / kept, folder / f"before-{number}" / kept)
         hour = _hour(number)
-        _practise(lake, hour.start, hour.as_of, typists, ngrams, np.random.default_rng(SEED + number))
+        practise(lake, hour.start, hour.as_of, typists, ngrams, np.random.default_rng(SEED + number))
         _run(lake, hour)
 
 
@@ -85,7 +85,7 @@ def _hour(number: int) -> Hour:
     return Hour(BEGIN.start + number * HOUR)
 
 
-def _practise(
+def practise(
     lake: Lake, begin: datetime, end: datetime, typists: tuple[Ids, Ids, Ints], ngrams: int, chance: np.random.Generator
 ) -> None:
     """A session of each typist, so many hours after `begin` and a random part of one."""
