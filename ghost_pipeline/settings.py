@@ -118,12 +118,9 @@ class Settings(BaseSettings):
         "stops, because sources purge and replicas come back empty",
     )
     min_removed_rows: int = Field(default=10, ge=1, description="Rows of an hour that must be gone before a run stops")
-    read_memory_mb: int = Field(default=1024, ge=64, description="Memory in MB for source rows that are read together")
+    read_memory_mb: int = Field(default=1024, ge=64, description="Memory in MB for rows that are read together")
     accept_deletions: bool = Field(
         default=False, description="Whether a run that would remove more than GHOST_MAX_REMOVED_PERCENT goes on"
-    )
-    part_mib: int = Field(
-        default=512, ge=1, description="Memory in MiB for a part of a large table; smaller parts give the same bytes"
     )
     hours_per_run: int = Field(
         default=24,

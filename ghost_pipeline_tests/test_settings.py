@@ -25,7 +25,6 @@ WRONG = (
     ("GHOST_MAX_REMOVED_PERCENT", "-1"),
     ("GHOST_MAX_REMOVED_PERCENT", "101"),
     ("GHOST_ACCEPT_DELETIONS", "perhaps"),
-    ("GHOST_PART_MIB", "0"),
     ("GHOST_HOURS_PER_RUN", "0"),
     ("GHOST_HOURS_PER_RUN", "745"),
     ("GHOST_RETENTION", "168h"),

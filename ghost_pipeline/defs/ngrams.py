@@ -210,7 +210,7 @@ def _summarised(run: RunContext, hour: Hour, cache: NgramCache) -> _Summarised:
         rows = carried_over(computed, before.summaries(), same, hour.as_of)
     else:
         touched = inputs
-        rows = map(summaries, cache.all_measurements(settings.part_mib, settings.max_sessions))
+        rows = map(summaries, cache.all_measurements(settings.read_memory_mb, settings.max_sessions))
     return _Summarised(
         in_row_groups(rows),
         inputs,

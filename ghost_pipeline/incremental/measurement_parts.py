@@ -19,7 +19,7 @@ from ghost_pipeline.incremental.hashed_sessions import READ_BYTES, HashedSession
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.windows import Hour
 
-MIB = 1 << 20
+MB = 1_000_000
 BYTES_OF_A_MEASUREMENT, BYTES_OF_A_SESSION = 200, 1_000
 """Memory that the summaries take for each, measured."""
 MOST_PARTS = 400
@@ -28,13 +28,13 @@ MOST_PARTS = 400
 _PART = "_part"
 
 
-def measurement_parts(lake: Lake, sessions: HashedSessions, part_mib: int) -> Iterator[pl.DataFrame]:
+def measurement_parts(lake: Lake, sessions: HashedSessions, memory_mb: int) -> Iterator[pl.DataFrame]:
     """Read the measurements of all sessions, in parts of whole pairs.
 
     Args:
         lake: the lake of the sessions.
         sessions: its sessions.
-        part_mib: the memory that summarising a part may take. A single pair may take more.
+        memory_mb: the memory that summarising a part may take. A single pair may take more.
 
     Yields:
         The columns of `SESSION_MEASUREMENTS_SCHEMA`; pairs ascending from part to part, in no order within one.
@@ -43,7 +43,7 @@ def measurement_parts(lake: Lake, sessions: HashedSessions, part_mib: int) -> It
         LakeError: the temporary folder is full, or cannot be written.
 
     """
-    parts = _cut(sessions.totals, part_mib * MIB)
+    parts = _cut(sessions.totals, memory_mb * MB)
     number = int(parts[_PART].max() or 0) + 1  # type: ignore[arg-type]
     if number == 1:
         yield pl.concat([SESSION_MEASUREMENTS_SCHEMA.to_frame(), *_measured(lake, sessions)])

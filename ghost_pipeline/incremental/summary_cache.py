@@ -159,9 +159,9 @@ class NgramCache:
         read = in_sessions(self._lake.scan(SESSION_NGRAM_SPEED, sorted(hours)), unread)
         return self._counting(pl.concat([kept, read]), by_age, max_sessions)
 
-    def all_measurements(self, part_mib: int, max_sessions: int) -> Iterator[pl.DataFrame]:
+    def all_measurements(self, memory_mb: int, max_sessions: int) -> Iterator[pl.DataFrame]:
         """The measurements of all pairs that still count, in parts; see `measurement_parts`."""
-        for part in measurement_parts(self._lake, self.sessions, part_mib):
+        for part in measurement_parts(self._lake, self.sessions, memory_mb):
             by_age = aged(part.lazy().select(HASHED_SESSION_SCHEMA.names())).collect()
             yield self._counting(part, by_age, max_sessions)
 

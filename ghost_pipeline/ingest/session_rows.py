@@ -79,7 +79,7 @@ def read_session_rows(
         # its hour.
         rows = rows.join(sessions.join(starts, on="session_id", how="anti"), on="session_id", how="anti")
         rows = rows.join(starts, on="session_id", how="left", maintain_order="left")
-        if table.name == contract.name:
+        if table.name == contract.name and not absent:
             start = start_of_late_rows(source, lake, contract, rows, start, ["session_id"])
         return collect_window(rows, table, start, hour.as_of)
 

@@ -50,8 +50,6 @@ class Practice:
         )
     )
 
-    part_mib: int = 512
-
     @property
     def lake(self) -> Lake:
         """The lake."""
@@ -69,7 +67,7 @@ class Practice:
     def run(self, number: int) -> TableResult:
         """Write the raw tables as they are now and run the steps of an hour; returns what the summaries' step says."""
         self.write()
-        settings = Settings.load(data=self.folder, part_mib=self.part_mib, **self.limits)
+        settings = Settings.load(data=self.folder, **self.limits)
         resources, hour = RunContext.of(settings, self.lake), self.hour(number)
         compute_one(materialize_session_ngram_summary, resources, hour)
         outcome = compute_one(materialize_ngram_speed_summaries, resources, hour)
