@@ -179,6 +179,12 @@ def _type_late(world: World) -> None:
     world.run(NOON, *TYPED, *SUMMARIES, lookback_hours=1)
 
 
+def _history(world: World) -> None:
+    _late_typing(world)
+    world.publish()
+    _type_late(world)
+
+
 def _lost(world: World) -> None:
     _typed(world)
     _summarise(world)
@@ -200,6 +206,7 @@ SCENARIOS = (
     Scenario("a month", _month, _run_month, tries=3),
     Scenario("late events and a version of a built month", _built_month, _change_month, tries=3),
     Scenario("a publication", _published, _publish, tries=3),
+    Scenario("a publication of histories", _history, lambda world: world.publish(), tries=5),
     Scenario("an hour of typing", _typing, _type, tries=3),
     Scenario("summaries of typing", _typed, _summarise),
     Scenario("typing that came late", _late_typing, _type_late, tries=3),

@@ -11,6 +11,7 @@ from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.publish.database_builder import publish
+from ghost_pipeline.publish.history import history_files
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.computing import compute_one
@@ -84,8 +85,11 @@ class World:
     def leftovers(self) -> list[str]:
         """Files that are of use to nobody."""
         # Those beside the lake are removed by the next publication.
-        folder = self.data if (self.data / "ghost.duckdb").exists() else self.data / "lake"
-        return [str(file) for file in folder.rglob("*.tmp*")]
+        is_published = (self.data / "ghost.duckdb").exists()
+        folder = self.data if is_published else self.data / "lake"
+        named = {self.data / one.file for one in history_files(self.data / "ghost.duckdb")} if is_published else set()
+        histories = self.data.glob("history/**/*.parquet") if is_published else ()
+        return [str(file) for file in [*folder.rglob("*.tmp*"), *histories] if file not in named]
 
 
 Act = Callable[[World], None]
