@@ -16,9 +16,12 @@ _SOURCE_INTRODUCTION = """\
 may be null or absent. A source whose tables or columns have other names needs a
 [mapping](#other-names-and-queries).
 
-Ids are text; numbers and UUIDs are read as their text. Times are instants: with a zone they are converted to UTC,
-without one they are UTC. As text they are ISO 8601 (`2025-03-12T11:59:00.5+01:00`); a bare number is not a time,
-because it could be seconds, milliseconds or microseconds.
+Ids are text; numbers and UUIDs are read as their text, and a number whose fraction is zero is read without it, in
+every format: 7, 7.0 and `7.00` are one id, 007 is another. Bytes that are UTF-8 are text; in a column of ids that
+holds 16 bytes in every row and not text in all of them, they are UUIDs. Times are instants: with a zone they are
+converted to UTC, without one they are UTC. As text they are ISO 8601 (`2025-03-12T11:59:00.5+01:00`); a bare number
+is not a time, because it could be seconds, milliseconds or microseconds. In numbers and times, NaN and the texts
+`\\N`, `NULL`, `null`, `NA`, `NaN`, `nan` and `None` are missing values.
 
 Each domain's tables may be absent: `cohorts` and `user_progress`, or `keyboards`, `practice_sessions` and the rows of
 sessions. `users` is always required. `ghost-pipeline doctor` reports what it found and shows some rows, without
@@ -26,8 +29,33 @@ personal columns, and the first row that would be rejected.
 
 ## A folder of files
 
-`GHOST_SOURCE=/path/to/folder`, with one file per table, `<table>.parquet`, `<table>.csv` or `<table>.ndjson`, or a
-folder `<table>/` of Parquet files, with or without hive partitions. Columns that are not listed here are ignored.
+`GHOST_SOURCE=/path/to/folder`, with one file per table: `<table>.parquet`, `<table>.csv` or `<table>.ndjson`, or a
+folder `<table>/` or `<table>.parquet/` of Parquet files, with or without hive partitions. A partition's value applies
+to the files below it; a file that contradicts it is an error. Columns that are not listed here are not read.
+
+Below a table's folder, files are skipped if their name, or the name of a folder above them, begins with `_` or `.`
+(except partitions such as `_year=2025`); `doctor` counts them. A symbolic link that leads out of the source folder is
+refused.
+
+CSV and NDJSON may be packed (`.csv.gz`, `.ndjson.zst`). NDJSON is an object per line or one array of objects; `.json`
+and `.jsonl` are read the same way if a table has no other file. They are UTF-8 or UTF-16, with or without a byte
+order mark. The first line of a CSV file names the columns. Fields are separated by commas, semicolons, tabs or bars,
+whichever shows the known names; quotes are doubled or, if that leaves fewer faulty lines, escaped by a backslash.
+Blank lines are skipped, and a line with another number of fields is rejected with its line number. In CSV, the texts
+for missing values above stand for a missing id or name as well, unless they are in quotes; in `ngram_text` they are
+text. `doctor` reports what it detected. The mapping may state it, and then nothing is guessed:
+
+```yaml
+users:
+  columns: {user_id: "1", created_at: "2"}   # without a header, columns are called 1, 2, 3 ...
+  format:
+    delimiter: ";"
+    quote: "'"
+    escape: '\\'               # or the quote itself
+    encoding: latin-1         # or utf-8, utf-16-le, utf-16-be, cp1252
+    header: false
+    null_markers: ["-"]       # instead of those above; [] for none
+```
 
 ## A database
 
