@@ -4,8 +4,9 @@ They are kept in memory if they fit into it. Otherwise each part is read twice, 
 its hours: decoding and checking 5 M rows of Parquet takes 1.5 CPU s, a temporary file of them 3.0.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import polars as pl
 
@@ -28,6 +29,7 @@ from ghost_pipeline.windows import HOUR, Hour
 BATCH_ROWS = 1 << 18
 _BYTES_OF_ROW = 512
 """What a row takes while its part is checked, sorted and written."""
+_HOUR = pl.col(PLACED_AT).dt.truncate("1h")
 _WHOLE = ""
 """The name of the one part of a source whose parts are not known."""
 
@@ -51,6 +53,8 @@ class EventRows:
     _kept: list[tuple[str, pl.DataFrame]] | None = field(default_factory=list)
     _kept_bytes: int = 0
     _hours: dict[str, set[object]] = field(default_factory=dict)
+    _hashes: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
+    """Of parts whose rows were only looked at, what `with_hashes` needs."""
 
     @property
     def are_kept(self) -> bool:
@@ -67,22 +71,34 @@ class EventRows:
         """How many rows may be taken in together."""
         return self.policy.memory_mb * 2**20 // _BYTES_OF_ROW
 
-    def read_part(self, part: str) -> "PartRows":
-        """Read all rows of a part."""
-        hours, unplaced = [], []
-        for batch in self._batches(self._scan(part)):
-            hours.append(
-                batch.select(
-                    hour=pl.col(PLACED_AT).dt.truncate("1h"), content_hash=batch.unnest(ROW, separator=".").hash_rows()
-                )
-                .group_by("hour")
-                .agg(pl.len().cast(pl.Int64).alias("rows"), pl.col("content_hash").sum())
-            )
-            self._keep(part, batch.filter(pl.col(PLACED_AT).is_not_null()))
-            unplaced += self._checked([batch.filter(pl.col(PLACED_AT).is_null())])
-        of_part = pl.concat(hours).group_by("hour").sum() if hours else PART_HOURS.to_frame().drop("part")
-        found = of_part.with_columns(part=pl.lit(part)).select(PART_HOURS.names()).sort("hour")
+    def read_part(self, part: str, *, every_hour: bool) -> "PartRows":
+        """Read all rows of a part.
+
+        Args:
+            part: its name.
+            every_hour: whether all of its hours are written. If they do not fit into memory, a first look at times and
+                keys is enough then.
+
+        """
+        look = every_hour and not self.are_kept
+        hours, unplaced = [PART_HOURS.to_frame().drop("part")], []
+        for batch in self._batches(self._looked_at(part) if look else self._scan(part)):
+            is_placed = pl.col(PLACED_AT).is_not_null()
+            if look:
+                self._note_keys(batch.filter(is_placed))
+                of_batch = batch.select(hour=_HOUR, content_hash=pl.lit(0, pl.UInt64))
+                hours.append(_summed(of_batch))
+            else:
+                self._keep(part, batch.filter(is_placed))
+                hours.append(_hashed(batch))
+                unplaced += self._checked([batch.remove(is_placed)])
+        found = pl.concat(hours).group_by("hour").sum().with_columns(part=pl.lit(part))
+        found = found.select(PART_HOURS.names()).sort("hour")
         self._hours[part] = set(found["hour"])
+        if look:
+            self._hashes[part] = []
+            if None in self._hours[part]:
+                unplaced = self._checked([self._scan(part).filter(pl.col(PLACED_AT).is_null()).collect()])
         return PartRows(found, *self._unplaced(part, unplaced))
 
     def read_hours(self, part: str, hours: Sequence[Hour]) -> None:
@@ -91,22 +107,41 @@ class EventRows:
             self._keep(part, _of(batch, hours))
         self._hours.setdefault(part, set()).update(one.start for one in hours)
 
-    def of_hours(self, hours: Sequence[Hour]) -> pl.DataFrame:
+    def of_hours(self, hours: Sequence[Hour], *, to_write: bool = False) -> pl.DataFrame:
         """Return all rows of some hours, good and rejected: columns of the contract, `PLACED_AT`, `REASON`, `ROW`.
 
-        `ROW` is the text of the row: of rejected rows and, if repeats are told apart by it, of all.
+        `ROW` is the text of the row: of rejected rows and, if repeats are told apart by it, of all. Once for each hour
+        the rows are read `to_write` them: their content hashes are then summed up.
         """
         if self._kept is not None:
             frames = [_of(batch, hours) for _, batch in self._kept]
         else:
             starts = {one.start for one in hours}
             parts = [part for part, has in sorted(self._hours.items()) if not starts.isdisjoint(has)]
-            frames = [_of(self._scan(part, hours).collect(), hours) for part in parts]
+            frames = []
+            for part in parts:
+                frames.append(_of(self._scan(part, hours).collect(), hours))
+                if to_write and part in self._hashes:
+                    self._hashes[part].append(_hashed(frames[-1]))
         found = self._checked(frames)
         if not found:
             schema = {**self.table.contract.polars_schema, REASON: pl.String(), ROW: pl.String(), PLACED_AT: INSTANT}
             return pl.DataFrame(schema=schema)
         return pl.concat(found)
+
+    def with_hashes(self, hours: pl.DataFrame) -> pl.DataFrame:
+        """Return the hours of parts with the content hashes that were found when their rows were written."""
+        found = [
+            pl.concat(frames).group_by("hour").sum().select(pl.lit(part).alias("part"), "hour", "content_hash")
+            for part, frames in self._hashes.items()
+            if frames
+        ]
+        if not found:
+            return hours
+        told = hours.join(pl.concat(found), on=["part", "hour"], how="left", nulls_equal=True, suffix="_found")
+        return told.with_columns(pl.coalesce("content_hash_found", "content_hash").alias("content_hash")).select(
+            PART_HOURS.names()
+        )
 
     def unknown_users(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return, of checked rows, the hours and users of those that were rejected because their user is unknown."""
@@ -141,6 +176,9 @@ class EventRows:
         )
         return rows.filter(in_window | placed.is_null())
 
+    def _looked_at(self, part: str) -> pl.LazyFrame:
+        return self._scan(part).select(*self.table.key, PLACED_AT)
+
     def _batches(self, rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
         for batch in rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=False):
             self.rows += batch.height
@@ -148,13 +186,15 @@ class EventRows:
             yield batch
 
     def _keep(self, part: str, batch: pl.DataFrame) -> None:
-        can_be_good = batch.filter(pl.col(REASON).is_null())
-        self.keys.append(KeyHours.of(can_be_good[self.table.key[0]], can_be_good[PLACED_AT]))
+        self._note_keys(batch.filter(pl.col(REASON).is_null()))
         if self._kept is not None:
             self._kept_bytes += batch.height * _BYTES_OF_ROW
             self._kept.append((part, batch))
             if self._kept_bytes > self.policy.memory_mb * 2**20:
                 self._kept = None
+
+    def _note_keys(self, rows: pl.DataFrame) -> None:
+        self.keys.append(KeyHours.of(rows[self.table.key[0]], rows[PLACED_AT]))
 
     def _checked(self, batches: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
         """Return rows with those of unknown users rejected, and with the text of the rows that need it."""
@@ -162,8 +202,9 @@ class EventRows:
         if not there:
             return []
         if refers_to_users(self.table):
-            users = pl.concat([batch.select(USER) for batch in there]).unique()
-            strangers = users.join(self.known_users, on=USER, how="anti")[USER]
+            users = pl.concat([batch.select(USER) for batch in there])
+            # Most often none: a join of all rows costs less than finding the different ids among them first.
+            strangers = users.join(self.known_users, on=USER, how="anti")[USER].unique()
             there = [self._without_strangers(batch, strangers) for batch in there] if len(strangers) else there
         return [self._with_text(batch) for batch in there]
 
@@ -208,6 +249,25 @@ class PartRows:
     """`identity_columns` and `REASON` of the rows that tell no hour."""
 
 
-def _of(batch: pl.DataFrame, hours: Iterable[Hour]) -> pl.DataFrame:
+def _hashed(batch: pl.DataFrame) -> pl.DataFrame:
+    """Return the hours of rows, with their numbers and the sums of their hashes."""
+    hashes = batch.unnest(ROW, separator=".").hash_rows()
+    return _summed(batch.select(hour=_HOUR, content_hash=hashes))
+
+
+def _summed(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.group_by("hour").agg(pl.len().cast(pl.Int64).alias("rows"), pl.col("content_hash").sum())
+
+
+def _of(batch: pl.DataFrame, hours: Sequence[Hour]) -> pl.DataFrame:
+    """Return the rows of some hours, which ascend."""
+    if not hours or batch.is_empty():
+        return batch.clear()
+    start, end, placed = hours[0].start, hours[-1].as_of, batch[PLACED_AT]
+    first, last = placed.min(), placed.max()
+    if not (isinstance(first, datetime) and isinstance(last, datetime) and start <= first and last < end):
+        batch = batch.filter(pl.col(PLACED_AT) >= start, pl.col(PLACED_AT) < end)
+    if len(hours) == (end - start) // HOUR:
+        return batch
     starts = pl.Series([one.start for one in hours], dtype=INSTANT)
     return batch.filter(pl.col(PLACED_AT).dt.truncate("1h").is_in(starts.implode()))

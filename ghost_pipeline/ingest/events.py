@@ -111,7 +111,7 @@ class _Ingestion:
     def read_window(self) -> None:
         """Read the rows of a window; all of its hours are written."""
         window = self.rows.window
-        self.parts = {"": self.rows.read_part("")}
+        self.parts = {"": self.rows.read_part("", every_hour=True)}
         self.hours = self.parts[""].hours
         start = window.start if window else None
         there = self.lake.hours_between(self.contract, start, self.hour.as_of)
@@ -127,7 +127,7 @@ class _Ingestion:
         found = known.waiting.join(self.rows.known_users, on=USER, how="semi")
         again = set(found.filter(pl.col("hour").is_null())["part"])
         changed = sorted(part for part, one in versions.items() if known.versions.get(part) != one or part in again)
-        self.parts = {part: self.rows.read_part(part) for part in changed}
+        self.parts = {part: self.rows.read_part(part, every_hour=not known.is_known) for part in changed}
         is_same = pl.col("part").is_in([part for part in versions if part not in self.parts])
         new = pl.concat([PART_HOURS.to_frame(), *(part.hours for part in self.parts.values())])
         old = known.hours.remove(is_same)
@@ -229,14 +229,14 @@ class _Ingestion:
         newer = self._ids_from(floor) if old else pl.DataFrame()
         unplaced_ids = [part.unplaced_ids for part in self.parts.values()]
         for some in self._together(self.touched):
-            found = self._without_repeats(self.rows.of_hours(some), some)
+            found = self._without_repeats(self.rows.of_hours(some, to_write=True), some)
             self.rows.erased += found.filter(pl.col(REASON) == ERASED).height
             bad = found.filter(pl.col(REASON).is_not_null() & (pl.col(REASON) != ERASED))
             self.waiting.append(self.rows.unknown_users(bad))
             self.rejected.append(_as_rejected(bad, self.table))
             self.rejected_ids = pl.concat([bad.select(identity), *unplaced_ids])
             self.hours_together = some
-            good = found.filter(pl.col(REASON).is_null()).select(columns).sort(order)
+            good = _sorted(found.filter(pl.col(REASON).is_null()).select(columns), order)
             self.good += good.height
             yield some, keeping_old_rows(self.lake, self.contract, sorted(old & {*some}), floor, good, newer)
 
@@ -323,7 +323,7 @@ class _Ingestion:
         keys = self._key_files.replaced(_numbers(self.touched), self._touched_keys())
         ledger = PartLedger(
             dict(self.versions or {}),
-            self.hours,
+            self.rows.with_hashes(self.hours),
             unplaced,
             pl.concat(waiting),
             pl.DataFrame({"hour": [one.start for one in sorted(self.pending)]}, schema=PENDING),
@@ -351,6 +351,12 @@ class _Ingestion:
     @property
     def _read_as(self) -> str:
         return read_as(self.rows.source, self.table, self.policy.max_task_minutes, self.policy.keeps)
+
+
+def _sorted(rows: pl.DataFrame, order: list[str]) -> pl.DataFrame:
+    """Return rows in an order that begins with their time: files often have it already."""
+    times = rows[order[0]].to_physical()
+    return rows if (times.diff().drop_nulls() > 0).all() else rows.sort(order)
 
 
 def _as_rejected(rows: pl.DataFrame, table: SourceTable) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from ghost_pipeline.domain.shared.versions import (
 from ghost_pipeline.incremental.activity_history import activity_lock
 from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.ingest.dependents import VERSION_COLUMNS
-from ghost_pipeline.ingest.part_ledger import WAITING, PartLedger, forget_ledger, load_ledger, read_as, save_ledger
+from ghost_pipeline.ingest.part_ledger import WAITING, PartLedger, load_ledger, read_as, save_ledger
 from ghost_pipeline.ingest.people import known_users, refers_to_users, reject_unknown_users
 from ghost_pipeline.ingest.result import NOT_IN_SOURCE, IngestResult
 from ghost_pipeline.ingest.source_rows import is_in_source, read_table, reading
@@ -63,14 +63,14 @@ def ingest_versions(
     added = changed_rows(differing, before, key, hour.as_of, newest=is_newest).collect().lazy()
     partition = with_added(lake.scan(contract, [hour]), added, key).collect()
     rejected_ones = rejected_rows(rows.lazy(), table, pl.lit(None, INSTANT)).collect()
-    forget_ledger(lake, table.name)
     # The lock is held until what is marked is written: a month that begins to be built in between waits for it.
     with activity_lock(lake):
         _mark_stale(lake, contract, added, key, hour)
         lake.write(REJECTED_ROWS, Rejects(table.name, None), rejected_ones)
         written = lake.write(contract, hour, partition)
     # The next run may take in what this one leaves, although the source stays as it is.
-    left = changed_rows(differing, lake.scan(contract), key, hour.as_of + HOUR, newest=True).head(1).collect()
+    others = differing.join(added, on=key, how="anti")
+    left = changed_rows(others, lake.scan(contract), key, hour.as_of + HOUR, newest=True).head(1).collect()
     if versions is not None and is_newest and left.is_empty():
         waiting = _waiting(rows, table, known_ids)
         taken_in = PartLedger(dict(versions), waiting=waiting, lake=lake.file_versions_of(contract))
