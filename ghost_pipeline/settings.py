@@ -64,7 +64,7 @@ class Settings(BaseSettings):
         default=None,
         repr=False,
         description="Source of the canonical tables: a folder of Parquet, CSV or NDJSON files, "
-        "postgresql://user:password@host:port/database or sqlite:///file",
+        "postgresql://user:password@host:port/database, mysql://..., sqlite:///file or duckdb:///file",
     )
     source_mapping: Path | None = Field(
         default=None,

@@ -44,11 +44,8 @@ class OwnColumn:
     name: str
     type: str
     """The database's name of the type; empty if it has none."""
-
-    @property
-    def sql(self) -> str:
-        """The column in a statement."""
-        return sql_identifier(self.name)
+    sql: str
+    """The column in a statement."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,9 @@ class DatabaseSource(ABC):
 
     A table is read from the database once, and again only for another window.
     """
+
+    text_type = "text"
+    """The type of texts in a CAST."""
 
     def __init__(self, name: str, mapping: SourceMapping) -> None:
         """Take the name that messages use, without a password, and the names of the database's tables."""
@@ -188,6 +188,10 @@ class DatabaseSource(ABC):
     def _size(self, table: SourceTable, relation: Relation) -> str:
         """Return the number of rows, as text."""
 
+    def _quoted(self, name: str) -> str:
+        """Return a name as an identifier of a statement."""
+        return sql_identifier(name)
+
     def _key(self, name: str) -> str:
         """Return the form in which names of columns are compared: some databases ignore their case."""
         return name
@@ -242,7 +246,11 @@ class DatabaseSource(ABC):
                     f"{', '.join(sorted(types)) or 'none'}). Correct the mapping",
                 )
         wanted = {one.name: self._key(mapped.get(one.name, one.name)) for one in SOURCE_TABLES[table].columns}
-        return {name: OwnColumn(there[key], types[there[key]]) for name, key in wanted.items() if key in there}
+        return {
+            name: OwnColumn(there[key], types[there[key]], self._quoted(there[key]))
+            for name, key in wanted.items()
+            if key in there
+        }
 
     def _offered(self, relation: Relation) -> list[str]:
         """Return canonical columns and the database's other ones, for a message about missing columns."""
@@ -252,7 +260,7 @@ class DatabaseSource(ABC):
     def _select(self, table: SourceTable, window: Window | None) -> str:
         relation = self._required(table)
         values = ", ".join(
-            f"{self._value(column, relation.columns[column.name])} AS {sql_identifier(column.name)}"
+            f"{self._value(column, relation.columns[column.name])} AS {self._quoted(column.name)}"
             for column in table.columns
             if column.name in relation.columns
         )
@@ -270,6 +278,8 @@ class DatabaseSource(ABC):
         """
         sessions = self._required(SOURCE_PRACTICE_SESSIONS)
         own, key, start = relation.columns["session_id"], sessions.columns["session_id"], sessions.columns["start_time"]
-        of_row, of_session = (one.sql if own.type == key.type else f"CAST({one.sql} AS text)" for one in (own, key))
+        of_row, of_session = (
+            one.sql if own.type == key.type else f"CAST({one.sql} AS {self.text_type})" for one in (own, key)
+        )
         placed = f"SELECT {of_session} FROM {sessions.sql} AS session WHERE {self._placed(start)}"  # noqa: S608 - quoted
         return f"{select} WHERE {of_row} IN ({placed}) UNION ALL {select} WHERE {own.sql} IS NULL"

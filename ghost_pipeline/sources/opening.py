@@ -5,17 +5,19 @@ from pathlib import Path
 
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.locations import MASKED, shown_source
-from ghost_pipeline.sources import duckdb_file, sqlite
+from ghost_pipeline.sources import duckdb_file, mysql_address, sqlite
 from ghost_pipeline.sources.duckdb_file import DuckDbSource
 from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.sources.mapping import load_mapping
+from ghost_pipeline.sources.mysql import MySqlSource
 from ghost_pipeline.sources.postgres import PostgresSource
 from ghost_pipeline.sources.source import Source
 from ghost_pipeline.sources.sqlite import SqliteSource
 
 FORMS = (
-    "a folder of Parquet, CSV or NDJSON files, to postgresql://user:password@host:port/database, to sqlite:///file or "
-    "to duckdb:///file, with special characters of user and password percent-encoded (@ is %40)"
+    "a folder of Parquet, CSV or NDJSON files, to postgresql://user:password@host:port/database, to "
+    "mysql://user:password@host:port/database, to sqlite:///file or to duckdb:///file, with special characters "
+    "of user and password percent-encoded (@ is %40)"
 )
 """What GHOST_SOURCE may be, for messages."""
 _PARAMETERS = re.compile(r"\s*(?:host|hostaddr|port|dbname|database|server|user|username|uid)\s*=", re.IGNORECASE)
@@ -23,7 +25,7 @@ _PARAMETERS = re.compile(r"\s*(?:host|hostaddr|port|dbname|database|server|user|
 
 
 def open_source(location: str | None, mapping: Path | None = None) -> Source:
-    """Return the adapter for a location: a folder of files, a PostgreSQL server, a SQLite or a DuckDB file.
+    """Return the adapter for a location: a folder of files, or the server or file of a database.
 
     Args:
         location: the folder or address of the canonical tables.
@@ -41,6 +43,8 @@ def open_source(location: str | None, mapping: Path | None = None) -> Source:
     mapped = load_mapping(mapping)
     if location.startswith(("postgresql://", "postgres://")):
         return PostgresSource(location, mapped)
+    if location.startswith(mysql_address.SCHEMES):
+        return MySqlSource(location, mapped)
     if location.startswith(sqlite.SCHEME):
         return SqliteSource(location, mapped)
     if location.startswith(duckdb_file.SCHEME):

@@ -59,7 +59,7 @@ users:
 
 ## A database
 
-`GHOST_SOURCE=postgresql://user:password@host:port/database`, `sqlite:///app.db` or `duckdb:///warehouse.duckdb`.
+`GHOST_SOURCE=postgresql://user:password@host:port/database`, `mysql://...`, `sqlite:///app.db` or `duckdb:///app.duckdb`.
 Tables and views are found by their names, and only the columns listed here are read. [Databases](databases.md) says for
 each kind how it is opened, which values it gives, and how a run reads a part of the events.
 
@@ -83,7 +83,7 @@ user_progress:
 ```
 
 The file is plain YAML: each key once, text as keys, no aliases. Anything else is one line with the file and its line.
-Names are used as written, including capitals (which SQLite and DuckDB do not distinguish), and quoted. For a folder of
+Names are used as written, including capitals (which only PostgreSQL distinguishes), and quoted. For a folder of
 files, `table` is the name of a file without its ending; files answer no queries. `{start}` and `{end}` are optional.
 They are values: in PostgreSQL and DuckDB `timestamptz`, infinite if everything is read; in SQLite text such as
 `2025-03-12 11:00:00`. A query without them is read as a whole, and the database filters its rows."""

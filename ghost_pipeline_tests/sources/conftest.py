@@ -1,16 +1,18 @@
-"""A PostgreSQL server for the tests, and databases on it that last for one test."""
+"""Servers of PostgreSQL and MariaDB for the tests, and databases on them that last for one test."""
 
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from filelock import FileLock
 
+from ghost_pipeline_tests.sources.mariadb import MariaDb, running_server
 from ghost_pipeline_tests.sources.servers import PASSWORD, READER, Database
 
 
@@ -60,3 +62,21 @@ def new_database(server: Path) -> Iterator[Database]:
         yield Database(server, name)
     finally:
         root.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDb]:
+    """A running server of MariaDB, which is stopped and removed at the end."""
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture
+def mariadb(mariadb_server: MariaDb) -> Iterator[MariaDb]:
+    """An empty database of MariaDB, dropped at the end."""
+    name = f"test_{uuid4().hex}"
+    mariadb_server.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    try:
+        yield replace(mariadb_server, name=name)
+    finally:
+        mariadb_server.execute(f"DROP DATABASE {name}")

@@ -11,8 +11,10 @@ from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.sources.database import DatabaseSource
 from ghost_pipeline.sources.duckdb_file import DuckDbSource
 from ghost_pipeline.sources.mapping import MappedTable, SourceMapping
+from ghost_pipeline.sources.mysql import MySqlSource
 from ghost_pipeline.sources.postgres import PostgresSource
 from ghost_pipeline.sources.sqlite import SqliteSource
+from ghost_pipeline_tests.sources.mariadb import MariaDb
 from ghost_pipeline_tests.sources.servers import Database, fill_duckdb, fill_sqlite
 
 USERS = SOURCE_TABLES["users"]
@@ -35,13 +37,16 @@ class Tables:
             return (source.part_versions(USERS) or {})[""]
 
 
-@pytest.fixture(params=["postgresql", "sqlite", "duckdb"])
+@pytest.fixture(params=["postgresql", "sqlite", "duckdb", "mariadb"])
 def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Tables:
     file = tmp_path / "app.db"
     if request.param == "sqlite":
         return Tables(lambda *all_: fill_sqlite(file, all_), lambda own: SqliteSource(f"sqlite:///{file}", own))
     if request.param == "duckdb":
         return Tables(partial(fill_duckdb, file), lambda own: DuckDbSource(f"duckdb:///{file}", own))
+    if request.param == "mariadb":
+        mariadb: MariaDb = request.getfixturevalue("mariadb")
+        return Tables(mariadb.execute, lambda own: MySqlSource(mariadb.address, own))
     database: Database = request.getfixturevalue("database")
     return Tables(database.execute, lambda own: PostgresSource(database.address, own))
 

@@ -12,6 +12,7 @@ import pytest
 
 from ghost_pipeline_tests import running
 from ghost_pipeline_tests.running import found_in, lake_digest
+from ghost_pipeline_tests.sources.mariadb import MariaDb
 from ghost_pipeline_tests.sources.servers import PASSWORD, READER, Database, demo_world, fill_duckdb, fill_sqlite
 
 AS_OF = "2025-03-12T12:00Z"
@@ -69,6 +70,20 @@ def test_duckdb_gives_the_bytes_of_files(tmp_path: Path, from_files: dict[str, s
     done = run(tmp_path / "data", *MATERIALIZE, GHOST_SOURCE=f"duckdb:///{file}")
     assert done.returncode == 0, done.stderr
     assert lake_digest(tmp_path / "data") == from_files
+
+
+@pytest.mark.long
+def test_mariadb_gives_the_bytes_of_files_and_shows_no_password(
+    mariadb: MariaDb, tmp_path: Path, from_files: dict[str, str]
+) -> None:
+    mariadb.load(demo_world())
+    commands = (MATERIALIZE, ("doctor",), ("settings",))
+    outputs = [run(tmp_path, *command, GHOST_SOURCE=mariadb.address) for command in commands]
+    assert [done.returncode for done in outputs] == [0] * len(commands), outputs
+    assert lake_digest(tmp_path) == from_files
+    assert [done.args for done in outputs for text in SECRETS if text in done.stdout + done.stderr] == []
+    assert found_in(tmp_path, SECRETS) == []
+    assert "GHOST_SOURCE=mysql://reader:***@/" in outputs[2].stdout
 
 
 @pytest.mark.long

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.locations import POSTGRES_ADDRESS, shown_source
+from ghost_pipeline.locations import SERVER_ADDRESS, shown_source
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 
@@ -121,7 +121,7 @@ def test_no_spelling_shows_its_password(form: str, password: str, encoded: Calla
     location = form.format(encoded(password))
     own = Settings.load(source=location)
     shown = [shown_source(location), repr(own), own.model_dump_json()]
-    if POSTGRES_ADDRESS.fullmatch(location) is None:
+    if SERVER_ADDRESS.fullmatch(location) is None:
         with pytest.raises(SourceError) as raised:
             open_source(location)
         shown += traceback.format_exception(raised.value)
