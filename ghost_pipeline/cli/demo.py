@@ -71,10 +71,10 @@ def _summary(settings: Settings, source: Path) -> Iterator[str]:
     yield _indented(
         ask(
             f"""
-            SELECT s.day_in_journey AS day, s.tasks_completed AS tasks, b.avg_tasks_completed AS achievers_tasks,
-                   c.avg_tasks_completed AS cohort_tasks, s.tasks_completed_percentile_cohort AS percentile,
-                   s.practice_minutes AS minutes, b.avg_practice_minutes AS achievers_minutes,
-                   s.current_streak AS streak, b.sample_size AS achievers
+            SELECT s.day_in_journey AS day, s.tasks_completed AS tasks, b.avg_tasks_completed AS achievers,
+                   c.avg_tasks_completed AS cohort, s.tasks_completed_percentile_cohort AS percentile,
+                   s.practice_minutes AS minutes, b.avg_practice_minutes AS their_minutes,
+                   s.current_streak AS streak, b.sample_size AS counted
             FROM user_ghost_stats s
             LEFT JOIN cohort_ghost_release c USING (cohort_id)
             LEFT JOIN ghost_benchmarks b
@@ -104,18 +104,20 @@ def _summary(settings: Settings, source: Path) -> Iterator[str]:
     )
     yield ""
     rejected = ask("SELECT count(*) AS rows, count(DISTINCT source_table) AS tables FROM lake.rejected_rows")
-    yield (
-        f"{rejected['rows'].item()} rows of {rejected['tables'].item()} source tables were rejected, each with its "
-        f"reason (the generator adds some bad data)."
-    )
+    rows, tables = rejected["rows"].item(), rejected["tables"].item()
+    yield f"{rows} rows of {tables} source tables were rejected, each with its reason"
+    yield "(the generator adds some bad data)."
     yield ""
     yield "Where to look next:"
-    page = f"http://127.0.0.1:8000/?user={DEMO_TYPIST}"
-    yield f"  .venv/bin/ghost-pipeline serve                             HTTP API, and the heat map on {page}"
-    yield "  make ui                                                    assets, partitions, checks in Dagster"
-    yield '  .venv/bin/ghost-pipeline query "FROM lake.rejected_rows"   rejected rows, and why'
-    yield '  .venv/bin/ghost-pipeline query "FROM ghost_benchmarks"     any SQL; lake.<table> for the whole lake'
-    yield f"  GHOST_SOURCE={source} .venv/bin/ghost-pipeline materialize --as-of 2025-03-12T13:00Z   the next hour"
+    for what, command in {
+        f"HTTP API, and the heat map on http://127.0.0.1:8000/?user={DEMO_TYPIST}": "ghost-pipeline serve",
+        "assets, partitions and checks in Dagster": "ghost-pipeline ui",
+        "rejected rows, and why": 'ghost-pipeline query "FROM lake.rejected_rows"',
+        "any SQL; lake.<table> for the whole lake": 'ghost-pipeline query "FROM ghost_benchmarks"',
+        f"the next hour, with GHOST_SOURCE={source}": "ghost-pipeline materialize --as-of 2025-03-12T13:00Z",
+    }.items():
+        yield f"  .venv/bin/{command}"
+        yield f"      {what}"
 
 
 def _indented(frame: pl.DataFrame) -> str:

@@ -63,7 +63,7 @@ def materialize(
     lake = Lake(settings.lake)
     every = _with_publications(settings, selected, monthly=False)
     # Messages show figures of the month, which in turn needs the rows that the hour loads.
-    of_months = (GHOST_MESSAGES.name, STALE_MONTHS.name)
+    of_months = (GHOST_MESSAGES.name, STALE_HOURS.name, STALE_MONTHS.name)
     at_the_end = [name for name in every if name in (*of_months, *AT_THE_END, *publications(settings))]
 
     def is_month_due() -> bool:
@@ -159,7 +159,7 @@ def backfill(
             for month in months_to_build(settings, lake, window, everything=everything):
                 runs.of_month(month, _months_tables(selected))
             runs.of_hours(hours_to_message(settings, lake, window, due), [GHOST_MESSAGES.name], last)
-        runs.of_publication(last, [RETENTION, *publications(settings)])
+        runs.of_publication(last, [STALE_HOURS.name, STALE_MONTHS.name, RETENTION, *publications(settings)])
 
 
 def backfill_stale(settings: Settings, chosen: Domain | None = None, *, progress: Progress = NO_PROGRESS) -> None:

@@ -20,7 +20,6 @@ from ghost_pipeline.contracts.ghost import (
     GHOST_STREAK_SHARES,
 )
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
-from ghost_pipeline.defs.benchmark_charts import as_markdown_image, benchmark_curves
 from ghost_pipeline.defs.checks import Check
 from ghost_pipeline.defs.metadata import as_table
 from ghost_pipeline.defs.period_over_period import period_over_period
@@ -207,6 +206,9 @@ def _shards(run: RunContext, month: Month) -> Iterator[tuple[pl.LazyFrame, pl.La
 
 
 def _curves(run: RunContext, benchmarks: pl.DataFrame, population: str, month: Month) -> dg.MarkdownMetadataValue:
+    # Matplotlib costs 0.3 s of processor time to import, and most runs draw nothing.
+    from ghost_pipeline.defs.benchmark_charts import as_markdown_image, benchmark_curves  # noqa: PLC0415
+
     bands, starts = run.settings.bands, run.settings.starting_skills
     picture = benchmark_curves(benchmarks, population, bands, starts)
     text = f"benchmarks by day, {population}, {month.key}"

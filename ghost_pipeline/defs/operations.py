@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from ghost_pipeline.contracts.erasure import ERASED_PEOPLE
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_MESSAGES
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS, USER_PROGRESS, USERS
 from ghost_pipeline.contracts.staleness import STALE_HOURS, STALE_MONTHS
@@ -82,7 +82,7 @@ OPERATIONS_ASSETS = (
     ),
     TableAsset(
         STALE_HOURS,
-        (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARIES),
+        (COHORT_GHOST_DATA, GHOST_MESSAGES, NGRAM_SPEED_SUMMARIES),
         list_stale_hours,
         counts="hours to rebuild, by table",
     ),

@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +17,10 @@ import pytest
 from ghost_pipeline.cli import progress as module
 from ghost_pipeline.cli.main import main
 from ghost_pipeline.cli.progress import NO_PROGRESS, Progress, Summary
+from ghost_pipeline.cli.run import materialize
 from ghost_pipeline.contracts import CONTRACTS
+from ghost_pipeline.defs import table_asset
+from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.running import COMMAND, environment, run
 
 LONG = sorted(
@@ -192,3 +196,24 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 4096)
     except OSError:
         return b""
+
+
+class Counting(Progress):
+    """Keeps what it is told of rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, int, int | None]] = []
+
+    def rows(self, table: str, rows: int, total: int | None) -> None:
+        self.told.append((table, rows, total))
+
+
+def test_what_ingestion_tells_of_rows_reaches_the_progress(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_asset, "SECONDS_BETWEEN_ROWS", 0)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "records"))
+    progress, settings = Counting(), Settings.load(source=str(source), data=tmp_path / "data")
+    materialize(settings, datetime(2025, 3, 12, 12, tzinfo=UTC), progress=progress)
+    assert ("user_progress", 2) in [(table, rows) for table, rows, _ in progress.told]
