@@ -9,7 +9,6 @@ import pymysql  # type: ignore[import-untyped]
 
 from ghost_pipeline.locations import SERVER_ADDRESS
 
-SCHEMES = ("mysql://", "mariadb://")
 CONNECT_SECONDS = 10
 DEFAULT_PORT = 3306
 PARAMETERS = ("socket", "ssl-mode", "ssl-ca", "ssl-cert", "ssl-key", "time-zone")

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.locations import MASKED, shown_source
-from ghost_pipeline.sources import duckdb_file, mysql_address, sqlite
+from ghost_pipeline.sources import duckdb_file, sqlite
 from ghost_pipeline.sources.duckdb_file import DuckDbSource
 from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.sources.mapping import load_mapping
-from ghost_pipeline.sources.mysql import MySqlSource
 from ghost_pipeline.sources.postgres import PostgresSource
 from ghost_pipeline.sources.source import Source
 from ghost_pipeline.sources.sqlite import SqliteSource
@@ -43,7 +42,10 @@ def open_source(location: str | None, mapping: Path | None = None) -> Source:
     mapped = load_mapping(mapping)
     if location.startswith(("postgresql://", "postgres://")):
         return PostgresSource(location, mapped)
-    if location.startswith(mysql_address.SCHEMES):
+    if location.startswith(("mysql://", "mariadb://")):
+        # Its driver is needed for nothing else.
+        from ghost_pipeline.sources.mysql import MySqlSource  # noqa: PLC0415
+
         return MySqlSource(location, mapped)
     if location.startswith(sqlite.SCHEME):
         return SqliteSource(location, mapped)

@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 from filelock import FileLock
 
-from ghost_pipeline_tests.sources.mariadb import MariaDb, running_server
 from ghost_pipeline_tests.sources.servers import PASSWORD, READER, Database
+
+if TYPE_CHECKING:
+    from ghost_pipeline_tests.sources.mariadb import MariaDb
 
 
 @pytest.fixture(scope="session")
@@ -65,14 +68,16 @@ def new_database(server: Path) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def mariadb_server() -> Iterator[MariaDb]:
+def mariadb_server() -> Iterator["MariaDb"]:
     """A running server of MariaDB, which is stopped and removed at the end."""
+    from ghost_pipeline_tests.sources.mariadb import running_server  # noqa: PLC0415
+
     with running_server() as running:
         yield running
 
 
 @pytest.fixture
-def mariadb(mariadb_server: MariaDb) -> Iterator[MariaDb]:
+def mariadb(mariadb_server: "MariaDb") -> Iterator["MariaDb"]:
     """An empty database of MariaDB, dropped at the end."""
     name = f"test_{uuid4().hex}"
     mariadb_server.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
