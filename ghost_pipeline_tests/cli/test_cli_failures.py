@@ -5,6 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from ghost_pipeline.cli.run import materialize
@@ -59,10 +60,12 @@ def test_every_wrong_setting_is_named_at_once(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_named_and_nothing_is_published(tmp_path: Path, source: Path) -> None:
-    with (source / "user_progress.csv").open("a", encoding="utf-8") as file:
-        file.write("p2,Ada,reading,2025-03-12T11:00Z,too,many\n")
+    (source / "user_progress.csv").unlink()
+    pl.DataFrame({"progress_id": ["p2"], "user_id": ["Ada"]}).write_parquet(source / "user_progress.parquet")
+    content = (source / "user_progress.parquet").read_bytes()
+    (source / "user_progress.parquet").write_bytes(content[: len(content) // 2])
     line = failure(run(tmp_path / "data", "materialize", "--as-of", AS_OF, source=source))
-    assert line.startswith(f"{source}/user_progress.csv: table user_progress cannot be read (line 3 has 6 fields, ")
+    assert "user_progress.parquet" in line
     assert "Ada" not in line
     assert not (tmp_path / "data" / "ghost.duckdb").exists()
 

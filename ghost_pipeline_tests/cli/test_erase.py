@@ -111,9 +111,11 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert USER not in failed.stderr
     # Another error, of the kind whose engine cites what it could not read.
     shutil.move(source / "users.ndjson", folder / "kept.ndjson")
-    (source / "users.csv").write_text(f'created_at,user_id\n2025-03-01,"{USER}\n', encoding="utf-8")
+    pl.DataFrame({"user_id": [USER]}).write_parquet(source / "users.parquet", compression="uncompressed")
+    content = (source / "users.parquet").read_bytes()
+    (source / "users.parquet").write_bytes(content[:-10])
     pipeline(folder, "materialize", "--as-of", "2025-03-12T12:00Z", fails=True)
-    (source / "users.csv").unlink()
+    (source / "users.parquet").unlink()
     (source / "users.ndjson").write_text(rows, encoding="utf-8")
     pipeline(folder, "backfill", "--from", "2025-03-12T10:00Z", "--to", "2025-03-12T12:00Z")
     return folder
