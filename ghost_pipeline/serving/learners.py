@@ -15,7 +15,7 @@ from ghost_pipeline.domain.ghost.percentile_rank import rank_column
 from ghost_pipeline.errors import UnknownArgumentError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.serving.inputs import Inputs
-from ghost_pipeline.serving.publication_watcher import PublicationWatcher
+from ghost_pipeline.serving.publication_watcher import SMALL, PublicationWatcher
 from ghost_pipeline.serving.responses import (
     RESPONSE_COLUMNS,
     ExtendedGhostData,
@@ -104,7 +104,7 @@ class Learners(PublicationWatcher):
         _require("context", context, CONTEXTS)
         inputs = self.inputs(as_of)
         user = with_own(inputs.user(user_id), own or {}, inputs.as_of)
-        rows = ghost_messages(inputs.figures(user), [context]).collect()
+        rows = ghost_messages(inputs.figures(user), [context]).collect(engine=SMALL)
         return Messages(
             user_id=user_id,
             context=context,
@@ -128,7 +128,12 @@ class Learners(PublicationWatcher):
         """
         column = rank_column(metric, base)
         inputs = self.inputs(as_of)
-        row = inputs.figures(inputs.user(user_id)).select(column, "cohort_released").collect().row(0, named=True)
+        row = (
+            inputs.figures(inputs.user(user_id))
+            .select(column, "cohort_released")
+            .collect(engine=SMALL)
+            .row(0, named=True)
+        )
         return percentile_of(row, user_id, metric, base, inputs.as_of)
 
     def benchmarks(self, population: str = INTERVAL) -> pl.DataFrame:
@@ -156,7 +161,7 @@ def response_row(inputs: Inputs, user_id: str) -> dict[str, object]:
         UnknownUserError: the user is unknown.
 
     """
-    return response_rows(inputs, inputs.user(user_id)).collect().row(0, named=True)
+    return response_rows(inputs, inputs.user(user_id)).collect(engine=SMALL).row(0, named=True)
 
 
 def percentile_of(row: Mapping[str, Any], user_id: str, metric: str, base: str, as_of: datetime) -> PercentileRank:

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Self
 
 import polars as pl
+from polars._typing import EngineType
 
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.errors import NothingPublishedError, PublishError
@@ -20,6 +21,8 @@ from ghost_pipeline.settings import Settings
 
 _log = logging.getLogger("ghost_pipeline.serving")
 
+SMALL: EngineType = "in-memory"
+"""For some thousand rows, such as those of a keyboard, setting up the streaming engine takes longer than the work."""
 CACHE_BYTES = 96 << 20
 """For keyboards and heat maps asked for again: of 2,000 n-grams, the summaries take 0.3 MB, the encoded map 0.6."""
 _numbers = count()

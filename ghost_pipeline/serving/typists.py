@@ -4,7 +4,6 @@ from collections.abc import Collection
 from datetime import datetime
 
 import polars as pl
-from polars._typing import EngineType
 
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ngrams import (
@@ -32,10 +31,7 @@ from ghost_pipeline.domain.ngrams.ngram_trends import (
 )
 from ghost_pipeline.domain.shared.versions import keyboards_at
 from ghost_pipeline.publish.database_reader import PublishedDatabase
-from ghost_pipeline.serving.publication_watcher import PublicationWatcher
-
-SMALL: EngineType = "in-memory"
-"""A keyboard has some thousand rows; for those, setting up the streaming engine takes longer than the work."""
+from ghost_pipeline.serving.publication_watcher import SMALL, PublicationWatcher
 
 
 class Typists(PublicationWatcher):
