@@ -6,6 +6,8 @@ How rows are read and validated is in `ingest/`; the n-grams of sessions, which 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import polars as pl
+
 from ghost_pipeline.contracts import raw
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
@@ -14,6 +16,7 @@ from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.table_asset import TableAsset
 from ghost_pipeline.defs.table_result import TableResult, count
 from ghost_pipeline.defs.volume import VOLUME_OF_EVENTS
+from ghost_pipeline.domain.ngrams.odd_keystrokes import odd_keystrokes
 from ghost_pipeline.ingest.events import ingest_events
 from ghost_pipeline.ingest.read_policy import ReadPolicy
 from ghost_pipeline.ingest.result import IngestResult
@@ -25,6 +28,7 @@ from ghost_pipeline.sources.source import Source
 from ghost_pipeline.windows import HOUR, Hour
 
 REJECTED = "rejected rows of the window that was read"
+ODD_KEYS = f"{REJECTED}; in the hour, pauses of an hour within a session, keys sent by name, keys that delete a word"
 
 
 def raw_table(contract: Contract, *upstream: Contract) -> TableAsset:
@@ -61,7 +65,8 @@ def raw_table(contract: Contract, *upstream: Contract) -> TableAsset:
 
     if table.versioned:
         return TableAsset(contract, upstream, materialize_versions, counts=REJECTED)
-    return TableAsset(contract, upstream, materialize_events, comparisons=(VOLUME_OF_EVENTS,), counts=REJECTED)
+    counts = ODD_KEYS if contract is raw.SESSION_KEYSTROKES else REJECTED
+    return TableAsset(contract, upstream, materialize_events, comparisons=(VOLUME_OF_EVENTS,), counts=counts)
 
 
 def read_together(lake: Lake, contract: Contract, hour: Hour, other: Hour) -> TableResult:
@@ -81,7 +86,7 @@ def ingest_report(lake: Lake, contract: Contract, hour: Hour, ingested: IngestRe
     rows = lake.scan(contract, [hour])
     return TableResult(
         rows=count(rows),
-        findings={"rejected_rows": ingested.rejected},
+        findings={"rejected_rows": ingested.rejected, **_odd_keys(contract, rows)},
         metadata={
             "rows_read_in_window": ingested.rows,
             "repeated_events_merged": ingested.repeated,
@@ -92,6 +97,10 @@ def ingest_report(lake: Lake, contract: Contract, hour: Hour, ingested: IngestRe
         },
         sample=rows.head(PREVIEW_ROWS).collect(),
     )
+
+
+def _odd_keys(contract: Contract, rows: pl.LazyFrame) -> dict[str, int]:
+    return odd_keystrokes(rows).collect().row(0, named=True) if contract is raw.SESSION_KEYSTROKES else {}
 
 
 RAW_ASSETS = (

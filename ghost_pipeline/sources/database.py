@@ -134,7 +134,8 @@ class DatabaseSource(ABC):
         """
         found = self._scanned.get(table.name)
         if found is None or found[0] != window:
-            found = (window, self._rows(table, self._select(table, window), window))
+            rows = self._rows(table, self._select(table, window), window)
+            found = (window, self.mapping.of(table.name).with_characters(rows, table))
             self._scanned[table.name] = found
         return found[1]
 

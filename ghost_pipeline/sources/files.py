@@ -129,7 +129,7 @@ class FileSource:
                 f"{path}: table {table.name} cannot be read ({_culprit(path, error)}). The file is truncated or "
                 f"not what its name says: write it again, beside and renamed, and run again",
             ) from None
-        return frame
+        return self.mapping.of(table.name).with_characters(frame, table)
 
     def inspect(self, table: SourceTable) -> TableSample:
         """Return the file of a table and all its rows."""

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.contracts.source import Kind, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.sources.yaml_file import YamlFileError, printable, read_yaml
 
@@ -59,16 +61,26 @@ class MappedTable(BaseModel):
     """A SELECT whose columns have the canonical names."""
     format: TextFormat = Field(default_factory=TextFormat)
     """How its CSV or NDJSON file is written."""
+    key_names: dict[str, Character] = Field(default_factory=dict)
+    """Name of a key -> the character it stands for, in the columns that hold one."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.query is not None and (self.table is not None or self.columns):
             raise ValueError("has a query, whose columns have the canonical names: drop table and columns, or query")
-        if self.query is None and self.table is None and not self.columns and self.format == TextFormat():
-            raise ValueError("says nothing: name a table, columns, a format or a query")
+        if self == MappedTable.model_construct():
+            raise ValueError("says nothing: name a table, columns, a format, keys or a query")
         if self.query is not None and any(f"'{mark}'" in self.query for mark in (START, END)):
             raise ValueError(f"{START} and {END} are values, not text: write them without quotes")
         return self
+
+    def with_characters(self, rows: pl.LazyFrame, table: SourceTable) -> pl.LazyFrame:
+        """Return rows with the characters of `key_names` in place of the names."""
+        if not self.key_names:
+            return rows
+        there = rows.collect_schema().names()
+        columns = [column.name for column in table.columns if column.kind is Kind.CHARACTER and column.name in there]
+        return rows.with_columns(pl.col(name).cast(pl.String).replace(self.key_names) for name in columns)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,14 @@ users:
     null_markers: ["-"]       # instead of those above; [] for none
 ```
 
+Applications that send keys by name can have them translated, from any source; keys with other names are kept as they
+are, and counted:
+
+```yaml
+session_keystrokes:
+  key_names: {Backspace: "\\b", Enter: "\\n", Tab: "\\t", Space: " "}
+```
+
 ## A database
 
 `GHOST_SOURCE=postgresql://user:password@host:port/database`, `mysql://...`, `sqlite:///app.db` or `duckdb:///app.duckdb`.

@@ -37,7 +37,7 @@ def written(folder: Path, text: str) -> Path:
         ('users: {table: "a\\0b"}', "table users, table: String should match pattern"),
         ("users: {columns: {user_id: }}", "table users, columns.user_id: Input should be a valid string"),
         ("users: people", "table users: Input should be a valid dictionary"),
-        ("users: {}", "table users: says nothing: name a table, columns, a format or a query"),
+        ("users: {}", "table users: says nothing: name a table, columns, a format, keys or a query"),
         ("users: {table: people, query: SELECT 1}", "table users: has a query, whose columns have the canonical names"),
         ("users: {query: \"SELECT '{start}'\"}", "table users: {start} and {end} are values, not text"),
         ("- users", "Input should be a valid dictionary"),
@@ -192,4 +192,13 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", (DOCS / "source.md").read_text(encod
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_every_mapping_of_the_documentation_is_one(example: str, tmp_path: Path) -> None:
-    assert set(load_mapping(written(tmp_path, example)).tables) <= {"users", "user_progress"}
+    assert set(load_mapping(written(tmp_path, example)).tables) <= {"users", "user_progress", "session_keystrokes"}
+
+
+def test_keys_that_are_sent_by_name_are_translated(tmp_path: Path) -> None:
+    table, text = SOURCE_TABLES["session_keystrokes"], 'session_keystrokes: {key_names: {Backspace: "\\b", Space: " "}}'
+    columns = {column.name: ["x", "x"] for column in table.columns}
+    characters = {"keystroke_char": ["Backspace", "a"], "expected_char": ["Space", None]}
+    pl.DataFrame(columns | characters).write_parquet(tmp_path / "session_keystrokes.parquet")
+    found = FileSource(tmp_path, load_mapping(written(tmp_path, text))).scan(table).collect()
+    assert found.select("keystroke_char", "expected_char").rows() == [("\b", " "), ("a", None)]
