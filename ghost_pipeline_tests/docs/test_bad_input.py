@@ -22,13 +22,16 @@ HOUR = Hour.from_key("2025-03-12-11:00")
 
 def take_in(folder: Path, *bad: BadInput) -> Lake:
     source = folder / "source"
-    source.mkdir()
+    source.mkdir(parents=True)
     for name, good in GOOD.items():
         rows = [good, *({**good, **_other_id(name, number), **one.change} for number, one in _of(name, bad))]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (source / f"{name}.ndjson").write_text(text, encoding="utf-8")
-    settings = Settings.load(source=str(source), data=folder / "data")
-    resources = RunContext.of(settings)
+    return materialized(source, folder / "data")
+
+
+def materialized(source: Path, data: Path) -> Lake:
+    resources = RunContext.of(Settings.load(source=str(source), data=data))
     for asset in TABLE_ASSETS:
         if asset.contract.partitioning is not Partitioning.MONTH:
             compute_one(asset.compute, resources, HOUR)
@@ -92,3 +95,17 @@ def test_a_bad_line_is_rejected_with_its_number_and_costs_no_other(bad: BadLine,
     rejected = rejected_rows(rows, cohorts, pl.lit(None, pl.Datetime("us", "UTC"))).collect()
     assert rejected.select("reason", "row").rows() == [(bad.reason, '{"line":4}')]
     assert good_rows(rows).collect()["cohort_id"].to_list() == ["c1", "c2"]
+
+
+def test_a_run_keeps_bad_lines_and_the_good_rows_around_them(tmp_path: Path) -> None:
+    take_in(tmp_path / "first")
+    source = tmp_path / "first" / "source"
+    (source / "user_progress.ndjson").unlink()
+    good = "p1,u1,reading,2025-03-12T10:30:00Z,5\n"
+    header = "progress_id,user_id,task_type,completed_at,time_spent_minutes\n"
+    text = f'{header}{good}p2,u1\n"p3" x,u1,reading,2025-03-12T10:30:00Z,5\n{good.replace("p1", "p4")}'
+    (source / "user_progress.csv").write_text(text, encoding="utf-8")
+    lake = materialized(source, tmp_path / "data")
+    rejected = lake.scan(REJECTED_ROWS).filter(source_table="user_progress").sort("row").collect()
+    assert rejected.select("hour", "row").rows() == [(None, '{"line":3}'), (None, '{"line":4}')]
+    assert lake.scan(RAW_CONTRACTS["user_progress"]).collect()["progress_id"].to_list() == ["p1", "p4"]
