@@ -19,11 +19,11 @@ def counted(*sessions: list[Key], gap: timedelta = timedelta(milliseconds=100)) 
     ]
     schema = pl.Schema(
         {
-            "session_id": pl.String,
-            "key_index": pl.Int32,
+            "session_id": pl.String(),
+            "key_index": pl.Int32(),
             "keystroke_time": pl.Datetime("us", "UTC"),
-            "keystroke_char": pl.String,
-            "text_index": pl.Int32,
+            "keystroke_char": pl.String(),
+            "text_index": pl.Int32(),
         }
     )
     found: dict[str, int] = odd_keystrokes(pl.LazyFrame(rows[::-1], schema, orient="row")).collect().row(0, named=True)
