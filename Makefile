@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export GHOST_DATA ?= data
 SOAK_MINUTES ?= 30
+YEAR_DAYS ?= 365
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long soak check format bench docs lock ui clean
+.PHONY: help run test test-long soak check format bench year docs lock ui clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +40,9 @@ format: $(READY)  ## Format the code and sort its imports
 
 bench: $(READY)  ## Measure speed and memory against hand-written peers (about an hour)
 	@$(BIN)/python -m ghost_pipeline_tests.bench
+
+year: $(READY)  ## Simulate a year of hourly runs beside a small product (YEAR_DAYS=365; 40 minutes)
+	@YEAR_DAYS=$(YEAR_DAYS) $(BIN)/python -m ghost_pipeline_tests.year
 
 docs: $(READY)  ## Write the pages of docs/ that follow from the code
 	@$(BIN)/python -m ghost_pipeline_tests.docs.pages

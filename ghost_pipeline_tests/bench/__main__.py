@@ -69,13 +69,6 @@ def main(  # noqa: PLR0913, PLR0917 - an option for each size
             ),
             "typists": partial(typists_bench.measure, typists=typists * 50),
         }
-        for name, measure_hours in whole.items():
-            if only not in {None, name}:
-                continue
-            title, table, steps = measure_hours(root / name)
-            click.echo(f"\n{title}, {runs} rounds\n\n{as_markdown(table)}\n\n{steps}")
-            _keep(json_folder, name, title, table)
-            shutil.rmtree(root / name)
         suites = {
             "hourly": partial(hourly.measure, users=users, events=events, runs=runs),
             "source_postgres": partial(source_postgres.measure, rows=rows, runs=runs),
@@ -88,11 +81,22 @@ def main(  # noqa: PLR0913, PLR0917 - an option for each size
             "ngram_extraction_to_20": partial(ngram_extraction.measure, keys=keys // 10, max_size=20, runs=runs),
             "ngram_extraction_steps": partial(ngram_extraction.measure_steps, keys=keys, runs=runs),
         }
+        if only not in {None, *whole, *suites, "http"}:
+            raise click.BadParameter(f"{only}: not one of {', '.join([*whole, *suites, 'http'])}", param_hint="--only")
+        for name, measure_hours in whole.items():
+            if only not in {None, name}:
+                continue
+            title, table, steps = measure_hours(root / name)
+            click.echo(f"\n{title}, {runs} rounds\n\n{as_markdown(table)}\n\n{steps}")
+            _keep(json_folder, name, title, table)
+            shutil.rmtree(root / name)
         for name, measure in suites.items():
             if only not in {None, name}:
                 continue
             title, measured = measure(root / name)
             table = as_rows(measured, measured[0].name)
+            if name == "hourly":
+                table = [{**row, "cannot": hourly.CANNOT.get(str(row["contender"]), "")} for row in table]
             click.echo(f"\n{title}, {runs} rounds\n\n{as_markdown(table)}")
             _keep(json_folder, name, title, table)
             shutil.rmtree(root / name)

@@ -26,6 +26,7 @@ from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import DAY, Hour, Month, hours
+from ghost_pipeline_tests.bench.chdb_contender import chdb_python, measure_chdb, prepare_chdb
 from ghost_pipeline_tests.bench.measuring import Measured, in_turn, prepared, working
 from ghost_pipeline_tests.bench.month import DAY_US, write_day
 from ghost_pipeline_tests.computing import compute_one
@@ -236,12 +237,25 @@ def duckdb_by_hand(folder: Path) -> None:
                 connection.execute(statement)
 
 
+CANNOT = {
+    "duckdb_by_hand": "keeps nothing: every hour costs all of history",
+    "chdb_incremental": "take back deleted rows (sums and bitmaps only grow), redo a past hour with late rows, keep "
+    "streaks and ranks (computed from all bitmaps and users when read), erase a person but by a mutation, check rows",
+}
+"""What contenders of the snapshot cannot do that the pipeline does."""
+
+
 def measure(folder: Path, users: int, events: int, runs: int) -> tuple[str, list[Measured]]:
-    """An hour and a range against the query by hand, an hour of a tenth of the history."""
+    """An hour and a range against the query by hand and chDB, an hour of a tenth of the history."""
     count = prepared(__name__, folder, users, events)
     title = f"an hourly snapshot: {users:,} users, {count:,} events"
     names = ("duckdb_by_hand", "one_hour", "one_hour_of_a_tenth", f"range_of_{RANGE}_hours")
     found = in_turn(__name__, {name: [] for name in names}, folder, runs)
+    if python := chdb_python():
+        prepare_chdb(python, folder, AS_OF)
+        found.insert(1, measure_chdb(python, folder, AS_OF, runs))
+    else:
+        sys.stderr.write("chDB cannot be installed here: the table is without it\n")
     return title, [*found, *in_turn(__name__, {"polars_reads_and_groups": [], "cold_start": []}, folder, 1)]
 
 

@@ -83,11 +83,17 @@ def in_turn(module: str, contenders: dict[str, list[str]], folder: Path, runs: i
     found: dict[str, list[Run]] = {name: [] for name in contenders}
     for _ in range(runs):
         for name, arguments in contenders.items():
-            found[name].append(_run([sys.executable, "-m", module, name, str(folder), *arguments]))
+            found[name].append(run_contender([sys.executable, "-m", module, name, str(folder), *arguments]))
     return [Measured(name, tuple(all_runs)) for name, all_runs in found.items()]
 
 
-def _run(command: list[str]) -> Run:
+def run_contender(command: list[str]) -> Run:
+    """Run a contender in a process of its own; it prints the seconds of its work.
+
+    Raises:
+        SystemExit: it failed.
+
+    """
     start = perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -30,6 +30,8 @@ MEASURED_DAY, MEASURED_FROM, MEASURED_HOURS = 14, 6, 12
 """The day of a month, counted from 0, and the hours on it."""
 OUTAGE = (datetime(2025, 7, 20, tzinfo=START.tzinfo), 3 * DAY)
 RUNS_OF_A_COMMAND = 3
+SETTINGS = {"GHOST_HOURS_PER_RUN": "744"}
+"""A backfill is one run, not one for each day."""
 PUBLISHED = "published_database"
 MIB = 1 << 20
 EARLY, LATE = 1, 11
@@ -131,7 +133,7 @@ class Year:
             report.backfill_seconds += perf_counter() - start
 
     def _command(self, *arguments: str) -> Cost:
-        return ghost_pipeline(self.data, self.source, *arguments)
+        return ghost_pipeline(self.data, self.source, *arguments, settings=SETTINGS)
 
     def _steps(self) -> list[tuple[str, float]]:
         return step_seconds(self.data, RUNS_OF_A_COMMAND)

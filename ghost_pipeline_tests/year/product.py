@@ -18,37 +18,12 @@ from ghost_pipeline_tests.bench.sources import Numbers, instants, uuids
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 FIRST_DAY = int(START.timestamp()) // 86_400
-LEARNERS, LEARNERS_A_DAY = 1_500, 4
-TYPISTS, DAYS_TO_A_TYPIST = 40, 9
-COHORTS = 60
-MOVES_A_DAY = 2
-SESSIONS_A_DAY, KEYS = 60, 120
-EVENTS_OF_HOUR = (
-    30,
-    0,
-    0,
-    0,
-    0,
-    40,
-    80,
-    120,
-    160,
-    200,
-    200,
-    200,
-    240,
-    240,
-    200,
-    200,
-    240,
-    300,
-    400,
-    480,
-    480,
-    320,
-    160,
-    80,
-)
+LEARNERS, LEARNERS_A_DAY = 400, 1
+TYPISTS, DAYS_TO_A_TYPIST = 6, 60
+COHORTS = 12
+MOVES_A_DAY = 1
+SESSIONS_A_DAY, KEYS = 17, 40
+EVENTS_OF_HOUR = (6, 0, 0, 0, 0, 8, 16, 24, 32, 40, 40, 40, 48, 48, 40, 40, 48, 60, 80, 96, 96, 64, 32, 16)
 """Completed tasks by hour of the day: quiet between one and five."""
 LATE, DELETED = 0.005, 0.002
 LONGEST_LATE, LONGEST_KEPT = 40, 30
