@@ -72,7 +72,7 @@ def _summary(settings: Settings, source: Path) -> Iterator[str]:
         ask(
             f"""
             SELECT s.day_in_journey AS day, s.tasks_completed AS tasks, b.avg_tasks_completed AS achievers,
-                   c.avg_tasks_completed AS cohort, s.tasks_completed_percentile_cohort AS percentile,
+                   c.avg_tasks_completed AS cohort, s.tasks_completed_percentile_cohort AS rank,
                    s.practice_minutes AS minutes, b.avg_practice_minutes AS their_minutes,
                    s.current_streak AS streak, b.sample_size AS counted
             FROM user_ghost_stats s
