@@ -90,6 +90,9 @@ user_progress:
       AND finished_ms < 1000 * extract(epoch FROM {end})
 ```
 
+There are two mappings to start from, each with a page that says what such a system cannot fill:
+[Moodle](mappings/moodle.md) and [Open edX](mappings/openedx.md).
+
 The file is plain YAML: each key once, text as keys, no aliases. Anything else is one line with the file and its line.
 Names are used as written, including capitals (which only PostgreSQL distinguishes), and quoted. For a folder of
 files, `table` is the name of a file without its ending; files answer no queries. `{start}` and `{end}` are optional.
