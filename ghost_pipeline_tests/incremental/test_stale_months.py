@@ -1,7 +1,8 @@
 """What makes a built month stale: changed events and versions, other rules, a dictionary that is gone."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
@@ -197,6 +198,31 @@ def test_a_month_that_is_built_for_the_first_time_while_its_events_change_is_sta
     world.write(user_progress=[*EVENTS, LATE])
     changes_while_read(world, monkeypatch, lambda: world.run(SECOND, *TAKING_IN))
     assert stale(world)[GHOST_BENCHMARKS.name] == "inputs changed"
+
+
+def test_a_month_reads_what_a_writer_writes_that_has_marked_it_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = world.resources().lake
+    before = lake.scan(GHOST_STREAK_SHARES, [FEBRUARY]).collect()
+    practised = [
+        event(f"streak{n}-{day}", n, f"2025-02-{day}T08:00:00Z") for n in range(LEARNERS) for day in (10, 11, 12)
+    ]
+    world.write(user_progress=[*EVENTS, *practised])
+    mark_stale(lake, MONTHLY_FIGURES, FEBRUARY.start, FEBRUARY.as_of)
+    monkeypatch.setattr("ghost_pipeline.ingest.event_hours.mark_stale", lambda *_: 0)
+    pending = [lambda: world.run(SECOND, *TAKING_IN)]
+
+    @contextmanager
+    def until_the_writer_is_done(_: Lake) -> Iterator[None]:
+        if pending:
+            pending.pop()()
+        yield
+
+    monkeypatch.setattr("ghost_pipeline.defs.benchmarks.activity_lock", until_the_writer_is_done)
+    build(world)
+    assert not lake.scan(GHOST_STREAK_SHARES, [FEBRUARY]).collect().equals(before)
+    assert stale(world) == {}
 
 
 def test_a_build_that_fails_leaves_a_stale_month_stale(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
