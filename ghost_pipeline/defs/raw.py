@@ -56,7 +56,7 @@ def raw_table(contract: Contract, *upstream: Contract) -> TableAsset:
     def ingest(run: RunContext, source: Source, hour: Hour) -> TableResult:
         lake, policy, erased = run.lake, ReadPolicy.of(run.settings), tombstones(run.lake, run.settings)
         if table.versioned:
-            ingested = ingest_versions(source, lake, table, contract, hour, erased)
+            ingested = ingest_versions(source, lake, table, contract, hour, erased, run.on_rows)
         elif table.of_session:
             ingested = ingest_session_rows(source, lake, table, contract, hour, policy, erased)
         else:

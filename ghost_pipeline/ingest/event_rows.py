@@ -265,7 +265,8 @@ def _of(batch: pl.DataFrame, hours: Sequence[Hour]) -> pl.DataFrame:
         return batch.clear()
     start, end, placed = hours[0].start, hours[-1].as_of, batch[PLACED_AT]
     first, last = placed.min(), placed.max()
-    if not (isinstance(first, datetime) and isinstance(last, datetime) and start <= first and last < end):
+    all_within = isinstance(first, datetime) and isinstance(last, datetime) and start <= first and last < end
+    if placed.null_count() or not all_within:
         batch = batch.filter(pl.col(PLACED_AT) >= start, pl.col(PLACED_AT) < end)
     if len(hours) == (end - start) // HOUR:
         return batch

@@ -228,8 +228,12 @@ class _Ingestion:
         old = {one for one in self.lake.written(self.contract, self.touched) if one.start < floor}
         newer = self._ids_from(floor) if old else pl.DataFrame()
         unplaced_ids = [part.unplaced_ids for part in self.parts.values()]
+        total = int(self.hours.filter(pl.col("hour").is_in([one.start for one in self.touched]))["rows"].sum())
+        taken = 0
         for some in self._together(self.touched):
             found = self._without_repeats(self.rows.of_hours(some, to_write=True), some)
+            taken += found.height
+            self.rows.on_rows(self.table.name, taken, total)
             self.rows.erased += found.filter(pl.col(REASON) == ERASED).height
             bad = found.filter(pl.col(REASON).is_not_null() & (pl.col(REASON) != ERASED))
             self.waiting.append(self.rows.unknown_users(bad))

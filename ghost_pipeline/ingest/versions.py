@@ -22,7 +22,7 @@ from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.ingest.dependents import VERSION_COLUMNS
 from ghost_pipeline.ingest.part_ledger import WAITING, PartLedger, load_ledger, read_as, save_ledger
 from ghost_pipeline.ingest.people import known_users, refers_to_users, reject_unknown_users
-from ghost_pipeline.ingest.result import NOT_IN_SOURCE, IngestResult
+from ghost_pipeline.ingest.result import NOT_IN_SOURCE, IngestResult, OnRows, silent
 from ghost_pipeline.ingest.source_rows import is_in_source, read_table, reading
 from ghost_pipeline.ingest.validation import ERASED, REASON, good_rows, reject_repeats, rejected_rows
 from ghost_pipeline.lake.lake import Lake
@@ -34,7 +34,13 @@ from ghost_pipeline.windows import FIRST_INSTANT, HOUR, Hour
 
 
 def ingest_versions(
-    source: Source, lake: Lake, table: SourceTable, contract: Contract, hour: Hour, erased: Tombstones = NO_TOMBSTONES
+    source: Source,
+    lake: Lake,
+    table: SourceTable,
+    contract: Contract,
+    hour: Hour,
+    erased: Tombstones = NO_TOMBSTONES,
+    on_rows: OnRows = silent,
 ) -> IngestResult:
     """Write the versions that the run of `hour` sees for the first time to the lake.
 
@@ -57,6 +63,7 @@ def ingest_versions(
             rejected = lake.rows(REJECTED_ROWS, Rejects(table.name, None))
             return IngestResult(0, rejected, changed=int(written.changed), files_skipped=len(ledger.versions))
         rows = _read(source, table, known_ids, erased)
+        on_rows(table.name, rows.height, rows.height)
     (key,) = table.key
     good, before = good_rows(rows.lazy()), lake.scan(contract)
     differing = unlike_newest(good, before, key).collect().lazy()

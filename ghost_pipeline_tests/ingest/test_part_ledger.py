@@ -317,5 +317,14 @@ def test_rows_in_several_parts_of_memory_are_guarded_together(
     assert len(_ids(exports)) == 21
 
 
+def test_a_row_without_an_hour_is_rejected_once_however_often_its_file_is_read(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_rows, "_BYTES_OF_ROW", 2**40)
+    exports.export("bad", [exports.row("e1", 3), exports.row("e2", 3, timed=False)])
+    exports.run(10)
+    assert exports.lake.scan(REJECTED_ROWS).collect().height == 1
+
+
 def _ids(exports: Exports) -> list[str]:
     return exports.lake.scan(exports.table.contract).collect()[exports.table.key[0]].sort().to_list()
