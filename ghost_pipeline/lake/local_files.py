@@ -62,6 +62,16 @@ class Files(Protocol):
         """
         ...
 
+    def listed(self, parent: str) -> dict[str, str]:
+        """The partitions two hive-style folders below a folder, by the value of the first.
+
+        Returns:
+            For each a text with a line for each value of the second, ascending: the value, and what makes up the
+            version of its file.
+
+        """
+        ...
+
     def file_versions(self, names: Sequence[str]) -> dict[str, FileVersion]:
         """The versions of the given files that exist."""
         ...
@@ -149,6 +159,11 @@ class LocalFiles:
         """See `Files`."""
         return _partitions(f"{self.folder}/{parent}", levels, since)
 
+    def listed(self, parent: str) -> dict[str, str]:
+        """See `Files`."""
+        found = ((folder, _listed(f"{self.folder}/{parent}/{folder}")) for folder in self.folders(parent))
+        return {folder.partition("=")[2]: lines for folder, lines in found if "=" in folder and lines}
+
     def file_versions(self, names: Sequence[str]) -> dict[str, FileVersion]:
         """See `Files`."""
         found = ((name, file_version(f"{self.folder}/{name}")) for name in names)
@@ -226,3 +241,19 @@ def _partitions(folder: str, levels: int, since: str = "") -> Iterator[tuple[tup
                     yield (value, *values), version
             elif found := file_version(f"{entry.path}/{SHARD_FILE}"):
                 yield (value,), found
+
+
+def _listed(folder: str) -> str:
+    lines = []
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names, not paths
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    for name in names:
+        try:
+            found = os.stat(f"{folder}/{name}/{SHARD_FILE}")  # noqa: PTH116 - speed
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        lines.append(f"{name.partition('=')[2]} {found.st_size} {found.st_mtime_ns} {found.st_ino}")
+    lines.sort()
+    return "\n".join(lines)

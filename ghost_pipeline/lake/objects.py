@@ -95,6 +95,13 @@ class ObjectFiles:
             if file == SHARD_FILE and len(values) == levels and all("=" in folder for folder in folders):
                 yield values, version
 
+    def listed(self, parent: str) -> dict[str, str]:
+        """See `Files`."""
+        lines: dict[str, list[str]] = {}
+        for (first, second), (size, changed_ns, number) in sorted(self.partitions(parent, 2)):
+            lines.setdefault(first, []).append(f"{second} {size} {changed_ns} {number}")
+        return {first: "\n".join(of_first) for first, of_first in lines.items()}
+
     def file_versions(self, names: Sequence[str]) -> dict[str, FileVersion]:
         """See `Files`."""
         if len(names) <= FEW:

@@ -78,9 +78,9 @@ class History:
             duckdb.Error: a file cannot be written.
 
         """
-        found = []
+        found, layout = [], _layout(contract)
         for span in spans(contents):
-            file = HistoryFile(contract.name, _name(contract, span), span.rows)
+            file = HistoryFile(contract.name, _name(contract, span, layout), span.rows)
             if file.file not in self._existing:
                 self._write(lake, contract, contents, span, file.file)
                 self._existing.add(file.file)
@@ -196,7 +196,12 @@ def _remove(files: Files, names: Iterable[str]) -> None:
         files.remove(name)
 
 
-def _name(contract: Contract, span: Span) -> str:
-    schema = ", ".join(f"{name} {dtype}" for name, dtype in contract.polars_schema.items())
-    written = f"{_FORMAT}\n{schema}\n{contract.total_order}\n{span.content_hash}"
-    return f"{HISTORY}/{contract.name}/{span.key}.{sha256(written.encode()).hexdigest()[:_HASH_DIGITS]}.parquet"
+def _layout(contract: Contract) -> str:
+    """How the rows are written: files with other columns or in another order have other names."""
+    columns = ", ".join(f"{name} {dtype}" for name, dtype in contract.polars_schema.items())
+    return f"{_FORMAT}\n{columns}\n{contract.total_order}"
+
+
+def _name(contract: Contract, span: Span, layout: str) -> str:
+    digits = sha256(f"{layout}\n{span.content_hash}".encode()).hexdigest()[:_HASH_DIGITS]
+    return f"{HISTORY}/{contract.name}/{span.key}.{digits}.parquet"

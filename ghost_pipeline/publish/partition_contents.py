@@ -80,14 +80,12 @@ class PartitionContents:
         """
         self._lake, self._contract = lake, contract
         self._cache = Cache(lake.root, contract.name)
-        self._versions = {
-            month: list(found)
-            for month, found in groupby(lake.partition_versions(contract), key=lambda one: one[0][0][:_MONTH])
-        }
+        self._days = lake.listed_days(contract)
+        self._months = {month: list(days) for month, days in groupby(self._days, key=lambda day: day[:_MONTH])}
         self._hours: dict[str, list[HourContent]] = {}
         self._frames: dict[str, pl.DataFrame] = {}
         remembered = {row[0]: row[1:] for row in self._cache.read(_MONTHS, _MONTHS_SCHEMA).iter_rows()}
-        rows = [(month, *self._month(month, remembered.get(month))) for month in self._versions]
+        rows = [(month, *self._month(month, remembered.get(month))) for month in self._months]
         self.months = [MonthContent(month, content_hash, count) for month, _, content_hash, count in rows]
         """The months of the table, ascending."""
         if rows != [(month, *row) for month, row in remembered.items()]:
@@ -97,17 +95,17 @@ class PartitionContents:
     @property
     def first(self) -> Hour | None:
         """The first hour; None if the table has none."""
-        return next((hour_of(*found[0][0]) for found in self._versions.values()), None)
+        return next((hour_of(day, listed[:2]) for day, listed in self._days.items()), None)
 
     @property
     def newest(self) -> Hour | None:
         """The newest hour; None if the table has none."""
-        return next((hour_of(*found[-1][0]) for found in reversed(self._versions.values())), None)
+        return next((hour_of(day, listed.splitlines()[-1][:2]) for day, listed in reversed(self._days.items())), None)
 
     @property
     def number(self) -> int:
         """The number of hours."""
-        return sum(map(len, self._versions.values()))
+        return sum(listed.count("\n") + 1 for listed in self._days.values())
 
     @property
     def rows(self) -> int:
@@ -136,7 +134,7 @@ class PartitionContents:
         paths = self._lake.files(self._contract, [one.partition for one in wanted])
         if len(paths) != len(wanted):
             raise ConcurrentReplaceError(self._contract.name)
-        versions = dict(self._versions[wanted[0].day[:_MONTH]]) if wanted else {}
+        versions = dict(self._versions(wanted[0].day[:_MONTH])) if wanted else {}
         for one, path in zip(wanted, paths, strict=True):
             if not _is_version(os.stat(path), versions[one.day, one.hour]):  # noqa: PTH116 - speed
                 raise ConcurrentReplaceError(self._contract.name)
@@ -150,23 +148,19 @@ class PartitionContents:
         """
         if self._frames:
             self._cache.write(dict(sorted(self._frames.items(), key=lambda one: one[0] == _MONTHS)))
-            for name in {*self._cache.names(_FOLDER)} - {_MONTHS, *(f"{_FOLDER}/{month}" for month in self._versions)}:
+            for name in {*self._cache.names(_FOLDER)} - {_MONTHS, *(f"{_FOLDER}/{month}" for month in self._months)}:
                 self._cache.remove(name)
             self._frames = {}
 
     def _month(self, month: str, remembered: tuple[str, str, int] | None) -> tuple[str, str, int]:
-        listed = "".join(
-            f"{day} {hour} {size} {changed_ns} {number}\n"
-            for (day, hour), (size, changed_ns, number) in self._versions[month]
-        )
-        versions = sha256(listed.encode()).hexdigest()
+        versions = sha256("".join(f"{day}\n{self._days[day]}\n" for day in self._months[month]).encode()).hexdigest()
         if remembered and remembered[0] == versions:
             return remembered
         hours = self.hours(month)
         return versions, hours_hash(hours), sum(one.rows for one in hours)
 
     def _read_hours(self, month: str) -> list[HourContent]:
-        name, versions = f"{_FOLDER}/{month}", self._versions[month]
+        name, versions = f"{_FOLDER}/{month}", self._versions(month)
         remembered = {
             (day, hour, *version): (content_hash, rows)
             for day, hour, *version, content_hash, rows in self._cache.read(name, _HOURS_SCHEMA).iter_rows()
@@ -178,6 +172,11 @@ class PartitionContents:
         if changed or len(found) != len(remembered):
             self._frames[name] = pl.DataFrame(found, schema=_HOURS_SCHEMA, orient="row")
         return [HourContent(day, hour, content_hash, rows) for day, hour, *_, content_hash, rows in found]
+
+    def _versions(self, month: str) -> list[tuple[_Values, FileVersion]]:
+        """The files of a month as they were listed."""
+        lines = ((day, line.split(" ")) for day in self._months[month] for line in self._days[day].splitlines())
+        return [((day, hour), FileVersion(*map(int, version))) for day, (hour, *version) in lines]
 
     def _read(self, changed: list[tuple[_Values, FileVersion]]) -> dict[tuple[object, ...], tuple[str, int]]:
         paths = self._lake.files(self._contract, [hour_of(*values) for values, _ in changed])
