@@ -17,7 +17,7 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.locations import Location
 from ghost_pipeline.publish.connection import connect, exact_pattern
 from ghost_pipeline.publish.database_file import PublishedFile
-from ghost_pipeline.publish.history import find_files_in
+from ghost_pipeline.publish.history import find_files_beside
 from ghost_pipeline.sql_quoting import sql_literal
 
 _READING = {StatementType.SELECT, StatementType.MULTI}
@@ -69,7 +69,7 @@ def _answer(sql: str, published: Path | None, tables: dict[str, list[Path]], fol
         if published is not None:
             connection.execute(f"ATTACH {sql_literal(str(published))} AS published (READ_ONLY)")
             connection.execute("USE published")
-            find_files_in(connection, published.parent)
+            find_files_beside(connection, published.parent)
         _require_reading(sql, connection)
         relation = connection.sql(sql)
         _require_supported(relation)

@@ -16,7 +16,7 @@ from ghost_pipeline.lake.file_versions import FileVersion, file_version
 from ghost_pipeline.locations import Location
 from ghost_pipeline.publish.connection import connect
 from ghost_pipeline.publish.database_file import PublishedFile
-from ghost_pipeline.publish.history import find_files_in
+from ghost_pipeline.publish.history import find_files_beside
 from ghost_pipeline.sql_quoting import sql_literal
 
 BATCH_ROWS = 100_000
@@ -147,7 +147,7 @@ class PublishedDatabase:
         with self._connection.cursor() as cursor:
             if contract.append_only:
                 # A variable belongs to a cursor. The folder may be another than that of the publication: a copy.
-                find_files_in(cursor, self._file.path.parent)
+                find_files_beside(cursor, self._file.path.parent)
             yield cursor
 
     def _unreadable(self, contract: Contract, error: duckdb.Error) -> PublishError:

@@ -156,9 +156,14 @@ def view_of(contract: Contract, files: Iterable[HistoryFile], place: Location) -
 
 
 def find_files_in(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Let the views of a published database read the files beside it; without any, those where it was published."""
+    """Let the views of a published database read the files in a folder of this machine."""
+    connection.execute(f"SET VARIABLE {DATA_VARIABLE} = {sql_literal(exact_pattern(folder.absolute()))}")
+
+
+def find_files_beside(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Let the views of a database in `folder` read the files beside it; without any, those where it was published."""
     if (folder / HISTORY).is_dir():
-        connection.execute(f"SET VARIABLE {DATA_VARIABLE} = {sql_literal(exact_pattern(folder.absolute()))}")
+        find_files_in(connection, folder)
 
 
 def history_files(database: Path) -> list[HistoryFile]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ghost_pipeline.contracts.ghost import USER_GHOST_STATS
+from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARY_HISTORY as HISTORY
 from ghost_pipeline.errors import LakeError, NothingPublishedError, PublishError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.locations import Mirrored
@@ -16,6 +17,7 @@ from ghost_pipeline.publish import database_file
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.publish.database_query import query
 from ghost_pipeline.publish.database_reader import PublishedDatabase
+from ghost_pipeline.publish.history import remove_unnamed
 from ghost_pipeline.publish.json_files import publish_json
 from ghost_pipeline_tests.buckets.s3_server import S3Server, allow
 from ghost_pipeline_tests.samples import HOUR, sample
@@ -161,3 +163,33 @@ def test_json_files_are_objects_beside_the_database(place: Mirrored, server: S3S
         "ghost_benchmarks.json": b'{\n  "a": 1\n}\n',
         "ghost_benchmarks.schema.json": b"{}\n",
     }
+
+
+def test_a_reader_elsewhere_fetches_the_new_files_of_a_history_alone(
+    place: Mirrored, server: S3Server, tmp_path: Path
+) -> None:
+    lake, there = Lake(place / "lake"), elsewhere(place, tmp_path)
+    for hour in (HOUR, HOUR.next()):
+        lake.write(HISTORY, hour, sample(HISTORY, 3, hour.hour))
+        published(place, 1)
+        server.requests.clear()
+        reader = PublishedDatabase.open(there / "ghost.duckdb")
+        assert len([name for name in server.asked("GET") if "/history/" in name]) == 1
+    assert reader.rows(HISTORY).height == 6
+    assert query(f"SELECT count(*) FROM {HISTORY.name}", there / "ghost.duckdb", lake).rows() == [(6,)]  # noqa: S608
+
+
+def test_after_an_erasure_the_bucket_has_no_other_file_and_readers_drop_their_copies(
+    place: Mirrored, server: S3Server, prefix: str, tmp_path: Path
+) -> None:
+    lake, there = Lake(place / "lake"), elsewhere(place, tmp_path)
+    for rows in (3, 5):
+        lake.write(HISTORY, HOUR, sample(HISTORY, rows, 1))
+        published(place, 1)
+        PublishedDatabase.open(there / "ghost.duckdb")
+    remove_unnamed(place / "ghost.duckdb")
+    published(place, 1)
+    PublishedDatabase.open(there / "ghost.duckdb")
+    (left,) = [name for name in server.objects(prefix) if name.startswith("history/")]
+    copies = [path for path in (there.copy / "history").rglob("*") if path.is_file()]
+    assert copies == [there.copy / left]
