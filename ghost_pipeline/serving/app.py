@@ -53,6 +53,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = wall_clock) ->
         docs_url=None,
         redoc_url=None,
     )
+    app.state.service = service
     app.include_router(ghost_data_route(service))
     app.include_router(learner_routes(service))
     app.include_router(typist_routes(service))

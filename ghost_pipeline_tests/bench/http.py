@@ -352,8 +352,9 @@ def _serve(kind: str, data: Path, answer: str) -> None:
     """Run one of the servers until it is told to stop; its port is the first line."""
     if kind == "api":
         app = build_app(Settings.load(data=data))
+        service = app.state.service
     else:
-        app, content = FastAPI(), Path(answer).read_bytes()
+        app, content, service = FastAPI(), Path(answer).read_bytes(), None
 
         @app.get("/constant")
         async def constant() -> Response:
@@ -362,7 +363,8 @@ def _serve(kind: str, data: Path, answer: str) -> None:
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False))
 
     def announce() -> None:
-        while not server.started:
+        # The first users' rows take some seconds, in which each answer is computed from the database.
+        while not server.started or (service and not (service.present and service.present.rows)):
             time.sleep(0.05)
         sys.stdout.write(f"{server.servers[0].sockets[0].getsockname()[1]}\n")
         sys.stdout.flush()
