@@ -18,7 +18,7 @@ from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Contract, Partitioning, duckdb_ddl, duckdb_indexes, duckdb_view
 from ghost_pipeline.contracts.published import HISTORY_FILES, TABLE_INFO
 from ghost_pipeline.errors import PublishError, without_values
-from ghost_pipeline.lake.atomic import clear_leftovers
+from ghost_pipeline.lake.atomic import clear_leftovers, remove_file, remove_folder
 from ghost_pipeline.lake.concurrent_replace import require_unreplaced, retry_on_replace
 from ghost_pipeline.lake.file_versions import file_versions
 from ghost_pipeline.lake.gaps import require_gapless
@@ -85,6 +85,7 @@ def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list
                 publication = _Publication(lake, database, files, connection, allow_gaps=allow_gaps)
                 with files.replacing([]) as staging:
                     info = publication.build(staging.add(database.name))
+                    _remove_client_files(files.folder / database.name)
                 # Only now: until the swap, readers were given files of the publication before.
                 publication.history.remove_others(publication.files)
                 return info
@@ -96,6 +97,21 @@ def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list
                 f"{database}: cannot be built ({why}); the previous published database stays. "
                 f"Free some space if the disk is full, and run again; if it fails again, run `ghost-pipeline doctor`",
             ) from None
+
+
+def _remove_client_files(database: Path) -> None:
+    """Remove what a client that wrote to the published file and was killed left beside it.
+
+    DuckDB would apply the log to the next file of that name, and every reader would fail. Before the swap, so that no
+    reader meets the new file with the old log.
+
+    Raises:
+        LakeError: it cannot be removed.
+
+    """
+    remove_file(database.parent, database.with_name(f"{database.name}.wal"))
+    if (spilled := database.with_name(f"{database.name}.tmp")).is_dir():
+        remove_folder(database.parent, spilled)
 
 
 class _Publication:

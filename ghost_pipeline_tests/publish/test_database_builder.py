@@ -359,6 +359,29 @@ def test_rows_that_break_the_key_are_refused_and_leave_the_old_file(lake: Lake, 
     assert rows_of(database, "ghost_benchmarks") == 0
 
 
+WRITE = """
+import duckdb, os, signal, sys
+connection = duckdb.connect(sys.argv[1])
+connection.execute("CREATE TABLE mine AS SELECT 1 AS one")
+connection.execute("INSERT INTO mine VALUES (2)")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_log_of_a_client_that_wrote_and_was_killed_does_not_reach_the_next_readers(
+    lake: Lake, database: Path
+) -> None:
+    lake.write(STATS, HOUR, sample(STATS, 3, 1))
+    publish(lake, database)
+    subprocess.run([sys.executable, "-c", WRITE, str(database)], check=False)
+    log = database.with_name(f"{database.name}.wal")
+    assert log.exists()
+    lake.write(STATS, HOUR, sample(STATS, 5, 1))
+    publish(lake, database)
+    assert not log.exists()
+    assert rows_of(database, "user_ghost_stats") == 5
+
+
 def test_leftovers_of_a_killed_run_are_removed(lake: Lake, database: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
