@@ -203,7 +203,9 @@ def _summarised(run: RunContext, hour: Hour, cache: NgramCache) -> _Summarised:
         found = ngram_speed_summaries(
             measurements.lazy(), measured(measurements).lazy(), keyboards, hour.as_of, **limits
         )
-        return found.collect()
+        new = found.collect()
+        NGRAM_SPEED_SUMMARIES.require(new, hour.key)
+        return new
 
     if touched.height * FEW <= inputs.height:
         computed = summaries(cache.measurements(touched, settings.max_sessions))
@@ -231,7 +233,7 @@ def _summarise(run: RunContext, hour: Hour) -> TableResult:
         return expired_result(run, NGRAM_SPEED_SUMMARIES, hour)
     with mark_building(lake, NGRAM_SPEED_SUMMARIES, [hour]), NgramCache(lake, hour) as cache:
         found = _summarised(run, hour, cache)
-        written = lake.write_parts(NGRAM_SPEED_SUMMARIES, hour, found.rows)
+        written = lake.write_parts(NGRAM_SPEED_SUMMARIES, hour, found.rows, validated=True)
         cache.keep_inputs(found.inputs)
         cache.forget(cache.before.inputs.join(found.inputs, on=PAIR, how="anti"))
         mark_rebuilt(lake, NGRAM_SPEED_SUMMARIES, [hour])

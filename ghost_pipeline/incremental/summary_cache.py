@@ -70,7 +70,7 @@ NO_STATE = KeptState(None, PAIR_INPUT_SCHEMA.to_frame())
 def kept_beside(summaries: Iterable[pl.DataFrame], inputs: pl.DataFrame) -> KeptState:
     """Keep summaries in a temporary file until the state is closed."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the state
-    write_parts(NGRAM_SPEED_SUMMARIES, "of the hour before", summaries, file)
+    write_parts(NGRAM_SPEED_SUMMARIES, "of the hour before", summaries, file, validated=True)
     return KeptState(file, inputs)
 
 

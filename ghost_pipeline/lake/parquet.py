@@ -22,7 +22,9 @@ def parquet_bytes(contract: Contract, frame: pl.DataFrame, metadata: Mapping[str
     return _parquet(frame, metadata) if frame.height or metadata else _empty(contract)
 
 
-def parquet_bytes_of_parts(contract: Contract, key: str, parts: Iterable[pl.DataFrame]) -> tuple[bytes, int]:
+def parquet_bytes_of_parts(
+    contract: Contract, key: str, parts: Iterable[pl.DataFrame], *, validated: bool = False
+) -> tuple[bytes, int]:
     """The file of frames that follow one another and are never in memory together, and the number of their rows.
 
     Raises:
@@ -30,12 +32,21 @@ def parquet_bytes_of_parts(contract: Contract, key: str, parts: Iterable[pl.Data
 
     """
     buffer = BytesIO()
-    rows = write_parts(contract, key, parts, buffer)
+    rows = write_parts(contract, key, parts, buffer, validated=validated)
     return buffer.getvalue(), rows
 
 
-def write_parts(contract: Contract, key: str, parts: Iterable[pl.DataFrame], file: IO[bytes]) -> int:
+def write_parts(
+    contract: Contract, key: str, parts: Iterable[pl.DataFrame], file: IO[bytes], *, validated: bool = False
+) -> int:
     """Write frames that follow one another to one file, each as a row group; returns the number of their rows.
+
+    Args:
+        contract: the table.
+        key: the partition, for messages.
+        parts: the frames.
+        file: where to write.
+        validated: whether the frames are known to fulfil the contract.
 
     Raises:
         ContractError: a frame breaks the contract.
@@ -44,7 +55,8 @@ def write_parts(contract: Contract, key: str, parts: Iterable[pl.DataFrame], fil
     rows, schema = 0, contract.empty().to_arrow().schema
     with pq.ParquetWriter(file, schema, compression="zstd", compression_level=ZSTD_LEVEL) as writer:
         for part in parts:
-            contract.require(part, key)
+            if not validated:
+                contract.require(part, key)
             # Without rechunk the chunks, and with them the pages of the file, would end at random.
             writer.write_table(part.rechunk().to_arrow())
             rows += part.height

@@ -67,7 +67,6 @@ class LakeWriting(LakeListing):
         partition: Partition,
         frame: pl.DataFrame,
         *,
-        new: pl.DataFrame | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Written:
         """Replace a partition by `frame`.
@@ -76,7 +75,6 @@ class LakeWriting(LakeListing):
             contract: the table; `frame` has to fulfil it.
             partition: which partition of it.
             frame: the rows in their final order; the same rows in the same order give the same bytes.
-            new: the rows to validate, if the others come from a partition of the lake.
             metadata: what to store about the rows in the metadata of the file.
 
         Raises:
@@ -84,23 +82,26 @@ class LakeWriting(LakeListing):
             LakeError: the file cannot be written; the partition is as it was.
 
         """
-        contract.require(frame if new is None else new, partition.key)
+        contract.require(frame, partition.key)
         return self._replace(contract, partition, parquet_bytes(contract, frame, metadata), frame.height)
 
-    def write_parts(self, contract: Contract, partition: Partition, parts: Iterable[pl.DataFrame]) -> Written:
+    def write_parts(
+        self, contract: Contract, partition: Partition, parts: Iterable[pl.DataFrame], *, validated: bool = False
+    ) -> Written:
         """Replace a partition by frames that follow one another and are never in memory together.
 
         Args:
             contract: the table; each frame has to fulfil it. The caller makes sure that no key is in two of them.
             partition: which partition of it.
             parts: the rows in their final order; the same parts give the same bytes.
+            validated: whether the caller has validated new rows, and the others come from a partition of the lake.
 
         Raises:
             ContractError: a frame breaks the contract; the partition is as it was.
             LakeError: the file cannot be written; the partition is as it was.
 
         """
-        content, rows = parquet_bytes_of_parts(contract, partition.key, parts)
+        content, rows = parquet_bytes_of_parts(contract, partition.key, parts, validated=validated)
         return self._replace(contract, partition, content, rows)
 
     def write_hours(

@@ -218,14 +218,12 @@ def test_the_same_rows_give_the_same_bytes_in_a_fresh_process(tmp_path: Path) ->
         assert files[0] == files[1], contract.name
 
 
-def test_of_a_partition_with_rows_known_before_only_the_new_ones_are_looked_at(lake: Lake) -> None:
-    known = progress(1, HOUR.start).with_columns(task_type=pl.lit("unheard of"))
-    new = progress(2, HOUR.start)
-    lake.write(USER_PROGRESS, HOUR, pl.concat([known, new]), new=new)
-    assert lake.rows(USER_PROGRESS, HOUR) == 2
+def test_parts_that_are_validated_are_not_looked_at_again(lake: Lake) -> None:
+    broken = progress(1, HOUR.start).with_columns(user_id=pl.lit(None, pl.String))
     with pytest.raises(ContractError):
-        lake.write(USER_PROGRESS, HOUR, pl.concat([new, known]), new=new.with_columns(user_id=pl.lit(None, pl.String)))
-    assert lake.rows(USER_PROGRESS, HOUR) == 2
+        lake.write_parts(USER_PROGRESS, HOUR, [broken])
+    lake.write_parts(USER_PROGRESS, HOUR, [broken], validated=True)
+    assert lake.rows(USER_PROGRESS, HOUR) == 1
 
 
 def test_a_frame_that_breaks_the_contract_leaves_the_old_partition(lake: Lake) -> None:
