@@ -56,7 +56,7 @@ def test_a_value_is_not_told(error: Exception, told: str) -> None:
 
 
 def test_the_error_of_a_file_has_no_cause_that_cites_it(tmp_path: Path) -> None:
-    (tmp_path / "users.csv").write_text(f'created_at,user_id\n2025-03-01,"{ID}\n', encoding="utf-8")
+    (tmp_path / "users.ndjson").write_text(f'{{"created_at": "2025-03-01", "user_id": "{ID}', encoding="utf-8")
     with pytest.raises(SourceError) as raised:
         FileSource(tmp_path).scan(SOURCE_USERS).collect()
     error: GhostError = raised.value
