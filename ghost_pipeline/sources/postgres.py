@@ -47,6 +47,7 @@ _AS_THEY_ARE = frozenset({"text", "varchar", "bpchar", "int2", "int4", "int8", "
 """Types that arrive unchanged. A float4 does not: 5.3 would become 5.300000190734863."""
 _TIMES = frozenset({"timestamptz", "timestamp", "date"})
 _TEXTS = frozenset({"text", "varchar", "bpchar"})
+_NO_SUCH_VALUE = "22P02"
 _HIDES_ROWS = "affected by row-level security"
 _EARLIEST, _LATEST = "0001-01-01", "9999-12-31"
 """Later or earlier times, infinity among them, would arrive as others: the driver's microseconds overflow."""
@@ -180,9 +181,15 @@ class PostgresSource(DatabaseSource):
             raise
         except (adbc.Error, _AnswerError) as error:
             self._leave()
-            says = self._address.fault(error) if isinstance(error, adbc.Error) else str(error)
+            says = self._fault(error) if isinstance(error, adbc.Error) else str(error)
             place = self.mapping.place(table, "query") if self.mapping.of(table).query else f"table {table}"
             raise SourceError(f"{self.name}: {place} cannot be read ({says}). {self._remedy_of(table, says)}") from None
+
+    def _fault(self, error: adbc.Error) -> str:
+        message = MESSAGE.search(str(error))
+        if error.sqlstate == _NO_SUCH_VALUE and message:
+            return _without_values(message[1])
+        return self._address.fault(error)
 
     def _remedy_of(self, table: str, says: str) -> str:
         if says == LOST:
@@ -231,8 +238,12 @@ def _told_apart(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from batches
     except (OSError, pa.ArrowException) as error:
         message = MESSAGE.search(str(error))
-        # Values are cited behind a colon or in quotes.
-        raise _AnswerError(re.split(r':|"', message[1])[0].strip() if message else LOST) from None
+        raise _AnswerError(_without_values(message[1]) if message else LOST) from None
+
+
+def _without_values(message: str) -> str:
+    # Values are cited behind a colon or in quotes.
+    return re.split(r':|"', message)[0].strip()
 
 
 def _instant(instant: datetime | None, otherwise: str) -> str:

@@ -163,7 +163,7 @@ class SqliteSource(DatabaseSource):
 def _batches(rows: sqlite3.Cursor, schema: pa.Schema, mixed: Sequence[bool]) -> Iterator[pa.RecordBatch]:
     while batch := rows.fetchmany(BATCH_ROWS):
         columns = [
-            pa.array(map(_text, values) if to_text else values, type_)
+            pa.array(map(_bytes if type_ == pa.binary() else _text, values) if to_text else values, type_)
             for type_, to_text, values in zip(schema.types, mixed, zip(*batch, strict=True), strict=True)
         ]
         yield pa.record_batch(columns, schema=schema)
@@ -172,17 +172,30 @@ def _batches(rows: sqlite3.Cursor, schema: pa.Schema, mixed: Sequence[bool]) -> 
 def _column_type(held: frozenset[str]) -> pa.DataType:
     if not held:
         return pa.null()
-    (only,) = held if len(held) == 1 else ("text",)
+    # Bytes that are no text stay bytes, so that validation rejects them instead of taking their digits for a text.
+    (only,) = held if len(held) == 1 else ("blob",) if "blob" in held else ("text",)
     return {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "blob": pa.binary()}[only]
 
 
 def _text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, bytes):
-        return str(uuid.UUID(bytes=value)) if len(value) == _UUID_BYTES else value.hex()
     # 3 and 3.0 are the same id.
     return str(int(value)) if isinstance(value, float) and value.is_integer() else repr(value)
+
+
+def _bytes(value: object) -> bytes | None:
+    """Return a value of a column that holds bytes among others: a UUID of 16 bytes as its text."""
+    if not isinstance(value, bytes):
+        text = _text(value)
+        return None if text is None else text.encode()
+    if len(value) != _UUID_BYTES:
+        return value
+    try:
+        is_text = value.decode().isprintable()
+    except UnicodeDecodeError:
+        is_text = False
+    return value if is_text else str(uuid.UUID(bytes=value)).encode()
 
 
 def _parameters(window: Window | None) -> dict[str, str]:

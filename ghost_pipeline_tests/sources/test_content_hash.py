@@ -2,22 +2,28 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.ingest.versions import ingest_versions
+from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.sources.database import DatabaseSource
 from ghost_pipeline.sources.duckdb_file import DuckDbSource
 from ghost_pipeline.sources.mapping import MappedTable, SourceMapping
 from ghost_pipeline.sources.mysql import MySqlSource
 from ghost_pipeline.sources.postgres import PostgresSource
 from ghost_pipeline.sources.sqlite import SqliteSource
+from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.sources.mariadb import MariaDb
 from ghost_pipeline_tests.sources.servers import Database, fill_duckdb, fill_sqlite
 
 USERS = SOURCE_TABLES["users"]
+NOON = datetime(2025, 3, 12, 12, tzinfo=UTC)
 ROWS = (
     "CREATE TABLE users (user_id text, cohort_id text, timezone text, updated_at text, created_at text, secret text)",
     """INSERT INTO users VALUES ('u1', 'c1', NULL, '2025-03-12 11:00', '2025-01-01', 'a'),
@@ -97,3 +103,20 @@ def test_the_rows_of_a_query_have_a_version(tables: Tables) -> None:
 def test_events_have_none(name: str, tmp_path: Path) -> None:
     with closing(SqliteSource(f"sqlite:///{fill_sqlite(tmp_path / 'app.db')}")) as source:
         assert source.part_versions(SOURCE_TABLES[name]) is None
+
+
+def test_a_table_that_has_not_changed_is_taken_in_once(tmp_path: Path) -> None:
+    file, lake = tmp_path / "app.db", Lake(tmp_path / "lake")
+    progress = "CREATE TABLE user_progress (progress_id, user_id, task_type, completed_at)"
+    fill_sqlite(file, (*ROWS, "CREATE TABLE cohorts (cohort_id)", progress))
+
+    def taken_in(hour: int) -> tuple[int, int]:
+        with closing(SqliteSource(f"sqlite:///{file}")) as source:
+            result = ingest_versions(source, lake, USERS, USERS.contract, Hour(NOON + timedelta(hours=hour)))
+        return result.files_read, result.files_skipped
+
+    assert [taken_in(hour) for hour in range(3)] == [(1, 0), (0, 1), (0, 1)]
+    fill_sqlite(file, ("UPDATE users SET cohort_id = 'c2' WHERE user_id = 'u2'",))
+    assert taken_in(3) == (1, 0)
+    newest = lake.scan(USERS.contract).filter(pl.col("user_id") == "u2").sort("valid_from").collect()
+    assert newest["cohort_id"].to_list() == ["c1", "c2"]

@@ -144,6 +144,30 @@ def test_values_of_all_types_in_one_column_are_read_one_by_one(file: Path, opene
     assert [reason is None for reason in rows[REASON]] == [True, True, True, True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("blob", "expected"),
+    [
+        ("x'7531'", "u1"),
+        (f"x'{UUID(ID).hex}'", ID),
+        ("CAST('sixteen letters!' AS BLOB)", "sixteen letters!"),
+        ("x'ff00'", "user_id holds bytes, not text"),
+        ("x'ff'", "user_id holds bytes, not text"),
+    ],
+)
+def test_bytes_among_texts_are_text_or_cost_their_row(
+    blob: str, expected: str, file: Path, opened: list[SqliteSource]
+) -> None:
+    source = source_of(
+        opened,
+        file,
+        "CREATE TABLE users (user_id, created_at)",
+        f"INSERT INTO users VALUES ({blob}, '2025-01-01'), ('u2', '2025-01-01'), (3.0, '2025-01-01')",  # noqa: S608
+    )
+    rows = read_rows(source.scan(USERS), USERS).collect()
+    assert (rows[REASON][0] or rows["user_id"][0]) == expected
+    assert rows["user_id"].to_list()[1:] == ["u2", "3"]
+
+
 def test_a_text_that_is_not_utf_8_costs_its_characters(file: Path, opened: list[SqliteSource]) -> None:
     source = source_of(
         opened, file, "CREATE TABLE cohorts AS SELECT 'c1' AS cohort_id, CAST(x'41ff42' AS TEXT) AS cohort_key"
