@@ -97,7 +97,8 @@ def run_contender(command: list[str]) -> Run:
     start = perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    output = process.stdout.read()
+    with process.stdout:
+        output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     whole = perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -21,6 +21,7 @@ from time import perf_counter
 import click
 import dagster as dg
 
+from ghost_pipeline.lake.atomic import STAGING
 from ghost_pipeline.windows import DAY, HOUR, Month
 from ghost_pipeline_tests.bench.commands import Cost, dagster_records_of, ghost_pipeline, step_seconds
 from ghost_pipeline_tests.bench.measuring import Rows, as_markdown
@@ -156,6 +157,7 @@ class Year:
 def _sizes(data: Path) -> dict[str, tuple[int, int]]:
     """Bytes and files of every table of the lake and of what lies beside it."""
     roots = [*(data / "lake").iterdir(), *(path for path in data.iterdir() if path.name != "lake")]
+    roots = [root for root in roots if root.suffix != ".lock" and root.name != STAGING]
     found = {}
     for root in roots:
         files = [path for path in root.rglob("*") if path.is_file()] if root.is_dir() else [root]
