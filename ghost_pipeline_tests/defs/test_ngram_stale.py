@@ -1,5 +1,6 @@
 """What makes built hours of n-gram summaries stale, and rows that a source has lost."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,8 @@ def test_another_name_of_a_keyboard_is_shown_nowhere(typist: Typist) -> None:
 
 
 def test_a_replica_without_rows_of_its_sessions_stops_the_run(typist: Typist) -> None:
+    settings = typist.resources.settings.model_copy(update={"min_removed_rows": 4})
+    typist.resources = replace(typist.resources, settings=settings)
     typist.tables["session_ngram_speed"] = typist.tables["session_ngram_speed"][:6]
     with pytest.raises(SourceError, match=r"session_ngram_speed, partition 2025-03-12-09:00: 4 of 10 rows"):
         typist.run("2025-03-12-12:00")
