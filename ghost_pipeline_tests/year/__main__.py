@@ -51,6 +51,7 @@ class MonthReport:
     published: list[float] = field(default_factory=list)
     backfill_seconds: float = 0.0
     stale_hours: int = 0
+    stale_months: int = 0
     failed_checks: int = 0
     tables: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Bytes and files at the end of the month, by table."""
@@ -127,7 +128,10 @@ class Year:
     def _rebuild(self, report: MonthReport) -> None:
         """Do what `ghost-pipeline stale` says."""
         found = self._command("stale", "--json").output
-        report.stale_hours = len(json.JSONDecoder().raw_decode(found[found.index("[") :])[0])
+        rows, _ = json.JSONDecoder().raw_decode(found[found.index("[") :])
+        report.stale_hours, report.stale_months = (
+            len({row[partition] for row in rows if row[partition]}) for partition in ("hour", "month")
+        )
         for command in REBUILD.findall(found):
             start = perf_counter()
             self._command(*command.split())
@@ -174,7 +178,7 @@ def _row(report: MonthReport) -> dict[str, str | float]:
         "publication s": round(median(report.published), 2),
         "lake MiB, files": _total(report, lambda name: name not in BESIDE),
         "Dagster MiB": round(report.tables.get("dagster_home", (0, 0))[0] / MIB),
-        "stale hours": report.stale_hours,
+        "stale hours, months": f"{report.stale_hours}, {report.stale_months}",
         "failed checks": report.failed_checks,
         "backfills s": round(report.backfill_seconds),
     }
