@@ -126,7 +126,7 @@ def test_a_run_that_fails_records_neither_password_nor_row(broken: Database, tmp
     variables = {"GHOST_SOURCE": broken.with_password, "GHOST_SOURCE_MAPPING": str(mapping)}
     done = run(tmp_path / "data", *MATERIALIZE, **variables)
     assert done.returncode == 1
-    assert "table cohorts, query cannot be read (invalid input syntax for type integer)" in done.stderr
+    assert "table cohorts, query cannot be read (SQLSTATE 22P02, a value cannot be converted)" in done.stderr
     assert "Traceback" not in done.stderr
     assert [text for text in (*SECRETS, "ada@") if text in done.stdout + done.stderr] == []
     assert found_in(tmp_path / "data", (*SECRETS, "ada@")) == []
