@@ -16,6 +16,7 @@ from ghost_pipeline_tests.bench.chdb_contender import chdb_python, measure_chdb,
 pytestmark = pytest.mark.long
 
 SUITES = (
+    "hourly",
     "source_postgres",
     "published_postgres",
     "month",
