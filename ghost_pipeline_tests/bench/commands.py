@@ -87,9 +87,11 @@ def dagster_records_of(data: Path) -> Iterator[dg.DagsterInstance]:
             os.environ["DAGSTER_HOME"] = home
 
 
-def step_seconds(data: Path, runs: int) -> list[tuple[str, float]]:
-    """The seconds of every step of the newest runs of a data folder, ascending in time, as Dagster recorded them."""
+def step_seconds(data: Path, seen: set[str]) -> list[tuple[str, float]]:
+    """The seconds of every step of the runs of a data folder that are not in `seen`, ascending in time; adds them."""
     with dagster_records_of(data) as instance:
-        steps = [step for run in instance.get_runs(limit=runs) for step in instance.get_run_step_stats(run.run_id)]
+        new = [run.run_id for run in instance.get_runs() if run.run_id not in seen]
+        steps = [step for run_id in new for step in instance.get_run_step_stats(run_id)]
+    seen.update(new)
     timed = [(step.start_time, step.step_key, step.end_time) for step in steps if step.start_time and step.end_time]
     return [(name, end - start) for start, name, end in sorted(timed)]

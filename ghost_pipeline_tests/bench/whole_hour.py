@@ -36,7 +36,6 @@ DAYS, FEW_DAYS = 360, 36
 NEW_EVENTS = 6_000
 FILES, DAYS_OF_RUNS = 22, 600
 NOTHING = "start-up: the command with nothing to read"
-RUNS_OF_A_COMMAND = 3
 
 
 def measure(folder: Path, users: int, events: int, runs: int) -> tuple[str, Rows, str]:
@@ -125,6 +124,7 @@ class _Hours:
     def __init__(self, folder: Path, runs: int) -> None:
         self.folder, self.runs = folder, runs
         self.costs: dict[str, list[Cost]] = {}
+        self.seen: set[str] = set()
         self.step_tables: dict[str, list[tuple[str, float]]] = {}
 
     def nothing(self) -> None:
@@ -192,7 +192,7 @@ class _Hours:
     def _hour(self, name: str, source: str | Path, data: Path, as_of: datetime) -> None:
         cost = ghost_pipeline(data, source, "materialize", "--as-of", f"{as_of:%Y-%m-%dT%H:%MZ}")
         self.costs.setdefault(name, []).append(cost)
-        self.step_tables[name] = step_seconds(data, RUNS_OF_A_COMMAND)
+        self.step_tables[name] = step_seconds(data, self.seen)
         sys.stderr.write(f"{name}: {cost.cpu:.1f} CPU s, {cost.wall:.1f} s, {cost.peak_mib:.0f} MiB\n{cost.output}")
 
     def _data(self, source: str | Path) -> Path:

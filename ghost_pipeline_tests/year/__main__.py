@@ -30,7 +30,6 @@ from ghost_pipeline_tests.year.product import START, Product
 MEASURED_DAY, MEASURED_FROM, MEASURED_HOURS = 14, 6, 12
 """The day of a month, counted from 0, and the hours on it."""
 OUTAGE = (datetime(2025, 7, 20, tzinfo=START.tzinfo), 3 * DAY)
-RUNS_OF_A_COMMAND = 3
 SETTINGS = {"GHOST_HOURS_PER_RUN": "744"}
 """A backfill is one run, not one for each day."""
 PUBLISHED = "published_database"
@@ -78,6 +77,7 @@ class Year:
         self.reports: list[MonthReport] = []
         self.outage: Cost | None = None
         self.counted: set[str] = set()
+        self.seen: set[str] = set()
 
     def run(self, until: datetime, measured: int = MEASURED_HOURS) -> None:
         """Live until an instant, month by month."""
@@ -93,6 +93,7 @@ class Year:
             # A year cut short: its last days are measured, so that a month of some days has figures as well.
             begin = end - measured * HOUR
         self._build(report, begin)
+        self._steps()
         for _ in range(measured):
             if self.now < end:
                 cost = self._hour()
@@ -141,7 +142,7 @@ class Year:
         return ghost_pipeline(self.data, self.source, *arguments, settings=SETTINGS)
 
     def _steps(self) -> list[tuple[str, float]]:
-        return step_seconds(self.data, RUNS_OF_A_COMMAND)
+        return step_seconds(self.data, self.seen)
 
     def _failed_checks(self) -> int:
         """How many evaluations of checks failed since it was last counted."""
