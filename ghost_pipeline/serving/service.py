@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from threading import Event
+from threading import Event, Lock
 from types import GenericAlias
 from typing import Any, NamedTuple
 
@@ -68,6 +68,10 @@ class Served(NamedTuple):
         """
         return self.reader.inputs().as_of
 
+    def is_of(self, publication: Publication) -> bool:
+        """Whether the answers come from that publication."""
+        return self.reader.publication() is publication
+
     async def row(self, user_id: str) -> dict[str, Any]:
         """`RESPONSE_COLUMNS` of a user.
 
@@ -96,7 +100,10 @@ class Service:
         """Set to end a `refresh` that is under way."""
         self._newest = GhostReader(settings)
         self._served: Served | None = None
-        self._read: Publication | None = None
+        self._unkeyed: Publication | None = None
+        """The publication whose users are being read, or could not be read by key: it is not tried again."""
+        self._change = Lock()
+        """Held while what is served is looked at and replaced, by `refresh` and `serve_newest` in threads."""
         self._failing = ""
         self._problem: GhostError = NothingPublishedError("nothing has been looked for yet")
         """Why there is no publication to serve, while there is none."""
@@ -124,9 +131,13 @@ class Service:
         """Open the newest publication, if none is open and there is one that can be read."""
         if self._served is None:
             try:
-                self._served = Served(self._newest.pinned(), None, self._turn)
+                reader = self._newest.pinned()
             except (NothingPublishedError, PublishError) as error:
                 self._problem = error
+                return
+            with self._change:
+                if self._served is None:
+                    self._served = Served(reader, None, self._turn)
 
     def refresh(self) -> None:
         """Serve the newest publication, once all its users can be read by key; until then the one before answers.
@@ -137,28 +148,39 @@ class Service:
         try:
             reader = self._newest.pinned()
             publication = reader.publication()
-            if publication is self._read:
-                return
-            self._read = publication
+            with self._change:
+                before = self._served
+                if publication is self._unkeyed or (before and before.rows is not None and before.is_of(publication)):
+                    return
+            self._unkeyed = publication
             rows = self._keyed_rows(publication)
         except NothingPublishedError:
             return
         except PublishError as error:
             self._report(f"{error}; answers continue from the previous publication, if there is one")
             return
-        if not self.stopping.is_set():
-            self._served, self._failing = Served(reader, rows, self._turn), ""
+        if rows is not None:
+            self._unkeyed = None
+        with self._change:
+            present = self._served
+            # Otherwise a still newer one answers, because the one before failed to.
+            is_newest = present is None or present is before or present.is_of(publication)
+            if is_newest and not self.stopping.is_set():
+                self._served, self._failing = Served(reader, rows, self._turn), ""
 
     def serve_newest(self, failed: Served | None) -> bool:
         """Serve the newest publication at once, after one has failed to answer; returns whether it is another one.
 
         It may have replaced history files that the one before reads.
         """
-        if self._served is failed:
-            reader = self._newest.pinned()
-            if failed and failed.reader.publication() is reader.publication():
-                return False
-            self._served = Served(reader, None, self._turn)
+        # Before the lock: opening takes a while.
+        reader = self._newest.pinned()
+        with self._change:
+            present = self._served
+            if present is failed or (present and failed and present.is_of(failed.reader.publication())):
+                if present and present.is_of(reader.publication()):
+                    return False
+                self._served = Served(reader, None, self._turn)
         return True
 
     def _keyed_rows(self, publication: Publication) -> KeyedRows | None:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import duckdb
 import httpx
 import pytest
 
+from ghost_pipeline.serving.keyed_rows import KeyedRows
+from ghost_pipeline.serving.publication_watcher import Publication
+from ghost_pipeline.serving.reader import GhostReader
 from ghost_pipeline.serving.responses import EXAMPLE
 from ghost_pipeline.serving.service import Service
 from ghost_pipeline.settings import Settings
@@ -61,6 +65,47 @@ def test_users_are_read_by_key_after_the_first_refresh(live: Settings) -> None:
     assert first.rows is None
     assert second.rows is not None
     assert service.served is second
+
+
+def test_a_request_that_failed_meanwhile_does_not_undo_a_refresh(
+    live: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(live, lambda: NOW)
+    service.refresh()
+    failed = service.served
+    _later(live)
+    pinned = GhostReader.pinned
+
+    def refreshed_first(reader: GhostReader) -> GhostReader:
+        monkeypatch.setattr(GhostReader, "pinned", pinned)
+        service.refresh()
+        return pinned(reader)
+
+    monkeypatch.setattr(GhostReader, "pinned", refreshed_first)
+    assert service.serve_newest(failed)
+    assert service.served.as_of == failed.as_of + timedelta(hours=1)
+    assert service.served.rows is not None
+
+
+def test_a_refresh_does_not_go_back_behind_what_a_failed_request_has_found(
+    live: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(live, lambda: NOW)
+    service.start()
+    build = KeyedRows.build
+
+    def failing_meanwhile(publication: Publication, stopped: Callable[[], bool]) -> KeyedRows | None:
+        monkeypatch.setattr(KeyedRows, "build", build)
+        _later(live)
+        assert service.serve_newest(service.served)
+        return build(publication, stopped)
+
+    monkeypatch.setattr(KeyedRows, "build", failing_meanwhile)
+    before = service.served.as_of
+    service.refresh()
+    assert service.served.as_of == before + timedelta(hours=1)
+    service.refresh()
+    assert service.served.rows is not None
 
 
 def test_a_publication_is_served_as_a_whole_when_its_users_can_be_read(live: Settings) -> None:
