@@ -22,8 +22,6 @@ from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Month
 
-MONTHLY = (GHOST_BENCHMARKS, GHOST_STREAK_SHARES, GHOST_FASTEST_IMPROVERS)
-
 
 @dataclass(frozen=True)
 class Inputs:
@@ -71,7 +69,8 @@ class Inputs:
             # That month alone: the table has all that were ever computed.
             return database.rows(contract, as_of=month.as_of), month.as_of
 
-        (benchmarks, month_end), (shares, _), (improvers, _) = map(of_month, MONTHLY)
+        benchmarks, month_end = of_month(GHOST_BENCHMARKS)
+        (shares, _), (improvers, _) = of_month(GHOST_STREAK_SHARES), of_month(GHOST_FASTEST_IMPROVERS)
         ledger = database.rows(COHORT_GHOST_RELEASE)
         return cls(as_of, users, ledger, benchmarks, shares, improvers, limits, month_end)
 
@@ -102,7 +101,8 @@ class Inputs:
 
         releases = lake.hours_between(COHORT_GHOST_RELEASE, None, hour.as_of)
         ledger = lake.scan(COHORT_GHOST_RELEASE, releases[-1:]).collect()
-        (benchmarks, month_end), (shares, _), (improvers, _) = map(of_month, MONTHLY)
+        benchmarks, month_end = of_month(GHOST_BENCHMARKS)
+        (shares, _), (improvers, _) = of_month(GHOST_STREAK_SHARES), of_month(GHOST_FASTEST_IMPROVERS)
         return cls(hour.as_of, users, ledger, benchmarks, shares, improvers, limits, month_end)
 
     def figures(self, users: pl.DataFrame) -> pl.LazyFrame:
