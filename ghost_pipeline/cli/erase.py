@@ -118,10 +118,18 @@ def erase(
     # Before republishing, which may still fail: the rows are gone.
     report = replace(report, under_way=False)
     report.write()
-    republish(settings, months, progress=progress)
-    # Readers of an earlier publication keep their files, but not after an erasure.
-    with publication_lock(settings.database):
-        remove_unnamed(settings.database)
+
+    def remove_earlier_histories() -> None:
+        # Readers of an earlier publication keep their files, but not after an erasure.
+        with publication_lock(settings.database):
+            remove_unnamed(settings.database)
+
+    try:
+        # After the first publication: a month takes a while, and this process may be killed or the month fail.
+        republish(settings, months, published=remove_earlier_histories, progress=progress)
+    finally:
+        # Also if there was nothing to publish, or only the copy in PostgreSQL failed.
+        remove_earlier_histories()
     report = replace(report, months_computed_again=tuple(month.key for month in months), published=True)
     report.write()
     return report

@@ -4,7 +4,7 @@ The hours that a backfill builds are found in `due`, what a run tells is in `pro
 of Dagster's records is made by `dagster_home`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -195,8 +195,20 @@ def backfill_stale(settings: Settings, chosen: Domain | None = None, *, progress
         runs.of_publication(newest, [STALE_HOURS.name, STALE_MONTHS.name, RETENTION, *publications(settings)])
 
 
-def republish(settings: Settings, months: Sequence[Month] = (), *, progress: Progress = NO_PROGRESS) -> None:
+def republish(
+    settings: Settings,
+    months: Sequence[Month] = (),
+    *,
+    published: Callable[[], None] = lambda: None,
+    progress: Progress = NO_PROGRESS,
+) -> None:
     """Publish the lake as it is, even if hours of event tables are missing; then rebuild `months` and publish again.
+
+    Args:
+        settings: the lake, and where to publish.
+        months: the months.
+        published: is called after each publication.
+        progress: what is told about the runs.
 
     Raises:
         GhostError: a run failed, with the reason in one line; the previous publication stays.
@@ -211,10 +223,12 @@ def republish(settings: Settings, months: Sequence[Month] = (), *, progress: Pro
     settings = _with_partitions_from(settings, min([newest.start, *(month.start for month in months)]))
     with _running(settings, progress, allow_gaps=True) as runs:
         runs.of_publication(newest, publications(settings))
+        published()
         for month in months:
             runs.of_month(month, _months_tables({Domain.GHOST}))
         if months:
             runs.of_publication(newest, publications(settings))
+            published()
 
 
 def selection(chosen: set[Domain], *, monthly: bool) -> list[str]:

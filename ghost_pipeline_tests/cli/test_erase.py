@@ -18,6 +18,8 @@ from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, REJECTED_ROWS, SESSI
 from ghost_pipeline.errors import PublishError, SettingsError, UnknownUserError
 from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.publish.database_builder import publish
+from ghost_pipeline.publish.history import history_files
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Month
 from ghost_pipeline_tests.running import lake_digest, published_rows, run
@@ -307,6 +309,42 @@ def test_what_a_failed_publication_leaves_is_told_and_made_up_for(
     assert (again.tables, again.published) == ((), True)
     # Nothing tells any more since when they had been there.
     assert [month.key for month in asked] == ["2025-02"]
+
+
+def test_superseded_histories_are_gone_before_a_month_that_fails(
+    copied: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: list[set[str]] = []
+
+    def fails(*_: object) -> None:
+        there.append(history_there(copied.local))
+        raise PublishError("no space")
+
+    before = history_there(copied.local)
+    monkeypatch.setattr("ghost_pipeline.cli.run._Runs.of_month", fails)
+    with pytest.raises(PublishError, match="no space"):
+        erasure.erase(copied, [USER], NOW)
+    named = {one.file for one in history_files(copied.local / "ghost.duckdb") if not one.publications_ago}
+    assert before - named
+    assert there == [named]
+
+
+def test_superseded_histories_are_gone_although_the_copy_in_postgresql_fails(
+    copied: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        publish(Lake(copied.lake), copied.database, allow_gaps=True)
+        raise PublishError("no connection")
+
+    monkeypatch.setattr("ghost_pipeline.cli.run._Runs.of_publication", fails)
+    with pytest.raises(PublishError, match="no connection"):
+        erasure.erase(copied, [USER], NOW)
+    named = {one.file for one in history_files(copied.local / "ghost.duckdb") if not one.publications_ago}
+    assert history_there(copied.local) == named
+
+
+def history_there(data: Path) -> set[str]:
+    return {path.relative_to(data).as_posix() for path in (data / "history").rglob("*.parquet")}
 
 
 def test_one_that_is_killed_has_said_what_was_to_go(copied: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
