@@ -157,22 +157,22 @@ def test_structure_passes_where_rows_were_rejected(ranged: tuple[Path, dg.Execut
 def test_a_file_that_cannot_be_read_is_recorded_without_its_rows(tmp_path: Path) -> None:
     source = write(tmp_path / "source", {**SOURCE, "user_progress": []})
     (source / "user_progress.ndjson").unlink()
-    header = "progress_id,user_id,task_type,completed_at"
-    (source / "user_progress.csv").write_text(f'{header}\nprg-7f3a,usr-7f3a,"reading\n', encoding="utf-8")
+    (source / "user_progress.parquet").write_bytes(b"PAR1prg-7f3a,usr-7f3a,reading")
     with dg.DagsterInstance.ephemeral() as instance:
         result = execute(tmp_path / "data", source, instance, raise_on_error=False, partition_key=KEYS[-1])
         text = records(instance)
     assert not result.success
-    assert "user_progress.csv: table user_progress cannot be read" in text
+    assert "user_progress.parquet: table user_progress cannot be read" in text
     assert "prg-7f3a" not in text
 
 
 def test_a_step_that_fails_raises_its_own_error_to_the_command_line(tmp_path: Path) -> None:
     source = write(tmp_path / "source", SOURCE)
-    (source / "cohorts.ndjson").write_text("[]\n", encoding="utf-8")
+    (source / "cohorts.ndjson").unlink()
+    (source / "cohorts.parquet").write_bytes(b"PAR1")
     with (
         dg.DagsterInstance.ephemeral() as instance,
-        pytest.raises(SourceError, match=r"cohorts\.ndjson: table cohorts, line 1 is not a JSON object"),
+        pytest.raises(SourceError, match=r"cohorts\.parquet: table cohorts cannot be read"),
     ):
         execute(tmp_path / "data", source, instance, partition_key=KEYS[-1])
 
