@@ -15,7 +15,7 @@ from ghost_pipeline.contracts.contract import Partitioning
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.contracts.retention import require_removable
 from ghost_pipeline.contracts.source import SourceTable
-from ghost_pipeline.errors import GhostError
+from ghost_pipeline.errors import GhostError, without_values
 from ghost_pipeline.ingest.validation import REASON, ROW, line_of, read_rows, source_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.opening import open_files
@@ -117,7 +117,7 @@ def _source_table(source: Source, table: SourceTable, max_task_minutes: int) -> 
         yield Finding(Verdict.WRONG, table.name, str(error))
         return
     except pl.exceptions.PolarsError as error:
-        yield Finding(Verdict.WRONG, table.name, f"cannot be read ({str(error).splitlines()[0]}). Write it again")
+        yield Finding(Verdict.WRONG, table.name, f"cannot be read ({without_values(error)}). Write it again")
         return
     yield Finding(Verdict.OK, f"{table.name} columns", _columns(sample, table))
     for note in sample.notes:

@@ -170,7 +170,7 @@ class FileSource:
         own = self._columns(table)
         if not files:
             return pl.LazyFrame(schema=dict.fromkeys((column.name for column in own.values()), pl.String))
-        frame = scan_parquet_files(files, path, table, own.keys())
+        frame = scan_parquet_files(files, path, table, own)
         here = frame.collect_schema().names()
         needed = {name for name, column in own.items() if not column.optional} | set(self._mapped(table).values())
         if needed - set(here):

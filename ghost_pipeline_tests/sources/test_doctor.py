@@ -109,6 +109,18 @@ def test_a_table_that_cannot_be_read_does_not_hide_the_others(database: Database
     assert (found["cohorts"], found["user_progress"]) == (Verdict.WRONG, Verdict.OK)
 
 
+def test_the_words_of_the_engine_come_without_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise pl.exceptions.ComputeError("could not parse 'ada@example.org'\nand more")
+
+    pl.DataFrame({"user_id": ["u1"], "created_at": ["2025-01-01"]}).write_parquet(tmp_path / "users.parquet")
+    for name, columns in {"cohorts": ["cohort_id"], "user_progress": ["progress_id"]}.items():
+        pl.DataFrame(schema=dict.fromkeys(columns, pl.String)).write_parquet(tmp_path / f"{name}.parquet")
+    monkeypatch.setattr("ghost_pipeline.cli.doctor.read_rows", fail)
+    (wrong,) = [one.description for one in said(str(tmp_path), tmp_path) if one.about == "users"]
+    assert wrong == "cannot be read (could not parse …). Write it again"
+
+
 def test_a_wrong_mapping_is_a_wrong_source(tmp_path: Path) -> None:
     (wrong,) = [one for one in said(str(tmp_path), tmp_path, "people: {table: p}") if one.verdict is Verdict.WRONG]
     assert wrong.about == "source"

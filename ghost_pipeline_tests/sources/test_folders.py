@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -169,6 +170,18 @@ def test_a_file_that_contradicts_its_folder_is_an_error_that_names_both(name: st
     )
 
 
+@pytest.mark.parametrize(("name", "own"), [("7", 7), ("7.0", 7), ("7", 7.0), ("a", " a "), ("007", "007")])
+def test_a_file_may_name_the_id_of_its_folder(name: str, own: object, tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / f"cohort_id={name}" / "part.parquet", cohort_id=[own])
+    assert len(keys(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(("name", "own"), [("007", 7), ("7", "07"), ("1e3", 1000)])
+def test_ids_that_are_equal_only_as_numbers_contradict_each_other(name: str, own: object, tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / f"cohort_id={name}" / "part.parquet", cohort_id=[own])
+    assert "the column cohort_id in the file contradicts the name of its folder. " in fault(tmp_path)
+
+
 # --- columns ---
 
 
@@ -181,6 +194,29 @@ def test_an_unlisted_column_may_have_a_type_that_nothing_reads(tmp_path: Path) -
     wide = pa.array([1], pa.decimal256(60, 2))
     pq.write_table(pa.table({"cohort_id": ["c1"], "balance": wide}), tmp_path / "cohorts.parquet")
     assert ids(tmp_path) == ["c1"]
+
+
+def test_an_unlisted_column_may_hold_intervals(tmp_path: Path) -> None:
+    with_interval(tmp_path, "lasted")
+    assert ids(tmp_path) == ["c1"]
+
+
+def with_interval(folder: Path, name: str) -> None:
+    duckdb.execute(f"COPY (SELECT 'c1' AS cohort_id, INTERVAL 1 DAY AS {name}) TO '{folder}/cohorts.parquet'")
+
+
+def test_a_listed_column_of_a_wide_decimal_is_named_with_its_type(tmp_path: Path) -> None:
+    wide = pa.array([1], pa.decimal256(60, 2))
+    pq.write_table(pa.table({"cohort_id": ["c1"], "cohort_key": wide}), tmp_path / "cohorts.parquet")
+    assert fault(tmp_path) == (
+        f"{tmp_path / 'cohorts.parquet'}: table cohorts: the column cohort_key has the type decimal(60, 2), which "
+        "cannot be read. Write it as text or as a number of at most 38 digits, or leave it out"
+    )
+
+
+def test_a_listed_column_of_intervals_is_named_with_its_type(tmp_path: Path) -> None:
+    with_interval(tmp_path, "cohort_key")
+    assert "the column cohort_key has the type interval, which cannot be read. " in fault(tmp_path)
 
 
 @pytest.mark.parametrize("zone", ["localtime", "Factory", "+05:30", "Mars/Phobos", "UTC", "Asia/Kolkata"])
