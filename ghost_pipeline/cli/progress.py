@@ -27,9 +27,9 @@ class Summary:
     """What a command has done."""
 
     read: int = 0
-    """Rows of the source."""
+    """Good rows that the source delivered."""
     rejected: int = 0
-    """Those of them that were rejected."""
+    """Rows of the source that were rejected."""
     built: list[str] = field(default_factory=list)
     """The hours and months whose tables were computed, such as `hour 2025-03-12-11:00`."""
     skipped: list[str] = field(default_factory=list)

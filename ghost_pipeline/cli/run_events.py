@@ -19,6 +19,7 @@ from ghost_pipeline.defs.table_asset import HOUR_WRITTEN, ROWS_READ
 LOGGER = "progress"
 """The name of the logger in a run's configuration."""
 _READ, _REJECTED, _ROWS = "rows_read_in_window", "rejected_rows", "dagster/partition_row_count"
+_EXTRACTED = "rows_extracted"
 
 _LOOK_AT = {
     Partitioning.REJECTED: 'ghost-pipeline query "FROM lake.rejected_rows"',
@@ -88,8 +89,9 @@ class _ProgressHandler(Handler):
         if hours:
             name, shown = f"{table} ({len(hours)} hours)", f"{sum(hours.values()):>10,} rows"
         else:
-            rows = metadata.get(_READ, metadata.get(_ROWS))
-            unit = "read" if _READ in metadata else "rows"
+            # Extracted rows are not rows of the source.
+            rows = metadata.get(_EXTRACTED) or metadata.get(_READ, metadata.get(_ROWS))
+            unit = "read" if _READ in metadata and not metadata.get(_EXTRACTED) else "rows"
             name, shown = table, " " * 15 if rows is None else f"{_number(rows):>10,} {unit}"
         seconds, self.table_since = time.monotonic() - self.table_since, time.monotonic()
         self.progress.say(f"  {name:<30}{shown}{seconds:7.1f} s")

@@ -109,18 +109,18 @@ def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
             others=_delivered_by_hour(lake, window, delivered, own),
             computed_by=f"{EXTRACTION} {settings.max_ngram_size}",
         )
-        rows, changed = 0, 0
+        heights: list[int] = []
+        changed = 0
         for part in lake.in_parts(SESSION_KEYSTROKES, seen.changed):
             keys = sessions_without(lake.scan(SESSION_KEYSTROKES, part), own).collect()
             extracted = (extract(some.lazy(), settings.max_ngram_size).collect() for some in whole_sessions(keys))
-            found = chain([delivered], (as_rows(some, contract) for some in extracted))
+            found = chain([delivered], _counted((as_rows(some, contract) for some in extracted), heights))
             sessions = lake.scan(PRACTICE_SESSIONS, part).select("session_id", "start_time").collect().lazy()
             if lake.is_large(SESSION_KEYSTROKES, part[0]):
                 one = lake.write_parts(contract, part[0], (by_session([some], sessions).drop(START) for some in found))
-                rows, changed = rows + one.rows, changed + one.changed
+                changed += one.changed
             else:
                 placed = by_session(found, sessions)
-                rows += placed.height
                 changed += lake.write_hours(
                     contract,
                     part,
@@ -130,12 +130,20 @@ def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
                 )
         seen.keep()
         write_rejects(lake, table, start, last, direct.rejected, whole=whole)
-        ingested = IngestResult(rows, direct.rejected.height, changed=changed, erased=direct.erased)
+        ingested = IngestResult(delivered.height, direct.rejected.height, changed=changed, erased=direct.erased)
         result = ingest_report(lake, contract, hour, ingested)
-        return replace(result, metadata={**result.metadata, "hours_extracted": len(seen.changed)})
+        extraction = {"hours_extracted": len(seen.changed), "rows_extracted": sum(heights)}
+        return replace(result, metadata={**result.metadata, **extraction})
 
     upstream = (PRACTICE_SESSIONS, SESSION_KEYSTROKES)
     return TableAsset(contract, upstream, materialize, comparisons=(VOLUME_OF_EVENTS,), counts=REJECTED)
+
+
+def _counted(frames: Iterable[pl.DataFrame], heights: list[int]) -> Iterator[pl.DataFrame]:
+    """Yield frames, and note the rows of each."""
+    for frame in frames:
+        heights.append(frame.height)
+        yield frame
 
 
 def _delivered_by_hour(

@@ -101,6 +101,20 @@ def test_rows_that_the_source_now_spoils_leave_the_lake_and_are_not_missed(typis
     assert typist.lake.scan(SESSION_NGRAM_SPEED).collect()["session_id"].unique().to_list() == ["typed"]
 
 
+@pytest.mark.parametrize("table", [SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS], ids=lambda table: table.name)
+def test_rows_that_are_extracted_do_not_count_as_read(typist: Typist, table: Contract) -> None:
+    typist.session("typed", "2025-03-12T10:00:00Z", text="abc")
+    typist.session("measured", "2025-03-12T10:00:00Z", text="")
+    typist.measured("measured", "th", 100)
+    typist.run(NOON)
+    typist.lake.remove(table, Hour.from_key("2025-03-12-10:00"))
+    found = compute_one(typist.compute(table.name), typist.resources, Hour.from_key(NOON)).metadata
+    is_speed = table is SESSION_NGRAM_SPEED
+    assert found["rows_read_in_window"] == (1 if is_speed else 0)
+    # b, c and bc: the time of the first key is unknown.
+    assert found["rows_extracted"] == (3 if is_speed else 0)
+
+
 # --- hours in which nothing has changed are not extracted again ---
 
 
