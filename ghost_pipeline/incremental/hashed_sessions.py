@@ -6,7 +6,7 @@ does not fit is computed from the day frames, or from the lake.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import date, datetime
 
 import polars as pl
 
@@ -28,7 +28,7 @@ from ghost_pipeline.windows import Hour
 READ_BYTES = 8 << 20
 """Files of `session_ngram_speed` that are read together: some 1,000,000 measurements."""
 
-_SEEN, _TOTALS = "seen", "totals"
+_SEEN, _TOTALS, _SESSIONS = "seen", "totals", "sessions"
 _VERSION = FILE_VERSION_SCHEMA.names()
 _SESSION_SCHEMA = pl.Schema({**FILE_VERSION_SCHEMA, **HASHED_SESSION_SCHEMA})
 _TOTALS_SCHEMA = pl.Schema({**PAIR_TOTAL_SCHEMA, "seen": pl.UInt64()})
@@ -118,6 +118,10 @@ class HashedSessions:
         return sum_of_totals([before, pair_totals(self._came)], [pair_totals(self._gone)])
 
     def _from_all_days(self) -> pl.DataFrame:
+        # An earlier release kept the sessions of a month together: no run reads those frames any more.
+        for name in self._cache.names(_SESSIONS):
+            if not _is_day(name):
+                self._cache.remove(name)
         totals: list[pl.DataFrame] = []
         for rows in self.by_day():
             totals.append(pair_totals(rows))
@@ -163,4 +167,12 @@ def _hash_of(versions: pl.DataFrame) -> int:
 
 
 def _name(day: datetime) -> str:
-    return f"sessions/{day:%Y-%m-%d}"
+    return f"{_SESSIONS}/{day:%Y-%m-%d}"
+
+
+def _is_day(name: str) -> bool:
+    try:
+        date.fromisoformat(name.removeprefix(f"{_SESSIONS}/"))
+    except ValueError:
+        return False
+    return True

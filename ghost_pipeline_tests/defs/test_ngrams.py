@@ -13,6 +13,7 @@ from ghost_pipeline.defs import ngrams
 from ghost_pipeline.defs.ngrams import NGRAM_ASSETS
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.lake import listing
+from ghost_pipeline.lake.cache import Cache
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.defs.typists import Typist
@@ -113,6 +114,14 @@ def test_rows_that_are_extracted_do_not_count_as_read(typist: Typist, table: Con
     assert found["rows_read_in_window"] == (1 if is_speed else 0)
     # b, c and bc: the time of the first key is unknown.
     assert found["rows_extracted"] == (3 if is_speed else 0)
+
+
+def test_cached_sessions_of_a_whole_month_of_an_earlier_release_are_removed(typist: Typist) -> None:
+    cache = Cache(typist.lake.root, NGRAM_SPEED_SUMMARIES.name)
+    cache.write({"sessions/2025-02": pl.DataFrame({"session_id": ["old"]})})
+    typist.session("new", "2025-03-12T10:00:00Z", text="ab")
+    typist.run(NOON)
+    assert set(cache.names("sessions")) == {"sessions/2025-03-12"}
 
 
 # --- hours in which nothing has changed are not extracted again ---
