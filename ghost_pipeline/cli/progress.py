@@ -5,6 +5,7 @@ Dagster reports is turned into these lines by `run_events`.
 """
 
 import json
+import os
 import sys
 import threading
 import time
@@ -15,6 +16,8 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TextIO
 
 import click
+
+from ghost_pipeline.errors import GhostError
 
 Arguments = ParamSpec("Arguments")
 SECONDS_OF_SILENCE = 4.0
@@ -105,12 +108,16 @@ class Progress:
         self.summary.seconds = round(time.monotonic() - self._began, 1)
 
     def say(self, line: str) -> None:
-        """Print a line."""
-        if self._out is None:
-            return
+        """Print a line; once the other end of a pipe is closed, nothing any more, and the command goes on."""
         with self._lock:
-            self._out.write(f"{line}\n")
-            self._out.flush()
+            if self._out is None:
+                return
+            try:
+                self._out.write(f"{line}\n")
+                self._out.flush()
+            except BrokenPipeError:
+                _close_for_good(self._out)
+                self._out = None
             self._printed = time.monotonic()
 
     def working_on(self, doing: str) -> None:
@@ -143,7 +150,8 @@ def long_command(
     """Give a command `--quiet` and `--json`, its `Progress`, a first line at once, and the summary at its end.
 
     Args:
-        function: takes the progress first, and may return what `--json` prints in place of the summary.
+        function: takes the progress first, and may return what `--json` prints in place of the summary. If it fails,
+            `--json` prints the summary so far, with the error.
 
     """
 
@@ -156,8 +164,14 @@ def long_command(
         quiet, as_json = options.pop("quiet"), bool(options.pop("as_json"))
         name = str(click.get_current_context().info_name)
         progress = Progress(name, None if quiet else sys.stderr, as_json=as_json)
-        with progress:
-            result = function(progress, *arguments, **options)
+        try:
+            with progress:
+                result = function(progress, *arguments, **options)
+        except GhostError as error:
+            if as_json:
+                so_far = {"command": name, **asdict(progress.summary), "error": " ".join(str(error).split())}
+                click.echo(json.dumps(so_far, indent=2))
+            raise
         if as_json:
             click.echo(json.dumps(result or {"command": name, **asdict(progress.summary)}, indent=2))
         elif result is None:
@@ -165,6 +179,13 @@ def long_command(
                 progress.say(line)
 
     return command
+
+
+def _close_for_good(out: TextIO) -> None:
+    """Lead what is still to be written to a closed pipe nowhere: otherwise Python fails on it when it exits."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, out.fileno())
+    os.close(nowhere)
 
 
 def _some(names: list[str], shown: int = 2) -> str:

@@ -163,6 +163,27 @@ def test_a_program_gets_one_object_and_progress_on_standard_error(source: Path, 
     assert again["skipped"] == ["month 2025-02: nothing changed"]
 
 
+def test_a_program_gets_the_error_of_a_command_that_fails(source: Path, tmp_path: Path) -> None:
+    (source / "cohorts.csv").unlink()
+    done = run(["materialize", "--as-of", HOUR, "--json"], tmp_path / "data", source)
+    found = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"ghost-pipeline: {found['error']}"
+    assert (found["command"], found["published"]) == ("materialize", None)
+
+
+def test_an_hour_is_built_even_if_no_program_reads_its_progress(source: Path, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    variables = environment(tmp_path / "data", source)
+    command = [str(COMMAND), "materialize", "--as-of", HOUR]
+    with subprocess.Popen(command, env=variables, stdout=writer, stderr=writer) as process:
+        os.close(writer)
+        assert os.read(reader, 1) == b"m"
+        os.close(reader)
+    assert process.returncode == 0
+    assert (tmp_path / "data" / "ghost.duckdb").exists()
+
+
 def test_quiet_prints_errors_only(source: Path, tmp_path: Path) -> None:
     done = run(["materialize", "--as-of", HOUR, "--quiet"], tmp_path / "data", source)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
