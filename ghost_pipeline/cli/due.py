@@ -4,6 +4,7 @@ Only looks at the lake; `run` builds what is due.
 """
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from ghost_pipeline.contracts import CONTRACTS
@@ -18,7 +19,7 @@ from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.retention import hours_within_retention
 from ghost_pipeline.incremental.stale_ledger import stale_hours
-from ghost_pipeline.incremental.stale_months import is_current, stale_months
+from ghost_pipeline.incremental.stale_months import is_built, is_current, stale_months
 from ghost_pipeline.ingest.dependents import NGRAM_SNAPSHOTS
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
@@ -64,6 +65,17 @@ def months_to_build(settings: Settings, lake: Lake, window: Sequence[Hour], *, e
     return sorted(
         month for month in wanted if (everything and month in complete) or not is_current(lake, settings, month)
     )
+
+
+def is_month_due(settings: Settings, lake: Lake, month: Month, as_of: datetime) -> bool:
+    """Whether the run of the hour that ends at `as_of` builds a month: if it is missing, or stale and serves answers.
+
+    Before it serves, late events of its last days may make it stale every hour.
+    """
+    if not is_built(lake, month):
+        return True
+    serves = as_of >= month.as_of + timedelta(hours=settings.benchmark_delay_hours)
+    return serves and not is_current(lake, settings, month)
 
 
 def hours_to_message(settings: Settings, lake: Lake, window: Sequence[Hour], built: Sequence[Hour]) -> list[Hour]:

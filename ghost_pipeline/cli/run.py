@@ -13,7 +13,7 @@ from itertools import chain
 import dagster as dg
 
 from ghost_pipeline.cli.dagster_home import dagster_records, prepare_dagster_home
-from ghost_pipeline.cli.due import hours_to_build, hours_to_message, months_to_build, stale_partitions
+from ghost_pipeline.cli.due import hours_to_build, hours_to_message, is_month_due, months_to_build, stale_partitions
 from ghost_pipeline.cli.progress import NO_PROGRESS, Progress
 from ghost_pipeline.cli.run_events import LOGGER, progress_logger
 from ghost_pipeline.contracts import CONTRACTS
@@ -46,6 +46,8 @@ def materialize(
 ) -> None:
     """Materialize the hour that ends at `as_of` and publish; also the newest complete month, if missing or stale.
 
+    A stale month is built only once it serves answers, `GHOST_BENCHMARK_DELAY_HOURS` after its end.
+
     Args:
         settings: name the source and the data folder.
         as_of: the end of the hour, aware, on a full hour.
@@ -66,11 +68,11 @@ def materialize(
     of_months = (GHOST_MESSAGES.name, STALE_HOURS.name, STALE_MONTHS.name)
     at_the_end = [name for name in every if name in (*of_months, *AT_THE_END, *publications(settings))]
 
-    def is_month_due() -> bool:
-        return Domain.GHOST in selected and not is_current(lake, settings, month)
+    def is_due() -> bool:
+        return Domain.GHOST in selected and is_month_due(settings, lake, month, as_of)
 
     with _running(settings, progress) as runs:
-        if is_month_due():
+        if is_due():
             runs.of_hour(hour, [name for name in every if name not in at_the_end])
             try:
                 runs.of_month(month, _months_tables(selected))
@@ -81,12 +83,13 @@ def materialize(
             runs.of_hour(hour, at_the_end)
             return
         runs.of_hour(hour, every)
-        if is_month_due():
+        if is_due():
             # The hour has loaded events of the month.
             runs.of_month(month, _months_tables(selected))
             runs.of_hour(hour, at_the_end)
         elif Domain.GHOST in selected:
-            progress.summary.skipped.append(f"month {month.key}: nothing changed")
+            why = "nothing changed" if is_current(lake, settings, month) else "stale, but does not serve answers yet"
+            progress.summary.skipped.append(f"month {month.key}: {why}")
 
 
 def materialize_hours(

@@ -10,6 +10,7 @@ import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, MONTHLY_FIGURES
+from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.domain.ghost.benchmarks.month_rules import MonthRules
 from ghost_pipeline.incremental.stale_ledger import changed_months
 from ghost_pipeline.lake.concurrent_replace import retry_on_replace
@@ -27,6 +28,7 @@ class Reason(Enum):
 
     INPUTS = "inputs changed"
     RULES = "settings or code changed"
+    UNRECORDED = "built by an earlier release"
     DICTIONARY = "ghost_benchmarks.json is missing"
 
 
@@ -50,8 +52,8 @@ def recorded_rules(settings: Settings) -> dict[str, str]:
 def stale_months(lake: Lake, settings: Settings) -> pl.DataFrame:
     """The built months that have to be built again, one row per table: `STALE_MONTHS_SCHEMA`, sorted by table, month.
 
-    A month is stale if its inputs changed, if it was computed with other settings or by another version of the code,
-    or if it is the newest one and its dictionary is missing.
+    A month is stale if its inputs changed, or if it was computed with other settings or by another version of the code;
+    the newest one also if it does not record them, or if its dictionary is missing.
     """
     changes = {(table, Month.containing(start)): rest for table, start, *rest in changed_months(lake).rows()}
 
@@ -64,14 +66,17 @@ def stale_months(lake: Lake, settings: Settings) -> pl.DataFrame:
     return pl.DataFrame([one for one in rows if one], schema=STALE_MONTHS_SCHEMA, orient="row").sort("table", "month")
 
 
+def is_built(lake: Lake, month: Month) -> bool:
+    """Whether every table of a month exists."""
+    return all(lake.exists(table, month) for table in MONTHLY_FIGURES)
+
+
 def is_current(lake: Lake, settings: Settings, month: Month) -> bool:
     """Whether every table of a month exists, and none is stale."""
     changes = changed_months(lake).select("table", "month").rows()
     changed = {(table, Month.containing(start)) for table, start in changes}
-    return all(
-        lake.exists(table, month)
-        and _reason(lake, settings, table, month, changed=(table.name, month) in changed) is None
-        for table in MONTHLY_FIGURES
+    return is_built(lake, month) and not any(
+        _reason(lake, settings, table, month, changed=(table.name, month) in changed) for table in MONTHLY_FIGURES
     )
 
 
@@ -79,11 +84,20 @@ def _reason(lake: Lake, settings: Settings, table: Contract, month: Month, *, ch
     if changed:
         return Reason.INPUTS
     recorded = retry_on_replace(lambda: lake.metadata(table, month))
-    if any(recorded.get(name) != value for name, value in recorded_rules(settings).items()):
+    if RULES not in recorded:
+        # An earlier release recorded nothing: years of months that are probably right would be stale after the upgrade.
+        if _is_newest_complete(lake, month):
+            return Reason.UNRECORDED
+    elif recorded[RULES] != recorded_rules(settings)[RULES]:
         return Reason.RULES
     if table is GHOST_BENCHMARKS and month == lake.months(table)[-1] and not _has_dictionary(settings):
         return Reason.DICTIONARY
     return None
+
+
+def _is_newest_complete(lake: Lake, month: Month) -> bool:
+    newest = lake.newest_hour(USER_PROGRESS)
+    return newest is not None and month >= Month.newest_complete(newest.as_of)
 
 
 def _has_dictionary(settings: Settings) -> bool:

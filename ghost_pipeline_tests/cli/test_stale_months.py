@@ -168,6 +168,19 @@ def test_a_month_of_which_nothing_changed_is_not_computed_again(built: Path, tmp
     assert month.stat().st_mtime_ns == before
 
 
+def test_a_stale_month_waits_until_it_serves_answers(tmp_path: Path) -> None:
+    write(tmp_path, learners(), tasks())
+    pipeline(tmp_path, "materialize", "--as-of", "2025-03-01T01:00Z")
+    late = {**tasks()[0], "progress_id": "late", "task_type": "writing"}
+    write(tmp_path, learners(), [*tasks(), late])
+    next_hour = json.loads(pipeline(tmp_path, "materialize", "--as-of", "2025-03-01T02:00Z", "--json")[0])
+    assert next_hour["skipped"] == ["month 2025-02: stale, but does not serve answers yet"]
+    assert {row["month"] for row in stale(tmp_path) if row["month"]} == {"2025-02"}
+    serving = json.loads(pipeline(tmp_path, "materialize", "--as-of", "2025-03-02T00:00Z", "--json")[0])
+    assert "month 2025-02" in serving["built"]
+    assert not [row for row in stale(tmp_path) if row["month"]]
+
+
 def test_an_older_month_is_listed_until_the_command_rebuilds_it(built: Path, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     shutil.copytree(built, folder)

@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from ghost_pipeline.cli.due import is_month_due
 from ghost_pipeline.contracts.ghost import (
     GHOST_BENCHMARKS,
     GHOST_FASTEST_IMPROVERS,
@@ -27,7 +29,7 @@ from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.incremental.stale_ledger import drop_expired, mark_stale, stale_hours
 from ghost_pipeline.incremental.stale_months import is_current, stale_months
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.windows import Hour, Month
+from ghost_pipeline.windows import HOUR, Hour, Month
 from ghost_pipeline_tests.crashes.scenarios import MONTHLY, SMALL, TAKING_IN
 from ghost_pipeline_tests.crashes.world import LEARNERS, World, event, users
 from ghost_pipeline_tests.running import lake_digest
@@ -265,13 +267,37 @@ def test_a_new_version_of_the_code_makes_built_months_stale(world: World, monkey
     assert stale(world) == every("settings or code changed")
 
 
-def test_a_month_of_an_older_lake_that_records_no_rules_is_stale(world: World) -> None:
-    lake = world.resources().lake
+def forget_rules(lake: Lake) -> None:
+    """Rewrite February as an earlier release wrote it."""
     for table in MONTHLY_FIGURES:
         lake.write(table, FEBRUARY, lake.scan(table, [FEBRUARY]).collect())
-    assert stale(world) == every("settings or code changed")
+
+
+def test_the_newest_month_of_an_older_lake_that_records_no_rules_is_stale(world: World) -> None:
+    forget_rules(world.resources().lake)
+    assert stale(world) == every("built by an earlier release")
     build(world)
     assert stale(world) == {}
+
+
+def test_an_older_month_that_records_no_rules_is_current(world: World) -> None:
+    lake = world.resources().lake
+    forget_rules(lake)
+    lake.write(USER_PROGRESS, Hour.from_key("2025-03-31-22:00"), USER_PROGRESS.empty())
+    assert stale(world) == every("built by an earlier release")
+    lake.write(USER_PROGRESS, Hour.from_key("2025-03-31-23:00"), USER_PROGRESS.empty())
+    assert stale(world) == {}
+
+
+def test_a_stale_month_is_due_once_it_serves_and_a_missing_one_at_once(world: World) -> None:
+    context = world.resources(**SMALL)
+    serves = FEBRUARY.as_of + timedelta(hours=24)
+    assert not is_month_due(context.settings, context.lake, FEBRUARY, serves)
+    mark_stale(context.lake, [GHOST_STREAK_SHARES], FEBRUARY.start, FEBRUARY.as_of)
+    due = [is_month_due(context.settings, context.lake, FEBRUARY, at) for at in (serves - HOUR, serves)]
+    assert due == [False, True]
+    context.lake.remove(GHOST_BENCHMARKS, FEBRUARY)
+    assert is_month_due(context.settings, context.lake, FEBRUARY, FEBRUARY.as_of)
 
 
 def test_a_missing_dictionary_is_written_again(world: World) -> None:
