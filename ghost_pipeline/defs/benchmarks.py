@@ -86,11 +86,16 @@ def _month_by_month(table: Contract) -> Callable[[Callable[[RunContext, Month], 
 
 
 def _write(run: RunContext, table: Contract, month: Month, figures: pl.DataFrame) -> None:
-    """Write a month's figures, with the rules that they were computed with; messages that showed others are stale."""
-    lake = run.lake
-    if lake.exists(table, month) and not figures.equals(lake.scan(table, [month]).collect()):
-        serves_from = month.as_of + timedelta(hours=run.settings.benchmark_delay_hours)
-        mark_stale(lake, [GHOST_MESSAGES], serves_from - timedelta(microseconds=1), month.as_of)
+    """Write a month's figures, with the rules that they were computed with.
+
+    Messages that showed other figures, or those of an older month because this one was missing, are stale; those that
+    show a newer month are not.
+    """
+    lake, delay = run.lake, timedelta(hours=run.settings.benchmark_delay_hours)
+    if not lake.exists(table, month) or not figures.equals(lake.scan(table, [month]).collect()):
+        serves_from = month.as_of + delay - timedelta(microseconds=1)
+        newer = [later.as_of + delay for later in lake.months(table) if month < later][:1]
+        mark_stale(lake, [GHOST_MESSAGES], serves_from, month.as_of, *newer)
     lake.write(table, month, figures, metadata=recorded_rules(run.settings))
 
 

@@ -6,7 +6,7 @@ A run marks the partitions that it is building, too: if inputs change meanwhile,
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 
 import polars as pl
@@ -19,6 +19,7 @@ from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.windows import Day, Hour, Month
 
 _INSTANT = pl.Datetime("us", "UTC")
+_ALWAYS = datetime.max.replace(tzinfo=UTC)
 _LOCK = STALE_HOURS.name
 """One lock for both ledgers: a change marks hours and months together."""
 
@@ -39,7 +40,13 @@ class _Ledger:
 _HOURS, _MONTHS = _Ledger(STALE_HOURS, "hour", Hour.containing), _Ledger(STALE_MONTHS, "month", Month.containing)
 
 
-def mark_stale(lake: Lake, tables: Iterable[Contract], changed_from: datetime, noticed_at: datetime) -> int:
+def mark_stale(
+    lake: Lake,
+    tables: Iterable[Contract],
+    changed_from: datetime,
+    noticed_at: datetime,
+    changed_until: datetime = _ALWAYS,
+) -> int:
     """Mark the partitions of some tables that end after `changed_from` and have been built, or are being built.
 
     Args:
@@ -47,6 +54,7 @@ def mark_stale(lake: Lake, tables: Iterable[Contract], changed_from: datetime, n
         tables: hourly and monthly tables.
         changed_from: the earliest instant at which an input changes.
         noticed_at: `as_of` of the run that noticed it.
+        changed_until: partitions that end then or later show nothing of the change.
 
     Returns:
         The number of marked partitions.
@@ -56,7 +64,8 @@ def mark_stale(lake: Lake, tables: Iterable[Contract], changed_from: datetime, n
     with table_lock(lake.root, _LOCK):
         for table in tables:
             ledger = _ledger_of(table)
-            stale = {*_built(lake, table, changed_from), *_under_way(lake, ledger, table, changed_from)}
+            after = {*_built(lake, table, changed_from), *_under_way(lake, ledger, table, changed_from)}
+            stale = {one for one in after if one.as_of < changed_until}
             for day, rows in _by_day(ledger, table, stale):
                 new = rows.with_columns(
                     changed_from=pl.lit(changed_from, _INSTANT),

@@ -322,6 +322,25 @@ def test_messages_that_showed_other_figures_of_the_month_are_stale(world: World)
     assert [start.hour for start in stale_hours(lake)["hour"]] == [23, 0]
 
 
+def test_messages_that_showed_an_older_month_are_stale_once_the_month_is_built(world: World) -> None:
+    lake = world.resources().lake
+    for table in MONTHLY_FIGURES:
+        lake.remove(table, FEBRUARY)
+    messages_in(lake, "2025-03-01-22:00", "2025-03-01-23:00", "2025-03-02-00:00")
+    build(world)
+    assert [start.hour for start in stale_hours(lake)["hour"]] == [23, 0]
+
+
+def test_messages_that_show_a_newer_month_stay_current(world: World) -> None:
+    lake = world.resources().lake
+    for table in MONTHLY_FIGURES:
+        lake.remove(table, FEBRUARY)
+        lake.write(table, FEBRUARY.next(), table.empty())
+    messages_in(lake, "2025-04-01-22:00", "2025-04-01-23:00")
+    build(world)
+    assert [start.hour for start in stale_hours(lake)["hour"]] == [22]
+
+
 def test_messages_stay_current_if_the_month_shows_the_same(world: World) -> None:
     lake = world.resources().lake
     messages_in(lake, "2025-03-02-00:00")
