@@ -28,6 +28,7 @@ class HistoryFiles(dy.Schema):
     publications_ago = dy.Int32(
         min=0, description="0: holds rows of this publication; otherwise kept for readers of the one so many before it"
     )
+    bytes = dy.Int64(min=1, description="Size of the file")
 
 
 TABLE_INFO = Contract(

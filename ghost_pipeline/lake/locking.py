@@ -9,7 +9,7 @@ lock only once.
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, ReadWriteLock, Timeout
@@ -48,6 +48,28 @@ def table_lock(folder: Path, table: str) -> Iterator[None]:
         raise _unwritable(folder, path, error) from error
     try:
         yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def table_lock_if_free(folder: Path, table: str) -> Iterator[bool]:
+    """Hold a table's lock unless another process does, without waiting; gives whether it is held.
+
+    Raises:
+        LakeError: the lock file cannot be written.
+
+    """
+    path = folder / f".{table}.lock"
+    lock = FileLock(path, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(Timeout):
+            lock.acquire()
+    except OSError as error:
+        raise _unwritable(folder, path, error) from error
+    try:
+        yield lock.is_locked
     finally:
         lock.release()
 

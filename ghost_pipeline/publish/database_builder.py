@@ -17,7 +17,7 @@ import duckdb
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Contract, Partitioning, duckdb_ddl, duckdb_indexes, duckdb_view
 from ghost_pipeline.contracts.published import HISTORY_FILES, TABLE_INFO
-from ghost_pipeline.errors import PublishError, without_values
+from ghost_pipeline.errors import LakeError, PublishError, without_values
 from ghost_pipeline.lake.atomic import clear_leftovers, remove_file, remove_folder
 from ghost_pipeline.lake.concurrent_replace import require_unreplaced, retry_on_replace
 from ghost_pipeline.lake.file_versions import file_versions
@@ -28,7 +28,9 @@ from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import Location
 from ghost_pipeline.publish.connection import connect
-from ghost_pipeline.publish.history import History, HistoryFile, find_files_in, history_files, rows_of, view_of
+from ghost_pipeline.publish.history import History, find_files_in, rows_of, view_of
+from ghost_pipeline.publish.history_damage import damage
+from ghost_pipeline.publish.history_files import HistoryFile, history_files
 from ghost_pipeline.publish.partition_contents import PartitionContents
 from ghost_pipeline.sql_quoting import sql_identifier, sql_literal
 from ghost_pipeline.windows import HOUR
@@ -121,10 +123,9 @@ class _Publication:
         self, lake: Lake, database: Location, files: Files, connection: duckdb.DuckDBPyConnection, *, allow_gaps: bool
     ) -> None:
         self._lake, self._database, self._connection, self._allow_gaps = lake, database, connection, allow_gaps
-        self._folder = files.folder
+        self._files, self._folder = files, files.folder
         previous = next(iter(files.located([database.name])), None)
-        self._before = history_files(previous) if previous else []
-        self.history = History(files, connection)
+        self.history = History(files, connection, history_files(previous) if previous else [])
         self.files: list[HistoryFile] = []
         """The files of the histories that stay."""
 
@@ -135,13 +136,14 @@ class _Publication:
         )
         find_files_in(self._connection, self._folder)
         info = [self._fill(contract) for contract in CONTRACTS.values() if contract.published]
-        self.files = self.history.kept(self.files, self._before)
+        self.files = self.history.kept(self.files)
         for contract, rows in ((TABLE_INFO, info), (HISTORY_FILES, self.files)):
             for statement in duckdb_ddl(contract, f"published.{contract.name}"):
                 self._connection.execute(statement)
             if rows:
                 # One statement: a year has hundreds of files, and executing one for each took 0.3 s.
-                places = ", ".join(["(?, ?, ?, ?)"] * len(rows))
+                row_places = f"({', '.join('?' * len(rows[0]))})"
+                places = ", ".join([row_places] * len(rows))
                 self._connection.execute(
                     f"INSERT INTO published.{contract.name} VALUES {places}",  # noqa: S608 - our own names
                     [value for row in rows for value in row],
@@ -163,11 +165,16 @@ class _Publication:
         found = self.history.of_table(self._lake, contract, contents)
         contents.remember()
         relation = f"published.{contract.name}"
-        if contract.append_only:
-            for statement in duckdb_view(contract, relation, view_of(contract, found, self._database.parent)):
-                self._connection.execute(statement)
-        else:
-            self._create(contract, [self._folder / one.file for one in found])
+        try:
+            if contract.append_only:
+                for statement in duckdb_view(contract, relation, view_of(contract, found, self._database.parent)):
+                    self._connection.execute(statement)
+            else:
+                self._create(contract, [self._folder / one.file for one in found])
+        except duckdb.Error as error:
+            if told := damage(contract.name, found, self._files):
+                raise LakeError(told) from error
+            raise
         self.files = [one for one in self.files if one.table != contract.name] + found
         newest = contents.newest
         return PublishedTable(contract.name, newest.as_of if newest else None, contents.rows, contents.content_hash)

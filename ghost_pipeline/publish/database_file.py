@@ -7,10 +7,13 @@ from threading import Lock, Thread
 
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.atomic import clear_leftovers
+from ghost_pipeline.lake.concurrent_replace import retry_on_replace
 from ghost_pipeline.lake.file_versions import FileVersion, file_version
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import Location, Mirrored
 from ghost_pipeline.publish.history import fetch_history
+from ghost_pipeline.publish.history_damage import damage
+from ghost_pipeline.publish.history_files import history_files
 
 CHECK_SECONDS = 5.0
 """Minimum interval between two checks for a newer object."""
@@ -51,6 +54,16 @@ class PublishedFile:
             self._checked = float("inf")
         Thread(target=self._refresh, name="ghost-published", daemon=True).start()
 
+    def damage(self, table: str) -> str | None:
+        """What to do about a damaged file of a history, after an error; None if there is none.
+
+        Raises:
+            LakeError: storage cannot be read.
+
+        """
+        named = [one for one in history_files(self.path) if one.table == table and not one.publications_ago]
+        return damage(table, named, self._files)
+
     def _located(self) -> Path | None:
         path = next(iter(self._files.located([self.location.name])), None)
         version = file_version(path) if path and isinstance(self.location, Mirrored) else None
@@ -61,7 +74,8 @@ class PublishedFile:
 
     def _refresh(self) -> None:
         try:
-            self._located()
+            # An object of which a listing tells may be removed before it is fetched.
+            retry_on_replace(self._located)
             self._failing = False
         except LakeError as error:
             if not self._failing:

@@ -22,6 +22,8 @@ from ghost_pipeline.sql_quoting import sql_literal
 
 _READING = {StatementType.SELECT, StatementType.MULTI}
 """Kinds of statement that write nothing. A PIVOT is a MULTI. EXPLAIN is not listed: EXPLAIN ANALYZE runs writes."""
+_WRONG = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
+"""Errors of the statement."""
 _UNSUPPORTED = re.compile(r"\b(INTERVAL|BLOB|BIT)\b")
 
 
@@ -55,6 +57,11 @@ def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
             return _answer(sql, published, tables, lake.root)
         except duckdb.Error as error:
             require_unreplaced(files, before, f"query of {', '.join(name for name, found in by_name.items() if found)}")
+            # Reads the whole history: not for a statement that is wrong.
+            if published and not isinstance(error, _WRONG):
+                histories = (one.name for one in CONTRACTS.values() if one.append_only and one.name in sql.lower())
+                for told in filter(None, map(published_file.damage, histories)):
+                    raise PublishError(told) from error
             raise PublishError(f"query: {' '.join(str(error).split())}") from error
 
     return retry_on_replace(read)

@@ -37,6 +37,7 @@ class PublishedDatabase:
         """Take the connection that `open` has made."""
         self.location, self.version = file.location, version
         self._file, self._connection = file, connection
+        self._damaged: dict[str, str] = {}
 
     @classmethod
     def open(cls, location: Location) -> Self:
@@ -158,10 +159,24 @@ class PublishedDatabase:
                 f"{self.location}, {contract.name}: cannot be read ({reason}). Ask again: a newer publication has "
                 f"replaced it"
             )
+        if told := self._damage(contract):
+            return PublishError(told)
         return PublishError(
             f"{self.location}, {contract.name}: cannot be read ({reason}). Publish again with this version of "
             f"ghost-pipeline"
         )
+
+    def _damage(self, contract: Contract) -> str | None:
+        if contract.append_only and contract.name not in self._damaged:
+            try:
+                told = self._file.damage(contract.name)
+            except LakeError as error:
+                return str(error)
+            if told is None:
+                return None
+            # Kept: a server may be asked often, and looking for it reads the whole history.
+            self._damaged[contract.name] = told
+        return self._damaged.get(contract.name)
 
 
 def _equals(value: str | datetime | Sequence[str]) -> str:

@@ -4,20 +4,21 @@ A publication names exactly its own files. A file is never changed, so readers o
 theirs; a file goes when the last `KEPT_PUBLICATIONS` publications do not name it, and at once after an erasure.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 import duckdb
 
 from ghost_pipeline.contracts.contract import Contract, duckdb_no_rows
-from ghost_pipeline.contracts.published import HISTORY_FILES
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.local_files import Files, LocalFiles
+from ghost_pipeline.lake.locking import table_lock_if_free
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import Location
-from ghost_pipeline.publish.connection import connect, exact_pattern
+from ghost_pipeline.publish.connection import exact_pattern
+from ghost_pipeline.publish.history_damage import is_whole
+from ghost_pipeline.publish.history_files import HistoryFile, history_files
 from ghost_pipeline.publish.history_spans import Span, hours_of, spans
 from ghost_pipeline.publish.partition_contents import PartitionContents
 from ghost_pipeline.sql_quoting import sql_identifier, sql_literal
@@ -37,40 +38,49 @@ _FORMAT = 1
 """Raise it when the files of the same rows are to be written in another way."""
 
 
-class HistoryFile(NamedTuple):
-    """A row of `history_files`."""
-
-    table: str
-    file: str
-    rows: int
-    publications_ago: int = 0
-
-
 def fetch_history(files: Files, database: Path) -> None:
     """Make copies on this machine of a bucket's files that a published database names, and remove other copies.
+
+    Not while this machine publishes: a publication has written files that the present one does not name.
 
     Raises:
         LakeError: the storage cannot be read, or a copy cannot be written.
 
     """
-    rows = history_files(database)
-    there = {path.relative_to(files.folder).as_posix() for path in (files.folder / HISTORY).rglob("*.parquet")}
-    # Names are never used again, so a copy that is there is current: no need to ask for its version.
-    files.located([one.file for one in rows if not one.publications_ago and one.file not in there])
-    for name in sorted(there - {one.file for one in rows}):
-        LocalFiles(files.folder).remove(name)
+    copies = LocalFiles(files.folder)
+    named = [one for one in history_files(database) if not one.publications_ago]
+    there = copies.file_versions([one.file for one in named])
+    # Names are never used again, so a copy of that size is current: no need to ask for its version.
+    files.located([one.file for one in named if one.file not in there])
+    files.fresh([one.file for one in named if one.file in there and one.bytes not in {0, there[one.file].size}])
+
+    def unnamed() -> set[str]:
+        return set(copies.names(HISTORY)) - {one.file for one in history_files(database)}
+
+    if unnamed():
+        with table_lock_if_free(files.folder, database.name) as is_held:
+            # Looked at again: the lock may be free because a publication has just ended here.
+            _remove(copies, unnamed() if is_held else ())
 
 
 class History:
     """The files of the histories beside a database. The caller holds the publication's lock."""
 
-    def __init__(self, files: Files, connection: duckdb.DuckDBPyConnection) -> None:
-        """Look at the files that are there; `connection` writes new ones."""
-        self._files, self._connection = files, connection
-        self._existing = set(files.names(HISTORY))
+    def __init__(self, files: Files, connection: duckdb.DuckDBPyConnection, before: Sequence[HistoryFile] = ()) -> None:
+        """Look at the files that are there.
+
+        Args:
+            files: where they are.
+            connection: writes new ones.
+            before: the rows of `history_files` of the publication that is replaced.
+
+        """
+        self._files, self._connection, self._before = files, connection, before
+        self._sizes = {name: version.size for name, version in files.file_versions(files.names(HISTORY)).items()}
+        self._recorded = {one.file: one.bytes for one in before if one.bytes}
 
     def of_table(self, lake: Lake, contract: Contract, contents: PartitionContents) -> list[HistoryFile]:
-        """Write the files of a table that are missing, and return all of them.
+        """Write the files of a table that are missing or damaged, and return all of them.
 
         Raises:
             ConcurrentReplaceError: a partition was replaced meanwhile.
@@ -78,30 +88,27 @@ class History:
             duckdb.Error: a file cannot be written.
 
         """
-        found, layout = [], _layout(contract)
-        for span in spans(contents):
-            file = HistoryFile(contract.name, _name(contract, span, layout), span.rows)
-            if file.file not in self._existing:
-                self._write(lake, contract, contents, span, file.file)
-                self._existing.add(file.file)
-            found.append(file)
-        missing = [one.file for one in found if not (self._files.folder / one.file).exists()]
+        layout = _layout(contract)
+        divided = [(span, _name(contract, span, layout)) for span in spans(contents)]
         # Of a bucket's files, those that another machine wrote; the views are bound to what can be read here.
-        self._files.located(missing)
+        self._files.located(
+            [name for _, name in divided if name in self._sizes and not (self._files.folder / name).exists()]
+        )
+        found = []
+        for span, name in divided:
+            if not self._is_whole(contract, HistoryFile(contract.name, name, span.rows)):
+                self._write(lake, contract, contents, span, name)
+                self._sizes[name] = self._recorded[name] = (self._files.folder / name).stat().st_size
+            found.append(HistoryFile(contract.name, name, span.rows, bytes=self._sizes[name]))
         return found
 
-    def kept(self, named: Iterable[HistoryFile], before: Iterable[HistoryFile]) -> list[HistoryFile]:
-        """The files of a new publication, and of those before it whose readers keep theirs.
-
-        Args:
-            named: the files that the new publication names.
-            before: the rows of `history_files` of the publication that it replaces.
-
-        """
+    def kept(self, named: Iterable[HistoryFile]) -> list[HistoryFile]:
+        """The files of a new publication, which it names, and of those before it whose readers keep theirs."""
         files = {one.file: one for one in named}
-        for one in before:
-            older = one._replace(publications_ago=one.publications_ago + 1)
-            if older.publications_ago <= KEPT_PUBLICATIONS and older.file in self._existing:
+        for one in self._before:
+            size = self._sizes.get(one.file)
+            if size and one.publications_ago < KEPT_PUBLICATIONS:
+                older = one._replace(publications_ago=one.publications_ago + 1, bytes=one.bytes or size)
                 files.setdefault(older.file, older)
         return sorted(files.values(), key=lambda one: (one.publications_ago, one.file))
 
@@ -112,7 +119,17 @@ class History:
             LakeError: one cannot be removed.
 
         """
-        _remove(self._files, self._existing - {one.file for one in kept})
+        _remove(self._files, set(self._sizes) - {one.file for one in kept})
+
+    def _is_whole(self, contract: Contract, file: HistoryFile) -> bool:
+        size = self._sizes.get(file.file)
+        if size is None or self._recorded.get(file.file, size) != size:
+            return False
+        file = file._replace(bytes=size)
+        # A bucket's file may be whole although its copy is not.
+        return is_whole(self._files.folder / file.file, contract, file) or any(
+            is_whole(path, contract, file) for path in self._files.fresh([file.file])
+        )
 
     def _write(self, lake: Lake, contract: Contract, contents: PartitionContents, span: Span, name: str) -> None:
         hours = hours_of(contents, span)
@@ -164,20 +181,6 @@ def find_files_beside(connection: duckdb.DuckDBPyConnection, folder: Path) -> No
     """Let the views of a database in `folder` read the files beside it; without any, those where it was published."""
     if (folder / HISTORY).is_dir():
         find_files_in(connection, folder)
-
-
-def history_files(database: Path) -> list[HistoryFile]:
-    """The rows of `history_files` of a published database; none if it has no such table, or is no database."""
-    with connect(database.parent) as connection:
-        try:
-            connection.execute(f"ATTACH {sql_literal(str(database))} AS published (READ_ONLY)")
-            rows = connection.execute(
-                f'SELECT "table", file, rows, publications_ago FROM published.{HISTORY_FILES.name}'  # noqa: S608
-            ).fetchall()
-        except duckdb.Error:
-            # Published by an earlier version, or damaged: the next publication writes what it names.
-            return []
-    return [HistoryFile(*row) for row in rows]
 
 
 def remove_unnamed(database: Location) -> None:

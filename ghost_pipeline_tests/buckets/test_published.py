@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOENT
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ghost_pipeline.contracts.ghost import USER_GHOST_STATS
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARY_HISTORY as HISTORY
 from ghost_pipeline.errors import LakeError, NothingPublishedError, PublishError
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.objects import ObjectFiles
 from ghost_pipeline.locations import Mirrored
 from ghost_pipeline.publish import database_file
 from ghost_pipeline.publish.database_builder import publish
@@ -99,6 +101,23 @@ def test_a_version_is_fetched_once_and_asked_for_at_times(place: Mirrored, serve
     assert [one.kind for one in server.requests] == ["HEAD", "GET", "HEAD"]
 
 
+def test_an_object_that_goes_before_it_is_fetched_is_looked_for_again(
+    place: Mirrored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(place, 1)
+    reader = PublishedDatabase.open(elsewhere(place, tmp_path) / "ghost.duckdb")
+
+    def gone(*_: object) -> None:
+        monkeypatch.undo()
+        raise FileNotFoundError(ENOENT, "removed while it was to be read", "ghost.duckdb")
+
+    monkeypatch.setattr(ObjectFiles, "_download", gone)
+    published(place, 2)
+    with looking_all_the_time():
+        # An error in the thread that looks would fail this test.
+        wait_for_another(reader)
+
+
 def test_while_the_storage_fails_the_publication_before_goes_on_answering(
     place: Mirrored, server: S3Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -177,6 +196,22 @@ def test_a_reader_elsewhere_fetches_the_new_files_of_a_history_alone(
         assert len([name for name in server.asked("GET") if "/history/" in name]) == 1
     assert reader.rows(HISTORY).height == 6
     assert query(f"SELECT count(*) FROM {HISTORY.name}", there / "ghost.duckdb", lake).rows() == [(6,)]  # noqa: S608
+
+
+def test_a_damaged_copy_of_a_history_is_fetched_again_by_a_reader_and_by_the_publisher(
+    place: Mirrored, server: S3Server, tmp_path: Path
+) -> None:
+    lake, there = Lake(place / "lake"), elsewhere(place, tmp_path)
+    lake.write(HISTORY, HOUR, sample(HISTORY, 3, 1))
+    published(place, 1)
+    PublishedDatabase.open(there / "ghost.duckdb")
+    for machine in (place, there):
+        (copy,) = (machine.copy / "history").rglob("*.parquet")
+        copy.write_bytes(b"cut")
+    server.requests.clear()
+    published(place, 2)
+    assert PublishedDatabase.open(there / "ghost.duckdb").rows(HISTORY).height == 3
+    assert [name for name in server.asked("PUT") if "/history/" in name] == []
 
 
 def test_after_an_erasure_the_bucket_has_no_other_file_and_readers_drop_their_copies(

@@ -19,7 +19,7 @@ from ghost_pipeline.errors import PublishError, SettingsError, UnknownUserError
 from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.database_builder import publish
-from ghost_pipeline.publish.history import history_files
+from ghost_pipeline.publish.history_files import history_files
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Month
 from ghost_pipeline_tests.running import lake_digest, published_rows, run

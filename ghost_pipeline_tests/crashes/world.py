@@ -11,7 +11,7 @@ from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.publish.database_builder import publish
-from ghost_pipeline.publish.history import history_files
+from ghost_pipeline.publish.history_files import history_files
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.computing import compute_one

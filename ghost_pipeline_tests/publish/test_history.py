@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,13 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghost_pipeline.contracts import CONTRACTS
-from ghost_pipeline.errors import LakeError
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.errors import LakeError, PublishError
 from ghost_pipeline.lake.cache import clear_cache
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.database_builder import publish
+from ghost_pipeline.lake.local_files import LocalFiles
+from ghost_pipeline.publish.database_builder import publication_lock, publish
 from ghost_pipeline.publish.database_query import query
 from ghost_pipeline.publish.database_reader import PublishedDatabase
-from ghost_pipeline.publish.history import DATA_VARIABLE, KEPT_PUBLICATIONS, history_files, remove_unnamed
+from ghost_pipeline.publish.history import DATA_VARIABLE, KEPT_PUBLICATIONS, fetch_history, remove_unnamed
+from ghost_pipeline.publish.history_files import history_files
 from ghost_pipeline.publish.history_spans import SETTLED, spans
 from ghost_pipeline.publish.partition_contents import PartitionContents
 from ghost_pipeline.windows import HOUR, Hour
@@ -196,6 +199,121 @@ def test_a_damaged_file_is_named_and_the_publication_before_stays(data: Path) ->
         published(data)
     with client(data) as connection:
         assert counted(connection) == 2
+
+
+# --- damaged files of histories ---
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def emptied(_: bytes) -> bytes:
+    return b""
+
+
+def without_footer(content: bytes) -> bytes:
+    """The same size, with other bytes where the footer was."""
+    length = int.from_bytes(content[-8:-4], "little")
+    footer = bytes(byte ^ 0xFF for byte in content[-8 - length : -8])
+    return content[: -8 - length] + footer + content[-8:]
+
+
+def in_the_data(content: bytes) -> bytes:
+    """The same size and footer, with other bytes in the pages."""
+    return content[:4] + b"\xff" * 200 + content[204:]
+
+
+def damage(data: Path, how: Callable[[bytes], bytes], table: str = HISTORY.name) -> Path:
+    (file,) = [data / one.file for one in history_files(data / "ghost.duckdb") if one.table == table]
+    file.write_bytes(how(file.read_bytes()))
+    return file
+
+
+@pytest.mark.parametrize("how", [cut, emptied, without_footer])
+@pytest.mark.parametrize("contract", [HISTORY, KEYBOARDS], ids=lambda contract: contract.name)
+def test_a_damaged_file_of_a_history_is_written_again(
+    data: Path, how: Callable[[bytes], bytes], contract: Contract
+) -> None:
+    Lake(data / "lake").write(contract, at("2025-03-05T00"), sample(contract, 3, 1))
+    published(data)
+    before = named(data)
+    damage(data, how, contract.name)
+    published(data)
+    assert named(data) == before
+    assert PublishedDatabase.open(data / "ghost.duckdb").rows(contract).height == 3
+
+
+def test_a_file_of_other_rows_under_the_name_is_written_again(data: Path) -> None:
+    put(data, "2025-03-05T00")
+    published(data)
+    before = named(data)
+    (file,) = before
+    ROWS.head(1).write_parquet(data / file)
+    with duckdb.connect(str(data / "ghost.duckdb")) as connection:
+        # As an earlier version published it: sizes were not recorded.
+        connection.execute("ALTER TABLE history_files DROP COLUMN bytes")
+    published(data)
+    assert named(data) == before
+
+
+def test_files_whose_size_was_not_recorded_stay(data: Path) -> None:
+    put(data, "2025-03-05T00")
+    published(data)
+    (file,) = named(data)
+    inode = (data / file).stat().st_ino
+    with duckdb.connect(str(data / "ghost.duckdb")) as connection:
+        connection.execute("ALTER TABLE history_files DROP COLUMN bytes")
+    put(data, "2025-03-05T00", rows=5)
+    published(data)
+    assert (data / file).stat().st_ino == inode
+    assert {one.bytes for one in history_files(data / "ghost.duckdb")} == {
+        (data / name).stat().st_size for name in there(data)
+    }
+
+
+@pytest.mark.parametrize("how", [cut, emptied, without_footer, in_the_data])
+def test_a_reader_is_told_which_file_is_damaged_and_what_to_do(data: Path, how: Callable[[bytes], bytes]) -> None:
+    put(data, "2025-03-05T00", rows=12)
+    published(data)
+    file = damage(data, how)
+    with pytest.raises(PublishError) as raised:
+        PublishedDatabase.open(data / "ghost.duckdb").rows(HISTORY)
+    assert str(raised.value) == (
+        f"{HISTORY.name}: {file} is damaged. Delete it and run `ghost-pipeline materialize` again: it writes the file "
+        f"from the lake"
+    )
+    file.unlink()
+    published(data)
+    assert PublishedDatabase.open(data / "ghost.duckdb").rows(HISTORY).height == 12
+
+
+def test_a_query_is_told_which_file_is_damaged(data: Path) -> None:
+    put(data, "2025-03-05T00", rows=12)
+    published(data)
+    file = damage(data, in_the_data)
+    with pytest.raises(PublishError, match=f"{HISTORY.name}: {file} is damaged. Delete it"):
+        query(f"FROM {HISTORY.name}", data / "ghost.duckdb", Lake(data / "lake"))
+
+
+def test_a_table_of_all_versions_names_the_damaged_file(data: Path) -> None:
+    Lake(data / "lake").write(KEYBOARDS, at("2025-03-05T00"), sample(KEYBOARDS, 50, 1))
+    published(data)
+    file = damage(data, in_the_data, KEYBOARDS.name)
+    with pytest.raises(LakeError, match=f"{KEYBOARDS.name}: {file} is damaged. Delete it"):
+        published(data)
+
+
+def test_copies_are_not_removed_while_a_publication_is_made(data: Path) -> None:
+    put(data, "2025-03-05T00")
+    published(data)
+    written = data / "history" / HISTORY.name / "2025-03-05T01.0123.parquet"
+    written.write_bytes(b"to be named")
+    with publication_lock(data / "ghost.duckdb"):
+        fetch_history(LocalFiles(data), data / "ghost.duckdb")
+        assert written.exists()
+    fetch_history(LocalFiles(data), data / "ghost.duckdb")
+    assert there(data) == set(named(data))
 
 
 # --- incremental equals from scratch ---
