@@ -25,7 +25,7 @@ TASKS = [
         "completed_at": f"2025-03-12T{hour:02}:{number:02}Z",
     }
     for hour in (8, 9, 10, 11, 12)
-    for number in range(10)
+    for number in range(40)
 ]
 GOOD: Tables = {**SOURCE, "user_progress": TASKS}
 PUBLISHED = ("published_database", "retention")
@@ -118,7 +118,7 @@ def of_ghosts(files: dict[str, object]) -> dict[str, object]:
         (vanished, r"table user_progress is missing"),
         pytest.param(without_a_column, r"user_progress.* completed_at", marks=pytest.mark.long),
         pytest.param(truncated, r"user_progress\.parquet", marks=pytest.mark.long),
-        (a_third_gone, r"user_progress, partition 2025-03-12-08:00: 3 of 10 rows are no longer in the source"),
+        (a_third_gone, r"user_progress, partition 2025-03-12-08:00: 12 of 40 rows are no longer in the source"),
     ],
 )
 def test_nothing_of_a_failing_source_is_written_and_the_next_good_run_repairs(
