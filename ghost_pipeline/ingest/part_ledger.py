@@ -1,8 +1,8 @@
 """The ledger of the parts of a source table: which files were taken in, in which version, and what they held.
 
 A run reads new and changed parts, and unchanged ones only for hours that something else has changed. The ledger is in
-the cache of the lake: without it everything is read. It names no rows but those that wait for something, and an erasure
-removes it with the cache.
+the cache of the lake: without it everything is read. Of rows it holds the users that rejected ones wait for and, whole,
+the rejected ones that tell no hour; an erasure removes it with the cache.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.reading import FILE_VERSION_SCHEMA
 from ghost_pipeline.sources.source import Source
 
-READ_AS = 1
+READ_AS = 2
 """Raise it when the same source gives other rows than before: everything is then read again."""
 PART_HOURS = pl.Schema({"part": pl.String(), "hour": INSTANT, "rows": pl.Int64(), "content_hash": pl.UInt64()})
 """The rows of a part in an hour; a null hour: rows that tell none."""

@@ -76,11 +76,15 @@ def utf8_text(raw: pl.Expr) -> pl.Expr:
 
 
 def _id_text(raw: pl.Expr) -> pl.Expr:
-    """Return bytes as ids: in a column of values of 16 bytes only, not all of them text, these are UUIDs."""
+    """Return bytes as ids: their text; 16 bytes that hold none, or control characters, are a UUID.
+
+    Each value is read by itself, so that no other row decides what it is. One of 100,000 random UUIDs is a text by
+    this rule; Parquet's own type for UUIDs leaves nothing to decide, and such columns come as text.
+    """
     texts = utf8_text(raw)
-    no_text = raw.is_not_null() & (texts.is_null() | texts.str.contains(_CONTROL))
-    are_uuids = (raw.bin.size() == _UUID_BYTES).all() & no_text.any()
-    return pl.when(are_uuids).then(uuid_text(raw.bin.encode("hex"))).otherwise(texts)
+    no_text = texts.is_null() | texts.str.contains(_CONTROL)
+    is_uuid = (raw.bin.size() == _UUID_BYTES) & no_text
+    return pl.when(is_uuid).then(uuid_text(raw.bin.encode("hex"))).otherwise(texts)
 
 
 def _reading(  # noqa: PLR0911 - one per kind

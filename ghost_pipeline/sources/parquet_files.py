@@ -11,12 +11,14 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from ghost_pipeline.contracts.source import Kind, SourceColumn, SourceTable
+from ghost_pipeline.domain.shared.identity import uuid_text
 from ghost_pipeline.domain.shared.local_time import is_known_timezone
 from ghost_pipeline.errors import SourceError, without_values
 from ghost_pipeline.sources.spill import spilled
 
 _FILE = "__file"
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+_UUID_BYTES = 16
 _BATCH = 65_536
 """Rows that are held at once if polars cannot read a file."""
 _MOST_DIGITS = 38
@@ -34,6 +36,8 @@ class _Footer:
     needs_arrow: bool
     """Whether polars would panic: at a zone (+05:30, which pandas writes for fixed offsets, or localtime), or at an
     interval, even if it is not read."""
+    uuids: tuple[str, ...] = ()
+    """Columns of 16 bytes by their type, UUID or fixed: polars reads them as bytes like any others."""
 
 
 def column_names(files: Sequence[Path], folder: Path, table: SourceTable) -> list[str]:
@@ -66,7 +70,7 @@ def scan_parquet_files(
             the name of its folder.
 
     """
-    alike: dict[tuple[tuple[str, ...], tuple[tuple[str, pl.DataType], ...]], list[Path]] = {}
+    alike: dict[tuple[tuple[str, ...], tuple[tuple[str, pl.DataType], ...], tuple[str, ...]], list[Path]] = {}
     frames = []
     for file in files:
         values = _values_of_path(file, folder)
@@ -74,16 +78,19 @@ def scan_parquet_files(
         told = tuple(name for name in values if name in wanted)
         footer = _footer(file, table)
         _require_readable(file, footer, table, wanted)
+        uuids = tuple(name for name in footer.uuids if name in wanted and wanted[name].kind is Kind.ID)
         if footer.needs_arrow:
             own = [name for name in footer.names if name in wanted]
-            frames.append(_with_values(_read_by_arrow(file, own), [file], folder, table, told, wanted))
+            frame = _read_by_arrow(file, own).with_columns(map(_as_uuids, uuids))
+            frames.append(_with_values(frame, [file], folder, table, told, wanted))
         else:
             types = tuple((name, dtype) for name, dtype in _schema(file, table).items() if name in wanted)
-            alike.setdefault((told, types), []).append(file)
-    for (told, schema), group in alike.items():
+            alike.setdefault((told, types, uuids), []).append(file)
+    for (told, schema, uuids), group in alike.items():
         names = [name for name, _ in schema]
         frame = pl.scan_parquet(group, hive_partitioning=False, glob=False, include_file_paths=_FILE)
-        frames.append(_with_values(frame.select(*names, _FILE), group, folder, table, told, wanted))
+        frame = frame.select(*names, _FILE).with_columns(map(_as_uuids, uuids))
+        frames.append(_with_values(frame, group, folder, table, told, wanted))
     # Keep a column that only later files have; if types differ, take the wider one.
     return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
 
@@ -163,7 +170,12 @@ def _footer(file: Path, table: SourceTable) -> _Footer:
         if pa.types.is_decimal(field.type) and field.type.precision > _MOST_DIGITS:
             unreadable[field.name] = f"decimal({field.type.precision}, {field.type.scale})"
     zones = {one.tz for one in schema.types if pa.types.is_timestamp(one) and one.tz}
-    return _Footer(tuple(schema.names), unreadable, bool(intervals) or not all(map(is_known_timezone, zones)))
+    uuids = tuple(field.name for field in schema if field.type in (pa.uuid(), pa.binary(_UUID_BYTES)))
+    return _Footer(tuple(schema.names), unreadable, bool(intervals) or not all(map(is_known_timezone, zones)), uuids)
+
+
+def _as_uuids(name: str) -> pl.Expr:
+    return uuid_text(pl.col(name).bin.encode("hex"))
 
 
 def _is_interval(leaf: pq.ColumnSchema) -> bool:

@@ -17,8 +17,9 @@ may be null or absent. A source whose tables or columns have other names needs a
 [mapping](#other-names-and-queries).
 
 Ids are text; numbers and UUIDs are read as their text, and a number whose fraction is zero is read without it, in
-every format: 7, 7.0 and `7.00` are one id, 007 is another. Bytes that are UTF-8 are text; in a column of ids that
-holds 16 bytes in every row and not text in all of them, they are UUIDs. Times are instants: with a zone they are
+every format: 7, 7.0 and `7.00` are one id, 007 is another. Bytes that are UTF-8 are text; an id of 16 bytes that are
+not UTF-8, or hold control characters, is a UUID. One of 100,000 random UUIDs is taken for a text by that: export UUIDs
+as text or, in Parquet, as UUID or as fixed 16 bytes, which are always UUIDs. Times are instants: with a zone they are
 converted to UTC, without one they are UTC. As text they are ISO 8601 (`2025-03-12T11:59:00.5+01:00`); a bare number
 is not a time, because it could be seconds, milliseconds or microseconds. In numbers and times, NaN and the texts
 `\\N`, `NULL`, `null`, `NA`, `NaN`, `nan` and `None` are missing values.

@@ -205,6 +205,13 @@ def test_ids_that_became_floats_because_some_are_missing_are_whole_again(tmp_pat
     assert good(tmp_path, SOURCE_USERS)["cohort_id"].to_list() == ["3", None]
 
 
+@pytest.mark.parametrize("type_", [pa.uuid(), pa.binary(16)], ids=str)
+def test_bytes_that_are_uuids_by_their_type_never_are_text(type_: pa.DataType, tmp_path: Path) -> None:
+    one = uuid.UUID(bytes=b"user-00000000001")
+    pq.write_table(pa.table({"cohort_id": pa.array([one.bytes, None], type_)}), tmp_path / "cohorts.parquet")
+    assert good(tmp_path, COHORTS)["cohort_id"].to_list() == [str(one)]
+
+
 def test_a_uuid_in_bytes_becomes_its_text(tmp_path: Path) -> None:
     one = uuid.UUID("0f8fad5b-d9cb-469f-a165-70867728950e")
     pq.write_table(pa.table({"cohort_id": pa.array([one.bytes], pa.uuid())}), tmp_path / "cohorts.parquet")
