@@ -115,7 +115,7 @@ class _Ingestion:
         self.hours = self.parts[""].hours
         start = window.start if window else None
         there = self.lake.hours_between(self.contract, start, self.hour.as_of)
-        self.touched = {*there, *_hours_of(self.hours)}
+        self.touched = {*there, *_hours_of(self.hours), *self._hours_of_rejects(start)}
 
     def read_changed_parts(self) -> None:
         """Read new and changed parts, and find the hours that differ from what was last taken in."""
@@ -135,9 +135,16 @@ class _Ingestion:
         in_lake = self.lake.file_versions_of(self.contract)
         differs = _differing(old, new) | _differing(known.lake, in_lake)
         differs |= _hours_of(known.pending) | _hours_of(found)
+        if not known.is_known:
+            differs |= self._hours_of_rejects(None)
         self.touched = {one for one in differs if one.as_of <= self.hour.as_of}
         self.pending = differs - self.touched
         self._read_others(self.touched)
+
+    def _hours_of_rejects(self, start: datetime | None) -> set[Hour]:
+        """Return the hours from `start` on with rejected rows in the lake, which may have no good ones."""
+        there = {one.hour for one in self.lake.rejects(REJECTED_ROWS, self.table.name) if one.hour is not None}
+        return {one for one in there if one.as_of <= self.hour.as_of and (start is None or one.start >= start)}
 
     def find_repeats(self) -> None:
         """Find keys with rows in several hours; hours whose choice between such rows may change are written, too."""
@@ -183,6 +190,8 @@ class _Ingestion:
             self._require_rows,
             self._before_change,
         )
+        # Rejected rows may differ where no good row does.
+        forget_ledger(self.lake, self.table.name)
         unplaced = self._unplaced()
         self._write_rejects(unplaced)
         if self.versions is not None:
@@ -293,13 +302,13 @@ class _Ingestion:
         return missing.filter(found)
 
     def _before_change(self) -> None:
-        if self.versions is None:
-            return
-        if not self.rows.are_kept and dict(self.rows.source.part_versions(self.table) or {}) != dict(self.versions):
+        is_read_again = self.versions is not None and not self.rows.are_kept
+        if is_read_again and dict(self.rows.source.part_versions(self.table) or {}) != dict(self.versions or {}):
             raise SourceError(
                 f"{self.rows.source.name}: table {self.table.name} has changed while it was read. Nothing was written. "
                 f"Run again",
             )
+        # Also of a source without parts: its rejected rows are not those of the files that the ledger tells of.
         forget_ledger(self.lake, self.table.name)
 
     def _unplaced(self) -> pl.DataFrame:

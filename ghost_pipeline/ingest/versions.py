@@ -20,7 +20,7 @@ from ghost_pipeline.domain.shared.versions import (
 from ghost_pipeline.incremental.activity_history import activity_lock
 from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.ingest.dependents import VERSION_COLUMNS
-from ghost_pipeline.ingest.part_ledger import WAITING, PartLedger, load_ledger, read_as, save_ledger
+from ghost_pipeline.ingest.part_ledger import WAITING, PartLedger, forget_ledger, load_ledger, read_as, save_ledger
 from ghost_pipeline.ingest.people import known_users, refers_to_users, reject_unknown_users
 from ghost_pipeline.ingest.result import NOT_IN_SOURCE, IngestResult, OnRows, silent
 from ghost_pipeline.ingest.source_rows import is_in_source, read_table, reading
@@ -73,6 +73,8 @@ def ingest_versions(
     # The lock is held until what is marked is written: a month that begins to be built in between waits for it.
     with activity_lock(lake):
         _mark_stale(lake, contract, added, key, hour)
+        # Also of a source without parts: its rejected rows are not those of the files that the ledger tells of.
+        forget_ledger(lake, table.name)
         lake.write(REJECTED_ROWS, Rejects(table.name, None), rejected_ones)
         written = lake.write(contract, hour, partition)
     # The next run may take in what this one leaves, although the source stays as it is.

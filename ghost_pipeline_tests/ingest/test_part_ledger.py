@@ -326,5 +326,22 @@ def test_a_row_without_an_hour_is_rejected_once_however_often_its_file_is_read(
     assert exports.lake.scan(REJECTED_ROWS).collect().height == 1
 
 
+def test_rejected_rows_are_those_of_the_files_after_a_source_without_parts(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.export("bad", [exports.row("e1", 9, bad=True), exports.row("e2", 9, timed=False)])
+    exports.run(10)
+    before = exports.content()
+    file, beside = exports.folder / "bad.parquet", exports.source / "beside"
+    with monkeypatch.context() as database:
+        database.setattr(FileSource, "part_versions", lambda _source, _table: None)
+        file.rename(beside)
+        exports.run(10)
+    assert set(exports.content()) < set(before)
+    beside.rename(file)
+    exports.run(10)
+    assert exports.content() == before
+
+
 def _ids(exports: Exports) -> list[str]:
     return exports.lake.scan(exports.table.contract).collect()[exports.table.key[0]].sort().to_list()
