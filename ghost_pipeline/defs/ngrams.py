@@ -48,7 +48,7 @@ from ghost_pipeline.ingest.dependents import NGRAM_SNAPSHOTS
 from ghost_pipeline.ingest.read_policy import ReadPolicy, range_end, source_from
 from ghost_pipeline.ingest.rejects import write_rejects
 from ghost_pipeline.ingest.result import IngestResult
-from ghost_pipeline.ingest.session_rows import read_session_rows
+from ghost_pipeline.ingest.session_rows import keep_ledger, read_session_rows
 from ghost_pipeline.ingest.source_rows import require_no_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
@@ -95,7 +95,8 @@ def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
         start = direct.start
         kept = lake.scan(contract, lake.hours_between(contract, start, last.as_of))
         require_no_rows(source, table, kept.filter(pl.col("key_index").is_null()))
-        own = [direct.sessions, read_session_rows(source, lake, other, contract, start, last, erased).sessions]
+        others = read_session_rows(source, lake, other, contract, start, last, erased)
+        own = [direct.sessions, others.sessions]
         delivered = as_rows(direct.good, contract).sort(pl.all(), nulls_last=True)
         # The rows of a session are in the partition of its hour.
         window = {*lake.hours_between(PRACTICE_SESSIONS, start, last.as_of)}
@@ -130,7 +131,16 @@ def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
                 )
         seen.keep()
         write_rejects(lake, table, start, last, direct.rejected, whole=whole)
-        ingested = IngestResult(delivered.height, direct.rejected.height, changed=changed, erased=direct.erased)
+        keep_ledger(lake, table, contract, direct)
+        keep_ledger(lake, other, contract, others)
+        ingested = IngestResult(
+            delivered.height,
+            direct.rejected.height,
+            changed=changed,
+            erased=direct.erased,
+            files_read=direct.files_read,
+            files_skipped=direct.files_skipped,
+        )
         result = ingest_report(lake, contract, hour, ingested)
         extraction = {"hours_extracted": len(seen.changed), "rows_extracted": sum(heights)}
         return replace(result, metadata={**result.metadata, **extraction})

@@ -1,18 +1,32 @@
-"""Ingesting rows of practice sessions: they belong to the hour in which their session started (N1.3)."""
+"""Ingesting rows of practice sessions: they belong to the hour in which their session started (N1.3).
 
+A run does not open the table if nothing can have changed. Otherwise it reads new and changed files, and of the others
+those that have rows in the hours to write or whose sessions have come since.
+"""
+
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, SOURCE_PRACTICE_SESSIONS
+from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, REJECTED_ROWS, SOURCE_PRACTICE_SESSIONS
 from ghost_pipeline.contracts.source import SourceTable
+from ghost_pipeline.domain.shared.versions import INSTANT
 from ghost_pipeline.ingest.deletion_guard import identity_columns, require_rows_stay
 from ghost_pipeline.ingest.event_hours import keeping_old_rows, write_events
+from ghost_pipeline.ingest.part_ledger import UNPLACED, read_as
 from ghost_pipeline.ingest.people import known_users, reject_unknown_users, set_aside_erased_people
 from ghost_pipeline.ingest.read_policy import ReadPolicy, range_end, source_from
 from ghost_pipeline.ingest.rejects import write_rejects
 from ghost_pipeline.ingest.result import NOT_IN_SOURCE, IngestResult
+from ghost_pipeline.ingest.session_ledger import (
+    ABSENT,
+    HOURS_OF_PART,
+    SessionLedger,
+    load_session_ledger,
+    save_session_ledger,
+)
 from ghost_pipeline.ingest.source_rows import (
     PLACED_AT,
     ReadRows,
@@ -27,9 +41,10 @@ from ghost_pipeline.ingest.source_rows import (
 from ghost_pipeline.ingest.validation import (
     ERASED,
     REASON,
-    good_rows,
+    read_rows,
     reject_repeats,
     reject_unknown,
+    rejected_rows,
     set_aside_erased,
 )
 from ghost_pipeline.lake.lake import Lake
@@ -52,36 +67,15 @@ def read_session_rows(
     Rows of an older session that are missing in `contract`, the table that keeps them, are late: then from that
     session on.
     """
-    window = Window(start, hour.as_of)
     with reading(source, table, lake):
-        # Without rows of its own a table needs no session: reading all of them every hour would cost the history.
-        absent = is_absent(source, table)
-        read = (
-            read_nothing(SOURCE_PRACTICE_SESSIONS) if absent else read_table(source, SOURCE_PRACTICE_SESSIONS, window)
-        )
-        read = reject_unknown_users(read, SOURCE_PRACTICE_SESSIONS, known_users(lake).lazy(), erased)
-        sessions = good_rows(read).select("session_id")
-        starts = lake.scan(PRACTICE_SESSIONS, [] if absent else None).select(
-            "session_id", pl.col("start_time").alias(PLACED_AT)
-        )
-        starts = starts.collect().lazy()
-        known_ids = pl.concat([sessions, starts.select("session_id")])
-        rows = reject_unknown(read_table(source, table, window), "session_id", known_ids, "practice session")
-        if erased is not NO_TOMBSTONES:
-            # Also of sessions that were never taken in, because their typist was erased before.
-            of_erased = read.filter(pl.col(REASON) == ERASED).select(pl.col("session_id").drop_nulls().unique())
-            personal_ids = of_erased.collect().to_series().implode()
-            rows = set_aside_erased(rows, pl.col(REASON).is_not_null() & pl.col("session_id").is_in(personal_ids))
-            rows = set_aside_erased_people(rows, known_ids, ["session_id"], erased)
-        if table.key:
-            rows = reject_repeats(rows, table, ())
-        # A good session that the lake lacks starts at the end of the window or later; its rows, good or not, wait for
-        # its hour.
-        rows = rows.join(sessions.join(starts, on="session_id", how="anti"), on="session_id", how="anti")
-        rows = rows.join(starts, on="session_id", how="left", maintain_order="left")
-        if table.name == contract.name and not absent:
-            start = start_of_late_rows(source, lake, contract, rows, start, ["session_id"])
-        return collect_window(rows, table, start, hour.as_of)
+        return _SessionRows(source, lake, table, contract, hour, erased).of_window(start)
+
+
+def keep_ledger(lake: Lake, table: SourceTable, contract: Contract, found: ReadRows) -> None:
+    """Record what was read as taken in, now that the lake has its rows."""
+    if found.ledger is not None:
+        ledger = replace(found.ledger, lake=lake.file_versions_of(contract))
+        save_session_ledger(lake, contract.name, table.name, ledger)
 
 
 def ingest_session_rows(
@@ -102,18 +96,241 @@ def ingest_session_rows(
     if not is_in_source(source, lake, table, contract):
         return NOT_IN_SOURCE
     start, hour = source_from(lake, contract, hour, policy), range_end(lake, contract, hour)
-    found = read_session_rows(source, lake, table, contract, start, hour, erased)
+    with reading(source, table, lake):
+        rows = _SessionRows(source, lake, table, contract, hour, erased)
+        if rows.are_taken_in(start):
+            return rows.nothing_new(start, policy)
+        found = rows.of_window(start)
     good = found.good.sort(PLACED_AT, *table.key)
     hours = {*lake.hours_between(contract, found.start, hour.as_of)}
     hours |= set(map(Hour.containing, good[PLACED_AT].dt.truncate("1h").unique()))
     floor = policy.replaces_from(lake, contract, hour)
     newer = good.filter(pl.col(PLACED_AT) >= floor).select(identity_columns(contract))
     old = [one for one in lake.written(contract, sorted(hours)) if one.start < floor]
-    rows = keeping_old_rows(lake, contract, old, floor, good, newer)
+    kept = keeping_old_rows(lake, contract, old, floor, good, newer)
 
     def require_rows(existing: list[Hour], rows: pl.DataFrame) -> None:
         require_rows_stay(lake, contract, existing, rows, found.rejected_ids, policy)
 
-    changed = write_events(lake, contract, hour, hours, [(sorted(hours), rows)], policy, require_rows)
+    changed = write_events(lake, contract, hour, hours, [(sorted(hours), kept)], policy, require_rows)
     write_rejects(lake, table, found.start, hour, found.rejected, whole=start is None or not source.reads_windows)
-    return IngestResult(good.height, found.rejected.height, changed=changed, erased=found.erased)
+    keep_ledger(lake, table, contract, found)
+    return IngestResult(
+        good.height,
+        found.rejected.height,
+        changed=changed,
+        erased=found.erased,
+        files_read=found.files_read,
+        files_skipped=found.files_skipped,
+    )
+
+
+@dataclass
+class _SessionRows:
+    """One run's reading of one table whose rows belong to practice sessions."""
+
+    source: Source
+    lake: Lake
+    table: SourceTable
+    contract: Contract
+    hour: Hour
+    erased: Tombstones
+
+    def __post_init__(self) -> None:
+        """Look at the sessions of the lake and the parts of the source; no row of the table is read yet."""
+        self.is_absent = is_absent(self.source, self.table)
+        # Without rows of its own a table needs no session: reading all of them every hour would cost the history.
+        has_parts = not self.is_absent and not self.source.reads_windows
+        # Before any row is read: a file that changes meanwhile has another version in the next run.
+        self.versions = self.source.part_versions(self.table) if has_parts else None
+        self.read_as = read_as(self.source, self.table, sorted(self.erased.hashes))
+        self.ledger: SessionLedger | None = None
+        if self.versions is not None:
+            self.in_lake = self.lake.file_versions_of(self.contract)
+            self.session_files = self.lake.file_versions_of(PRACTICE_SESSIONS)
+            self.ledger = load_session_ledger(self.lake, self.contract.name, self.table.name, self.read_as)
+        self._sessions: pl.DataFrame | None = None
+        self._changed_ids: pl.Series | None = None
+
+    @property
+    def sessions(self) -> pl.DataFrame:
+        """`session_id` and `REASON` of the source's practice sessions, read once."""
+        if self._sessions is None:
+            window = None if self.versions is not None else Window(self._start, self.hour.as_of)
+            read = (
+                read_nothing(SOURCE_PRACTICE_SESSIONS)
+                if self.is_absent
+                else read_table(self.source, SOURCE_PRACTICE_SESSIONS, window)
+            )
+            users = known_users(self.lake).lazy()
+            read = reject_unknown_users(read, SOURCE_PRACTICE_SESSIONS, users, self.erased)
+            self._sessions = read.select("session_id", REASON).collect()
+        return self._sessions
+
+    def are_taken_in(self, start: datetime | None) -> bool:
+        """Return whether no row of the table can have changed, so that it need not be opened."""
+        self._start = start
+        if self.ledger is None or self.versions is None or start is None:
+            return False
+        changed = self.ledger.changed_hours(self.session_files)
+        return self.ledger.is_taken_in(self.versions, start, self.in_lake, changed, self._ids_with_news(changed))
+
+    def nothing_new(self, start: datetime | None, policy: ReadPolicy) -> IngestResult:
+        """Continue the table without a gap, as after reading rows that have not changed."""
+
+        def require_nothing(existing: list[Hour], rows: pl.DataFrame) -> None:
+            pass
+
+        empty = self.contract.empty().with_columns(pl.lit(None, INSTANT).alias(PLACED_AT))
+        changed = write_events(self.lake, self.contract, self.hour, [], [([], empty)], policy, require_nothing)
+        ledger = self.ledger
+        if ledger is not None:
+            as_of = max(ledger.as_of, self.hour.as_of)
+            kept = replace(ledger, lake=self.lake.file_versions_of(self.contract), sessions=self.session_files)
+            save_session_ledger(self.lake, self.contract.name, self.table.name, replace(kept, as_of=as_of))
+        rejected = [
+            one
+            for one in self.lake.rejects(REJECTED_ROWS, self.table.name)
+            if one.hour is None or ((start is None or one.hour.start >= start) and one.hour <= self.hour)
+        ]
+        return IngestResult(
+            0,
+            sum(self.lake.rows(REJECTED_ROWS, one) for one in rejected),
+            changed=changed,
+            files_skipped=len(self.versions or {}),
+        )
+
+    def of_window(self, start: datetime | None) -> ReadRows:
+        """Read the rows of [start, end of the hour), and of earlier hours if rows of them are late."""
+        self._start = start
+        every = set(self.versions or {})
+        parts = self._parts_to_read(start)
+        starts = self.lake.scan(PRACTICE_SESSIONS, [] if self.is_absent else None).select(
+            "session_id", pl.col("start_time").alias(PLACED_AT)
+        )
+        self.starts = starts.collect().lazy()
+        good = self.sessions.lazy().filter(pl.col(REASON).is_null()).select("session_id")
+        # A good session that the lake lacks starts at the end of the window or later; its rows, good or not, wait for
+        # its hour.
+        self.awaited = good.join(self.starts, on="session_id", how="anti")
+        self.known_ids = pl.concat([good, self.starts.select("session_id")])
+        rows = self._placed(self._read(parts))
+        if self.table.name == self.contract.name and not self.is_absent:
+            late = start_of_late_rows(self.source, self.lake, self.contract, rows, start, ["session_id"])
+            more = parts | self._parts_to_read(late)
+            if more != parts:
+                parts, rows = more, self._placed(self._read(more))
+            start = late
+        found = collect_window(rows, self.table, start, self.hour.as_of)
+        if self.versions is None:
+            return found
+        kept = self.ledger.of_parts(every - parts) if self.ledger is not None else {}
+        unplaced = kept.get("unplaced", UNPLACED.to_frame())
+        of_others = unplaced.select(
+            source_table=pl.lit(self.table.name), hour=pl.lit(None, INSTANT), reason="reason", row="row"
+        )
+        return replace(
+            found,
+            rejected=pl.concat([found.rejected, of_others]).sort("hour", "reason", "row"),
+            ledger=self._taken_in(parts, kept, start),
+            files_read=len(parts),
+            files_skipped=len(every - parts),
+        )
+
+    def _parts_to_read(self, start: datetime | None) -> set[str]:
+        versions = self.versions or {}
+        if self.ledger is None or start is None:
+            return set(versions)
+        changed = self.ledger.changed_hours(self.session_files)
+        return self.ledger.parts_to_read(versions, start, self.in_lake, changed, self._ids_with_news(changed))
+
+    def _ids_with_news(self, changed: pl.DataFrame) -> pl.Series:
+        """Return the sessions that a row waits for, or names in vain, and of which something is new."""
+        if self._changed_ids is None:
+            absent = self.ledger.absent if self.ledger else ABSENT.to_frame()
+            absent = absent.select("session_id", "status").drop_nulls("session_id").unique()
+            if absent.is_empty():
+                return absent["session_id"]
+            hours = self.lake.written(PRACTICE_SESSIONS, map(Hour.containing, changed["hour"]))
+            come = self.lake.scan(PRACTICE_SESSIONS, hours).select("session_id").collect()
+            same = self._with_status(absent.select("session_id")).join(come, on="session_id", how="anti")
+            self._changed_ids = absent.join(same, on=["session_id", "status"], how="anti")["session_id"]
+        return self._changed_ids
+
+    def _with_status(self, ids: pl.DataFrame) -> pl.DataFrame:
+        """Return ids with what the source says of these sessions: whether one is good, or of an erased person."""
+        told = self.sessions.group_by("session_id").agg(
+            good=pl.col(REASON).is_null().any(), erased=(pl.col(REASON) == ERASED).any()
+        )
+        status = pl.when("good").then(pl.lit("good")).when("erased").then(pl.lit(ERASED)).otherwise(pl.lit("unknown"))
+        found = ids.join(told, on="session_id", how="left").select("session_id", status=status)
+        if self.erased is NO_TOMBSTONES:
+            return found
+        unknown = found.filter(pl.col("status") == "unknown")["session_id"]
+        is_erased = pl.col("session_id").is_in(self.erased.among("session_id", unknown).implode())
+        return found.with_columns(status=pl.when(is_erased).then(pl.lit(ERASED)).otherwise("status"))
+
+    def _read(self, parts: set[str]) -> pl.LazyFrame:
+        if self.versions is None:
+            return read_table(self.source, self.table, Window(self._start, self.hour.as_of))
+        if not parts:
+            return read_nothing(self.table)
+        some = None if parts == set(self.versions) else sorted(parts)
+        return read_rows(self.source.scan(self.table, None, some), self.table)
+
+    def _placed(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Reject rows that name no session, and place the others at its start; those that wait for it are left out."""
+        rows = reject_unknown(rows, "session_id", self.known_ids, "practice session")
+        if self.erased is not NO_TOMBSTONES:
+            # Also of sessions that were never taken in, because their typist was erased before.
+            of_erased = self.sessions.filter(pl.col(REASON) == ERASED)["session_id"].drop_nulls().unique()
+            is_theirs = pl.col(REASON).is_not_null() & pl.col("session_id").is_in(of_erased.implode())
+            rows = set_aside_erased(rows, is_theirs)
+            rows = set_aside_erased_people(rows, self.known_ids, ["session_id"], self.erased)
+        if self.table.key:
+            rows = reject_repeats(rows, self.table, ())
+        rows = rows.join(self.awaited, on="session_id", how="anti")
+        return rows.join(self.starts, on="session_id", how="left", maintain_order="left")
+
+    def _taken_in(self, parts: set[str], kept: dict[str, pl.DataFrame], start: datetime | None) -> SessionLedger:
+        hours, absent = [kept.get("hours", HOURS_OF_PART.to_frame())], [kept.get("absent", ABSENT.to_frame())]
+        unplaced = [kept.get("unplaced", UNPLACED.to_frame())]
+        starts = self.starts.select("session_id", hour=pl.col(PLACED_AT).dt.truncate("1h")).collect()
+        for part in sorted(parts):
+            rows = read_rows(self.source.scan(self.table, None, [part]), self.table)
+            ids = rows.select(pl.col("session_id").unique()).collect()
+            placed = ids.join(starts, on="session_id", how="left")
+            here = {"part": pl.lit(part)}
+            hours.append(placed.select(pl.col("hour").drop_nulls().unique()).select(**here, hour="hour"))
+            without = placed.filter(pl.col("hour").is_null()).select("session_id")
+            named = self._with_status(without.drop_nulls())
+            absent.append(_without_erased(named).select(**here, session_id="session_id", status="status"))
+            if without.height:
+                is_unplaced = pl.col("session_id").is_null() | pl.col("session_id").is_in(
+                    without["session_id"].drop_nulls().implode()
+                )
+                bad = self._placed(rows.filter(is_unplaced)).filter(pl.col(REASON).is_not_null())
+                text = rejected_rows(bad, self.table, pl.col(PLACED_AT)).collect()
+                unplaced.append(text.select(**here, reason="reason", row="row"))
+        return SessionLedger(
+            self.read_as,
+            dict(self.versions or {}),
+            start,
+            self.hour.as_of,
+            self.in_lake,
+            self.session_files,
+            pl.concat(hours),
+            pl.concat(absent),
+            pl.concat(unplaced),
+        )
+
+
+def _without_erased(sessions: pl.DataFrame) -> pl.DataFrame:
+    """Return sessions with one that has no id in place of those of erased people."""
+    is_erased = pl.col("status") == ERASED
+    erased = sessions.filter(is_erased)
+    if erased.is_empty():
+        return sessions
+    # A filtered frame still holds the memory of all texts, and would write it to the disk.
+    others = pl.DataFrame(sessions.remove(is_erased).rows(), schema=sessions.schema, orient="row")
+    return pl.concat([others, pl.DataFrame({"session_id": [None], "status": [ERASED]}, schema=sessions.schema)])

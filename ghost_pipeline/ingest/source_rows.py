@@ -16,6 +16,7 @@ from ghost_pipeline.contracts.raw import RAW_CONTRACTS, SOURCE_TABLES
 from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.errors import SourceError, without_values
 from ghost_pipeline.ingest.deletion_guard import identity_columns
+from ghost_pipeline.ingest.session_ledger import SessionLedger
 from ghost_pipeline.ingest.validation import ERASED, REASON, good_rows, read_rows, rejected_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.local_files import SHARD_FILE
@@ -42,6 +43,10 @@ class ReadRows:
     """The start of the rows read; None: the beginning."""
     erased: int
     """Rows of erased people; they are in neither frame."""
+    ledger: SessionLedger | None = None
+    """What is known once these rows are in the lake, if the source's parts are known and the table has a session."""
+    files_read: int = 0
+    files_skipped: int = 0
 
 
 @contextmanager
