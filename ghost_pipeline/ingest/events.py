@@ -33,7 +33,7 @@ from ghost_pipeline.ingest.part_ledger import (
 )
 from ghost_pipeline.ingest.people import known_users
 from ghost_pipeline.ingest.read_policy import ReadPolicy, range_end, source_from
-from ghost_pipeline.ingest.rejects import replace_rejects
+from ghost_pipeline.ingest.rejects import RejectsOfHours
 from ghost_pipeline.ingest.result import NOT_IN_SOURCE, IngestResult, OnRows, silent
 from ghost_pipeline.ingest.source_rows import PLACED_AT, is_in_source, reading
 from ghost_pipeline.ingest.validation import ERASED, REASON, ROW, merge_repeated_events, reject_repeats
@@ -97,12 +97,16 @@ class _Ingestion:
     """The hours to write once they have ended."""
     repeats: pl.DataFrame | None = None
     """Rows whose key is in several hours, with the choice between them."""
-    rejected: list[pl.DataFrame] = field(default_factory=list)
     waiting: list[pl.DataFrame] = field(default_factory=list)
     rejected_ids: pl.DataFrame = field(default_factory=pl.DataFrame)
     hours_together: list[Hour] = field(default_factory=list)
     good: int = 0
     merged: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin without rejected rows."""
+        self.floor = self.policy.replaces_from(self.lake, self.contract, self.hour)
+        self.rejects = RejectsOfHours(self.lake, self.table, self.floor)
 
     @property
     def table(self) -> SourceTable:
@@ -199,7 +203,7 @@ class _Ingestion:
         read = self.rows.parts_read - {""}
         return IngestResult(
             self.good,
-            sum(one.height for one in self.rejected) + unplaced.height,
+            self.rejects.rows + unplaced.height,
             self.merged,
             changed,
             self.rows.erased,
@@ -233,7 +237,7 @@ class _Ingestion:
         order = [str(self.table.time), *self.table.key]
         columns = [*self.contract.polars_schema, PLACED_AT]
         identity = [*identity_columns(self.contract), REASON]
-        floor = self.policy.replaces_from(self.lake, self.contract, self.hour)
+        floor = self.floor
         old = {one for one in self.lake.written(self.contract, self.touched) if one.start < floor}
         newer = self._ids_from(floor) if old else pl.DataFrame()
         unplaced_ids = [part.unplaced_ids for part in self.parts.values()]
@@ -246,11 +250,13 @@ class _Ingestion:
             self.rows.erased += found.filter(pl.col(REASON) == ERASED).height
             bad = found.filter(pl.col(REASON).is_not_null() & (pl.col(REASON) != ERASED))
             self.waiting.append(self.rows.unknown_users(bad))
-            self.rejected.append(_as_rejected(bad, self.table))
             self.rejected_ids = pl.concat([bad.select(identity), *unplaced_ids])
             self.hours_together = some
             good = _sorted(found.filter(pl.col(REASON).is_null()).select(columns), order)
             self.good += good.height
+            there = self.lake.scan(self.contract, sorted(old & {*some})).select(self.table.key).collect()
+            before = good.filter(pl.col(PLACED_AT).dt.truncate("1h") < floor).select(self.table.key)
+            self.rejects.add(_as_rejected(bad, self.table), before.join(there, on=self.table.key, how="anti"))
             yield some, keeping_old_rows(self.lake, self.contract, sorted(old & {*some}), floor, good, newer)
 
     def _ids_from(self, floor: datetime) -> pl.DataFrame:
@@ -316,12 +322,10 @@ class _Ingestion:
         return pl.concat([kept, *(part.unplaced for part in self.parts.values())])
 
     def _write_rejects(self, unplaced: pl.DataFrame) -> None:
-        of_hours = pl.concat([REJECTED_ROWS.empty(), *self.rejected])
         without_hour = unplaced.select(
             source_table=pl.lit(self.table.name), hour=pl.lit(None, INSTANT), reason="reason", row="row"
         )
-        every = pl.concat([of_hours, without_hour]).sort("hour", "reason", "row")
-        replace_rejects(self.lake, self.table, {*self.touched, None}, every)
+        self.rejects.write(self.touched, without_hour)
 
     def _save(self, unplaced: pl.DataFrame) -> None:
         known = self.ledger

@@ -17,7 +17,7 @@ from ghost_pipeline.defs.raw import RAW_ASSETS
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.ingest import event_rows
+from ghost_pipeline.ingest import event_rows, rejects
 from ghost_pipeline.ingest.part_ledger import forget_ledger
 from ghost_pipeline.lake.cache import clear_cache
 from ghost_pipeline.lake.lake import Lake
@@ -324,6 +324,39 @@ def test_a_row_without_an_hour_is_rejected_once_however_often_its_file_is_read(
     exports.export("bad", [exports.row("e1", 3), exports.row("e2", 3, timed=False)])
     exports.run(10)
     assert exports.lake.scan(REJECTED_ROWS).collect().height == 1
+
+
+def test_rejected_rows_from_before_what_a_source_keeps_stay(exports: Exports) -> None:
+    settings = exports.run_context.settings.model_copy(update={"source_keeps": 20})
+    exports.run_context = RunContext.of(settings, exports.lake)
+    old = [exports.row("e1", 3), exports.row("e2", 3, bad=True), exports.row("e3", 3, user="u2")]
+    exports.export("old", old)
+    exports.run(10)
+    exports.export("old", None)
+    exports.run(40)
+    assert _rejected_ids(exports) == ["e2", "e3"]
+    exports.users.append("u2")
+    exports.export("old", old[2:])
+    exports.run(41)
+    assert (_ids(exports), _rejected_ids(exports)) == (["e1", "e3", "first"], ["e2"])
+
+
+def test_rejected_rows_in_temporary_files_are_all_written(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    exports.export("bad", [exports.row(f"e{number}", number / 2, bad=True) for number in range(12)])
+    exports.run(10)
+    before = exports.content()
+    clear_cache(exports.lake.root)
+    for one in exports.lake.rejects(REJECTED_ROWS, exports.table.name):
+        exports.lake.remove(REJECTED_ROWS, one)
+    monkeypatch.setattr(event_rows, "_BYTES_OF_ROW", 2**40)
+    monkeypatch.setattr(rejects, "_HELD_BYTES", 0)
+    exports.run(10)
+    assert exports.content() == before
+
+
+def _rejected_ids(exports: Exports) -> list[str]:
+    rows = exports.lake.scan(REJECTED_ROWS).collect()["row"]
+    return rows.str.json_path_match("$.progress_id").sort().to_list()
 
 
 def test_rejected_rows_are_those_of_the_files_after_a_source_without_parts(
