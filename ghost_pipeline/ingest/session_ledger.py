@@ -136,6 +136,11 @@ def save_session_ledger(lake: Lake, contract: str, table: str, ledger: SessionLe
     cache.write({**frames, "parts": pl.DataFrame(rows, schema=_PARTS, orient="row")})
 
 
+def forget_session_ledger(lake: Lake, contract: str, table: str) -> None:
+    """Remove the ledger: rows, rejected ones too, were read from a source without known parts."""
+    _cache(lake, contract, table).remove("parts")
+
+
 def _cache(lake: Lake, contract: str, table: str) -> Cache:
     return Cache(lake.root, f"{contract}/of-{table}")
 

@@ -24,6 +24,7 @@ from ghost_pipeline.ingest.session_ledger import (
     ABSENT,
     HOURS_OF_PART,
     SessionLedger,
+    forget_session_ledger,
     load_session_ledger,
     save_session_ledger,
 )
@@ -73,7 +74,9 @@ def read_session_rows(
 
 def keep_ledger(lake: Lake, table: SourceTable, contract: Contract, found: ReadRows) -> None:
     """Record what was read as taken in, now that the lake has its rows."""
-    if found.ledger is not None:
+    if found.ledger is None:
+        forget_session_ledger(lake, contract.name, table.name)
+    else:
         ledger = replace(found.ledger, lake=lake.file_versions_of(contract))
         save_session_ledger(lake, contract.name, table.name, ledger)
 

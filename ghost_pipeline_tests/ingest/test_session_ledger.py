@@ -294,3 +294,15 @@ def test_another_limit_of_the_look_back_reads_what_it_reaches(exports: Exports, 
     reads.clear()
     exports.run(21)
     assert {"first", "new"} <= set(reads) or "whole" in reads
+
+
+def test_files_are_read_again_after_a_source_without_known_files(
+    exports: Exports, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.run(10)
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSource, "part_versions", lambda *_: None)
+        exports.run(10)
+    reads.clear()
+    exports.run(10)
+    assert reads
