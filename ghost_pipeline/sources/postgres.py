@@ -47,7 +47,11 @@ _AS_THEY_ARE = frozenset({"text", "varchar", "bpchar", "int2", "int4", "int8", "
 """Types that arrive unchanged. A float4 does not: 5.3 would become 5.300000190734863."""
 _TIMES = frozenset({"timestamptz", "timestamp", "date"})
 _TEXTS = frozenset({"text", "varchar", "bpchar"})
-_NO_SUCH_VALUE = "22P02"
+_OWN_MESSAGE = re.compile(
+    r"invalid input syntax for type [a-z ]+|invalid input value for enum [\w.]+|division by zero|[a-z/ ]+ out of range|"
+    r"(?:canceling statement|terminating connection) due to [a-z ]+|cannot execute [A-Z ]+ in a read-only transaction"
+)
+"""Beginnings of the server's own messages, up to the value that they may cite."""
 _HIDES_ROWS = "affected by row-level security"
 _EARLIEST, _LATEST = "0001-01-01", "9999-12-31"
 """Later or earlier times, infinity among them, would arrive as others: the driver's microseconds overflow."""
@@ -181,15 +185,9 @@ class PostgresSource(DatabaseSource):
             raise
         except (adbc.Error, _AnswerError) as error:
             self._leave()
-            says = self._fault(error) if isinstance(error, adbc.Error) else str(error)
+            says = self._address.fault(error) if isinstance(error, adbc.Error) else str(error)
             place = self.mapping.place(table, "query") if self.mapping.of(table).query else f"table {table}"
             raise SourceError(f"{self.name}: {place} cannot be read ({says}). {self._remedy_of(table, says)}") from None
-
-    def _fault(self, error: adbc.Error) -> str:
-        message = MESSAGE.search(str(error))
-        if error.sqlstate == _NO_SUCH_VALUE and message:
-            return _without_values(message[1])
-        return self._address.fault(error)
 
     def _remedy_of(self, table: str, says: str) -> str:
         if says == LOST:
@@ -242,8 +240,9 @@ def _told_apart(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _without_values(message: str) -> str:
-    # Values are cited behind a colon or in quotes.
-    return re.split(r':|"', message)[0].strip()
+    """Return a message of the server's own; a function may raise one that cites a row in any words."""
+    says = re.split(r':|"', message)[0].strip()
+    return says if _OWN_MESSAGE.fullmatch(says) else "the server reports an error, see its log"
 
 
 def _instant(instant: datetime | None, otherwise: str) -> str:

@@ -437,6 +437,19 @@ def test_an_error_within_rows_cites_none_of_them(database: Database, opened: Ope
     assert "ada" not in message
 
 
+@pytest.mark.parametrize("code", ["P0001", "22P02"])
+def test_an_error_that_a_function_raises_cites_no_row(code: str, database: Database, opened: Opener) -> None:
+    database.execute(
+        f"""CREATE FUNCTION checked(mail text) RETURNS text LANGUAGE plpgsql
+            AS $$ BEGIN RAISE EXCEPTION 'no cohort for %', mail USING ERRCODE = '{code}'; END $$""",
+    )
+    source = opened(cohorts=MappedTable(query="SELECT checked('ada' || '@example.org') AS cohort_id"))
+    assert "ada" not in fault(source, "cohorts")
+    with pytest.raises(SourceError) as raised:
+        source.part_versions(SOURCE_TABLES["cohorts"])
+    assert "ada" not in str(raised.value)
+
+
 def test_a_failure_leaves_the_source_usable(database: Database, opened: Opener) -> None:
     database.execute("CREATE TABLE users (user_id text, created_at timestamptz)")
     source = opened(cohorts=MappedTable(query="SELECT 1 / (g - 200000) AS cohort_id FROM generate_series(1, 300000) g"))
