@@ -63,9 +63,10 @@ class Relation:
 
 
 class DatabaseSource(ABC):
-    """The canonical tables of one database, as they were when it was first read.
+    """The canonical tables of one database.
 
-    A table is read from the database once, and again only for another window.
+    A table is read from the database once, and again only for another window. Adapters say which instant it shows: that
+    of the first reading where one transaction holds a snapshot, otherwise that of its own.
     """
 
     text_type = "text"

@@ -2,7 +2,7 @@
 
 A consistent snapshot shows every InnoDB table as it was when the first one was read. The lock on a table's definition
 ends once it is read, so that no schema change waits for a run. Times are read as their text, so that `0000-00-00` costs
-its row alone.
+at most its row.
 """
 
 import weakref
@@ -129,7 +129,13 @@ class MySqlSource(DatabaseSource):
             return f"TIME_TO_SEC({own.sql}) * 1000e0"
         if own.type == "bit":
             return f"{own.sql} + 0"
-        return own.sql if own.type in {"integer", "float", "text", "bytes"} else f"CAST({own.sql} AS char)"
+        if own.type in {"integer", "float", "text", "bytes"}:
+            return own.sql
+        text = f"CAST({own.sql} AS char)"
+        if own.type in _TIMES.values() and column.optional:
+            # A zero date stands for a missing one where NULL is not allowed.
+            return f"CASE WHEN left({text}, 10) <> '0000-00-00' THEN {text} END"
+        return text
 
     def _placed(self, own: OwnColumn) -> str:
         if own.type in _TIMES.values():
@@ -161,7 +167,7 @@ class MySqlSource(DatabaseSource):
         return rows.with_columns(_in_utc(name, self._address.zone) for name in instants)
 
     def _is_local(self, own: OwnColumn) -> bool:
-        """Whether a column's times are those of the zone of the address; a query's own times are UTC."""
+        """Whether a column's times are those of the zone of the address, in a table or a query's result."""
         return own.type in {"datetime", "date"} and self._address.zone != "UTC"
 
     def _content_hash(self, table: SourceTable, select: str) -> str:
@@ -188,9 +194,16 @@ class MySqlSource(DatabaseSource):
                     f"GHOST_SOURCE, and that the server runs",
                 ) from None
             self._finalizer = weakref.finalize(self, _closed, self._connection)
-            with self._connection.cursor() as cursor:
-                for statement in SESSION:
-                    cursor.execute(statement)
+            try:
+                with self._connection.cursor() as cursor:
+                    for statement in SESSION:
+                        cursor.execute(statement)
+            except pymysql.err.Error as error:
+                self.close()
+                raise SourceError(
+                    f"{self.name}: the server refuses a read-only transaction with a consistent snapshot "
+                    f"({self._address.fault(error)}). Read from MySQL or MariaDB itself, or from a copy of it",
+                ) from None
         return self._connection
 
     @contextmanager

@@ -137,7 +137,12 @@ VALUES = [
     ("datetime", "'1000-01-01'", "created_at", "created_at is outside 1970 to 2199"),
     ("datetime", "'9999-12-31 23:59:59'", "created_at", "created_at is outside 1970 to 2199"),
     ("datetime", "NULL", "created_at", "created_at is missing"),
-    ("datetime", "'0000-00-00'", "final_band_at", "final_band_at is not a time"),
+    ("datetime", "'0000-00-00'", "final_band_at", None),
+    ("datetime(6)", "'0000-00-00'", "final_band_at", None),
+    ("date", "'0000-00-00'", "final_band_at", None),
+    ("timestamp", "'0000-00-00'", "final_band_at", None),
+    ("datetime", "'2025-03-12 12:00'", "final_band_at", NOON),
+    ("datetime", "'2025-00-00'", "final_band_at", "final_band_at is not a time"),
     ("int", "1741780800", "created_at", "created_at is not a time"),
     ("year", "2025", "created_at", "created_at is not a time"),
     ("time", "'12:00'", "created_at", "created_at is not a time"),
@@ -496,6 +501,14 @@ def test_a_connection_is_encrypted_if_the_server_offers_it(mariadb: MariaDb) -> 
 def test_encryption_can_be_turned_off(mariadb: MariaDb) -> None:
     with closing(MySqlSource(f"{mariadb.over_tcp}?ssl-mode=DISABLED")) as source:
         assert cipher(source) == ""
+
+
+def test_a_server_without_snapshots_is_one_line_and_no_session(
+    mariadb: MariaDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ghost_pipeline.sources.mysql.SESSION", ("START TRANSACTION WITH CONSISTENT PICTURE",))
+    assert "the server refuses a read-only transaction with a consistent snapshot (" in refused(mariadb.address)
+    assert wait_for(lambda: sessions(mariadb) == [])
 
 
 def test_a_certificate_that_no_authority_signed_is_refused(mariadb: MariaDb) -> None:
