@@ -55,7 +55,9 @@ MOODLE = (
     f"INSERT INTO mdl_cohort_members VALUES (1, 10, 2, {NOON - 500}), (2, 11, 2, {NOON - 400})",  # noqa: S608
     f"""INSERT INTO mdl_quiz_attempts VALUES (1, 1, 2, 1, 0, 'finished', {NOON}, {NOON + 90}, 8),
         (2, 1, 2, 2, 0, 'inprogress', {NOON}, 0, NULL), (3, 1, 2, 1, 1, 'finished', {NOON}, {NOON + 60}, 8),
-        (4, 1, 3, 1, 0, 'finished', {NOON - 7200}, {NOON - 3600}, 8)""",  # noqa: S608
+        (4, 1, 3, 1, 0, 'finished', {NOON - 7200}, {NOON - 3600}, 8),
+        (5, 1, 3, 1, 0, 'finished', {NOON - 86_401}, {NOON}, 8),
+        (6, 1, 3, 1, 0, 'finished', {NOON - 86_399}, {NOON + 1}, 8)""",  # noqa: S608
     "INSERT INTO mdl_modules VALUES (1, 'assign'), (2, 'page'), (3, 'quiz'), (4, 'bigbluebuttonbn')",
     "INSERT INTO mdl_course VALUES (5, 'English', 'EN', 1), (6, 'Hidden', 'H', 0)",
     "INSERT INTO mdl_course_modules VALUES (50, 5, 1, 1), (51, 5, 2, 1), (52, 5, 3, 1), (53, 5, 4, 1), (60, 6, 2, 1)",
@@ -132,8 +134,12 @@ def test_moodle_gives_attempts_and_completions(moodle: Source) -> None:
             ("log-1", "2", "writing", 0),
             ("log-2", "3", "reading", 0),
             ("quiz-1", "2", "mock_test", 90_000),
+            ("quiz-5", "3", "mock_test", 0),
+            ("quiz-6", "3", "mock_test", 86_400_000),
         ]
-        assert rows(source, "user_progress")["progress_id"].to_list() == ["log-1", "log-2", "log-7", "quiz-1", "quiz-4"]
+        assert rows(source, "user_progress")["progress_id"].to_list() == [
+            *("log-1", "log-2", "log-7", "quiz-1", "quiz-4", "quiz-5", "quiz-6")
+        ]
 
 
 def test_the_page_of_moodle_says_what_stays_empty(moodle: Source) -> None:
@@ -178,9 +184,20 @@ def openedx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
     return open_source("duckdb:///openedx.duckdb", MAPPINGS / "openedx.yaml")
 
 
-def load() -> None:
+def load() -> int:
+    """Run the script; returns the lines that it says it left out."""
     with duckdb.connect("openedx.duckdb") as connection:
-        connection.execute((MAPPINGS / "openedx.sql").read_text(encoding="utf-8"))
+        said = connection.sql((MAPPINGS / "openedx.sql").read_text(encoding="utf-8"))
+        ((left_out,),) = said.fetchall()
+        return int(left_out)
+
+
+def test_open_edx_counts_the_lines_that_are_no_json(openedx: Source, tmp_path: Path) -> None:
+    openedx.close()
+    (tmp_path / "tracking" / "tracking.log-2").write_text(
+        "{\n" + tracked("page_close", 70) + "\n}{\n", encoding="utf-8"
+    )
+    assert load() == 3
 
 
 def test_open_edx_gives_people_with_their_last_course(openedx: Source) -> None:
