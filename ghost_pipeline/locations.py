@@ -24,6 +24,10 @@ FILE_SCHEMES = frozenset({"sqlite", "duckdb"})
 MASKED = "…"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _SECRET_PARAMETER = re.compile(r"(?:pass|pwd|secret|token)[^=]*=", re.IGNORECASE)
+_CONNECTION_STRING = re.compile(
+    r"(?:^|[;\s])\s*(?:host|hostaddr|port|dbname|database|server|user|username|uid)\s*=", re.IGNORECASE
+)
+"""A parameter of the form that libpq and ODBC call a connection string; any other one may be a password."""
 _CREDENTIALS = re.compile(r":.*@", re.DOTALL)
 MALFORMED_POSTGRES_ADDRESS = (
     "Write postgresql://user:password@host:port/database, with special characters of user and password "
@@ -137,6 +141,6 @@ def shown_source(location: str) -> str:
 
 def _is_path(text: str) -> bool:
     decoded = unquote(text)
-    if _SECRET_PARAMETER.search(decoded) or _CREDENTIALS.search(decoded):
+    if any(one.search(decoded) for one in (_SECRET_PARAMETER, _CONNECTION_STRING, _CREDENTIALS)):
         return False
     return decoded.startswith(("/", "./", "../", "~")) or not {"@", ":"} & set(decoded)

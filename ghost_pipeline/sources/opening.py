@@ -1,6 +1,5 @@
 """From the settings `GHOST_SOURCE` and `GHOST_SOURCE_MAPPING` to an adapter."""
 
-import re
 from pathlib import Path
 
 from ghost_pipeline.errors import SourceError
@@ -19,8 +18,6 @@ FORMS = (
     "of user and password percent-encoded (@ is %40)"
 )
 """What GHOST_SOURCE may be, for messages."""
-_PARAMETERS = re.compile(r"\s*(?:host|hostaddr|port|dbname|database|server|user|username|uid)\s*=", re.IGNORECASE)
-"""The beginning of an address in the form that libpq and ODBC call a connection string."""
 
 
 def open_source(location: str | None, mapping: Path | None = None) -> Source:
@@ -54,6 +51,6 @@ def open_source(location: str | None, mapping: Path | None = None) -> Source:
     if Path(location).is_dir():
         return FileSource(Path(location), mapped)
     shown = shown_source(location)
-    if "://" in location or MASKED in shown or _PARAMETERS.match(location):
+    if "://" in location or MASKED in shown:
         raise SourceError(f"source {shown}: no adapter reads this. Set GHOST_SOURCE to {FORMS}")
     raise SourceError(f"source {location}: not a folder. Set GHOST_SOURCE to {FORMS}")
