@@ -90,7 +90,7 @@ class FileSource:
         return candidates[0]
 
     def part_versions(self, table: SourceTable) -> Mapping[str, str]:
-        """Return the files of a table, by their path below the folder: size, time of the last change, and inode.
+        """Return the files of a table, by their path below the folder: size, inode, and its times.
 
         Raises:
             SourceError: the table is missing, or a file has gone.
@@ -246,7 +246,8 @@ def _skipped(listing: Listing) -> str:
 
 def _version(file: Path) -> str:
     found = file.stat()
-    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ino}"
+    # Tools may set the time of the last change; only the system sets that of the last change of the inode.
+    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}-{found.st_ino}"
 
 
 def _culprit(path: Path, error: Exception) -> str:

@@ -42,25 +42,49 @@ def require_inside(path: Path, root: Path) -> None:
 
 
 def files_below(folder: Path, root: Path, suffix: str) -> Listing:
-    """List the files below a folder whose names end with `suffix`; folders behind links are not entered.
+    """List the files below a folder whose names end with `suffix`.
+
+    A folder behind a symbolic link is read as well, unless it is read already: each folder counts once.
 
     Raises:
-        SourceError: a symbolic link leads out of `root`.
+        SourceError: a symbolic link leads out of `root`, or to a folder above `folder`.
 
     """
     files: list[Path] = []
     hidden = others = 0
-    for at, folders, names in os.walk(folder):
-        here = Path(at)
-        is_below_hidden = any(map(is_hidden, here.relative_to(folder).parts))
-        for name in folders:
-            require_inside(here / name, root)
-        for name in names:
-            if is_below_hidden or is_hidden(name):
-                hidden += name.endswith(suffix)
-            elif name.endswith(suffix):
-                require_inside(here / name, root)
-                files.append(here / name)
-            else:
-                others += 1
+    entered: set[Path] = set()
+    links = [folder]
+    while links:
+        # First what lies here, so that it keeps its own path.
+        link = min(links)
+        links.remove(link)
+        for at, folders, names in os.walk(link):
+            here = Path(at)
+            is_below_hidden = any(map(is_hidden, here.relative_to(folder).parts))
+            real = here.resolve()
+            if real in entered and not is_below_hidden:
+                folders.clear()
+                continue
+            entered |= set() if is_below_hidden else {real}
+            here_links = [here / name for name in folders if (here / name).is_symlink()]
+            for one in here_links:
+                _require_no_circle(one, folder, root)
+            links += [one for one in here_links if not is_below_hidden and not is_hidden(one.name)]
+            for name in names:
+                if is_below_hidden or is_hidden(name):
+                    hidden += name.endswith(suffix)
+                elif name.endswith(suffix):
+                    require_inside(here / name, root)
+                    files.append(here / name)
+                else:
+                    others += 1
     return Listing(tuple(sorted(files)), hidden, others)
+
+
+def _require_no_circle(link: Path, folder: Path, root: Path) -> None:
+    require_inside(link, root)
+    target, own = link.resolve(), folder.resolve()
+    if target != own and own.is_relative_to(target):
+        raise SourceError(
+            f"{link}: is a symbolic link to a folder that holds this one. Remove it, or let it lead to the files alone"
+        )

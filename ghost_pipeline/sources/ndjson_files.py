@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ghost_pipeline.contracts.source import SourceColumn, SourceTable
+from ghost_pipeline.contracts.source import Kind, SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.sources.mapping import TextFormat
 from ghost_pipeline.sources.source import FAULT, LINE
@@ -36,10 +36,10 @@ class _Reading:
     """The rows of one file, batch by batch, and which of the wanted columns they had."""
 
     def __init__(self, path: Path, table: SourceTable, columns: Mapping[str, SourceColumn], given: TextFormat) -> None:
-        self.path, self.table, self.columns = path, table, list(columns)
+        self.path, self.table, self.columns = path, table, columns
         self.markers = frozenset(given.null_markers or ())
         self.found: set[str] = set()
-        self.rows = self.faults = 0
+        self.rows = self.objects = self.faults = 0
 
     def batch(self, objects: list[object], numbers: list[int]) -> dict[str, pl.Series]:
         """Return the columns of parsed lines; a text in place of an object is the fault of its line."""
@@ -52,16 +52,29 @@ class _Reading:
             else:
                 rows.append({})
                 faults.append(one if isinstance(one, _Fault) else NOT_AN_OBJECT)
+        self.rows += len(rows)
+        self.objects += sum(fault is None for fault in faults)
         for name in self.columns:
             if name not in self.found and any(name in row for row in rows):
                 self.found.add(name)
-        self.rows += len(rows)
-        bad = sum(fault is not None for fault in faults)
-        self.faults += bad
+            self._refuse_others(name, rows, faults)
+        self.faults += sum(fault is not None for fault in faults)
         columns = {name: pl.Series(name, self._texts(name, rows), pl.String) for name in self.columns}
         lines = [number if fault else None for number, fault in zip(numbers, faults, strict=True)]
         marks = {LINE: pl.Series(LINE, lines, pl.Int64), FAULT: pl.Series(FAULT, faults, pl.String)}
         return columns | marks
+
+    def _refuse_others(self, name: str, rows: list[dict[str, object]], faults: list[str | None]) -> None:
+        """Empty the rows whose value of a column is not a single one, or is a truth value in place of an id."""
+        column = self.columns[name]
+        refused = (dict, list, bool) if column.kind is Kind.ID else (dict, list)
+        if {type(row.get(name)) for row in rows}.isdisjoint(refused):
+            return
+        for at, row in enumerate(rows):
+            value = row.get(name)
+            if isinstance(value, refused):
+                says = "true or false" if isinstance(value, bool) else "no single value"
+                rows[at], faults[at] = {}, f"{column.name} holds {says}"
 
     def _texts(self, name: str, rows: list[dict[str, object]]) -> list[str | None]:
         values = [row.get(name) for row in rows]
@@ -104,7 +117,8 @@ def _constant(name: str) -> str | None:
     return None if name == "NaN" else name
 
 
-_DECODER = json.JSONDecoder(parse_constant=_constant)
+# A float would lose digits: ids may have more than 17.
+_DECODER = json.JSONDecoder(parse_float=str, parse_constant=_constant)
 
 
 def read_ndjson(
@@ -129,7 +143,7 @@ def read_ndjson(
     reading = _Reading(path, table, columns, given)
     batches = _array(path, encoding, reading) if is_array else _lines(path, encoding, reading)
     rows = rows_of(reading.columns, batches)
-    if reading.rows and reading.faults == reading.rows:
+    if reading.rows and not reading.objects:
         raise TextError(f"none of its {reading.rows:,} lines is a JSON object")
     absent = [name for name in reading.columns if name not in reading.found] if reading.rows else []
     check([name for name in reading.columns if name not in absent], 0)

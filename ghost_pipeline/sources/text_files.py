@@ -166,8 +166,13 @@ def _unpacked(path: Path, size: int) -> Iterator[bytes]:
         with _opened(path) as file:
             while data := file.read(size):
                 yield data
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise TextError(f"it cannot be unpacked, {type(error).__name__}") from None
+    except (EOFError, zlib.error, OSError) as error:
+        # The caller writes to a disk meanwhile, whose errors are other ones.
+        if isinstance(error, OSError) and error.strerror:
+            raise TextError(f"the system says: {error.strerror}") from None
+        # pyarrow has no type of its own for this.
+        says = "it is truncated or no Zstandard file" if type(error) is OSError else type(error).__name__
+        raise TextError(f"it cannot be unpacked, {says}") from None
 
 
 def _end_of_lines(data: bytes, line_end: bytes) -> int:

@@ -36,13 +36,14 @@ to the files below it; a file that contradicts it is an error. Columns that are 
 
 Below a table's folder, files are skipped if their name, or the name of a folder above them, begins with `_` or `.`
 (except partitions such as `_year=2025`); `doctor` counts them. A symbolic link that leads out of the source folder is
-refused.
+refused, and so is one to a folder that holds the table's; a folder behind any other link is read, once.
 
 CSV and NDJSON may be packed (`.csv.gz`, `.ndjson.zst`). NDJSON is an object per line or one array of objects; `.json`
 and `.jsonl` are read the same way if a table has no other file. They are UTF-8 or UTF-16, with or without a byte
 order mark. The first line of a CSV file names the columns. Fields are separated by commas, semicolons, tabs or bars,
 whichever shows the known names; quotes are doubled or, if that leaves fewer faulty lines, escaped by a backslash.
-Blank lines are skipped, and a line with another number of fields is rejected with its line number. In CSV, the texts
+Blank lines are skipped, and a line with another number of fields is rejected with its line number, as is an object of
+JSON with an object or list in place of a value, or with `true` or `false` in place of an id. In CSV, the texts
 for missing values above stand for a missing id or name as well, unless they are in quotes; in `ngram_text` they are
 text. `doctor` reports what it detected. The mapping may state it, and then nothing is guessed:
 

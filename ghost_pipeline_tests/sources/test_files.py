@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import os
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -399,6 +401,10 @@ def test_a_parquet_file_that_is_cut_off_is_named(name: str, length: int, tmp_pat
     assert message.endswith(WRITE_AGAIN)
 
 
+ROWS_OF_ZST = b"cohort_id\n" + b"".join(f"c{number * number}\n".encode() for number in range(200_000))
+TRUNCATED_ZST = pa.compress(ROWS_OF_ZST, "zstd", asbytes=True)[:-999]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
@@ -412,7 +418,16 @@ def test_a_parquet_file_that_is_cut_off_is_named(name: str, length: int, tmp_pat
         ("cohorts.ndjson", b'[{"cohort_id": "c1"}]\n["Ada"]', "the array is not valid JSON from line 2 on"),
         ("cohorts.ndjson.gz", b'{"cohort_id": "c1"}\n', "cannot be read (it cannot be unpacked, BadGzipFile)"),
         ("cohorts.csv.gz", gzip.compress(b"cohort_id\nAda\n")[:-9], "cannot be read (it cannot be unpacked, EOFError)"),
-        ("cohorts.csv.zst", b"cohort_id\nAda\n", "cannot be read ("),
+        (
+            "cohorts.csv.zst",
+            b"cohort_id\nAda\n",
+            "cannot be read (it cannot be unpacked, it is truncated or no Zstandard",
+        ),
+        (
+            "cohorts.csv.zst",
+            TRUNCATED_ZST,
+            "cannot be read (it cannot be unpacked, it is truncated or no Zstandard file)",
+        ),
         ("cohorts.csv", "cohort_id\nAda\n".encode("utf-16")[:-1], "cannot be read (it is not valid UTF-16)"),
         ("cohorts.parquet", b"cohort_id\nc1\n", "cannot be read (parquet: "),
         ("cohorts.csv", b"cohort_key\nx\n", "lacks the column cohort_id"),
@@ -511,3 +526,13 @@ def test_an_address_that_nothing_reads_is_named_without_its_password() -> None:
         open_source("mongodb://ada:secret@host/db")
     assert str(raised.value).startswith("source mongodb://…: no adapter reads this. Set GHOST_SOURCE to")
     assert "secret" not in str(raised.value)
+
+
+def test_a_rewrite_in_place_of_the_same_size_and_time_is_another_version(tmp_path: Path) -> None:
+    path = tmp_path / "cohorts.csv"
+    path.write_text("cohort_id\nc1\n", encoding="utf-8")
+    before, times = FileSource(tmp_path).part_versions(COHORTS), path.stat()
+    time.sleep(0.05)
+    path.write_text("cohort_id\nc2\n", encoding="utf-8")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert FileSource(tmp_path).part_versions(COHORTS) != before

@@ -124,6 +124,38 @@ def test_a_link_within_the_source_is_read(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["c1"]
 
 
+def test_a_link_to_a_folder_within_the_source_is_entered(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / "cohort_key=a" / "part.parquet", cohort_id=["c1"])
+    write(tmp_path / "store" / "deep" / "part.parquet", cohort_id=["c2"])
+    (tmp_path / "cohorts" / "cohort_key=b").symlink_to(tmp_path / "store")
+    assert keys(tmp_path) == {"c1": "a", "c2": "b"}
+
+
+@pytest.mark.parametrize("link", ["aaa", "zzz", "one/zzz"])
+def test_a_folder_that_is_read_already_is_not_read_again_through_a_link(link: str, tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / "one" / "part.parquet", cohort_id=["c1"])
+    (tmp_path / "cohorts" / link).symlink_to(tmp_path / "cohorts" / "one")
+    assert list(FileSource(tmp_path).part_versions(COHORTS)) == ["cohorts/one/part.parquet"]
+
+
+def test_a_link_to_the_hidden_folder_of_a_version_is_entered(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / "_v7" / "part.parquet", cohort_id=["c1"])
+    (tmp_path / "cohorts" / "current").symlink_to(tmp_path / "cohorts" / "_v7")
+    assert ids(tmp_path) == ["c1"]
+
+
+def test_a_link_to_the_table_itself_ends(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / "part.parquet", cohort_id=["c1"])
+    (tmp_path / "cohorts" / "again").symlink_to(tmp_path / "cohorts")
+    assert ids(tmp_path) == ["c1"]
+
+
+def test_a_link_to_a_folder_above_the_table_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / "part.parquet", cohort_id=["c1"])
+    (tmp_path / "cohorts" / "all").symlink_to(tmp_path)
+    assert fault(tmp_path).startswith(f"{tmp_path / 'cohorts' / 'all'}: is a symbolic link to a folder that holds this")
+
+
 def test_the_source_itself_may_be_a_link(tmp_path: Path) -> None:
     write(tmp_path / "real" / "cohorts.parquet", cohort_id=["c1"])
     (tmp_path / "source").symlink_to(tmp_path / "real")

@@ -318,6 +318,38 @@ def test_a_large_integer_keeps_its_digits(form: str, tmp_path: Path) -> None:
     assert good(written(tmp_path, content.encode(), f"cohorts.{form}"))["cohort_id"].to_list() == [digits]
 
 
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_a_large_number_with_a_fraction_of_zero_keeps_its_digits(form: str, tmp_path: Path) -> None:
+    digits = "1234567890123456789.0"
+    content = f"cohort_id\n{digits}\n" if form == "csv" else f'{{"cohort_id": {digits}}}'
+    found = good(written(tmp_path, content.encode(), f"cohorts.{form}"))["cohort_id"].to_list()
+    assert found == ["1234567890123456789"]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ('{"cohort_id": {"a": 1}}', "cohort_id holds no single value"),
+        ('{"cohort_id": [1]}', "cohort_id holds no single value"),
+        ('{"cohort_id": true}', "cohort_id holds true or false"),
+        ('{"cohort_id": "c2", "cohort_key": []}', "cohort_key holds no single value"),
+        ('{"cohort_id": "c2", "cohort_key": false}', None),
+        ('{"cohort_id": "c2", "unlisted": {"a": [1]}}', None),
+    ],
+)
+@pytest.mark.parametrize("form", ["[{},{}]", "{}\n{}\n"])
+def test_a_value_of_json_that_is_no_single_one_costs_its_row(
+    row: str, says: str | None, form: str, tmp_path: Path
+) -> None:
+    written(tmp_path, form.format('{"cohort_id": "c1", "cohort_key": "k"}', row).encode(), "cohorts.ndjson")
+    assert reasons(tmp_path) == [None, says]
+
+
+def test_a_file_of_nothing_but_objects_in_ids_is_all_rejected(tmp_path: Path) -> None:
+    written(tmp_path, b'{"cohort_id": {"a": 1}}\n{"cohort_id": []}\n', "cohorts.ndjson")
+    assert reasons(tmp_path) == ["cohort_id holds no single value"] * 2
+
+
 # --- what is stated, and what is detected ---
 
 
