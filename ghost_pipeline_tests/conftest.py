@@ -44,6 +44,12 @@ def _leave_writing_to_the_system(connection: object, _record: object) -> None:
         connection.execute("PRAGMA synchronous = OFF")
 
 
+@pytest.fixture(autouse=True)
+def own_dagster_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test find the records of another: a command that runs in this process leaves its `DAGSTER_HOME` behind."""
+    monkeypatch.setenv("DAGSTER_HOME", "")
+
+
 @pytest.fixture(scope="session")
 def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder after one undisturbed run of the command over the demo world, up to 2025-03-12T12:00Z."""
