@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 from sqlalchemy import Engine, event
 
 from ghost_pipeline.settings import Settings
@@ -45,9 +46,15 @@ def _leave_writing_to_the_system(connection: object, _record: object) -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_dagster_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test find the records of another: a command that runs in this process leaves its `DAGSTER_HOME` behind."""
+def own_dagster_records(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let no test find the records of another.
+
+    A command that runs in this process leaves its `DAGSTER_HOME` behind, and a context of Dagster that was not closed
+    puts the storage of a deleted instance back when it is collected, so that all later definitions fail to load.
+    """
     monkeypatch.setenv("DAGSTER_HOME", "")
+    with set_defs_state_storage(None):
+        yield
 
 
 @pytest.fixture(scope="session")

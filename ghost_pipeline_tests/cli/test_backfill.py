@@ -185,13 +185,13 @@ def test_in_an_empty_lake_the_hour_just_closed_is_due_alone(tmp_path: Path) -> N
 def _requests(settings: Settings, lake: Lake, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     defs = build_defs(settings)
     schedule = defs.get_repository_def().get_schedule_def("hourly_schedule")
-    context = dg.build_schedule_context(
+    with dg.build_schedule_context(
         instance=instance,
         scheduled_execution_time=NOON + timedelta(minutes=5),
         resources={"lake": lake},
         repository_def=defs.get_repository_def(),
-    )
-    return list(schedule.evaluate_tick(context).run_requests or [])
+    ) as context:
+        return list(schedule.evaluate_tick(context).run_requests or [])
 
 
 def test_the_schedule_asks_for_the_hour_just_closed(tmp_path: Path) -> None:
