@@ -59,7 +59,8 @@ UserActivityCheckpoints = schema_of(
         "last_day": dy.Date(nullable=True, description="The last day practised, which ends that run"),
         "longest_streak": small("Length in days of the longest run so far"),
         "recent_days": small(
-            "Dates practised up to last_day, as bits: bit 0 is last_day, bit 6 is six days before",
+            "Dates practised up to last_day, as bits: bit 0 is last_day, bit 6 is six days before; without a bit for a "
+            "date that the zone skipped",
             high=2**RECENT_DAYS - 1,
         ),
     },

@@ -20,7 +20,13 @@ import polars as pl
 from ghost_pipeline.contracts.activity import COUNT_COLUMNS, USER_ACTIVITY_CHECKPOINTS, USER_ACTIVITY_DAYS
 from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.domain.ghost.activity_rollups import activity_days, event_activity, of_journeys
-from ghost_pipeline.domain.ghost.activity_state import ACTIVITY_SCHEMA, CHECKPOINT_COLUMNS, ActivityState
+from ghost_pipeline.domain.ghost.activity_state import (
+    ACTIVITY_SCHEMA,
+    CHECKPOINT_COLUMNS,
+    ActivityState,
+    days_since_1970,
+)
+from ghost_pipeline.domain.shared.local_time import skipped_date
 from ghost_pipeline.lake.cache import Cache
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
@@ -63,6 +69,8 @@ class ActivityHistory:
         self._lake, self._entities = lake, entities
         self._users = entities.select("entity", "user_id", *_CALENDAR).lazy()
         self._seen = np.zeros(entities.height, bool)
+        skipped = entities.select(skipped_date(pl.col("timezone"))).to_series()
+        self._skipped = None if skipped.null_count() == len(skipped) else days_since_1970(skipped)
         first = lake.first_hour(USER_PROGRESS)
         self._begin = first.start if first else None
 
@@ -133,19 +141,21 @@ class ActivityHistory:
 
     def _after(self, month: Month) -> ActivityState:
         """The state at the end of a month, ready for the next one; stores the missing checkpoints up to it."""
-        size = self._entities.height
         if self._begin is None or month.as_of <= self._begin:
-            return ActivityState.empty(size, month.next())
+            return self._empty(month.next())
         there = [one for one in self._lake.months(USER_ACTIVITY_CHECKPOINTS) if one <= month]
-        state = ActivityState.empty(size, Month.containing(self._begin))
+        state = self._empty(Month.containing(self._begin))
         if there:
-            state = ActivityState.empty(size, there[-1].next())
+            state = self._empty(there[-1].next())
             self._resume(state, there[-1])
         while state.month <= month:
             state.add(self._activity(state.month.start, state.month.as_of))
             self._keep(state)
             state = state.next_month()
         return state
+
+    def _empty(self, month: Month) -> ActivityState:
+        return ActivityState.empty(self._entities.height, month, self._skipped)
 
     def _keep(self, state: ActivityState) -> None:
         month, own = state.month, self._entities["user_id"].is_first_distinct() & pl.Series(self._seen)
@@ -187,7 +197,7 @@ class ActivityHistory:
 
     def from_events(self, month: Month) -> ActivityState:
         """The state at the end of a month from events alone, for a few users."""
-        state = ActivityState.empty(self._entities.height, Month.containing(self._begin or month.start))
+        state = self._empty(Month.containing(self._begin or month.start))
         state.add(self._activity(state.month.start, state.month.as_of))
         while state.month < month:
             state = state.next_month()

@@ -1,9 +1,10 @@
 """Figures from checkpoints, days and hours against the same figures from scratch."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,7 @@ from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.domain.ghost.activity_rollups import activity_days, calendars, event_activity, of_journeys
 from ghost_pipeline.domain.ghost.activity_state import ACTIVITY_SCHEMA, ActivityState
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
+from ghost_pipeline.domain.shared.local_time import skipped_date
 from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.incremental.activity_history import ActivityHistory, forget_activity
@@ -29,6 +31,7 @@ from ghost_pipeline.windows import HOUR, Hour, Month, hours
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row, at, event, progress_frame, user, users_frame
 from ghost_pipeline_tests.domain.ghost.ghost_worlds import CORNERS, TASK_TYPES, ZONES
 from ghost_pipeline_tests.examples import examples
+from ghost_pipeline_tests.reference import plain_ghost
 from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 
 FEW = examples(3, 8)
@@ -69,6 +72,10 @@ class World:
 
     def from_scratch(self, end: datetime) -> pl.DataFrame:
         return user_ghost_stats(users_at(self.versions, end), self.progress.lazy(), end).collect()
+
+    def figures(self, end: datetime, *names: str) -> tuple[object, ...]:
+        """Figures of the one user at the end of an hour."""
+        return self.lake.scan(USER_GHOST_STATS, [Hour.ending_at(end)]).select(names).collect().row(0)
 
     def check(self, ends: Iterable[datetime]) -> None:
         window = [Hour.ending_at(end) for end in sorted(ends)]
@@ -172,6 +179,64 @@ def test_activity_adds_up_over_any_split(world: tuple[datetime, list[Row], list[
     for part in data.draw(st.permutations(range(4))):
         split.add(activity([one for one, of in zip(mine, parts, strict=True) if of == part], by_day=part % 2 == 0))
     assert_frame_equal(split.checkpoint(), whole.checkpoint())
+
+
+SKIPPED = dict(
+    pl.LazyFrame({"zone": sorted(available_timezones())})
+    .with_columns(date=skipped_date(pl.col("zone")))
+    .drop_nulls()
+    .collect()
+    .iter_rows()
+)
+"""The zones that moved across the date line, each with the date that it skipped."""
+
+
+def of_zone(zone: str, days: Iterable[int], folder: Path) -> tuple[World, Callable[[int, int], datetime]]:
+    """Return a world of a learner who practised on days around the skipped date (0), and local hours."""
+
+    def local(day: int, hour: int) -> datetime:
+        there = datetime.combine(SKIPPED[zone] + timedelta(days=day), time(hour), ZoneInfo(zone))
+        return there.astimezone(UTC)
+
+    version = {**user("u0", created_at=local(-60, 12)), "valid_from": local(-60, 12), "timezone": zone}
+    del version["score_known_at"]
+    events = [event("u0", local(day, 12)) for day in days]
+    return World(folder, [version], events, local(40, 0)), local
+
+
+@pytest.mark.parametrize("zone", SKIPPED)
+def test_a_date_that_never_existed_does_not_break_a_streak(zone: str, tmp_path: Path) -> None:
+    world, local = of_zone(zone, (-2, -1, 1, 2), tmp_path)
+    found = []
+    for day, hour in ((1, 8), (3, 16), (4, 16), (35, 16)):
+        world.check([local(day, hour)])
+        found.append(world.figures(local(day, hour), "current_streak", "longest_streak", "streak_status"))
+    assert found == [
+        (2, 2, "at_risk"),
+        (4, 4, "at_risk"),
+        (0, 4, "broken"),
+        (0, 4, "broken"),
+    ]
+
+
+@given(
+    st.sampled_from(sorted(SKIPPED)),
+    st.sets(st.integers(-40, 20)),
+    st.sets(st.integers(-12, 38), min_size=1, max_size=2),
+)
+@FEW
+def test_running_totals_around_a_date_that_never_existed_equal_those_from_scratch(
+    zone: str, practised: set[int], seen: set[int]
+) -> None:
+    with TemporaryDirectory() as folder:
+        world, local = of_zone(zone, practised - {0}, Path(folder))
+        world.check(local(day, 16) for day in seen - {0} or {1})
+        last = max(seen - {0} or {1})
+        by_hand = plain_ghost.user_stats(
+            world.versions.collect().row(0, named=True), world.progress.to_dicts(), local(last, 16)
+        )
+        names = ("current_streak", "longest_streak", "streak_status", "days_practiced")
+        assert world.figures(local(last, 16), *names) == tuple(by_hand[name] for name in names)
 
 
 def test_a_run_over_months_keeps_its_length(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -55,19 +55,32 @@ def counted(user: Row, events: Sequence[Row], as_of: datetime) -> list[tuple[dat
     return [(day, event) for day, event in own if day >= created]
 
 
-def streak_on(days: set[date], today: date) -> int:
+def day_before(user: Row, day: date) -> date:
+    """The date that the user's clocks showed just before a day began."""
+    began = datetime.combine(day, time(), zone_of(user)).astimezone(UTC)
+    return local_date(user, began - timedelta(microseconds=1))
+
+
+def streak_on(user: Row, days: set[date], today: date) -> int:
     """Length of the run that ends today or yesterday."""
-    last = today if today in days else today - DAY
+    last = today if today in days else day_before(user, today)
     length = 0
     while last in days:
         length += 1
-        last -= DAY
+        last = day_before(user, last)
     return length
 
 
-def longest_streak(days: set[date]) -> int:
+def longest_streak(user: Row, days: set[date]) -> int:
     """Length of the longest run."""
-    return max((streak_on(days, day) for day in days), default=0)
+    return max((streak_on(user, days, day) for day in days), default=0)
+
+
+def streak_status(user: Row, days: set[date], today: date) -> str:
+    """Whether the streak goes on today, needs today, or has ended."""
+    if today in days:
+        return "active"
+    return "at_risk" if day_before(user, today) in days else "broken"
 
 
 def user_stats(user: Row, events: Sequence[Row], as_of: datetime) -> Row:
@@ -76,7 +89,6 @@ def user_stats(user: Row, events: Sequence[Row], as_of: datetime) -> Row:
     tasks = [(day, event) for day, event in own if event["task_type"] in TASKS]
     days = {day for day, _ in tasks}
     today = local_date(user, as_of - timedelta(microseconds=1))
-    silent = (today - max(days)).days if days else None
     last = max((event["completed_at"] for _, event in tasks), default=None)
     of_type = {kind: sum(event["task_type"] == kind for _, event in own) for kind in (*TASKS, "mock_test")}
     return {
@@ -89,9 +101,9 @@ def user_stats(user: Row, events: Sequence[Row], as_of: datetime) -> Row:
         **{f"{module}_tasks": of_type[module] for module in TASKS[:4]},
         "mock_tests": of_type["mock_test"],
         "days_practiced": len(days & {today - age * DAY for age in range(7)}),
-        "current_streak": streak_on(days, today),
-        "longest_streak": longest_streak(days),
-        "streak_status": {None: "broken", 0: "active", 1: "at_risk"}.get(silent, "broken"),
+        "current_streak": streak_on(user, days, today),
+        "longest_streak": longest_streak(user, days),
+        "streak_status": streak_status(user, days, today),
         "last_activity_at": last,
         "is_active_member": not user["cohort_excluded"] and last is not None and last >= as_of - 14 * DAY,
     }
@@ -140,7 +152,7 @@ def day_figures(user: Row, events: Sequence[Row], as_of: datetime, day: int) -> 
         sum(event["time_spent_ms"] for _, event in tasks),
         *(sum(event["task_type"] == module for _, event in tasks) for module in TASKS[:4]),
         len(own) - len(tasks),
-        streak_on({date_ for date_, _ in tasks}, end),
+        streak_on(user, {date_ for date_, _ in tasks}, end),
     )
 
 

@@ -9,6 +9,7 @@ import polars as pl
 from ghost_pipeline.contracts.raw import MODULE_TYPES
 from ghost_pipeline.domain.ghost.activity import WEEK, active_days, counted_events, present_users, streak_runs
 from ghost_pipeline.domain.ghost.user_ghost_stats import completed_user_ghost_stats, with_activity_figures
+from ghost_pipeline.domain.shared.local_time import skipped_date
 from ghost_pipeline_tests.reference.months import DEFAULT_STARTS
 
 MODULE_COLUMNS = tuple(f"{module}_tasks" for module in MODULE_TYPES)
@@ -71,9 +72,12 @@ def streaks(runs: pl.LazyFrame, present: pl.LazyFrame) -> pl.LazyFrame:
         last_run=pl.col("run_length").sort_by("last_day").last(),
         longest_streak=pl.col("run_length").max(),
     )
-    silent_days = (pl.col("today") - pl.col("last_day")).dt.total_days()
+    # A date that the zone skipped is no silent day.
+    skipped = skipped_date(pl.col("timezone"))
+    unlived = ((pl.col("last_day") < skipped) & (skipped < pl.col("today"))).fill_null(value=False)
+    silent_days = (pl.col("today") - pl.col("last_day")).dt.total_days() - unlived
     return (
-        present.select("user_number", "today")
+        present.select("user_number", "timezone", "today")
         .join(last_runs, on="user_number", how="left")
         .select(
             "user_number",
@@ -112,7 +116,7 @@ def user_ghost_stats(
     figures = (
         present.join(activity_totals(events, as_of), on="user_number", how="left")
         .join(days_practiced(days, present), on="user_number", how="left")
-        .join(streaks(streak_runs(days), present), on="user_number", how="left")
+        .join(streaks(streak_runs(days, present), present), on="user_number", how="left")
         .with_columns(pl.col(*TOTAL_COLUMNS, "days_practiced").fill_null(0))
     )
     completed = completed_user_ghost_stats(

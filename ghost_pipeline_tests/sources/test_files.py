@@ -417,7 +417,11 @@ TRUNCATED_ZST = pa.compress(ROWS_OF_ZST, "zstd", asbytes=True)[:-999]
         ("cohorts.ndjson", b'[{"cohort_id": "c1"},\n{"cohort_id": "Ada', "the array is not valid JSON from line 2 on"),
         ("cohorts.ndjson", b'[{"cohort_id": "c1"}]\n["Ada"]', "the array is not valid JSON from line 2 on"),
         ("cohorts.ndjson.gz", b'{"cohort_id": "c1"}\n', "cannot be read (it cannot be unpacked, BadGzipFile)"),
-        ("cohorts.csv.gz", gzip.compress(b"cohort_id\nAda\n", mtime=0)[:-9], "cannot be read (it cannot be unpacked, EOFError)"),
+        (
+            "cohorts.csv.gz",
+            gzip.compress(b"cohort_id\nAda\n", mtime=0)[:-9],
+            "cannot be read (it cannot be unpacked, EOFError)",
+        ),
         (
             "cohorts.csv.zst",
             b"cohort_id\nAda\n",

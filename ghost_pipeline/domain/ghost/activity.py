@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from ghost_pipeline.contracts.raw import MOCK_TEST
-from ghost_pipeline.domain.shared.local_time import local_date, today
+from ghost_pipeline.domain.shared.local_time import local_date, skipped_date, today
 
 WEEK = timedelta(days=7)
 
@@ -63,23 +63,27 @@ def active_days(events: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def streak_runs(days: pl.LazyFrame) -> pl.LazyFrame:
+def streak_runs(days: pl.LazyFrame, present: pl.LazyFrame) -> pl.LazyFrame:
     """Return runs of consecutive active days, sorted by the key (user_number, first_day).
 
-    Takes `active_days`; returns user_number, first_day Date, last_day Date, run_length Int32.
+    Takes `active_days`, and user_number and timezone of `present_users`; a date that a zone skipped ends no run.
+    Returns user_number, first_day Date, last_day Date, run_length Int32 (active days).
     """
-    key, first = pl.col("key"), pl.col("first")
+    key, first, skipped = pl.col("key"), pl.col("first"), pl.col("skipped")
     begins = (key - 1).ne_missing(key.shift(1))
     ends = (key + 1).ne_missing(key.shift(-1))
+    # A few users at most, so that the join costs next to nothing.
+    skips = present.select("user_number", skipped=skipped_date(pl.col("timezone"))).drop_nulls()
     return (
-        days.select(key=_user_day_key())
+        days.join(skips, on="user_number", how="left")
+        .select("skipped", key=_user_day_key() + _moved_up(pl.col("local_date"), skipped))
         .sort("key")
         .with_columns(first=pl.when(begins).then(key).forward_fill(), ends=ends)
         .filter("ends")
         .select(
             user_number=_user_of(key),
-            first_day=_day_of(first),
-            last_day=_day_of(key),
+            first_day=_moved_back(_day_of(first), skipped),
+            last_day=_moved_back(_day_of(key), skipped),
             run_length=(key - first + 1).cast(pl.Int32),
         )
     )
@@ -97,6 +101,15 @@ def _user_of(key: pl.Expr) -> pl.Expr:
 
 def _day_of(key: pl.Expr) -> pl.Expr:
     return (key % _DAYS_PER_USER - _DAYS_PER_USER // 2).cast(pl.Int32).cast(pl.Date)
+
+
+def _moved_up(date: pl.Expr, skipped: pl.Expr) -> pl.Expr:
+    """Return 1 for dates before the skipped one: a day later, they are next to the dates after it."""
+    return (date <= skipped).fill_null(value=False).cast(pl.Int64)
+
+
+def _moved_back(date: pl.Expr, skipped: pl.Expr) -> pl.Expr:
+    return date - pl.duration(days=_moved_up(date, skipped))
 
 
 def _dated_events(calendars: pl.LazyFrame, progress: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:

@@ -23,7 +23,8 @@ _BEFORE = 9
 """Dates before the month that have a bit. Today is the day before the month at the earliest (a zone behind UTC), and
 the days practised reach back 6 further: 7. Two more cost nothing."""
 _AFTER = 2
-"""Dates after the month that have a bit: a zone ahead of UTC reaches the next date early."""
+"""Days after the month that have a bit: a zone ahead of UTC reaches the next date early, and the dates before one that
+the zone skipped move up by one."""
 _NEVER = np.iinfo(np.int64).min
 _WEEK = np.uint64(2**RECENT_DAYS - 1)
 _ONE = np.uint64(1)
@@ -61,14 +62,20 @@ class ActivityState:
     """Last day of that run; the smallest integer if there is none."""
     longest: _Ints
     """Length of the longest run so far."""
+    skipped: _Ints | None = None
+    """The date that each entity's zone left out, as days since 1970; the smallest integer if there is none.
+
+    All runs and bits are of days that follow one another in the entity's zone: dates since 1970, those before the
+    skipped date one higher.
+    """
 
     @classmethod
-    def empty(cls, size: int, month: Month) -> "ActivityState":
-        """Return a state of `size` entities without any activity before `month`."""
+    def empty(cls, size: int, month: Month, skipped: _Ints | None = None) -> "ActivityState":
+        """Return a state of `size` entities without any activity before `month`; `skipped` as in the state."""
         nothing = {name: np.zeros(size, np.int64) for name in SUMS}
         never = np.full(size, _NEVER)
-        longest = np.zeros(size, np.int64)
-        return cls(month, nothing, never.copy(), np.zeros(size, np.uint64), never.copy(), never.copy(), longest)
+        runs = (np.zeros(size, np.uint64), never.copy(), never.copy(), np.zeros(size, np.int64))
+        return cls(month, nothing, never.copy(), *runs, skipped)
 
     @property
     def oldest(self) -> int:
@@ -92,7 +99,8 @@ class ActivityState:
             self.counts[name][entity] = checkpoint[name].to_numpy()
         self.last_activity[entity] = _instants(checkpoint["last_activity_at"])
         self.longest[entity] = checkpoint["longest_streak"].to_numpy()
-        first, last = _dates(checkpoint["run_first_day"]), _dates(checkpoint["last_day"])
+        run = (days_since_1970(checkpoint[name]) for name in ("run_first_day", "last_day"))
+        first, last = (self._days_of(entity, dates) for dates in run)
         self._resume_runs(entity, first, last, checkpoint["recent_days"].to_numpy().astype(np.uint64))
 
     def add(self, rows: pl.DataFrame) -> None:
@@ -103,8 +111,8 @@ class ActivityState:
         np.maximum.at(self.last_activity, entity, _instants(rows["last_activity_at"]))
         # Mock tests make no day a day of practice (G2.2).
         practised = rows["tasks_completed"].to_numpy() > 0
+        place = (self.newest - self._days_of(entity, days_since_1970(rows["local_date"]))[practised]).astype(np.uint64)
         entity = entity[practised]
-        place = (self.newest - _dates(rows["local_date"])[practised]).astype(np.uint64)
         np.bitwise_or.at(self.days, entity, _ONE << place)
         # Flags, because sorting a million numbers takes ten times as long.
         practised_now = np.zeros(len(self.days), bool)
@@ -114,7 +122,7 @@ class ActivityState:
 
     def next_month(self) -> "ActivityState":
         """Return the same activity as the start of the next month."""
-        state = ActivityState.empty(len(self.days), self.month.next())
+        state = ActivityState.empty(len(self.days), self.month.next(), self.skipped)
         first, last, recent = self._last_runs()
         state.counts, state.last_activity, state.longest = self.counts, self.last_activity, self.longest
         state._resume_runs(np.arange(len(self.days)), first, last, recent)  # noqa: SLF001 - of its own kind
@@ -127,8 +135,8 @@ class ActivityState:
             {
                 **self.counts,
                 "last_activity_at": _as_instants(self.last_activity),
-                "run_first_day": _as_dates(first),
-                "last_day": _as_dates(last),
+                "run_first_day": _as_dates(first - self._moved_up(slice(None), first)),
+                "last_day": _as_dates(last - self._moved_up(slice(None), last)),
                 "longest_streak": self.longest.astype(np.int32),
                 "recent_days": recent.astype(np.int32),
             }
@@ -147,7 +155,9 @@ class ActivityState:
 
         """
         first, last, _ = self._last_runs(entity)
-        now = _dates(today)
+        now = self._days_of(entity, days_since_1970(today))
+        # The week is one of dates: a skipped one among them leaves six days (G1.4).
+        week = now - self._days_of(entity, days_since_1970(today) - RECENT_DAYS + 1) + 1
         silent = np.where(last == _NEVER, 2, now - last)
         # A user without a bit has not practised for a week; a shift by 64 or more would be undefined.
         place = np.clip(self.newest - now, 0, 63).astype(np.uint64)
@@ -156,12 +166,21 @@ class ActivityState:
             {
                 **{name: values[entity] for name, values in self.counts.items()},
                 "last_activity_at": _as_instants(self.last_activity[entity]),
-                "days_practiced": np.bitwise_count((self.days[entity] >> place) & _WEEK).astype(np.int32),
+                "days_practiced": np.bitwise_count((self.days[entity] >> place) & _ones(week)).astype(np.int32),
                 "current_streak": np.where(silent <= 1, last - first + 1, 0).astype(np.int32),
                 "longest_streak": self.longest[entity].astype(np.int32),
                 "streak_status": pl.Series(["active", "at_risk", "broken"]).gather(pl.Series(status)),
             }
         )
+
+    def _days_of(self, entity: _Ints, dates: _Ints) -> _Ints:
+        return dates + self._moved_up(entity, dates)
+
+    def _moved_up(self, entity: _Ints | slice, days: _Ints) -> _Ints | int:
+        """Return 1 for the days before the one that an entity's zone skipped, 0 for others."""
+        if self.skipped is None:
+            return 0
+        return ((days > _NEVER) & (days <= self.skipped[entity])).astype(np.int64)
 
     def _resume_runs(self, entity: _Ints, first: _Ints, last: _Ints, recent: _Bits) -> None:
         self.run_first[entity], self.run_last[entity] = first, last
@@ -212,7 +231,12 @@ def _number(day: date) -> int:
     return (day - _EPOCH) // timedelta(days=1)
 
 
-def _dates(days: pl.Series) -> _Ints:
+def _ones(count: _Ints) -> _Bits:
+    return (_ONE << count.astype(np.uint64)) - _ONE
+
+
+def days_since_1970(days: pl.Series) -> _Ints:
+    """Return dates as numbers, null as the smallest integer."""
     return days.to_physical().cast(pl.Int64).fill_null(_NEVER).to_numpy()
 
 

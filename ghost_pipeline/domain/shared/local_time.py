@@ -5,13 +5,16 @@ zone inside an expression, which keeps frames lazy.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from zoneinfo import available_timezones
 
 import polars as pl
 
 _UTC_MICROSECONDS = pl.Datetime("us", "UTC")
+
+_FAR_WEST = timedelta(hours=20)
+"""A change of a zone's distance from UTC that only a move across the date line makes."""
 
 
 def is_known_timezone(name: str) -> bool:
@@ -35,6 +38,15 @@ def local_date(instant: pl.Expr, timezone: pl.Expr) -> pl.Expr:
 def today(as_of: datetime, timezone: pl.Expr) -> pl.Expr:
     """Return the local date of the last instant before `as_of` (G1.3): at midnight the day that just ended."""
     return local_date(pl.lit(as_of - timedelta(microseconds=1), dtype=_UTC_MICROSECONDS), timezone)
+
+
+def skipped_date(timezone: pl.Expr) -> pl.Expr:
+    """Return the date (Date?) that the row's zone left out, null in nearly every zone.
+
+    A zone that moves from the east of the date line to the west of it skips a date: 2011-12-30 never existed in
+    Pacific/Apia.
+    """
+    return timezone.cast(pl.String).map_batches(_skipped_dates, return_dtype=pl.Date, is_elementwise=True)
 
 
 def unknown_timezones(users: pl.LazyFrame) -> pl.LazyFrame:
@@ -64,6 +76,36 @@ def _polars_accepts(name: str) -> bool:
     except pl.exceptions.PolarsError:
         return False
     return True
+
+
+@cache
+def _skipped_date_of(zone: str) -> date | None:
+    if not is_known_timezone(zone):
+        return None
+    # A zone stays for years on the side to which it moved: 461 instants tell, 2 million hours would be slow.
+    sample = _instants(datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC), "6mo")
+    moved = (_clocks(sample, zone) - sample).diff().gt(_FAR_WEST).arg_true()
+    if not len(moved):
+        return None
+    there = _clocks(_instants(sample[moved[-1] - 1], sample[moved[-1]], "1h"), zone).dt.date()
+    first, last = there[0], there[-1]
+    return next(iter(set(pl.date_range(first, last, eager=True)) - set(there)), None)
+
+
+def _skipped_dates(zones: pl.Series) -> pl.Series:
+    skipped = {zone: found for zone in zones.unique().drop_nulls() if (found := _skipped_date_of(zone))}
+    if not skipped:
+        return pl.Series(zones.name, [None], dtype=pl.Date).new_from_index(0, len(zones))
+    return zones.replace_strict(skipped, default=None, return_dtype=pl.Date)
+
+
+def _instants(start: datetime, end: datetime, every: str) -> pl.Series:
+    return pl.datetime_range(start, end, every, time_unit="us", time_zone="UTC", eager=True)
+
+
+def _clocks(instants: pl.Series, zone: str) -> pl.Series:
+    """Return what clocks in the zone show, as if it were UTC."""
+    return instants.dt.convert_time_zone(zone).dt.replace_time_zone("UTC")
 
 
 def _are_known(names: pl.Series) -> pl.Series:

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row, at, event, user
 
-# Ends of hours beside changes of the clock, ends of months and years, and a leap day.
+# Ends of hours beside changes of the clock, ends of months and years, a leap day, and after dates that zones skipped.
 CORNERS = (
+    "1995-01-02T11:00",
+    "2012-01-01T12:00",
     "2024-03-01T00:00",
     "2024-03-31T01:00",
     "2024-10-27T01:00",

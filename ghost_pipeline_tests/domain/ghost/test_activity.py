@@ -20,8 +20,9 @@ AS_OF = at("2025-03-12T12:00")
 def streak_of(*days: str, as_of: str = "2025-03-12T12:00") -> Row:
     users = users_frame([user("u1", created_at=at("2024-01-01T00:00"))])
     progress = progress_frame([event("u1", f"{day}T08:00") for day in days])
-    practiced = active_days(counted_events(present_users(users, at(as_of)), progress, at(as_of)))
-    return streaks(streak_runs(practiced), present_users(users, at(as_of))).collect().row(0, named=True)
+    present = present_users(users, at(as_of))
+    practiced = active_days(counted_events(present, progress, at(as_of)))
+    return streaks(streak_runs(practiced, present), present).collect().row(0, named=True)
 
 
 def test_users_created_at_as_of_or_later_do_not_exist_yet() -> None:
@@ -134,7 +135,8 @@ def test_streaks_run_over_the_ends_of_months_and_years(days: list[str], as_of: s
 
 def test_runs_of_two_users_do_not_join() -> None:
     days = pl.LazyFrame({"user_number": [0, 1], "local_date": [date(2025, 3, 1), date(2025, 3, 2)]})
-    assert streak_runs(days).collect().rows() == [
+    present = pl.LazyFrame({"user_number": [0, 1], "timezone": [None, None]})
+    assert streak_runs(days, present).collect().rows() == [
         (0, date(2025, 3, 1), date(2025, 3, 1), 1),
         (1, date(2025, 3, 2), date(2025, 3, 2), 1),
     ]

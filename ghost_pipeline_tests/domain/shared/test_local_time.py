@@ -1,13 +1,20 @@
 """Calendar dates in each row's zone."""
 
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo, available_timezones
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghost_pipeline.domain.shared.local_time import is_known_timezone, local_date, today, unknown_timezones
+from ghost_pipeline.domain.shared.local_time import (
+    is_known_timezone,
+    local_date,
+    skipped_date,
+    today,
+    unknown_timezones,
+)
 from ghost_pipeline_tests.domain.ghost.ghost_frames import INSTANT, at, user, users_frame
 from ghost_pipeline_tests.domain.ghost.ghost_worlds import ZONES
 from ghost_pipeline_tests.reference import plain_ghost
@@ -91,3 +98,39 @@ def test_a_zone_is_known_when_python_and_polars_know_it() -> None:
     assert is_known_timezone("America/New_York")
     assert not is_known_timezone("Factory")
     assert not is_known_timezone("")
+
+
+@pytest.mark.parametrize(
+    ("zone", "skipped"),
+    [
+        ("Pacific/Apia", date(2011, 12, 30)),
+        ("Pacific/Fakaofo", date(2011, 12, 30)),
+        ("Pacific/Kwajalein", date(1993, 8, 21)),
+        ("Pacific/Kiritimati", date(1994, 12, 31)),
+        ("Asia/Manila", None),
+        ("Pacific/Norfolk", None),
+        ("America/New_York", None),
+        ("Mars/Olympus", None),
+        (None, None),
+    ],
+)
+def test_the_date_that_a_zone_skipped(zone: str | None, skipped: date | None) -> None:
+    frame = pl.LazyFrame({"zone": [zone, "UTC"]}, schema={"zone": pl.String})
+    assert frame.select(skipped_date(pl.col("zone"))).collect().to_series().to_list() == [skipped, None]
+
+
+@pytest.mark.long
+def test_every_date_that_any_zone_skipped_is_known() -> None:
+    sixth_hours = [datetime(1970, 1, 1, tzinfo=UTC) + timedelta(hours=6 * number) for number in range(4 * 366 * 80)]
+    found: dict[str, date] = {}
+    for name in sorted(available_timezones()):
+        zone, before = ZoneInfo(name), sixth_hours[0].toordinal()
+        for instant in sixth_hours:
+            day = instant.astimezone(zone).toordinal()
+            if day > before + 1:
+                assert (day, name in found) == (before + 2, False), f"{name} skipped more than one date"
+                found[name] = date.fromordinal(day - 1)
+            before = day
+    zones = pl.LazyFrame({"zone": sorted(available_timezones())})
+    known = zones.with_columns(skipped=skipped_date(pl.col("zone"))).drop_nulls().collect()
+    assert dict(known.iter_rows()) == found

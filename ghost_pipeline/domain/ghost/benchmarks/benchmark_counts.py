@@ -26,7 +26,7 @@ from ghost_pipeline.domain.ghost.benchmarks.achievers import (
     edges_within,
     starting_skill,
 )
-from ghost_pipeline.domain.shared.local_time import local_date
+from ghost_pipeline.domain.shared.local_time import local_date, skipped_date
 
 INTERVAL = "interval"
 AT_LEAST = "at_least"
@@ -167,6 +167,7 @@ def _members(
             "timezone",
             "created_date",
             last_day=pl.min_horizontal(ended, days),
+            skipped_day=_skipped_day(),
             final_tenths=block_edge("final_band_score", bands),
             start_tenths=block_edge("diagnostic_score", starts),
         )
@@ -176,6 +177,12 @@ def _members(
         .collect()
         .with_columns(slot=pl.int_range(pl.len(), dtype=pl.UInt32).over("block"))
     )
+
+
+def _skipped_day() -> pl.Expr:
+    """Return the journey day whose date never existed where the member lives, 0 if there is none."""
+    day = (skipped_date(pl.col("timezone")) - pl.col("created_date")).dt.total_days() + 1
+    return day.clip(0).fill_null(0)
 
 
 def _events(members: pl.DataFrame, progress: pl.LazyFrame, as_of: datetime, days: int) -> pl.DataFrame:
@@ -197,7 +204,7 @@ def _events(members: pl.DataFrame, progress: pl.LazyFrame, as_of: datetime, days
 
 def _block_counts(members: pl.DataFrame, events: pl.DataFrame, days: int) -> Iterator[pl.DataFrame]:
     """The counts of one block of scores after the other; empties `events`."""
-    blocks = members.group_by("block", "final_tenths", "start_tenths").agg("last_day").sort("block")
+    blocks = members.group_by("block", "final_tenths", "start_tenths").agg("last_day", "skipped_day").sort("block")
     # Taken out one by one: a column in chunks is copied, and events are what needs most memory.
     slots, kinds, milliseconds, group = (
         events.drop_in_place(name).to_numpy() for name in ("slot", "kind", "milliseconds", "group")
@@ -205,9 +212,9 @@ def _block_counts(members: pl.DataFrame, events: pl.DataFrame, days: int) -> Ite
     group = group.astype(np.min_scalar_type(blocks.height * days))
     order = np.argsort(group, kind="stable")
     ends = np.cumsum(np.bincount(group, minlength=blocks.height * days)).tolist()
-    for block, final_tenths, start_tenths, last_days in blocks.iter_rows():
+    for block, final_tenths, start_tenths, last_days, skipped_days in blocks.iter_rows():
         journeys = np.array(last_days)
-        totals = _RunningTotals(len(journeys))
+        totals = _RunningTotals(np.array(skipped_days))
         tallies: list[_Tally] = []
         for day in range(1, days + 1):
             position = block * days + day - 1
@@ -249,8 +256,10 @@ def _tally_frame(tallies: Sequence[_Tally]) -> pl.DataFrame:
 class _RunningTotals:
     """The totals of the members of a block, carried from day to day."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, skipped_days: Integers) -> None:
+        """Take the journey day of each member whose date never existed; 0 if there is none."""
+        self._size = size = len(skipped_days)
+        self._skipped_days = skipped_days
         self._events = np.zeros((len(KINDS), size), dtype=np.int64)
         self._milliseconds = {types: np.zeros(size, dtype=np.int64) for types in _TIMED}
         self._last_active_day = np.zeros(size, dtype=np.int64)
@@ -271,7 +280,7 @@ class _RunningTotals:
             counted = _TIMED[types][kinds]
             np.add.at(totals, slots[counted], milliseconds[counted])
         active = np.flatnonzero(counts[:_MOCK_TEST].any(axis=0))
-        continued = self._last_active_day[active] == day - 1
+        continued = self._silent_days(day)[active] == 1
         self._run_length[active] = np.where(continued, self._run_length[active] + 1, 1)
         self._last_active_day[active] = day
 
@@ -287,7 +296,12 @@ class _RunningTotals:
             case "time":
                 return self._milliseconds[metric.of]
             case "streak":
-                return np.where(day - self._last_active_day <= 1, self._run_length, 0)
+                return np.where(self._silent_days(day) <= 1, self._run_length, 0)
+
+    def _silent_days(self, day: int) -> Integers:
+        """The days since each member was active last, without the one that never was."""
+        last, skipped = self._last_active_day, self._skipped_days
+        return day - last - ((last < skipped) & (skipped < day))
 
 
 def _distinct(values: Integers) -> tuple[Integers, NDArray[np.uint32]]:

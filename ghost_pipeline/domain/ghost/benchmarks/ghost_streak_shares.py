@@ -46,7 +46,7 @@ def streak_counts(
         .filter(pl.col("final_tenths").is_not_null())
     )
     calendars = members.select("user_id", "user_number", "timezone", "created_date")
-    runs = streak_runs(active_days(counted_events(calendars, progress, as_of)))
+    runs = streak_runs(active_days(counted_events(calendars, progress, as_of)), calendars)
     longest = runs.group_by("user_number").agg(longest_streak=pl.col("run_length").max())
     return (
         members.join(longest, on="user_number", how="left")

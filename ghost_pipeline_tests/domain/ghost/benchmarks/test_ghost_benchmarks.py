@@ -247,3 +247,11 @@ def test_the_dictionary_holds_means_and_only_cells_that_exist() -> None:
         },
     }
     assert benchmark_dictionary(benchmark_means(counts, min_sample=4)) == {}
+
+
+def test_a_day_that_never_was_breaks_no_streak() -> None:
+    users = [achiever("u1", timezone="Pacific/Apia", created_at=at("2011-12-28T20:00"))]
+    # The clocks of Apia went from the end of 29 December to the 31st, at 10:00 UTC of the 30th.
+    times = ("2011-12-29T05:00", "2011-12-30T05:00", "2011-12-30T20:00", "2011-12-31T20:00")
+    events = [event("u1", time) for time in times]
+    assert [figures(users, events, day)["avg_streak"] for day in range(1, 7)] == [1, 2, 2, 3, 4, 4]

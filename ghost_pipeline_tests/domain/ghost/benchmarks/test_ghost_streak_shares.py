@@ -119,3 +119,11 @@ def test_fewer_than_the_sample_is_no_row() -> None:
 def test_the_next_threshold_is_the_smallest_above(current: int, threshold: int | None) -> None:
     frame = pl.LazyFrame({"current_streak": [current]}, schema={"current_streak": pl.Int32})
     assert frame.select(next_streak_threshold()).collect().item() == threshold
+
+
+def test_a_date_that_never_existed_does_not_break_the_longest_streak() -> None:
+    users = [achiever("u1", timezone="Pacific/Apia", created_at=at("2011-12-01T00:00"))]
+    # 28 and 29 December before the clocks of Apia went on to the 31st, then the 31st.
+    events = [event("u1", time) for time in ("2011-12-29T05:00", "2011-12-30T05:00", "2011-12-30T20:00")]
+    found = shares(users, events).filter(pl.col("target_band") == 7, pl.col("streak_threshold") == 3)
+    assert found["percentage"].to_list()[:1] == [100]
