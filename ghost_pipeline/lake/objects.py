@@ -7,31 +7,25 @@ ETag: one `stat` shows it, and no index has to be kept in step.
 """
 
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
 from errno import ENOENT
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
+from typing import TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import S3Store
 
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.atomic import Replacements, replacing
 from ghost_pipeline.lake.file_versions import FileVersion
 from ghost_pipeline.lake.local_files import SHARD_FILE, LocalFiles, Staging, holds
 from ghost_pipeline.locations import Mirrored
+from ghost_pipeline.object_storage import open_store, trouble
 
-RETRIES, RETRY_SECONDS = 3, 10
-CONNECT_TIMEOUT, TIMEOUT = "5 seconds", "10 minutes"
-"""The second limits a whole request, with all that it sends or fetches."""
 AT_ONCE = 16
 """Objects that are fetched in parallel: each takes some 20 ms, most of it waiting."""
 PAGE = 1000
@@ -60,13 +54,7 @@ class ObjectFiles:
         """
         self._address, self.folder = place.address, place.copy
         try:
-            self._store = S3Store(
-                place.address.bucket,
-                prefix=place.address.key or None,
-                retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
-                # Not as client options, which would override the variables that configure the client.
-                config=cast("Any", {"connect_timeout": CONNECT_TIMEOUT, "timeout": TIMEOUT}),
-            )
+            self._store = open_store(place.address)
         except BaseError as error:
             raise self._failed("", "opened", error) from error
 
@@ -250,7 +238,7 @@ class ObjectFiles:
 
     def _failed(self, name: str, done: str, error: Exception) -> LakeError:
         stays = "; what was there before stays" if done == "written" else ""
-        why, remedy = _trouble(error)
+        why, remedy = trouble(error, "GHOST_DATA", "list, read, write and delete")
         return LakeError(f"{self}/{name}".rstrip("/") + f": cannot be {done} ({why}){stays}. {remedy}, then run again")
 
 
@@ -275,32 +263,3 @@ def _file_version(size: int, e_tag: str | None) -> FileVersion:
 
 def _stamp(path: Path, version: FileVersion) -> None:
     os.utime(path, ns=(version.changed_ns, version.changed_ns))
-
-
-_CODE = re.compile(r"<Code>(\w+)</Code>")
-_STATUS = re.compile(r"status code: (\d{3}[^:\n]*)")
-_URL = re.compile(r"https?://[^\s?]+")
-_CREDENTIALS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-_TROUBLES = (
-    (r"<Code>NoSuchBucket<", "the bucket does not exist", "Create it, or correct GHOST_DATA"),
-    (r"<Code>(InvalidAccessKeyId|SignatureDoesNotMatch|\w+Token)<", "the credentials are refused", _CREDENTIALS),
-    (r"<Code>AccessDenied<|403 Forbidden", "access is denied", "Let these credentials list, read, write and delete"),
-    (r"Missing (AccessKeyId|SecretAccessKey)", "a credential is missing", _CREDENTIALS),
-    (r"://[^/\s]+/latest/", "there are no credentials, and the machine has no role", _CREDENTIALS),
-    (r"http://.*builder error", "{host} is reached without TLS", "Set AWS_ALLOW_HTTP=true or use https"),
-    (r"error sending request", "{host} cannot be reached", "Look at AWS_ENDPOINT_URL, AWS_REGION and the network"),
-    (r"redirect", "the bucket is elsewhere", "Set AWS_REGION to that of the bucket"),
-)
-"""Patterns in the text of an error with their reason and remedy; the first match counts."""
-
-
-def _trouble(error: Exception) -> tuple[str, str]:
-    """The reason why a request failed, and the remedy. The client's text is many lines of requests and responses."""
-    text = str(error).partition("\n\nDebug source")[0]
-    url = urlsplit(found[0]) if (found := _URL.search(text)) else urlsplit("")
-    host = f"{url.hostname}:{url.port}" if url.port else f"{url.hostname}"
-    for pattern, why, remedy in _TROUBLES:
-        if re.search(pattern, text):
-            return why.format(host=host), remedy
-    told = (found[1].strip() for found in (_STATUS.search(text), _CODE.search(text)) if found)
-    return ": ".join(told) or text.splitlines()[0], "Look at the storage"
