@@ -19,12 +19,14 @@ from ghost_pipeline.errors import GhostError, without_values
 from ghost_pipeline.ingest.validation import REASON, ROW, line_of, read_rows, source_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.opening import open_files
+from ghost_pipeline.object_storage import is_of_storage
 from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS
 from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, tombstones
 from ghost_pipeline.publish.database_file import PublishedFile
 from ghost_pipeline.publish.database_query import query
 from ghost_pipeline.publish.postgres_copy import published_state
 from ghost_pipeline.settings import Settings
+from ghost_pipeline.sources.bucket_files import storage_error
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import LINE, Source, TableSample, domains
 
@@ -116,7 +118,12 @@ def _source_table(source: Source, table: SourceTable, max_task_minutes: int) -> 
     except GhostError as error:
         yield Finding(Verdict.WRONG, table.name, str(error))
         return
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if is_of_storage(error):
+            yield Finding(Verdict.WRONG, table.name, str(storage_error(source.name, error)))
+            return
+        if not isinstance(error, pl.exceptions.PolarsError | FileNotFoundError):
+            raise
         yield Finding(Verdict.WRONG, table.name, f"cannot be read ({without_values(error)}). Write it again")
         return
     yield Finding(Verdict.OK, f"{table.name} columns", _columns(sample, table))

@@ -195,6 +195,7 @@ class _Ingestion:
             self._before_change,
         )
         # Rejected rows may differ where no good row does.
+        self.rows.source.require_unreplaced(self.table)
         forget_ledger(self.lake, self.table.name)
         unplaced = self._unplaced()
         self._write_rejects(unplaced)
@@ -310,10 +311,9 @@ class _Ingestion:
     def _before_change(self) -> None:
         is_read_again = self.versions is not None and not self.rows.are_kept
         if is_read_again and dict(self.rows.source.part_versions(self.table) or {}) != dict(self.versions or {}):
-            raise SourceError(
-                f"{self.rows.source.name}: table {self.table.name} has changed while it was read. Nothing was written. "
-                f"Run again",
-            )
+            says = f"table {self.table.name} has changed while it was read. Nothing was written. Run again"
+            raise SourceError(f"{self.rows.source.name}: {says}")
+        self.rows.source.require_unreplaced(self.table)
         # Also of a source without parts: its rejected rows are not those of the files that the ledger tells of.
         forget_ledger(self.lake, self.table.name)
 

@@ -228,6 +228,9 @@ class _SessionRows:
         if self.versions is None:
             return found
         kept = self.ledger.of_parts(every - parts) if self.ledger is not None else {}
+        ledger = self._taken_in(parts, kept, start)
+        for read in (SOURCE_PRACTICE_SESSIONS, self.table):
+            self.source.require_unreplaced(read)
         unplaced = kept.get("unplaced", UNPLACED.to_frame())
         of_others = unplaced.select(
             source_table=pl.lit(self.table.name), hour=pl.lit(None, INSTANT), reason="reason", row="row"
@@ -235,7 +238,7 @@ class _SessionRows:
         return replace(
             found,
             rejected=pl.concat([found.rejected, of_others]).sort("hour", "reason", "row"),
-            ledger=self._taken_in(parts, kept, start),
+            ledger=ledger,
             files_read=len(parts),
             files_skipped=len(every - parts),
         )

@@ -20,6 +20,8 @@ from ghost_pipeline.ingest.session_ledger import SessionLedger
 from ghost_pipeline.ingest.validation import ERASED, REASON, good_rows, read_rows, rejected_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.local_files import SHARD_FILE
+from ghost_pipeline.object_storage import is_of_storage
+from ghost_pipeline.sources.bucket_files import storage_error
 from ghost_pipeline.sources.source import Source, Window, domains
 from ghost_pipeline.windows import Hour
 
@@ -51,7 +53,7 @@ class ReadRows:
 
 @contextmanager
 def reading(source: Source, table: SourceTable, lake: Lake) -> Iterator[None]:
-    """Turn an engine's error about a damaged file into one line that names source and table.
+    """Turn an engine's error about a file or object into one line that names source and table.
 
     Raises:
         SourceError: the rows cannot be read.
@@ -60,15 +62,20 @@ def reading(source: Source, table: SourceTable, lake: Lake) -> Iterator[None]:
     """
     try:
         yield
-    except FileNotFoundError as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         # Another run has removed a file of the lake; the step then looks again.
-        if SHARD_FILE in str(error):
+        if isinstance(error, FileNotFoundError) and SHARD_FILE in str(error):
             raise
-        raise SourceError(
-            f"{source.name}: table {table.name} has lost a file while it was read. Let exports put files in place by a "
-            f"rename, and run again",
-        ) from None
-    except pl.exceptions.PolarsError as error:
+        if is_of_storage(error):
+            raise storage_error(f"{source.name}: table {table.name}", error) from None
+        if isinstance(error, FileNotFoundError):
+            raise SourceError(
+                f"{source.name}: table {table.name} has lost a file while it was read. Let exports put files in place "
+                f"by a rename, and run again",
+            ) from None
+        if isinstance(error, OSError):
+            raise
+        source.require_unreplaced(table)
         lake.require_sound(RAW_CONTRACTS.values())
         # Nor as its cause: Dagster keeps that, too.
         raise SourceError(

@@ -63,6 +63,7 @@ def ingest_versions(
             rejected = lake.rows(REJECTED_ROWS, Rejects(table.name, None))
             return IngestResult(0, rejected, changed=int(written.changed), files_skipped=len(ledger.versions))
         rows = _read(source, table, known_ids, erased)
+        source.require_unreplaced(table)
         on_rows(table.name, rows.height, rows.height)
     (key,) = table.key
     good, before = good_rows(rows.lazy()), lake.scan(contract)

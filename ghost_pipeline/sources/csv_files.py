@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import polars as pl
 
@@ -23,6 +22,7 @@ from ghost_pipeline.sources.text_files import (
     Block,
     Check,
     TextError,
+    TextFile,
     TextRows,
     blocks_of,
     encoding_of,
@@ -73,12 +73,12 @@ class _Record:
 
 
 def read_csv(
-    path: Path, table: SourceTable, columns: Mapping[str, SourceColumn], given: TextFormat, check: Check
+    file: TextFile, table: SourceTable, columns: Mapping[str, SourceColumn], given: TextFormat, check: Check
 ) -> TextRows:
     """Read the wanted columns of a CSV file as text.
 
     Args:
-        path: the file.
+        file: the file.
         table: the canonical table, for messages.
         columns: the wanted columns by their names in the file.
         given: what the mapping says of the file's format; the rest is detected.
@@ -89,14 +89,14 @@ def read_csv(
         TextError: the file is empty or cannot be unpacked. No message holds any of its content.
 
     """
-    encoding = encoding_of(path, given.encoding)
-    layout, header_line = _layout(path, table, columns, given, encoding, check)
+    encoding = encoding_of(file, given.encoding)
+    layout, header_line = _layout(file, table, columns, given, encoding, check)
     tried = [given.escape] if given.escape else [layout.quote, _BACKSLASH]
     read: list[tuple[int, str, pl.LazyFrame, _Seen]] = []
     for escape in tried:
         seen = _Seen()
         one = _Layout(**{**layout.__dict__, "escape": escape})
-        rows = rows_of(layout.wanted, _batches(path, encoding, one, header_line, seen))
+        rows = rows_of(layout.wanted, _batches(file, encoding, one, header_line, seen))
         read.append((seen.faults[NOT_CSV], escape, rows, seen))
         # Only a file with faulty quotes and with backslashes can be one that escapes quotes by backslashes.
         if not seen.faults[NOT_CSV] or not seen.has_backslash:
@@ -115,7 +115,7 @@ def _name(character: str) -> str:
 
 
 def _layout(
-    path: Path,
+    file: TextFile,
     table: SourceTable,
     columns: Mapping[str, SourceColumn],
     given: TextFormat,
@@ -123,7 +123,7 @@ def _layout(
     check: Check,
 ) -> tuple[_Layout, int]:
     """Return the layout of a file and the number of its header's line (0: it has none)."""
-    first = next((block for block in blocks_of(path, encoding) if block.text.strip()), None)
+    first = next((block for block in blocks_of(file, encoding) if block.text.strip()), None)
     if first is None:
         raise TextError("the file is empty")
     lines = first.text.split("\n")
@@ -137,11 +137,11 @@ def _layout(
     known = [name for name in names if name in columns]
     twice = [name for name, count in Counter(known).items() if count > 1]
     if twice:
-        raise SourceError(f"{path}: table {table.name} has the column {twice[0]} more than once. Keep one of them")
+        raise SourceError(f"{file}: table {table.name} has the column {twice[0]} more than once. Keep one of them")
     missing = [name for name, column in columns.items() if not column.optional and name not in known]
     if missing and "\r" in line.rstrip("\r"):
         raise SourceError(
-            f"{path}: table {table.name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}: its "
+            f"{file}: table {table.name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}: its "
             f"lines end with carriage returns alone, so it seems to be one line. Write it with line feeds",
         )
     # Not the names that were found: without a header they are a person's data.
@@ -166,10 +166,10 @@ def _fields(line: str, delimiter: str, quote: str) -> list[str]:
 
 
 def _batches(
-    path: Path, encoding: str, layout: _Layout, header_line: int, seen: _Seen
+    file: TextFile, encoding: str, layout: _Layout, header_line: int, seen: _Seen
 ) -> Iterator[Mapping[str, pl.Series]]:
     line, rest = 1, ""
-    blocks = blocks_of(path, encoding)
+    blocks = blocks_of(file, encoding)
     block = next(blocks, None)
     while block is not None:
         following = next(blocks, None)

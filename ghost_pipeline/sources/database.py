@@ -149,6 +149,9 @@ class DatabaseSource(ABC):
         whole = rows.select(pl.len()).collect().item() < SAMPLE_ROWS
         return TableSample(relation.origin, columns, rows, None if whole else self._size(table, relation))
 
+    def require_unreplaced(self, table: SourceTable) -> None:  # noqa: B027 - no adapter has anything to do
+        """Do nothing: a table is read by one query."""
+
     def remedy(self, missing: Sequence[str]) -> str:
         """Name the tables to add or to map."""
         names = " and ".join(missing)

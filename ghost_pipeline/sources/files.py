@@ -1,11 +1,13 @@
-"""A folder of Parquet, CSV or NDJSON files as a source (`source_tables.md`, "As files").
+"""A folder or a bucket of Parquet, CSV or NDJSON files as a source (`source_tables.md`, "As files").
 
-`<table>.parquet`, `<table>.csv`, `<table>.ndjson`, or a folder `<table>/` of Parquet files, in hive
-partitions or not; a mapping may name other files and columns. CSV and NDJSON are read as text, so that one
-bad value costs one row and not the file.
+`<table>.parquet`, `<table>.csv`, `<table>.ndjson`, or a folder `<table>/` of such files, in hive partitions or not; a
+mapping may name other files and columns. CSV and NDJSON are read as text, so that one bad value costs one row and not
+the file.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -14,34 +16,48 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.contracts.source import SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError, without_values
+from ghost_pipeline.locations import ObjectAddress
+from ghost_pipeline.object_storage import is_of_storage
+from ghost_pipeline.sources.bucket_files import BucketFiles, replaced_error, storage_error
 from ghost_pipeline.sources.csv_files import read_csv
-from ghost_pipeline.sources.folder_listing import Listing, files_below, require_inside
+from ghost_pipeline.sources.data_files import CSV, ENDINGS, JSON, NDJSON, PARQUET, DataFile, Files, Listing, form_of
+from ghost_pipeline.sources.folder_files import FolderFiles
 from ghost_pipeline.sources.mapping import SourceMapping
 from ghost_pipeline.sources.ndjson_files import read_ndjson
 from ghost_pipeline.sources.parquet_files import column_names, scan_parquet_files
+from ghost_pipeline.sources.partition_values import FILE, values_of, with_values
 from ghost_pipeline.sources.source import TableSample, Window, require_columns
-from ghost_pipeline.sources.text_files import COMPRESSIONS, TextError, TextRows
+from ghost_pipeline.sources.spill import together
+from ghost_pipeline.sources.text_files import TextError, TextFile, TextRows
 
-PARQUET = ".parquet"
-SUFFIXES = (PARQUET, *(f"{form}{packed}" for form in (".csv", ".ndjson") for packed in COMPRESSIONS))
-JSON_SUFFIXES = tuple(f"{form}{packed}" for form in (".json", ".jsonl") for packed in COMPRESSIONS)
-"""Read as NDJSON if a table has no other file."""
+_TEXTS_KEPT = 16
+"""Text files whose rows stay in temporary files once they are read."""
+
+
+@dataclass(frozen=True)
+class _TableFiles:
+    """The files of one table, all of one form."""
+
+    files: Sequence[DataFile]
+    form: str
+    skipped: str = ""
+    """What else there is, in words."""
 
 
 class FileSource:
-    """The canonical tables in one folder."""
+    """The canonical tables in one folder, or below one address of a bucket."""
 
-    def __init__(self, folder: Path, mapping: SourceMapping | None = None) -> None:
-        """Open `folder`; `mapping` gives the names of its files and columns.
+    def __init__(self, folder: Path | ObjectAddress, mapping: SourceMapping | None = None) -> None:
+        """Open a folder or an address; `mapping` gives the names of its files and columns.
 
         Raises:
-            SourceError: it is not a folder, or a query is mapped.
+            SourceError: it is no folder, cannot be opened, or a query is mapped.
 
         """
-        if not folder.is_dir():
-            raise SourceError(f"source {folder}: not a folder. Set GHOST_SOURCE to a folder of canonical tables")
-        self.folder, self.mapping = folder, mapping or SourceMapping()
-        self._read: dict[str, tuple[str, TextRows]] = {}
+        self.files: Files = BucketFiles(folder) if isinstance(folder, ObjectAddress) else FolderFiles(folder)
+        self.mapping = mapping or SourceMapping()
+        self._texts: OrderedDict[str, tuple[str, TextRows]] = OrderedDict()
+        self._read: dict[str, dict[str, str]] = {}
         for name, mapped in self.mapping.tables.items():
             if mapped.query is not None:
                 raise SourceError(
@@ -56,20 +72,20 @@ class FileSource:
 
     @property
     def name(self) -> str:
-        """The folder."""
-        return f"source {self.folder}"
+        """The folder or address."""
+        return f"source {self.files}"
 
     @property
     def identity(self) -> str:
-        """The folder, and the names of its files and columns."""
-        return f"{self.folder.resolve()} {self.mapping.tables!r}"
+        """The folder or address, and the names of its files and columns."""
+        return f"{self.files.identity} {self.mapping.tables!r}"
 
     def tables(self) -> set[str]:
         """Return the canonical tables with a file or a folder of their own, and those that are mapped."""
         return {name for name in SOURCE_TABLES if name in self.mapping.tables or self._candidates(name)}
 
-    def location(self, table: SourceTable) -> Path:
-        """Return the one file or folder that holds a table.
+    def location(self, table: SourceTable) -> str:
+        """Return the name of the one file or folder that holds a table.
 
         Raises:
             SourceError: there is none, or more than one.
@@ -77,28 +93,28 @@ class FileSource:
         """
         candidates = self._candidates(table.name)
         if not candidates:
-            own = self._own(table.name)
             raise SourceError(
-                f"{self.name}: table {table.name} is missing. Add {own}.parquet, .csv or .ndjson, or a "
-                f"folder {own}/ of Parquet files",
+                f"{self.name}: table {table.name} is missing. Add {self._own(table.name)}.parquet, .csv or .ndjson, or "
+                f"a folder {self._own(table.name)}/ of such files",
             )
         if len(candidates) > 1:
             raise SourceError(
                 f"{self.name}: table {table.name} exists more than once "
-                f"({', '.join(path.name for path in candidates)}). Keep one of them",
+                f"({', '.join(name.rpartition('/')[2] for name in candidates)}). Keep one of them",
             )
         return candidates[0]
 
     def part_versions(self, table: SourceTable) -> Mapping[str, str]:
-        """Return the files of a table, by their path below the folder: size, inode, and its times.
+        """Return the files of a table, by their path below the source, each with its version.
 
         Raises:
             SourceError: the table is missing, or a file has gone.
 
         """
-        path = self.location(table)
+        self._read.pop(table.name, None)
+        files = self._files(table).files
         try:
-            return {self._part(file): _version(file) for file in self._listing(path, table).files}
+            return {file.part: file.version for file in files}
         except OSError as error:
             raise SourceError(
                 f"{self.name}: table {table.name} has lost a file while it was listed ({without_values(error)}). Let "
@@ -117,30 +133,44 @@ class FileSource:
             SourceError: the table or a required column is missing, or a file is truncated or unreadable.
 
         """
-        path = self.location(table)
+        location = self.location(table)
         # Without a listing for each part: a year has 360 of them.
-        wanted = self._listing(path, table).files if parts is None else [self.folder / part for part in sorted(parts)]
-        try:
-            frame = self._scan_parquet(path, wanted, table) if _is_parquet(path) else self._text_rows(path, table).rows
-            if not wanted:
-                frame = frame.clear()
-        except (pl.exceptions.PolarsError, pa.ArrowException, OSError, TextError) as error:
-            raise SourceError(
-                f"{path}: table {table.name} cannot be read ({_culprit(path, error)}). The file is truncated or "
-                f"not what its name says: write it again, beside and renamed, and run again",
-            ) from None
+        files = self._files(table).files if parts is None else list(map(self.files.listed, sorted(parts)))
+        if not files:
+            frame = pl.LazyFrame(schema={column.name: pl.String for column in self._columns(table).values()})
+        elif form_of(files[0].part) == PARQUET:
+            frame = self._scan_parquet(files, location, table)
+        else:
+            frame = together(one.rows for one in self._scan_texts(files, location, table))
         return self.mapping.of(table.name).with_characters(frame, table)
 
     def inspect(self, table: SourceTable) -> TableSample:
         """Return the file of a table and all its rows."""
-        rows, path = self.scan(table), self.location(table)
+        rows, location, found = self.scan(table), self.location(table), self._files(table)
         own = self.mapping.of(table.name).columns
-        found = set(rows.collect_schema().names())
-        columns = {column.name: own.get(column.name, column.name) for column in table.columns if column.name in found}
-        notes = [_skipped(self._listing(path, table))] if path.is_dir() else []
-        if not _is_parquet(path):
-            notes = [self._text_rows(path, table).detected]
-        return TableSample(path.name, columns, rows, notes=[note for note in notes if note])
+        there = set(rows.collect_schema().names())
+        columns = {column.name: own.get(column.name, column.name) for column in table.columns if column.name in there}
+        notes = [found.skipped]
+        if found.form != PARQUET:
+            detected = Counter(one.detected for one in self._scan_texts(found.files, location, table))
+            many = len(found.files) > 1
+            notes += [f"{number:,} files: {says}" if many else says for says, number in detected.most_common()]
+        return TableSample(location.rpartition("/")[2], columns, rows, notes=[note for note in notes if note])
+
+    def require_unreplaced(self, table: SourceTable) -> None:
+        """Require that no file was replaced while it was read; of a folder, each is read whole whatever happens.
+
+        Raises:
+            SourceError: one was, so that the rows read may be of two versions.
+
+        """
+        read = self._read.pop(table.name, None)
+        if not read:
+            return
+        now = {file.part: file.version for file in self._files(table).files}
+        for part, version in sorted(read.items()):
+            if now.get(part) != version:
+                raise replaced_error(f"{self.files.shown(part)}: table {table.name}")
 
     def remedy(self, missing: Sequence[str]) -> str:
         """Name the files to add."""
@@ -149,56 +179,77 @@ class FileSource:
     def close(self) -> None:
         """Do nothing: no file stays open."""
 
-    def _part(self, file: Path) -> str:
-        return file.relative_to(self.folder).as_posix()
+    def _files(self, table: SourceTable) -> _TableFiles:
+        """Return the files of a table as they are now, in the order of their names."""
+        location = self.location(table)
+        if not self.files.is_folder(location):
+            return _TableFiles([self.files.file(location)], form_of(location) or PARQUET)
+        return _of_one_form(self.files.below(location), self.files.shown(location), table)
 
-    def _listing(self, path: Path, table: SourceTable) -> Listing:
-        """Return the files of a table, in the order of their names."""
-        require_inside(path, self.folder)
-        if not path.is_dir():
-            return Listing((path,), 0, 0)
-        listing = files_below(path, self.folder, PARQUET)
-        if not listing.files:
-            skipped = f" ({text})" if (text := _skipped(listing)) else ""
-            raise SourceError(
-                f"{path}: table {table.name} is a folder without a Parquet file{skipped}. Add one, or remove it"
-            )
-        return listing
-
-    def _scan_parquet(self, path: Path, files: Sequence[Path], table: SourceTable) -> pl.LazyFrame:
+    def _scan_parquet(self, files: Sequence[DataFile], location: str, table: SourceTable) -> pl.LazyFrame:
         """Return the canonical columns of files; columns that only other files of the table have are null."""
-        own = self._columns(table)
-        if not files:
-            return pl.LazyFrame(schema=dict.fromkeys((column.name for column in own.values()), pl.String))
-        frame = scan_parquet_files(files, path, table, own)
-        here = frame.collect_schema().names()
-        needed = {name for name, column in own.items() if not column.optional} | set(self._mapped(table).values())
-        if needed - set(here):
-            every = column_names(self._listing(path, table).files, path, table)
-            self._require_mapped(table, every)
-            known = self._mapped(table).items()
-            there = {canonical for canonical, name in known if name in every}
-            require_columns(str(path), table, there | {name for name in every if name not in self._mapped(table)})
-            frame = frame.with_columns(pl.lit(None).alias(name) for name in needed - set(here))
+        own, shown = self._columns(table), self.files.shown(location)
+        if self.files.mixes_versions:
+            self._note_read(files, table)
+        try:
+            frame = scan_parquet_files(files, location, table, own)
             here = frame.collect_schema().names()
+            needed = {name for name, column in own.items() if not column.optional} | set(self._mapped(table).values())
+            if needed - set(here):
+                every = column_names(self._files(table).files, location, table)
+                self._require_columns(shown, every, table)
+                frame = frame.with_columns(pl.lit(None).alias(name) for name in needed - set(here))
+                here = frame.collect_schema().names()
+        except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+            if is_of_storage(error):
+                raise storage_error(f"{shown}: table {table.name}", error) from None
+            raise _unreadable(shown, files, table, error) from None
         return frame.select(pl.col(name).alias(own[name].name) for name in here)
 
-    def _text_rows(self, path: Path, table: SourceTable) -> TextRows:
-        """Return the rows of a text file with canonical names; the file is read once for as long as it is the same."""
-        version = _version(path)
-        if (read := self._read.get(table.name)) and read[0] == version:
+    def _note_read(self, files: Sequence[DataFile], table: SourceTable) -> None:
+        read = self._read.setdefault(table.name, {})
+        for file in files:
+            if read.setdefault(file.part, file.version) != file.version:
+                raise replaced_error(f"{file}: table {table.name}")
+
+    def _require_columns(self, shown: str, found: Collection[str], table: SourceTable) -> None:
+        mapped = self._mapped(table)
+        self._require_mapped(table, found)
+        there = {canonical for canonical, name in mapped.items() if name in found}
+        require_columns(shown, table, there | {name for name in found if name not in mapped})
+
+    def _scan_texts(self, files: Sequence[DataFile], location: str, table: SourceTable) -> Iterator[TextRows]:
+        for file in files:
+            try:
+                yield self._text_rows(file, location, table)
+            except (pl.exceptions.PolarsError, pa.ArrowException, OSError, TextError) as error:
+                raise _unreadable(str(file), [file], table, error) from None
+
+    def _text_rows(self, file: DataFile, location: str, table: SourceTable) -> TextRows:
+        """Return the rows of a text file with canonical names; of few files, each is read once while it is the same."""
+        version = file.version
+        if (read := self._texts.get(file.part)) and read[0] == version:
+            self._texts.move_to_end(file.part)
             return read[1]
         own, given = self._columns(table), self.mapping.of(table.name).format
+        told = tuple(name for name in values_of(file, location) if name in own)
 
         def check(found: Sequence[str], others: int) -> None:
-            self._require_mapped(table, found)
-            require_columns(str(path), table, [own[name].name for name in found], others)
+            every = list(dict.fromkeys([*found, *told]))
+            self._require_mapped(table, every)
+            require_columns(str(file), table, [own[name].name for name in every], others)
 
-        found = (read_csv if ".csv" in path.suffixes else read_ndjson)(path, table, own, given, check)
-        names = found.rows.collect_schema().names()
-        rows = found.rows.rename({name: own[name].name for name in names if name in own})
-        self._read[table.name] = version, TextRows(rows, found.detected)
-        return self._read[table.name][1]
+        read_rows = read_csv if form_of(file.part) == CSV else read_ndjson
+        found = read_rows(TextFile(str(file), file.reopenable()), table, own, given, check)
+        rows = found.rows
+        if told:
+            rows = with_values(rows.with_columns(pl.lit(str(file)).alias(FILE)), [file], location, table, told, own)
+        names = rows.collect_schema().names()
+        rows = rows.rename({name: own[name].name for name in names if name in own})
+        self._texts[file.part] = version, TextRows(rows, found.detected)
+        while len(self._texts) > _TEXTS_KEPT:
+            self._texts.popitem(last=False)
+        return self._texts[file.part][1]
 
     def _columns(self, table: SourceTable) -> dict[str, SourceColumn]:
         """Return the columns that are read, by their names in the source; nothing else is."""
@@ -216,39 +267,59 @@ class FileSource:
     def _require_mapped(self, table: SourceTable, found: Collection[str]) -> None:
         for canonical, own in self._mapped(table).items():
             if own not in found:
+                place = self.mapping.place(table.name, f"columns.{canonical}")
                 raise SourceError(
-                    f"{self.mapping.place(table.name, f'columns.{canonical}')}: {self.location(table)} has no column "
-                    f"{own} (it has {', '.join(sorted(found)) or 'none'}). Correct the mapping",
+                    f"{place}: {self.files.shown(self.location(table))} has no column {own} (it has "
+                    f"{', '.join(sorted(found)) or 'none'}). Correct the mapping",
                 )
 
     def _own(self, table: str) -> str:
         return self.mapping.of(table).table or table
 
-    def _candidates(self, table: str) -> list[Path]:
+    def _candidates(self, table: str) -> list[str]:
         own = self._own(table)
-        files = [path for suffix in SUFFIXES if (path := self.folder / f"{own}{suffix}").is_file()]
+        files = [name for ending in ENDINGS if self.files.is_file(name := f"{own}{ending}")]
         # What Spark, Dask and pandas with partitions write is a folder with the name of a file.
-        folders = [path for name in (own, f"{own}{PARQUET}") if (path := self.folder / name).is_dir()]
-        if files or folders:
-            return [*files, *folders]
-        return [path for suffix in JSON_SUFFIXES if (path := self.folder / f"{own}{suffix}").is_file()]
+        names = (own, *(f"{own}{form}" for form in (PARQUET, CSV, NDJSON, JSON)))
+        every = [*files, *(name for name in names if self.files.is_folder(name))]
+        return [name for name in every if form_of(name) != JSON] or every
 
 
-def _is_parquet(path: Path) -> bool:
-    return path.is_dir() or path.suffix == PARQUET
+def _of_one_form(listing: Listing, shown: str, table: SourceTable) -> _TableFiles:
+    """Return the files of a folder that hold data, all of one form.
+
+    Raises:
+        SourceError: there is none, or they are of several forms.
+
+    """
+    forms: dict[str, list[DataFile]] = {}
+    for file in listing.files:
+        if form := form_of(file.part):
+            forms.setdefault(form, []).append(file)
+    if len(forms) > 1:
+        forms.pop(JSON, None)
+    if len(forms) > 1:
+        one, other = (files[0].part.rpartition("/")[2] for files in list(forms.values())[:2])
+        raise SourceError(
+            f"{shown}: table {table.name} has files of several forms, such as {one} and {other}. Keep those of one"
+        )
+    form, files = next(iter(forms.items()), (PARQUET, []))
+    hidden = sum(form_of(name) == form for name in listing.hidden)
+    others = len(listing.files) - len(files)
+    skipped = [f"{hidden:,} with a name that begins with _ or ."] if hidden else []
+    skipped += [f"{others:,} without the ending {form}"] if others else []
+    says = f"files skipped: {', '.join(skipped)}" if skipped else ""
+    if not files:
+        raise SourceError(
+            f"{shown}: table {table.name} is a folder without a Parquet, CSV or NDJSON file"
+            f"{f' ({says})' if says else ''}. Add one, or remove it"
+        )
+    return _TableFiles(files, form, says)
 
 
-def _skipped(listing: Listing) -> str:
-    hidden = [f"{listing.hidden:,} with a name that begins with _ or ."] if listing.hidden else []
-    others = [f"{listing.others:,} without the ending {PARQUET}"] if listing.others else []
-    return f"files skipped: {', '.join([*hidden, *others])}" if hidden or others else ""
-
-
-def _version(file: Path) -> str:
-    found = file.stat()
-    # Tools may set the time of the last change; only the system sets that of the last change of the inode.
-    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}-{found.st_ino}"
-
-
-def _culprit(path: Path, error: Exception) -> str:
-    return "the file is empty" if path.is_file() and path.stat().st_size == 0 else without_values(error)
+def _unreadable(shown: str, files: Sequence[DataFile], table: SourceTable, error: Exception) -> SourceError:
+    culprit = "the file is empty" if len(files) == 1 and files[0].size == 0 else without_values(error)
+    return SourceError(
+        f"{shown}: table {table.name} cannot be read ({culprit}). The file is truncated or not what its name says: "
+        f"write it again, beside and renamed, and run again",
+    )

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import polars as pl
 
@@ -16,6 +15,7 @@ from ghost_pipeline.sources.text_files import (
     NOT_TEXT,
     Check,
     TextError,
+    TextFile,
     TextRows,
     blocks_of,
     encoding_of,
@@ -35,8 +35,10 @@ _SPACE = " \t\r\n"
 class _Reading:
     """The rows of one file, batch by batch, and which of the wanted columns they had."""
 
-    def __init__(self, path: Path, table: SourceTable, columns: Mapping[str, SourceColumn], given: TextFormat) -> None:
-        self.path, self.table, self.columns = path, table, columns
+    def __init__(
+        self, file: TextFile, table: SourceTable, columns: Mapping[str, SourceColumn], given: TextFormat
+    ) -> None:
+        self.file, self.table, self.columns = file, table, columns
         self.markers = frozenset(given.null_markers or ())
         self.found: set[str] = set()
         self.rows = self.objects = self.faults = 0
@@ -102,7 +104,7 @@ class _Reading:
     def truncated(self, says: str) -> SourceError:
         """Return the error of a file that ends too early."""
         return SourceError(
-            f"{self.path}: table {self.table.name}, {says}. The file is truncated or damaged: write it again, beside "
+            f"{self.file}: table {self.table.name}, {says}. The file is truncated or damaged: write it again, beside "
             f"and renamed, and run again"
         )
 
@@ -122,12 +124,12 @@ _DECODER = json.JSONDecoder(parse_float=str, parse_constant=_constant)
 
 
 def read_ndjson(
-    path: Path, table: SourceTable, columns: Mapping[str, SourceColumn], given: TextFormat, check: Check
+    file: TextFile, table: SourceTable, columns: Mapping[str, SourceColumn], given: TextFormat, check: Check
 ) -> TextRows:
     """Read the wanted columns of a JSON file as text.
 
     Args:
-        path: the file.
+        file: the file.
         table: the canonical table, for messages.
         columns: the wanted columns by their names in the file.
         given: what the mapping says of the file's format.
@@ -138,10 +140,10 @@ def read_ndjson(
         TextError: the file holds no object at all, or cannot be unpacked. No message holds any of its content.
 
     """
-    encoding = encoding_of(path, given.encoding)
-    is_array = start_of(path, encoding).startswith("[")
-    reading = _Reading(path, table, columns, given)
-    batches = _array(path, encoding, reading) if is_array else _lines(path, encoding, reading)
+    encoding = encoding_of(file, given.encoding)
+    is_array = start_of(file, encoding).startswith("[")
+    reading = _Reading(file, table, columns, given)
+    batches = _array(file, encoding, reading) if is_array else _lines(file, encoding, reading)
     rows = rows_of(reading.columns, batches)
     if reading.rows and not reading.objects:
         raise TextError(f"none of its {reading.rows:,} lines is a JSON object")
@@ -151,9 +153,9 @@ def read_ndjson(
     return TextRows(rows, f"{'an array of objects' if is_array else 'an object per line'}, {encoding.upper()}")
 
 
-def _lines(path: Path, encoding: str, reading: _Reading) -> Iterator[Mapping[str, pl.Series]]:
+def _lines(file: TextFile, encoding: str, reading: _Reading) -> Iterator[Mapping[str, pl.Series]]:
     number = 1
-    blocks = blocks_of(path, encoding)
+    blocks = blocks_of(file, encoding)
     block = next(blocks, None)
     while block is not None:
         following = next(blocks, None)
@@ -186,10 +188,10 @@ def _at_once(lines: list[str]) -> list[object] | None:
     return objects if len(objects) == len(lines) else None
 
 
-def _array(path: Path, encoding: str, reading: _Reading) -> Iterator[Mapping[str, pl.Series]]:
+def _array(file: TextFile, encoding: str, reading: _Reading) -> Iterator[Mapping[str, pl.Series]]:
     """Yield the objects of an array, however they are spread over lines."""
     text, number, is_open, is_closed = "", 1, False, False
-    for more in texts_of(path, encoding):
+    for more in texts_of(file, encoding):
         text += more
         at = _after(text, 0, _SPACE)
         if not is_open and at < len(text):

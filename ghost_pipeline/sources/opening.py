@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.locations import MASKED, shown_source
+from ghost_pipeline.locations import MASKED, SCHEME, ObjectAddress, shown_source
 from ghost_pipeline.sources import duckdb_file, sqlite
 from ghost_pipeline.sources.duckdb_file import DuckDbSource
 from ghost_pipeline.sources.files import FileSource
@@ -13,15 +13,15 @@ from ghost_pipeline.sources.source import Source
 from ghost_pipeline.sources.sqlite import SqliteSource
 
 FORMS = (
-    "a folder of Parquet, CSV or NDJSON files, to postgresql://user:password@host:port/database, to "
-    "mysql://user:password@host:port/database, to sqlite:///file or to duckdb:///file, with special characters "
-    "of user and password percent-encoded (@ is %40)"
+    "a folder of Parquet, CSV or NDJSON files, to s3://bucket/prefix with such files, to "
+    "postgresql://user:password@host:port/database, to mysql://user:password@host:port/database, to sqlite:///file or "
+    "to duckdb:///file, with special characters of user and password percent-encoded (@ is %40)"
 )
 """What GHOST_SOURCE may be, for messages."""
 
 
 def open_source(location: str | None, mapping: Path | None = None) -> Source:
-    """Return the adapter for a location: a folder of files, or the server or file of a database.
+    """Return the adapter for a location: a folder or bucket of files, or the server or file of a database.
 
     Args:
         location: the folder or address of the canonical tables.
@@ -48,9 +48,21 @@ def open_source(location: str | None, mapping: Path | None = None) -> Source:
         return SqliteSource(location, mapped)
     if location.startswith(duckdb_file.SCHEME):
         return DuckDbSource(location, mapped)
+    if location.startswith(SCHEME):
+        return FileSource(_bucket(location), mapped)
     if Path(location).is_dir():
         return FileSource(Path(location), mapped)
     shown = shown_source(location)
     if "://" in location or MASKED in shown:
         raise SourceError(f"source {shown}: no adapter reads this. Set GHOST_SOURCE to {FORMS}")
     raise SourceError(f"source {location}: not a folder. Set GHOST_SOURCE to {FORMS}")
+
+
+def _bucket(location: str) -> ObjectAddress:
+    try:
+        return ObjectAddress.parse(location)
+    except ValueError as error:
+        raise SourceError(
+            f"source {shown_source(location)}: {error}. Credentials and endpoint belong into variables: "
+            f"AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL",
+        ) from None

@@ -1,10 +1,9 @@
 """Parquet files of one table: only the wanted columns are read, and values in names of folders count as columns."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -14,16 +13,15 @@ from ghost_pipeline.contracts.source import Kind, SourceColumn, SourceTable
 from ghost_pipeline.domain.shared.identity import uuid_text
 from ghost_pipeline.domain.shared.local_time import is_known_timezone
 from ghost_pipeline.errors import SourceError, without_values
+from ghost_pipeline.sources.data_files import DataFile
+from ghost_pipeline.sources.partition_values import FILE, values_of, with_values
 from ghost_pipeline.sources.spill import spilled
 
-_FILE = "__file"
-_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _UUID_BYTES = 16
 _BATCH = 65_536
 """Rows that are held at once if polars cannot read a file."""
 _MOST_DIGITS = 38
 """Digits of a decimal that polars can hold."""
-_FRACTION_OF_ZERO = re.compile(r"-?[0-9]+\.0+")
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,14 @@ class _Footer:
     needs_arrow: bool
     """Whether polars would panic: at a zone (+05:30, which pandas writes for fixed offsets, or localtime), or at an
     interval, even if it is not read."""
+    schema: Mapping[str, pl.DataType]
+    """The columns as polars reads them; empty if it would panic."""
     uuids: tuple[str, ...] = ()
     """Columns of 16 bytes by their type, UUID or fixed: polars reads them as bytes like any others."""
 
 
-def column_names(files: Sequence[Path], folder: Path, table: SourceTable) -> list[str]:
-    """Return the columns of files and of the names of their folders below `folder`.
+def column_names(files: Sequence[DataFile], location: str, table: SourceTable) -> list[str]:
+    """Return the columns of files and of the names of their folders below `location`.
 
     Raises:
         SourceError: a file is truncated or no Parquet file.
@@ -50,18 +50,18 @@ def column_names(files: Sequence[Path], folder: Path, table: SourceTable) -> lis
     found: dict[str, None] = {}
     for file in files:
         found.update(dict.fromkeys(_footer(file, table).names))
-        found.update(dict.fromkeys(_values_of_path(file, folder)))
+        found.update(dict.fromkeys(values_of(file, location)))
     return list(found)
 
 
 def scan_parquet_files(
-    files: Sequence[Path], folder: Path, table: SourceTable, wanted: Mapping[str, SourceColumn]
+    files: Sequence[DataFile], location: str, table: SourceTable, wanted: Mapping[str, SourceColumn]
 ) -> pl.LazyFrame:
     """Return the wanted columns of files, each of which may lack some of them.
 
     Args:
         files: the files, at least one.
-        folder: the table's folder; names below it such as `cohort_id=c1` are values, as text.
+        location: the table's folder; names below it such as `cohort_id=c1` are values, as text.
         table: the canonical table, for messages.
         wanted: the columns to read, by their names in the files.
 
@@ -70,10 +70,10 @@ def scan_parquet_files(
             the name of its folder.
 
     """
-    alike: dict[tuple[tuple[str, ...], tuple[tuple[str, pl.DataType], ...], tuple[str, ...]], list[Path]] = {}
+    alike: dict[tuple[tuple[str, ...], tuple[tuple[str, pl.DataType], ...], tuple[str, ...]], list[DataFile]] = {}
     frames = []
     for file in files:
-        values = _values_of_path(file, folder)
+        values = values_of(file, location)
         # An engine would turn the text 007 into 7.
         told = tuple(name for name in values if name in wanted)
         footer = _footer(file, table)
@@ -82,85 +82,28 @@ def scan_parquet_files(
         if footer.needs_arrow:
             own = [name for name in footer.names if name in wanted]
             frame = _read_by_arrow(file, own).with_columns(map(_as_uuids, uuids))
-            frames.append(_with_values(frame, [file], folder, table, told, wanted))
+            frames.append(with_values(frame, [file], location, table, told, wanted))
         else:
-            types = tuple((name, dtype) for name, dtype in _schema(file, table).items() if name in wanted)
+            types = tuple((name, dtype) for name, dtype in footer.schema.items() if name in wanted)
             alike.setdefault((told, types, uuids), []).append(file)
     for (told, schema, uuids), group in alike.items():
         names = [name for name, _ in schema]
-        frame = pl.scan_parquet(group, hive_partitioning=False, glob=False, include_file_paths=_FILE)
-        frame = frame.select(*names, _FILE).with_columns(map(_as_uuids, uuids))
-        frames.append(_with_values(frame, group, folder, table, told, wanted))
+        frame = _scan([str(one) for one in group], include_file_paths=FILE)
+        frame = frame.select(*names, FILE).with_columns(map(_as_uuids, uuids))
+        frames.append(with_values(frame, group, location, table, told, wanted))
     # Keep a column that only later files have; if types differ, take the wider one.
     return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
 
 
-def _with_values(
-    frame: pl.LazyFrame,
-    files: list[Path],
-    folder: Path,
-    table: SourceTable,
-    told: tuple[str, ...],
-    wanted: Mapping[str, SourceColumn],
-) -> pl.LazyFrame:
-    if not told:
-        return frame.drop(_FILE)
-    values = [_values_of_path(file, folder) for file in files]
-    own = [name for name in told if name in frame.collect_schema()]
-    for name in own:
-        _require_agreement(frame, dict(zip(files, values, strict=True)), table, name, wanted[name].kind)
-    rows = [
-        {_FILE: str(file), **{name: value[name] for name in told}} for file, value in zip(files, values, strict=True)
-    ]
-    known = pl.LazyFrame(rows, schema=dict.fromkeys([_FILE, *told], pl.String))
-    return frame.drop(own).join(known, on=_FILE, how="left", maintain_order="left").drop(_FILE)
-
-
-def _require_agreement(
-    frame: pl.LazyFrame, values: dict[Path, dict[str, str | None]], table: SourceTable, name: str, kind: Kind
-) -> None:
-    found = frame.select(_FILE, pl.col(name).cast(pl.String)).unique().collect()
-    for file, text in found.sort(pl.all()).iter_rows():
-        if not _are_equal(text, values[Path(file)][name], kind):
-            raise SourceError(
-                f"{file}: table {table.name}: the column {name} in the file contradicts the name of its folder. "
-                f"Remove one of them"
-            )
-
-
-def _are_equal(text: str | None, told: str | None, kind: Kind) -> bool:
-    if text is None or told is None or text == told:
-        return text == told
-    if kind is Kind.ID:
-        return _id(text) == _id(told)
+def _footer(file: DataFile, table: SourceTable) -> _Footer:
+    end = file.footer()
     try:
-        return float(text) == float(told)
-    except ValueError:
-        return False
-
-
-def _id(text: str) -> str:
-    """Return an id as it is read: 7.0 is 7, but 007 is another one."""
-    trimmed = text.strip()
-    if not _FRACTION_OF_ZERO.fullmatch(trimmed):
-        return trimmed
-    whole = trimmed.partition(".")[0]
-    return "0" if whole.startswith("-") and not whole.strip("-0") else whole
-
-
-def _values_of_path(file: Path, folder: Path) -> dict[str, str | None]:
-    parts = file.relative_to(folder).parts[:-1] if file != folder else ()
-    told = (part.split("=", 1) for part in parts if "=" in part)
-    return {name: None if text == _HIVE_NULL else unquote(text) for name, text in told}
-
-
-def _footer(file: Path, table: SourceTable) -> _Footer:
-    try:
-        found = pq.read_metadata(file)
+        found = pq.read_metadata(end)
         schema = found.schema.to_arrow_schema()
     except (pa.ArrowException, OSError):
         # Only what polars cannot read either is damaged.
-        return _Footer(tuple(_schema(file, table)), {}, needs_arrow=False)
+        read = _schema(file, end, table)
+        return _Footer(tuple(read), {}, needs_arrow=False, schema=read)
     leaves = [found.schema.column(at) for at in range(len(found.schema))]
     intervals = {
         one.path if one.path in schema.names else one.path.partition(".")[0] for one in leaves if _is_interval(one)
@@ -171,7 +114,9 @@ def _footer(file: Path, table: SourceTable) -> _Footer:
             unreadable[field.name] = f"decimal({field.type.precision}, {field.type.scale})"
     zones = {one.tz for one in schema.types if pa.types.is_timestamp(one) and one.tz}
     uuids = tuple(field.name for field in schema if field.type in (pa.uuid(), pa.binary(_UUID_BYTES)))
-    return _Footer(tuple(schema.names), unreadable, bool(intervals) or not all(map(is_known_timezone, zones)), uuids)
+    needs_arrow = bool(intervals) or not all(map(is_known_timezone, zones))
+    read = {} if needs_arrow else _schema(file, end, table)
+    return _Footer(tuple(schema.names), unreadable, needs_arrow, read, uuids)
 
 
 def _as_uuids(name: str) -> pl.Expr:
@@ -182,7 +127,7 @@ def _is_interval(leaf: pq.ColumnSchema) -> bool:
     return bool(leaf.converted_type == "INTERVAL")
 
 
-def _require_readable(file: Path, footer: _Footer, table: SourceTable, wanted: Mapping[str, SourceColumn]) -> None:
+def _require_readable(file: DataFile, footer: _Footer, table: SourceTable, wanted: Mapping[str, SourceColumn]) -> None:
     for name, of_type in sorted(footer.unreadable.items()):
         if name in wanted:
             raise SourceError(
@@ -191,30 +136,40 @@ def _require_readable(file: Path, footer: _Footer, table: SourceTable, wanted: M
             )
 
 
-def _read_by_arrow(file: Path, names: list[str]) -> pl.LazyFrame:
+def _read_by_arrow(file: DataFile, names: list[str]) -> pl.LazyFrame:
     """Copy columns to a temporary file with all times in UTC: Parquet stores them so, whatever zone it notes."""
-    opened = pq.ParquetFile(file)
-    fields = [
-        field.with_type(pa.timestamp(field.type.unit, "UTC"))
-        if pa.types.is_timestamp(field.type) and field.type.tz
-        else field
-        for field in (opened.schema_arrow.field(name) for name in names)
-    ]
-    schema = pa.schema([*fields, (_FILE, pa.large_string())]).remove_metadata()
+    with file.reopenable()() as content, pq.ParquetFile(content) as opened:
+        fields = [
+            field.with_type(pa.timestamp(field.type.unit, "UTC"))
+            if pa.types.is_timestamp(field.type) and field.type.tz
+            else field
+            for field in (opened.schema_arrow.field(name) for name in names)
+        ]
+        schema = pa.schema([*fields, (FILE, pa.large_string())]).remove_metadata()
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in opened.iter_batches(_BATCH, columns=names):
-            columns = [batch.column(field.name).cast(field.type) for field in fields]
-            yield pa.record_batch([*columns, pa.array([str(file)] * batch.num_rows, pa.large_string())], schema=schema)
+        def batches() -> Iterator[pa.RecordBatch]:
+            for batch in opened.iter_batches(_BATCH, columns=names):
+                columns = [batch.column(field.name).cast(field.type) for field in fields]
+                path = pa.array([str(file)] * batch.num_rows, pa.large_string())
+                yield pa.record_batch([*columns, path], schema=schema)
 
-    return spilled(schema, batches())
+        return spilled(schema, batches())
 
 
-def _schema(file: Path, table: SourceTable) -> dict[str, pl.DataType]:
+def _schema(file: DataFile, end: Path | BytesIO, table: SourceTable) -> dict[str, pl.DataType]:
     try:
-        return dict(pl.scan_parquet(file, hive_partitioning=False, glob=False).collect_schema())
+        if isinstance(end, BytesIO):
+            end.seek(0)
+        return dict(_scan(end).collect_schema())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise SourceError(
             f"{file}: table {table.name} cannot be read ({without_values(error)}). The file is truncated or no "
             f"Parquet file: write it again, beside and renamed, and run again",
         ) from None
+
+
+def _scan(files: list[str] | Path | BytesIO, include_file_paths: str | None = None) -> pl.LazyFrame:
+    # No provider of credentials: polars would look for packages of clouds, and the variables `AWS_*` say it all.
+    return pl.scan_parquet(
+        files, hive_partitioning=False, glob=False, include_file_paths=include_file_paths, credential_provider=None
+    )

@@ -94,6 +94,16 @@ class Source(Protocol):
 
         """
 
+    def require_unreplaced(self, table: SourceTable) -> None:
+        """Require that the rows of a table that were read are not of two versions of one part.
+
+        Call it before such rows are written. A source whose parts are always read in one version does nothing.
+
+        Raises:
+            SourceError: a part was replaced while it was read.
+
+        """
+
     def remedy(self, missing: Sequence[str]) -> str:
         """Return how missing canonical tables can be added, as a sentence."""
 

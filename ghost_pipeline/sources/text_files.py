@@ -4,8 +4,8 @@ import codecs
 import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, cast
 
 import polars as pl
@@ -14,8 +14,6 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from ghost_pipeline.sources.source import FAULT, LINE
 from ghost_pipeline.sources.spill import spilled
 
-COMPRESSIONS = ("", ".gz", ".zst")
-"""Endings that may follow .csv and .ndjson."""
 BLOCK = 1 << 22
 """Bytes that are read at once."""
 LONGEST_LINE = 1 << 26
@@ -37,6 +35,19 @@ Check = Callable[[Sequence[str], int], None]
 
 
 @dataclass(frozen=True)
+class TextFile:
+    """A text file; `str` of it is its path or address."""
+
+    name: str
+    opened: Callable[[], BinaryIO]
+    """Opens it from its beginning, each time."""
+
+    def __str__(self) -> str:
+        """The name."""
+        return self.name
+
+
+@dataclass(frozen=True)
 class TextRows:
     """The rows of a text file, every value as text."""
 
@@ -55,9 +66,9 @@ class Block:
     """Whether all bytes are text; otherwise each byte that is none is a lone surrogate."""
 
 
-def encoding_of(path: Path, stated: str | None) -> str:
+def encoding_of(file: TextFile, stated: str | None) -> str:
     """Return the encoding of a file: the stated one, that of its byte order mark, UTF-16 by its zeros, or UTF-8."""
-    start = next(_unpacked(path, 64), b"")
+    start = next(_unpacked(file, 64), b"")
     for mark, encoding in _MARKS:
         if start.startswith(mark):
             return encoding
@@ -71,14 +82,14 @@ def encoding_of(path: Path, stated: str | None) -> str:
     return "utf-8"
 
 
-def blocks_of(path: Path, encoding: str) -> Iterator[Block]:
+def blocks_of(file: TextFile, encoding: str) -> Iterator[Block]:
     """Yield the lines of a file.
 
     Raises:
         TextError: the compressed file is damaged, the text is no UTF-16, or a line is too long.
 
     """
-    for data in _pieces(path, encoding):
+    for data in _pieces(file, encoding):
         try:
             yield Block(data.decode(encoding), is_valid=True)
         except UnicodeDecodeError:
@@ -87,12 +98,12 @@ def blocks_of(path: Path, encoding: str) -> Iterator[Block]:
             yield Block(data.decode(encoding, "surrogateescape"), is_valid=False)
 
 
-def start_of(path: Path, encoding: str) -> str:
+def start_of(file: TextFile, encoding: str) -> str:
     """Return the first text of a file, without white space before it."""
-    return next(_read(path), b"").decode(encoding, "replace").lstrip()
+    return next(_read(file), b"").decode(encoding, "replace").lstrip()
 
 
-def texts_of(path: Path, encoding: str) -> Iterator[str]:
+def texts_of(file: TextFile, encoding: str) -> Iterator[str]:
     """Yield the text of a file in pieces that end anywhere.
 
     Raises:
@@ -101,7 +112,7 @@ def texts_of(path: Path, encoding: str) -> Iterator[str]:
     """
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        for data in _read(path):
+        for data in _read(file):
             yield decoder.decode(data)
         yield decoder.decode(b"", final=True)
     except UnicodeDecodeError:
@@ -126,21 +137,24 @@ def rows_of(columns: Iterable[str], batches: Iterable[Mapping[str, pl.Series]]) 
     return spilled(schema, record_batches())
 
 
-def _opened(path: Path) -> BinaryIO:
-    match path.suffix:
-        case ".gz":
-            return cast("BinaryIO", gzip.open(path, "rb"))
-        case ".zst":
-            return cast("BinaryIO", pa.input_stream(path, compression="zstd"))
-        case _:
-            return path.open("rb")
+@contextmanager
+def _opened(file: TextFile) -> Iterator[BinaryIO]:
+    with file.opened() as packed:
+        if file.name.endswith(".gz"):
+            with gzip.open(packed, "rb") as unpacked:
+                yield cast("BinaryIO", unpacked)
+        elif file.name.endswith(".zst"):
+            with pa.input_stream(packed, compression="zstd") as unpacked:
+                yield unpacked
+        else:
+            yield packed
 
 
-def _pieces(path: Path, encoding: str) -> Iterator[bytes]:
+def _pieces(file: TextFile, encoding: str) -> Iterator[bytes]:
     """Yield bytes that end with a line."""
     line_end = "\n".encode(encoding)
     rest = b""
-    for data in _read(path):
+    for data in _read(file):
         rest += data
         end = _end_of_lines(rest, line_end)
         if end:
@@ -152,19 +166,19 @@ def _pieces(path: Path, encoding: str) -> Iterator[bytes]:
         yield rest
 
 
-def _read(path: Path) -> Iterator[bytes]:
+def _read(file: TextFile) -> Iterator[bytes]:
     """Yield the bytes of a file, unpacked and without a byte order mark."""
     is_first = True
-    for data in _unpacked(path, BLOCK):
+    for data in _unpacked(file, BLOCK):
         mark = next((mark for mark, _ in _MARKS if is_first and data.startswith(mark)), b"")
         is_first = False
         yield data[len(mark) :]
 
 
-def _unpacked(path: Path, size: int) -> Iterator[bytes]:
+def _unpacked(file: TextFile, size: int) -> Iterator[bytes]:
     try:
-        with _opened(path) as file:
-            while data := file.read(size):
+        with _opened(file) as unpacked:
+            while data := unpacked.read(size):
                 yield data
     except (EOFError, zlib.error, OSError) as error:
         # The caller writes to a disk meanwhile, whose errors are other ones.

@@ -376,10 +376,11 @@ def test_two_candidates_for_a_table_are_named(second: str, tmp_path: Path) -> No
     assert message.endswith("Keep one of them")
 
 
-def test_a_folder_without_a_parquet_file_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_a_file_of_data_is_named(tmp_path: Path) -> None:
     (tmp_path / "cohorts").mkdir()
-    message = f"{tmp_path}/cohorts: table cohorts is a folder without a Parquet file. Add one, or remove it"
-    assert fault(tmp_path) == message
+    assert fault(tmp_path) == (
+        f"{tmp_path}/cohorts: table cohorts is a folder without a Parquet, CSV or NDJSON file. Add one, or remove it"
+    )
 
 
 def parquet_bytes() -> bytes:

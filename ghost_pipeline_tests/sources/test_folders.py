@@ -71,7 +71,7 @@ def test_skipped_files_are_counted(tmp_path: Path) -> None:
     write(tmp_path / "cohorts" / "part.parquet", cohort_id=["c1"])
     for hidden in HIDDEN:
         write(tmp_path / "cohorts" / hidden, cohort_id=["c2"])
-    (tmp_path / "cohorts" / "part.csv").write_text("cohort_id\nc3\n", encoding="utf-8")
+    (tmp_path / "cohorts" / "part.txt").write_text("cohort_id\nc3\n", encoding="utf-8")
     assert FileSource(tmp_path).inspect(COHORTS).notes == [
         "files skipped: 7 with a name that begins with _ or ., 1 without the ending .parquet"
     ]
@@ -80,8 +80,8 @@ def test_skipped_files_are_counted(tmp_path: Path) -> None:
 def test_a_folder_of_skipped_files_says_so(tmp_path: Path) -> None:
     write(tmp_path / "cohorts" / "_temporary" / "part.parquet", cohort_id=["c2"])
     assert fault(tmp_path) == (
-        f"{tmp_path}/cohorts: table cohorts is a folder without a Parquet file (files skipped: 1 with a name that "
-        "begins with _ or .). Add one, or remove it"
+        f"{tmp_path}/cohorts: table cohorts is a folder without a Parquet, CSV or NDJSON file (files skipped: 1 with a "
+        "name that begins with _ or .). Add one, or remove it"
     )
 
 
