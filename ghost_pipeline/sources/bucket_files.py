@@ -8,7 +8,8 @@ name.
 import io
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -76,18 +77,19 @@ class BucketFile:
             end = self._end(length)
         return io.BytesIO(end[-length:])
 
-    def reopenable(self) -> Callable[[], BinaryIO]:
-        """Copy the object into a temporary file; see `DataFile`."""
-        try:
-            # It outlives this function within the returned one, and no kill leaves it behind.
-            copy = tempfile.TemporaryFile()  # noqa: SIM115
-            chunks = iter(self._get(None).stream())
-            while (chunk := self.files.asked(self.part, lambda: next(chunks, None))) is not None:
-                copy.write(chunk)
-            copy.flush()
-        except OSError as error:
-            raise no_room(error) from error
-        return lambda: cast("BinaryIO", io.BufferedReader(_Reopened(copy), 1 << 16))
+    @contextmanager
+    def reopenable(self) -> Iterator[Callable[[], BinaryIO]]:
+        """Copy the object into a temporary file without a name, which no kill leaves behind; see `DataFile`."""
+        with ExitStack() as open_files:
+            try:
+                copy = open_files.enter_context(tempfile.TemporaryFile())
+                chunks = iter(self._get(None).stream())
+                while (chunk := self.files.asked(self.part, lambda: next(chunks, None))) is not None:
+                    copy.write(chunk)
+                copy.flush()
+            except OSError as error:
+                raise no_room(error) from error
+            yield lambda: cast("BinaryIO", io.BufferedReader(_Reopened(copy), 1 << 16))
 
     def _end(self, length: int) -> bytes:
         if self.size == 0:

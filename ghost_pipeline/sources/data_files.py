@@ -1,6 +1,7 @@
 """Files of a source, in a folder or in a bucket: what reads tables sees no difference."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -42,8 +43,8 @@ class DataFile(Protocol):
 
         """
 
-    def reopenable(self) -> Callable[[], BinaryIO]:
-        """Return a function that opens the content from its beginning, as often as needed.
+    def reopenable(self) -> AbstractContextManager[Callable[[], BinaryIO]]:
+        """Give a function that opens the content from its beginning, as often as needed within the block.
 
         Raises:
             SourceError: as `footer`.

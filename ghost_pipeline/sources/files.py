@@ -240,7 +240,8 @@ class FileSource:
             require_columns(str(file), table, [own[name].name for name in every], others)
 
         read_rows = read_csv if form_of(file.part) == CSV else read_ndjson
-        found = read_rows(TextFile(str(file), file.reopenable()), table, own, given, check)
+        with file.reopenable() as opened:
+            found = read_rows(TextFile(str(file), opened), table, own, given, check)
         rows = found.rows
         if told:
             rows = with_values(rows.with_columns(pl.lit(str(file)).alias(FILE)), [file], location, table, told, own)

@@ -1,7 +1,8 @@
 """The files of a source folder: which of them are data, by their names, as Spark, Hive and Arrow tell them apart."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -37,9 +38,10 @@ class FolderFile:
         """Return the file."""
         return self.path
 
-    def reopenable(self) -> Callable[[], BinaryIO]:
+    @contextmanager
+    def reopenable(self) -> Iterator[Callable[[], BinaryIO]]:
         """See `DataFile`."""
-        return lambda: self.path.open("rb")
+        yield lambda: self.path.open("rb")
 
 
 class FolderFiles:

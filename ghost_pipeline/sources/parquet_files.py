@@ -138,7 +138,7 @@ def _require_readable(file: DataFile, footer: _Footer, table: SourceTable, wante
 
 def _read_by_arrow(file: DataFile, names: list[str]) -> pl.LazyFrame:
     """Copy columns to a temporary file with all times in UTC: Parquet stores them so, whatever zone it notes."""
-    with file.reopenable()() as content, pq.ParquetFile(content) as opened:
+    with file.reopenable() as openings, openings() as content, pq.ParquetFile(content) as opened:
         fields = [
             field.with_type(pa.timestamp(field.type.unit, "UTC"))
             if pa.types.is_timestamp(field.type) and field.type.tz

@@ -26,6 +26,7 @@ class Request:
     method: str
     path: str
     query: str
+    range: str = ""
 
     @property
     def kind(self) -> str:
@@ -89,7 +90,9 @@ def s3_server() -> Iterator[S3Server]:
     server: S3Server
 
     def noting(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        request = Request(environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"])
+        request = Request(
+            environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"], environ.get("HTTP_RANGE", "")
+        )
         server.requests.append(request)
         if refused := server.refuses(request):
             status, code = refused
