@@ -18,6 +18,7 @@ from ghost_pipeline.contracts.ghost import (
     GHOST_FASTEST_IMPROVERS,
     GHOST_MESSAGES,
     GHOST_STREAK_SHARES,
+    MONTHLY_FIGURES,
 )
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.defs.checks import Check
@@ -44,14 +45,14 @@ from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import (
     streak_counts,
 )
 from ghost_pipeline.domain.ghost.benchmarks.month_rules import MonthRules
-from ghost_pipeline.domain.ghost.benchmarks.shards import compact, numbered, shard
 from ghost_pipeline.domain.shared.period_figures import sample_figures
 from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.errors import LakeError
+from ghost_pipeline.incremental.achiever_events import AchieverEvents
 from ghost_pipeline.incremental.activity_history import activity_lock
 from ghost_pipeline.incremental.stale_ledger import mark_building, mark_rebuilt, mark_stale
 from ghost_pipeline.incremental.stale_months import recorded_rules
-from ghost_pipeline.lake.concurrent_replace import ConcurrentReplaceError, retry_on_replace
+from ghost_pipeline.lake.concurrent_replace import retry_on_replace
 from ghost_pipeline.publish.json_files import publish_json
 from ghost_pipeline.windows import HOUR, Month
 
@@ -108,7 +109,7 @@ def materialize_ghost_benchmarks(run: RunContext, month: Month) -> TableResult:
     counts = pl.concat(
         [
             benchmark_counts(users, progress, month.as_of, bands=bands, starts=starts, days=rules.benchmark_days)
-            for users, progress in _shards(run, month)
+            for users, progress in _shards(run, month, GHOST_BENCHMARKS)
         ],
         rechunk=False,
     )
@@ -156,7 +157,7 @@ def materialize_ghost_streak_shares(run: RunContext, month: Month) -> TableResul
     bands, starts = rules.bands, rules.starting_skills
     counts = merge_streak_counts(
         streak_counts(users, progress, month.as_of, bands=bands, starts=starts)
-        for users, progress in _shards(run, month)
+        for users, progress in _shards(run, month, GHOST_STREAK_SHARES)
     )
     shares = finish_streak_shares(
         counts,
@@ -176,23 +177,25 @@ def materialize_ghost_fastest_improvers(run: RunContext, month: Month) -> TableR
     rules = MonthRules.of(run.settings)
     bands, starts = rules.bands, rules.starting_skills
     parts = pl.concat(
-        [improvers(users, progress, month.as_of, bands=bands, starts=starts) for users, progress in _shards(run, month)]
+        [
+            improvers(users, progress, month.as_of, bands=bands, starts=starts)
+            for users, progress in _shards(run, month, GHOST_FASTEST_IMPROVERS)
+        ]
     )
     fastest = finish_fastest_improvers(parts, month.as_of, min_sample=rules.min_sample).collect()
     _write(run, GHOST_FASTEST_IMPROVERS, month, fastest)
     return TableResult(rows=fastest.height, sample=fastest)
 
 
-def _shards(run: RunContext, month: Month) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
+def _shards(run: RunContext, month: Month, table: Contract) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
     """Yield the achievers of each shard as they were at the end of the month, with their events.
 
     Raises:
         LakeError: the month has not been ingested.
-        ConcurrentReplaceError: some of its events have changed since the first shard was read, or one has moved to an
-            hour that had been read before.
+        ConcurrentReplaceError: some of its events have changed while they were read.
 
     """
-    lake, count = run.lake, run.settings.shards
+    lake = run.lake
     complete = lake.complete_until(USER_PROGRESS)
     if complete is None or complete < month.as_of:
         reached = f"is ingested only up to {complete:%Y-%m-%dT%H:%MZ}" if complete else "is not ingested yet"
@@ -201,13 +204,8 @@ def _shards(run: RunContext, month: Month) -> Iterator[tuple[pl.LazyFrame, pl.La
             f"{USER_PROGRESS.name}, month {month.key}: {reached}, but the month ends at {end}. First materialize an "
             f"hour that ends at {end} or later",
         )
-    users = numbered(achievers(users_at(lake.scan(USERS), month.as_of), month.as_of))
-    versions = lake.file_versions((USER_PROGRESS,), month.as_of)
-    progress = lake.scan_until(USER_PROGRESS, month.as_of)
-    for number in range(count):
-        yield compact(shard(users, number, count), progress)
-    if not lake.file_versions((USER_PROGRESS,), month.as_of).equals(versions):
-        raise ConcurrentReplaceError(f"{USER_PROGRESS.name}, month {month.key}: replaced while it was read")
+    users = achievers(users_at(lake.scan(USERS), month.as_of), month.as_of)
+    yield from AchieverEvents(lake, month, users, run.settings.shards).shards(table, MONTHLY_FIGURES)
 
 
 def _curves(run: RunContext, benchmarks: pl.DataFrame, population: str, month: Month) -> dg.MarkdownMetadataValue:

@@ -62,6 +62,16 @@ class Cache:
         """
         remove_file(self._lake, self._path(name))
 
+    def clear(self) -> None:
+        """Remove all frames of the table at once.
+
+        Raises:
+            LakeError: they cannot be removed.
+
+        """
+        if self._folder.exists():
+            remove_folder(self._lake, self._folder)
+
     def names(self, folder: str) -> list[str]:
         """The names of the frames in a folder of the table's cache."""
         return [f"{folder}/{path.stem}" for path in (self._folder / folder).glob("*.arrow")]

@@ -56,11 +56,20 @@ class LakeReading(LakeListing):
             LakeError: hours are missing between the first one and `as_of`; names them.
 
         """
+        return self.scan(contract, self.hours_until(contract, as_of))
+
+    def hours_until(self, contract: Contract, as_of: datetime) -> list[Hour]:
+        """The hours of an hourly event table before `as_of`, ascending.
+
+        Raises:
+            LakeError: hours are missing between the first one and `as_of`; names them.
+
+        """
         every = self.hours(contract)
         written = [hour for hour in every if hour.as_of <= as_of]
         if written and len(written) != (as_of - every[0].start) // HOUR:
             require_gapless_until(contract, every, as_of)
-        return self.scan(contract, written)
+        return written
 
     def rows(self, contract: Contract, partition: Partition) -> int:
         """The number of rows of a partition; 0 if it was never written."""
