@@ -9,9 +9,9 @@ import re
 _OF_TYPES = re.compile(r"conversion from `[^`]*` to `[^`]*` failed in column '[^']*' for \d+ out of \d+ values: ")
 """The part of a polars message about a column and its types that precedes the cited values."""
 _TYPE = re.compile(r"`[^`]*`|'[^']*'")
-_CITED = re.compile(r"""(?:[`"\[]|(?<!\w)').*""")
-"""The values of rows in an engine's message: everything from the first quote or bracket on, since a value may contain
-any of them."""
+_CITED = re.compile(r"""(?:[`"\[]|(?<!\w)'|-?\d{5}).*""")
+"""The values of rows in an engine's message: everything from the first quote, bracket or long number on, since a value
+may contain any of them."""
 
 
 def without_values(error: Exception) -> str:

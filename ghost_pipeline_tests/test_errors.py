@@ -47,6 +47,14 @@ def duckdb_says(sql: str) -> Exception:
         (ValueError("no `a` usr-7f3a` there"), "no …"),
         (duckdb_says("SELECT 'usr-7f3a'::INTEGER"), "Conversion Error: Could not convert string …"),
         (ValueError(f"field `{ID}\nwent on"), "field …"),
+        (
+            duckdb_says("SELECT 4915123456789::SMALLINT"),
+            "Conversion Error: Type INT64 with value …",
+        ),
+        (
+            duckdb_says("SELECT 4915123456789 * 10000000"),
+            "Out of Range Error: Overflow in multiplication of INT64 (…",
+        ),
         (ValueError("it doesn't end."), "it doesn't end"),
         (ValueError(), "ValueError"),
     ],

@@ -4,6 +4,7 @@ The file is attached to a database in memory while a table is read, and let go a
 to a file that is open. A query reaches nothing but this file, and no extension is loaded or downloaded.
 """
 
+import re
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,6 +53,15 @@ _EARLIEST, _LATEST = "TIMESTAMP '0001-01-01'", "TIMESTAMP '9999-12-31'"
 """Later or earlier times, infinity among them, are no times of Python and of polars."""
 _ABOUT_THE_STATEMENT = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 """Errors that are found before a row is read, and therefore cite none."""
+_OWN_MESSAGE = re.compile(
+    r"Conversion Error: (?:Could not (?:convert string|cast value|decode string)|Type \w+ with value|"
+    r"Unimplemented type|invalid [a-z]+ field format|extract specifier|Epoch seconds out of range)|"
+    r"Out of Range Error: (?:Overflow in \w+|Cannot create a string)|Not implemented Error: Unknown TimeZone|"
+    r"Invalid Input Error: (?:Could not parse string|Malformed JSON|Map keys must be unique|More than one row returned)"
+)
+"""Beginnings of DuckDB's own messages, up to the value that they may cite, with or without quotes."""
+_OF_THE_MACHINE = re.compile(r"(?:IO|Out of Memory|INTERNAL|FATAL|INTERRUPT) Error: ")
+_KIND = re.compile(r"(?:[A-Z]\w+ )(?:[a-z]\w+ |[A-Z]\w+ )*?Error(?=: )")
 _SECURED: Final = (
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
@@ -219,7 +229,7 @@ def _told_apart(batches: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     try:
         yield from batches
     except (OSError, pa.ArrowException, duckdb.Error) as error:
-        raise _AnswerError(without_values(error)) from None
+        raise _AnswerError(_without_values(error)) from None
 
 
 def _refusal(error: duckdb.Error) -> str:
@@ -237,7 +247,18 @@ def _refusal(error: duckdb.Error) -> str:
 def _fault(error: Exception) -> str:
     if isinstance(error, _ABOUT_THE_STATEMENT):
         return str(error).splitlines()[0].rstrip(".!")
-    return without_values(error)
+    return str(error) if isinstance(error, _AnswerError) else _without_values(error)
+
+
+def _without_values(error: Exception) -> str:
+    """Return what DuckDB says itself: a function may raise a message that cites a row in any words."""
+    message = str(error)
+    if _OF_THE_MACHINE.match(message):
+        return without_values(error)
+    if said := _OWN_MESSAGE.match(message):
+        return f"{said[0]} …"
+    kind = _KIND.match(message)
+    return f"{kind[0] if kind else 'an error'} that may cite a row: run the query in DuckDB"
 
 
 def _filled(sql: str, window: Window | None) -> str:

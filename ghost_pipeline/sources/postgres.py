@@ -52,6 +52,11 @@ _OWN_MESSAGE = re.compile(
     r"(?:canceling statement|terminating connection) due to [a-z ]+|cannot execute [A-Z ]+ in a read-only transaction"
 )
 """Beginnings of the server's own messages, up to the value that they may cite."""
+_ABOUT_NAMES = re.compile(
+    r'permission denied for [a-z ]+ [\w.]+|query would be affected by row-level security policy for [a-z ]+ "[^"]+"|'
+    r'(?:relation|column) "(?P<name>[^"]+)" does not exist'
+)
+"""Messages about a statement that may come when its rows are read; a cast to regclass cites a row in the last one."""
 _HIDES_ROWS = "affected by row-level security"
 _EARLIEST, _LATEST = "0001-01-01", "9999-12-31"
 """Later or earlier times, infinity among them, would arrive as others: the driver's microseconds overflow."""
@@ -185,9 +190,20 @@ class PostgresSource(DatabaseSource):
             raise
         except (adbc.Error, _AnswerError) as error:
             self._leave()
-            says = self._address.fault(error) if isinstance(error, adbc.Error) else str(error)
+            says = self._says(table, error) if isinstance(error, adbc.Error) else str(error)
             place = self.mapping.place(table, "query") if self.mapping.of(table).query else f"table {table}"
             raise SourceError(f"{self.name}: {place} cannot be read ({says}). {self._remedy_of(table, says)}") from None
+
+    def _says(self, table: str, error: adbc.Error) -> str:
+        """Return the server's message; only its number if a function or a cast may have cited a row in it."""
+        says, relation = self._address.fault(error), self._relations.get(table)
+        # Before the columns of a table are known, no row of it is read.
+        if relation is None or says == LOST or says.startswith("SQLSTATE "):
+            return says
+        about = _ABOUT_NAMES.fullmatch(says)
+        if about and (about["name"] or "") in relation.sql.replace('"', ""):
+            return says
+        return says if _OWN_MESSAGE.fullmatch(says) else f"SQLSTATE {error.sqlstate}, see the server log"
 
     def _remedy_of(self, table: str, says: str) -> str:
         if says == LOST:

@@ -6,6 +6,7 @@ up before a table is read: only numbers or only bytes stay as they are, anything
 
 import hashlib
 import marshal
+import re
 import sqlite3
 import uuid
 import weakref
@@ -37,6 +38,11 @@ _FROM_DAY, _TO_DAY = ":window_first_day", ":window_last_day"
 _DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*"
 _DAY = timedelta(days=1)
 _UUID_BYTES = 16
+_OWN_MESSAGE = re.compile(
+    r"no such .+|near \".+\": syntax error|ambiguous column name: .+|wrong number of arguments to function .+|"
+    r"unrecognized token: .+|unable to use function \w+ .+|incomplete input|malformed JSON|integer overflow"
+)
+"""General errors about the statement, or about a value that they do not cite. Functions raise others in any words."""
 _MARSHAL_BY_VALUE = 2
 
 
@@ -68,7 +74,7 @@ class SqliteSource(DatabaseSource):
                 check_same_thread=False,
             )
         except sqlite3.Error as error:
-            raise SourceError(f"{self.name}: cannot be opened ({error}). Make file and folder readable") from error
+            raise SourceError(f"{self.name}: cannot be opened ({error}). Make file and folder readable") from None
         # A text that is not UTF-8 loses its characters; the table stays readable.
         self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         self._finalizer = weakref.finalize(self, self._connection.close)
@@ -141,7 +147,7 @@ class SqliteSource(DatabaseSource):
         Without WAL no one could write during it.
 
         Raises:
-            SourceError: SQLite reports an error.
+            SourceError: SQLite reports an error; without values of rows.
 
         """
         lasting = False
@@ -153,11 +159,19 @@ class SqliteSource(DatabaseSource):
         except sqlite3.Error as error:
             place = self.mapping.place(table, "query") if self.mapping.of(table).query else f"table {table}"
             raise SourceError(
-                f"{self.name}: {place} cannot be read ({str(error).rstrip('.')}). Correct it, and run again",
-            ) from error
+                f"{self.name}: {place} cannot be read ({_without_values(error)}). Correct it, and run again",
+            ) from None
         finally:
             if self._connection.in_transaction and not lasting:
                 self._connection.execute("ROLLBACK")
+
+
+def _without_values(error: sqlite3.Error) -> str:
+    says = str(error).rstrip(".")
+    # Of any other number the message is fixed.
+    if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR or _OWN_MESSAGE.fullmatch(says):
+        return says
+    return "SQLite reports an error that may cite a row: run the statement in its shell"
 
 
 def _batches(rows: sqlite3.Cursor, schema: pa.Schema, mixed: Sequence[bool]) -> Iterator[pa.RecordBatch]:
