@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     source: str | None = Field(
         default=None,
         repr=False,
-        description="Source of the canonical tables: a folder of Parquet, CSV or NDJSON files, "
+        description="Source of the canonical tables: a folder or s3://bucket/prefix of Parquet, CSV or NDJSON files, "
         "postgresql://user:password@host:port/database, mysql://..., sqlite:///file or duckdb:///file",
     )
     source_mapping: Path | None = Field(

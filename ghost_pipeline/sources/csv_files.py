@@ -107,7 +107,7 @@ def read_csv(
         f"{_name(layout.delimiter)} between fields, {_name(layout.quote)}{how if seen.has_backslash else ''}, "
         f"{encoding.upper()}, {'the first line is the header' if given.header else 'no header'}"
     )
-    return TextRows(rows if seen.faults else rows.drop(LINE, FAULT), detected)
+    return TextRows(rows if seen.faults else rows.drop(LINE, FAULT), detected, seen.faults[NOT_TEXT])
 
 
 def _name(character: str) -> str:

@@ -7,7 +7,7 @@ the file.
 
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -152,9 +152,16 @@ class FileSource:
         columns = {column.name: own.get(column.name, column.name) for column in table.columns if column.name in there}
         notes = [found.skipped]
         if found.form != PARQUET:
-            detected = Counter(one.detected for one in self._scan_texts(found.files, location, table))
-            many = len(found.files) > 1
-            notes += [f"{number:,} files: {says}" if many else says for says, number in detected.most_common()]
+            texts = list(self._scan_texts(found.files, location, table))
+            several = len(texts) > 1
+            detected = Counter(one.detected for one in texts).most_common()
+            notes += [f"{number:,} files: {says}" if several else says for says, number in detected]
+            if not_text := sum(one.not_text for one in texts):
+                lines = "1 line is" if not_text == 1 else f"{not_text:,} lines are"
+                notes.append(
+                    f"{lines} not text in this encoding. If the file is Latin-1, write `{table.name}: "
+                    f"{{format: {{encoding: latin-1}}}}` into the mapping file (GHOST_SOURCE_MAPPING)"
+                )
         return TableSample(location.rpartition("/")[2], columns, rows, notes=[note for note in notes if note])
 
     def require_unreplaced(self, table: SourceTable) -> None:
@@ -247,7 +254,7 @@ class FileSource:
             rows = with_values(rows.with_columns(pl.lit(str(file)).alias(FILE)), [file], location, table, told, own)
         names = rows.collect_schema().names()
         rows = rows.rename({name: own[name].name for name in names if name in own})
-        self._texts[file.part] = version, TextRows(rows, found.detected)
+        self._texts[file.part] = version, replace(found, rows=rows)
         while len(self._texts) > _TEXTS_KEPT:
             self._texts.popitem(last=False)
         return self._texts[file.part][1]

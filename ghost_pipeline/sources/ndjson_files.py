@@ -41,7 +41,7 @@ class _Reading:
         self.file, self.table, self.columns = file, table, columns
         self.markers = frozenset(given.null_markers or ())
         self.found: set[str] = set()
-        self.rows = self.objects = self.faults = 0
+        self.rows = self.objects = self.faults = self.not_text = 0
 
     def batch(self, objects: list[object], numbers: list[int]) -> dict[str, pl.Series]:
         """Return the columns of parsed lines; a text in place of an object is the fault of its line."""
@@ -61,6 +61,7 @@ class _Reading:
                 self.found.add(name)
             self._refuse_others(name, rows, faults)
         self.faults += sum(fault is not None for fault in faults)
+        self.not_text += faults.count(NOT_TEXT)
         columns = {name: pl.Series(name, self._texts(name, rows), pl.String) for name in self.columns}
         lines = [number if fault else None for number, fault in zip(numbers, faults, strict=True)]
         marks = {LINE: pl.Series(LINE, lines, pl.Int64), FAULT: pl.Series(FAULT, faults, pl.String)}
@@ -150,7 +151,8 @@ def read_ndjson(
     absent = [name for name in reading.columns if name not in reading.found] if reading.rows else []
     check([name for name in reading.columns if name not in absent], 0)
     rows = rows.drop(*absent, *([] if reading.faults else [LINE, FAULT]))
-    return TextRows(rows, f"{'an array of objects' if is_array else 'an object per line'}, {encoding.upper()}")
+    detected = f"{'an array of objects' if is_array else 'an object per line'}, {encoding.upper()}"
+    return TextRows(rows, detected, reading.not_text)
 
 
 def _lines(file: TextFile, encoding: str, reading: _Reading) -> Iterator[Mapping[str, pl.Series]]:

@@ -55,6 +55,8 @@ class TextRows:
     """Those of the wanted columns that the file has; if lines are faulty, also `LINE` and `FAULT`."""
     detected: str
     """How the file was read, in words."""
+    not_text: int = 0
+    """Lines that are not text in the file's encoding."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def texts_of(file: TextFile, encoding: str) -> Iterator[str]:
             yield decoder.decode(data)
         yield decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        raise TextError(f"it is not valid {encoding.upper()}") from None
+        raise TextError(f"it is not valid {encoding.upper()}; the mapping file may state another encoding") from None
 
 
 def is_text(text: str) -> bool:

@@ -12,8 +12,8 @@ from ghost_pipeline.settings import MAX_TASK_MINUTES
 GENERATED = "<!-- Written by `make docs` from the contracts; change those. -->"
 
 _SOURCE_INTRODUCTION = """\
-`GHOST_SOURCE` is a folder of files or a database with the tables below. `?` marks an optional table, or a column that
-may be null or absent. A source whose tables or columns have other names needs a
+`GHOST_SOURCE` is a folder or bucket of files, or a database, with the tables below. `?` marks an optional table, or a
+column that may be null or absent. A source whose tables or columns have other names needs a
 [mapping](#other-names-and-queries).
 
 Ids are text; numbers and UUIDs are read as their text, and a number whose fraction is zero is read without it, in
@@ -31,8 +31,10 @@ personal columns, and the first row that would be rejected.
 ## A folder of files
 
 `GHOST_SOURCE=/path/to/folder`, with one file per table: `<table>.parquet`, `<table>.csv` or `<table>.ndjson`, or a
-folder `<table>/` or `<table>.parquet/` of Parquet files, with or without hive partitions. A partition's value applies
-to the files below it; a file that contradicts it is an error. Columns that are not listed here are not read.
+folder `<table>/` (also called `<table>.parquet/` or `<table>.csv/`) of such files, with or without hive partitions.
+The files of a folder have one form: CSV beside Parquet is an error. A partition's value applies to the files below it;
+a file that contradicts it is an error. Columns that are not listed here are not read. Each file that has not changed is
+left unread, whatever its form.
 
 Below a table's folder, files are skipped if their name, or the name of a folder above them, begins with `_` or `.`
 (except partitions such as `_year=2025`); `doctor` counts them. A symbolic link that leads out of the source folder is
@@ -45,7 +47,8 @@ whichever shows the known names; quotes are doubled or, if that leaves fewer fau
 Blank lines are skipped, and a line with another number of fields is rejected with its line number, as is an object of
 JSON with an object or list in place of a value, or with `true` or `false` in place of an id. In CSV, the texts
 for missing values above stand for a missing id or name as well, unless they are in quotes; in `ngram_text` they are
-text. `doctor` reports what it detected. The mapping may state it, and then nothing is guessed:
+text. `doctor` reports what it detected, and how many lines are not text in that encoding: Latin-1 is read only where
+the mapping states it. What the mapping states is not guessed:
 
 ```yaml
 users:
@@ -66,6 +69,18 @@ are, and counted:
 session_keystrokes:
   key_names: {Backspace: "\\b", Enter: "\\n", Tab: "\\t", Space: " "}
 ```
+
+## A bucket
+
+`GHOST_SOURCE=s3://bucket/prefix` has the layout and the rules of a folder, in object storage that speaks S3. `AWS_*`
+variables hold credentials and endpoint (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`,
+and `AWS_ALLOW_HTTP=true` for one without TLS); the pipeline needs to list and to read. If `GHOST_DATA` is in a bucket
+as well, both use these variables.
+
+Objects are listed once per table, 1,000 at a time, and one with the same size and ETag is not fetched. Of Parquet,
+polars fetches the row groups and columns that are needed; CSV and NDJSON are copied into a temporary file (`TMPDIR`),
+one at a time. If an object is replaced while it is read, the run stops with one line, nothing of it is written, and the
+next run reads the new version. An empty object that a console has created to show a folder is not a file.
 
 ## A database
 
@@ -96,8 +111,8 @@ There are two mappings to start from, each with a page that says what such a sys
 [Moodle](mappings/moodle.md) and [Open edX](mappings/openedx.md).
 
 The file is plain YAML: each key once, text as keys, no aliases. Anything else is one line with the file and its line.
-Names are used as written, including capitals (which only PostgreSQL distinguishes), and quoted. For a folder of
-files, `table` is the name of a file without its ending; files answer no queries. `{start}` and `{end}` are optional.
+Names are used as written, including capitals (which only PostgreSQL distinguishes), and quoted. For files,
+`table` is the name of a file or folder without its ending; files answer no queries. `{start}` and `{end}` are optional.
 They are values: in PostgreSQL and DuckDB `timestamptz`, infinite if everything is read; in SQLite text such as
 `2025-03-12 11:00:00`. A query without them is read as a whole, and the database filters its rows."""
 
