@@ -148,7 +148,11 @@ def _columns(sample: TableSample, table: SourceTable) -> str:
 def _counted(table: SourceTable, sample: TableSample, reasons: pl.DataFrame) -> Finding:
     rejected = reasons.drop_nulls()
     read, bad = int(reasons["len"].sum()), int(rejected["len"].sum())
-    rows = f"{read:,} rows" if sample.beyond is None else f"{sample.beyond}; of the first {read:,}"
+    rows = (
+        f"{read:,} row{'' if read == 1 else 's'}"
+        if sample.beyond is None
+        else f"{sample.beyond}; of the first {read:,}"
+    )
     if rejected.is_empty():
         return Finding(Verdict.OK, table.name, f"{rows}, all readable")
     shown = ", ".join(f"{number} x {reason}" for reason, number in rejected.head(REASONS_SHOWN).iter_rows())

@@ -266,7 +266,7 @@ def doctor(*, as_json: bool) -> None:
     for finding in diagnose(Settings.load()):
         findings.append(finding)
         if not as_json:
-            click.echo(f"{finding.verdict.value:<6}{finding.about:<26}{finding.description}")
+            click.echo(f"{finding.verdict.value:<6}{finding.about:<30}{finding.description}")
     if as_json:
         rows = [{"verdict": one.verdict.value, "about": one.about, "says": one.description} for one in findings]
         click.echo(json.dumps(rows, indent=2))

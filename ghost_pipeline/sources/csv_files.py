@@ -61,6 +61,8 @@ class _Seen:
 
     faults: Counter[str] = field(default_factory=Counter)
     has_backslash: bool = False
+    markers: set[str] = field(default_factory=set)
+    """Null markers that stood for a missing value."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,10 @@ def read_csv(
             break
     _, escape, rows, seen = min(read, key=lambda one: one[0])
     how = f", quotes escaped by {'a backslash' if escape == _BACKSLASH else 'a second quote'}"
+    missing = f", read as missing: {', '.join(sorted(seen.markers))}" if seen.markers else ""
     detected = (
         f"{_name(layout.delimiter)} between fields, {_name(layout.quote)}{how if seen.has_backslash else ''}, "
-        f"{encoding.upper()}, {'the first line is the header' if given.header else 'no header'}"
+        f"{encoding.upper()}, {'the first line is the header' if given.header else 'no header'}{missing}"
     )
     return TextRows(rows if seen.faults else rows.drop(LINE, FAULT), detected, seen.faults[NOT_TEXT])
 
@@ -183,16 +186,16 @@ def _batches(
         seen.has_backslash = seen.has_backslash or f"{_BACKSLASH}{layout.quote}" in text
         if text:
             if block.is_valid and layout.quote not in text and "\r" not in text.replace("\r\n", ""):
-                rows = _plain(text, line, layout)
+                rows = _plain(text, line, layout, seen)
             else:
-                rows, rest = _quoted(text, line, layout, block, is_last=following is None)
+                rows, rest = _quoted(text, line, layout, block, seen, is_last=following is None)
             seen.faults.update(rows[FAULT].drop_nulls().to_list())
             line += text.count("\n") - rest.count("\n")
             yield rows
         block = following
 
 
-def _plain(text: str, line: int, layout: _Layout) -> dict[str, pl.Series]:
+def _plain(text: str, line: int, layout: _Layout, seen: _Seen) -> dict[str, pl.Series]:
     """Split lines without any quote."""
     lines = pl.Series(LINE, [text.removesuffix("\n")]).str.split("\n").explode()
     if "\r" in text:
@@ -209,6 +212,7 @@ def _plain(text: str, line: int, layout: _Layout) -> dict[str, pl.Series]:
         .then(pl.lit(TOO_MANY, pl.String))
     )
     is_good = pl.col("count") == width
+    seen.markers |= _markers(text, frame.filter(is_good), layout)
     fields = [
         pl.when(is_good)
         .then(_unmarked(pl.col("fields").list.get(position, null_on_oob=True), name, layout))
@@ -218,13 +222,28 @@ def _plain(text: str, line: int, layout: _Layout) -> dict[str, pl.Series]:
     return frame.select(*fields, pl.when(is_good.not_()).then(LINE).alias(LINE), fault.alias(FAULT)).to_dict()
 
 
+def _markers(text: str, frame: pl.DataFrame, layout: _Layout) -> set[str]:
+    """Return the null markers among the wanted fields."""
+    possible = [marker for marker in layout.markers if marker in text]
+    if not possible:
+        return set()
+    fields = [
+        frame.select(pl.col("fields").list.get(position, null_on_oob=True).str.strip_chars()).to_series()
+        for name, position in layout.wanted.items()
+        if name not in layout.verbatim
+    ]
+    return {one for field in fields for one in field.filter(field.is_in(possible)).unique()}
+
+
 def _unmarked(value: pl.Expr, name: str, layout: _Layout) -> pl.Expr:
     if name in layout.verbatim or not layout.markers:
         return value
     return pl.when(value.str.strip_chars().is_in(layout.markers).not_()).then(value)
 
 
-def _quoted(text: str, line: int, layout: _Layout, block: Block, *, is_last: bool) -> tuple[dict[str, pl.Series], str]:
+def _quoted(
+    text: str, line: int, layout: _Layout, block: Block, seen: _Seen, *, is_last: bool
+) -> tuple[dict[str, pl.Series], str]:
     """Take lines with quotes apart; also return the text of a row that the next block ends."""
     lines = [f"{one}\n" for one in text.split("\n")]
     if lines[-1] == "\n":
@@ -241,7 +260,7 @@ def _quoted(text: str, line: int, layout: _Layout, block: Block, *, is_last: boo
         if fault is None and record.fields is not None:
             if len(record.fields) == 1 and not record.fields[0].strip() and '""' not in lines[record.first]:
                 continue
-            rows.append(_values(record, lines, layout))
+            rows.append(_values(record, lines, layout, seen))
         elif fault == "":
             continue
         else:
@@ -268,7 +287,7 @@ def _fault(record: _Record, width: int, block: Block) -> str | None:
     return TOO_FEW if len(fields) < width else TOO_MANY
 
 
-def _values(record: _Record, lines: list[str], layout: _Layout) -> list[str | None]:
+def _values(record: _Record, lines: list[str], layout: _Layout, seen: _Seen) -> list[str | None]:
     fields = record.fields or []
     values: list[str | None] = []
     for name, position in layout.wanted.items():
@@ -276,6 +295,7 @@ def _values(record: _Record, lines: list[str], layout: _Layout) -> list[str | No
         is_marker = value.strip() in layout.markers and name not in layout.verbatim
         if is_marker and not _is_quoted("".join(lines[record.first : record.after]), position, layout):
             values.append(None)
+            seen.markers.add(value.strip())
         else:
             values.append(value)
     return values

@@ -165,10 +165,12 @@ def require_columns(source: str, table: SourceTable, found: Iterable[str], other
     if missing:
         known = ", ".join(sorted(names)) or "none"
         there = f"it has {known}" if others is None else f"known of its {len(names) + others} columns: {known}"
+        remedy = f"Rename or add {'them' if len(missing) > 1 else 'it'}"
+        if others and not names:
+            remedy += ", or state header: false in the mapping if the first line is a row"
         raise SourceError(
             f"{source}: table {table.name} lacks the column{'s' if len(missing) > 1 else ''} "
-            f"{', '.join(missing)} ({there}). Rename or add "
-            f"{'them' if len(missing) > 1 else 'it'}; docs/source.md lists every column",
+            f"{', '.join(missing)} ({there}). {remedy}; docs/source.md lists every column",
         )
 
 

@@ -375,6 +375,14 @@ def test_the_format_of_a_file_may_be_stated(tmp_path: Path) -> None:
             "tab between fields, double quote, UTF-16-LE, the first line is the",
         ),
         (
+            b'cohort_id,cohort_key\nc1, \\N\n"c2",NULL\nc3,"NA"\n',
+            "comma between fields, double quote, UTF-8, the first line is the header, read as missing: NULL, \\N",
+        ),
+        (
+            b"cohort_id,cohort_key\nc1,None\nNAN,x\n",
+            "comma between fields, double quote, UTF-8, the first line is the header, read as missing: None",
+        ),
+        (
             SPARK,
             "comma between fields, double quote, quotes escaped by a backslash, UTF-8, the first line is the header",
         ),
