@@ -200,7 +200,7 @@ class _Hours:
 
 
 def _link_or_copy(source: str, target: str) -> str:
-    link: Callable[[str, str], object] = os.link if source.endswith(".parquet") else shutil.copy2
+    link: Callable[[str, str], object] = os.link if source.endswith((".parquet", ".bin")) else shutil.copy2
     link(source, target)
     return target
 
