@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
+from functools import cache
 
 import dataframely as dy
 import polars as pl
 from dataframely.exc import SchemaError, ValidationError
 
+from ghost_pipeline.contracts.coded_texts import coded_schema, coded_texts, repeated_keys, schema_of_text
 from ghost_pipeline.errors import ContractError, without_values
 from ghost_pipeline.sql_quoting import sql_identifier, sql_literal
 
@@ -153,31 +155,48 @@ class Contract:
         return pl.DataFrame(schema=self.polars_schema)
 
     def faults(self, frame: pl.DataFrame) -> list[str]:
-        """The faults of a frame for this table, each as a short sentence."""
+        """The faults of a frame for this table, each as a short sentence.
+
+        A text may be an Enum: then each of its texts is checked once.
+        """
         expected, found = self.polars_schema, dict(frame.schema)
         if list(expected) != list(found):
             missing = sorted(expected.keys() - found.keys())
             unknown = sorted(found.keys() - expected.keys())
             return [f"columns differ (missing {missing}, unknown {unknown}, or another order)"]
+        coded = coded_texts(expected, frame)
+        if not coded:
+            return self._faults(self.schema, frame)
+        faults = self._faults(coded_schema(self.schema, coded), frame)
+        for name, dtype in coded.items():
+            faults += self._faults_of_texts(name, tuple(dtype.categories))
+        if not faults and (rows := repeated_keys(frame, self.primary_key)):
+            faults.append(self._broken("primary_key", rows))
+        return faults
+
+    @cache  # noqa: B019 - contracts live as long as the process
+    def _faults_of_texts(self, name: str, texts: tuple[str, ...]) -> list[str]:
+        frame = pl.DataFrame({name: texts}, schema={name: pl.String})
+        return self._faults(schema_of_text(self.schema, name), frame)
+
+    def _faults(self, schema: type[dy.Schema], frame: pl.DataFrame) -> list[str]:
         try:
-            self.schema.validate(frame)
+            schema.validate(frame)
         except SchemaError as error:
             return [str(error).splitlines()[0]]
         except ValidationError:
-            return self._broken_rules(frame)
+            _, failure = schema.filter(frame)
+            return [self._broken(name, rows) for name, rows in failure.counts().items()]
         except pl.exceptions.PolarsError as error:
             return [without_values(error)]
         return []
 
-    def _broken_rules(self, frame: pl.DataFrame) -> list[str]:
-        _, failure = self.schema.filter(frame)
-        faults = []
-        for name, rows in failure.counts().items():
-            column, _, rule = name.rpartition("|")
-            where = f"column {column}: " if column else ""
-            what = f"primary key ({', '.join(self.primary_key)})" if rule == "primary_key" else rule
-            faults.append(f"{where}{what} broken by {rows} row{'s' if rows > 1 else ''}")
-        return faults
+    def _broken(self, name: str, rows: int) -> str:
+        """Say that some rows break a rule."""
+        column, _, rule = name.rpartition("|")
+        where = f"column {column}: " if column else ""
+        what = f"primary key ({', '.join(self.primary_key)})" if rule == "primary_key" else rule
+        return f"{where}{what} broken by {rows} row{'s' if rows > 1 else ''}"
 
     def require(self, frame: pl.DataFrame, partition: str) -> None:
         """Refuse a frame that breaks the contract.

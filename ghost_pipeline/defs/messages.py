@@ -20,7 +20,7 @@ from ghost_pipeline.defs.retention import expired_result, hours_within_retention
 from ghost_pipeline.defs.table_asset import TableAsset
 from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits, ghost_figures, serving_month
-from ghost_pipeline.domain.ghost.ghost_messages import ghost_messages
+from ghost_pipeline.domain.ghost.ghost_messages import coded_messages
 from ghost_pipeline.domain.shared.period_figures import row_count
 from ghost_pipeline.incremental.stale_ledger import mark_building, mark_rebuilt
 from ghost_pipeline.windows import Hour
@@ -81,7 +81,7 @@ def _parts(run: RunContext, hour: Hour) -> Iterator[pl.DataFrame]:
     for first in range(0, lake.rows(USER_GHOST_STATS, hour), USERS_AT_ONCE):
         some = users.slice(first, USERS_AT_ONCE)
         figures = ghost_figures(some, release, benchmarks, shares, improvers, hour.as_of, limits=limits)
-        yield ghost_messages(figures).collect()
+        yield coded_messages(figures)
 
 
 MESSAGE_ASSETS = (

@@ -169,7 +169,7 @@ def test_what_breaks_the_contract_leaves_the_partition_as_it_was(
 ) -> None:
     compute_one(materialize_ghost_messages, resources, HOUR)
     once = file(resources)
-    monkeypatch.setattr(messages, "ghost_messages", lambda _: rows(resources).lazy().with_columns(figure=pl.lit(0.0)))
+    monkeypatch.setattr(messages, "coded_messages", lambda _: rows(resources).with_columns(figure=pl.lit(0.0)))
     with pytest.raises(ContractError, match="ghost_messages, partition 2025-03-12-11:00: column figure"):
         compute_one(materialize_ghost_messages, resources, HOUR)
     assert file(resources) == once

@@ -17,12 +17,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.contract import Partitioning
+from ghost_pipeline.contracts.ghost import GHOST_MESSAGES
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, USER_PROGRESS, USERS
 from ghost_pipeline.errors import ContractError, LakeError
 from ghost_pipeline.lake import listing
@@ -175,6 +177,25 @@ def test_parts_that_follow_one_another_are_one_partition_of_the_same_bytes(
         assert not lake.write_parts(contract, partition_of(contract), [in_chunks]).changed
 
 
+def test_parts_with_enums_are_a_partition_of_texts(lake: Lake) -> None:
+    texts = sample(GHOST_MESSAGES, 6, 1).with_columns(text=pl.Series(list("abacab")), type=pl.Series(list("xyxyxz")))
+    # Each part has an Enum of its own, with another number of texts.
+    parts = [
+        part.with_columns(part[name].cast(pl.Enum(part[name].unique())) for name in ("text", "type"))
+        for part in (texts.head(2), texts.slice(2))
+    ]
+    lake.write_parts(GHOST_MESSAGES, HOUR, parts)
+    assert pl.read_parquet(lake.path(GHOST_MESSAGES, HOUR), hive_partitioning=False).equals(texts)
+
+
+def test_a_file_of_enums_tells_readers_the_same_schema(lake: Lake) -> None:
+    texts = sample(GHOST_MESSAGES, 2, 1)
+    lake.write_parts(GHOST_MESSAGES, HOUR, [texts])
+    schema = pq.read_schema(lake.path(GHOST_MESSAGES, HOUR))
+    lake.write_parts(GHOST_MESSAGES, HOUR, [texts.with_columns(texts["text"].cast(pl.Enum(texts["text"].unique())))])
+    assert pq.read_schema(lake.path(GHOST_MESSAGES, HOUR)).equals(schema, check_metadata=True)
+
+
 def test_a_partition_of_no_parts_exists_and_is_empty(lake: Lake) -> None:
     lake.write_parts(USER_PROGRESS, HOUR, [])
     assert lake.exists(USER_PROGRESS, HOUR)
@@ -194,6 +215,7 @@ REWRITE = """
 import sys
 from pathlib import Path
 import polars as pl
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline_tests.samples import partition_of

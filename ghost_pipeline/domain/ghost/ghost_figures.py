@@ -23,6 +23,9 @@ TASKS_PERCENTILE = 25
 SPEAKING_PERCENTILE = 50
 """The same for the speaking exercises of the first opening message: the median (G6)."""
 
+_TENTHS = 100
+"""Bands are below 10.0: more than any has tenths."""
+
 SILENCE = timedelta(hours=48)
 SILENT_DAY = 4
 """First day of the journey on which 48 hours have passed since the account was made, whenever that day it was."""
@@ -116,13 +119,13 @@ def ghost_figures(
     benchmarks = _of_serving_month(ghost_benchmarks, as_of, limits)
     streaks = _of_serving_month(ghost_streak_shares, as_of, limits)
     improvers = _of_serving_month(ghost_fastest_improvers, as_of, limits)
-    cell = ["benchmark_band", "starting_skill", "benchmark_day"]
     return (
-        users.join(_benchmark(benchmarks), on=cell, how="left", maintain_order="left")
-        .join(_speaking_benchmark(benchmarks), on=cell, how="left", maintain_order="left")
+        users.with_columns(_cell(), _threshold())
+        .join(_benchmarks(benchmarks), on="_cell", how="left", maintain_order="left")
         .join(_releases(cohort_ghost_release, as_of, limits), on="cohort_id", how="left", maintain_order="left")
         .join(_improvers(improvers), on="starting_skill", how="left", maintain_order="left")
-        .join(_streak_shares(streaks), on=["benchmark_band", "streak_threshold"], how="left", maintain_order="left")
+        .join(_streak_shares(streaks), on="_threshold", how="left", maintain_order="left")
+        .drop("_cell", "_threshold")
         .with_columns(
             pl.col("cohort_released", "cohort_suppressed").fill_null(value=False),
             streak_band=pl.when(pl.col("streak_percentage").is_not_null()).then("benchmark_band"),
@@ -140,26 +143,42 @@ def _of_serving_month(table: pl.LazyFrame, as_of: datetime, limits: FigureLimits
     return may_serve.filter(pl.col("as_of") == pl.col("as_of").max())
 
 
-def _benchmark(benchmarks: pl.LazyFrame) -> pl.LazyFrame:
-    return benchmarks.filter(pl.col("population") == INTERVAL, pl.col("success_percentile") == TASKS_PERCENTILE).select(
-        "starting_skill",
-        benchmark_band="target_band",
-        benchmark_day="day_number",
-        benchmark_tasks="avg_tasks_completed",
-        benchmark_minutes="avg_practice_minutes",
-        benchmark_as_of="as_of",
-    )
+def _cell() -> pl.Expr:
+    """Band, start and day as one number: joining by the three takes four times as long."""
+    band, start = _tenths("benchmark_band"), _tenths("starting_skill")
+    return ((pl.col("benchmark_day").cast(pl.Int64) * _TENTHS + band) * _TENTHS + start).alias("_cell")
 
 
-def _speaking_benchmark(benchmarks: pl.LazyFrame) -> pl.LazyFrame:
-    return benchmarks.filter(
-        pl.col("population") == AT_LEAST, pl.col("success_percentile") == SPEAKING_PERCENTILE
-    ).select(
-        "starting_skill",
-        benchmark_band="target_band",
-        benchmark_day="day_number",
-        speaking_benchmark="avg_speaking_tasks",
-        speaking_benchmark_as_of="as_of",
+def _threshold() -> pl.Expr:
+    """Band and threshold of a streak as one number."""
+    return (pl.col("streak_threshold").cast(pl.Int64) * _TENTHS + _tenths("benchmark_band")).alias("_threshold")
+
+
+def _tenths(band: str) -> pl.Expr:
+    return (pl.col(band) * 10).cast(pl.Int64)
+
+
+def _benchmarks(benchmarks: pl.LazyFrame) -> pl.LazyFrame:
+    """The benchmarks of each cell: tasks and minutes of one population, speaking tasks of the other."""
+    tasks = benchmarks.filter(pl.col("population") == INTERVAL, pl.col("success_percentile") == TASKS_PERCENTILE)
+    speaking = benchmarks.filter(pl.col("population") == AT_LEAST, pl.col("success_percentile") == SPEAKING_PERCENTILE)
+    cell = {"benchmark_band": "target_band", "benchmark_day": "day_number"}
+    return (
+        tasks.with_columns(**cell)
+        .select(
+            _cell(),
+            benchmark_tasks="avg_tasks_completed",
+            benchmark_minutes="avg_practice_minutes",
+            benchmark_as_of="as_of",
+        )
+        .join(
+            speaking.with_columns(**cell).select(
+                _cell(), speaking_benchmark="avg_speaking_tasks", speaking_benchmark_as_of="as_of"
+            ),
+            on="_cell",
+            how="full",
+            coalesce=True,
+        )
     )
 
 
@@ -188,6 +207,8 @@ def _improvers(improvers: pl.LazyFrame) -> pl.LazyFrame:
 
 def _streak_shares(shares: pl.LazyFrame) -> pl.LazyFrame:
     """The shares over all starts (G6)."""
-    return shares.filter(pl.col("starting_skill").is_null()).select(
-        "streak_threshold", benchmark_band="target_band", streak_percentage="percentage", streak_as_of="as_of"
+    return (
+        shares.filter(pl.col("starting_skill").is_null())
+        .with_columns(benchmark_band="target_band")
+        .select(_threshold(), streak_percentage="percentage", streak_as_of="as_of")
     )

@@ -4,12 +4,11 @@ Numbers are compared and printed as whole hundredths, the finest that a figure i
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from string import Formatter
-from typing import NamedTuple
 
 import polars as pl
 
-from ghost_pipeline.contracts.ghost import GHOST_MESSAGES
 from ghost_pipeline.contracts.messages import (
     DISPLAY_RULES,
     MESSAGES,
@@ -21,6 +20,7 @@ from ghost_pipeline.contracts.messages import (
     Wording,
     label,
 )
+from ghost_pipeline.domain.ghost.message_rows import Case, Choice, message_rows
 from ghost_pipeline.errors import UnknownArgumentError
 
 _HUNDREDTHS = 100
@@ -29,17 +29,6 @@ _PER_TENTH = 10
 _LEVEL, _AHEAD, _CLOSE = 10, 11, 9
 
 _POSITIONS: tuple[Position, ...] = ("ahead", "close", "behind")
-
-_MOST_PLACES = 16
-_MOST_RULES = 256
-
-
-class _Case(NamedTuple):
-    """One wording of one message."""
-
-    message: Message
-    position: Position | None
-    wording: Wording
 
 
 def ghost_messages(
@@ -61,17 +50,28 @@ def ghost_messages(
         UnknownArgumentError: there is no rule for a context; names those that there are.
 
     """
-    asked = _asked(contexts, rules)
-    candidates = {rule: _candidates(rule, messages) for rule in asked}
+    texts = pl.selectors.enum()
+    return coded_messages(figures, contexts, messages=messages, rules=rules).lazy().with_columns(texts.cast(pl.String))
+
+
+def coded_messages(
+    figures: pl.LazyFrame,
+    contexts: Sequence[str] | None = None,
+    *,
+    messages: Mapping[str, Message] = MESSAGES,
+    rules: Sequence[DisplayRule] = DISPLAY_RULES,
+) -> pl.DataFrame:
+    """Return the same as `ghost_messages`, with an Enum for texts of which there are few."""
+    candidates = {rule: _candidates(rule, messages) for rule in _asked(contexts, rules)}
     schema = figures.collect_schema()
-    users = _placed(figures, candidates, schema)
-    rows = [
-        _rows(users, number, rule, _Case(message, *case), schema)
-        for number, rule in enumerate(asked)
-        for message in candidates[rule]
+    users = _placed(figures, candidates, schema).collect()
+    choices = [
+        Choice(rule, Case(message, *case), _shown(rule, message, case[0]))
+        for rule, considered in candidates.items()
+        for message in considered
         for case in message.cases
     ]
-    return pl.concat(rows).sort("_order").drop("_order")
+    return message_rows(users, choices, partial(_worded, schema=schema))
 
 
 def with_message_texts(
@@ -123,7 +123,7 @@ def _placed(
 ) -> pl.LazyFrame:
     """Each user with what the messages need, and a column for each message of a rule: its place there.
 
-    Decides in numbers which user sees which message; only those messages are then worded.
+    Only the messages that are shown are then worded.
     """
     messages = {message.type: message for considered in candidates.values() for message in considered}
     needed = {"user_id", "snapshot_date", "snapshot_hour", "as_of"}.union(*map(_needed, messages.values()))
@@ -131,7 +131,6 @@ def _placed(
     return (
         figures.select(sorted(needed))
         .sort("user_id")
-        .with_row_index("_user")
         .with_columns(
             *(_offered(message, schema).alias(_offer(message)) for message in messages.values()),
             *(_position(message, schema).alias(_stand(message)) for message in messages.values()),
@@ -141,8 +140,6 @@ def _placed(
             for rule, considered in candidates.items()
             for number, message in enumerate(considered)
         )
-        # Read by a plan for each wording and rule; without the cache each would join everything again.
-        .cache()
     )
 
 
@@ -183,29 +180,20 @@ def _place(rule: DisplayRule, considered: Sequence[Message]) -> pl.Expr:
     return pl.when(shown).then(before + pl.lit(1, pl.UInt8))
 
 
-def _rows(users: pl.LazyFrame, number: int, rule: DisplayRule, case: _Case, schema: pl.Schema) -> pl.LazyFrame:
-    """The rows with one wording in one context."""
-    message, position, wording = case
+def _shown(rule: DisplayRule, message: Message, position: Position | None) -> pl.Expr:
+    """The place of a message in the wording for a position, null where it is not shown in that wording."""
     place = pl.col(_place_in(rule, message))
-    shown = place.is_not_null()
-    if position:
-        shown &= pl.col(_stand(message)) == _POSITIONS.index(position)
-    columns = {
-        "context": pl.lit(rule.context),
-        "place": place.cast(pl.Int32),
-        "type": pl.lit(message.type),
-        "metric": pl.lit(message.metric),
-        "position": pl.lit(position, pl.String),
-        "tone": pl.lit(wording.tone),
-        "priority": pl.lit(rule.priority),
-        "user_value": _float(_hundredths(message.user_value, schema)),
-        "figure": _float(_hundredths(message.figure, schema)),
-        "figure_as_of": pl.col(message.figure_as_of),
-        "text": _text(message, wording, schema),
-    }
-    order = (pl.col("_user").cast(pl.Int64) * _MOST_RULES + number) * _MOST_PLACES + place
-    own = [name for name in GHOST_MESSAGES.polars_schema if name not in columns]
-    return users.filter(shown).select(*own, **columns, _order=order)
+    return pl.when(pl.col(_stand(message)) == _POSITIONS.index(position)).then(place) if position else place
+
+
+def _worded(case: Case, schema: pl.Schema) -> tuple[pl.Expr, ...]:
+    message = case.message
+    return (
+        _float(_hundredths(message.user_value, schema)).alias("user_value"),
+        _float(_hundredths(message.figure, schema)).alias("figure"),
+        pl.col(message.figure_as_of).alias("figure_as_of"),
+        _text(message, case.wording, schema).alias("text"),
+    )
 
 
 def _sentence(message: Message, schema: pl.Schema) -> pl.Expr:
