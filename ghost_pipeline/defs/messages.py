@@ -74,8 +74,8 @@ def _parts(run: RunContext, hour: Hour) -> Iterator[pl.DataFrame]:
         return lake.scan(contract, [month] if month else []).collect().lazy()
 
     # An older hour that runs again: the ledger may have later entries (G9.4).
-    releases = lake.hours_between(COHORT_GHOST_RELEASE, None, hour.as_of)[-1:]
-    release = lake.scan(COHORT_GHOST_RELEASE, releases).collect().lazy()
+    newest = lake.last_hour_until(COHORT_GHOST_RELEASE, hour.as_of)
+    release = lake.scan(COHORT_GHOST_RELEASE, [newest] if newest else []).collect().lazy()
     benchmarks, shares, improvers = map(of_month, (GHOST_BENCHMARKS, GHOST_STREAK_SHARES, GHOST_FASTEST_IMPROVERS))
     users = lake.scan(USER_GHOST_STATS, [hour])
     for first in range(0, lake.rows(USER_GHOST_STATS, hour), USERS_AT_ONCE):

@@ -6,7 +6,7 @@ hour. Silences of more than a month are the exception: they have no files.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -22,8 +22,9 @@ from ghost_pipeline.ingest.source_rows import PLACED_AT
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.lake.writing import RowsOfHours
-from ghost_pipeline.windows import Hour, without_silence
+from ghost_pipeline.windows import LONGEST_GAP, Hour, without_silence
 
+_DAYS_AROUND = (timedelta(days=1), LONGEST_GAP)
 Part = tuple[list[Hour], pl.DataFrame]
 """Consecutive hours, and their rows in their final order with `PLACED_AT`, the instant that places them."""
 
@@ -54,7 +55,8 @@ def write_events(
         How many partitions changed.
 
     """
-    there = set(lake.hours(contract))
+    window = list(window)
+    there = _hours_around(lake, contract, min(window, default=hour).start)
     busy = set(there)
 
     def rows_of_hours() -> Iterator[RowsOfHours]:
@@ -87,6 +89,23 @@ def write_events(
         if contract is USER_PROGRESS:
             locks.enter_context(activity_lock(lake))
         return lake.write_parts_of_hours(contract, window, rows_of_hours(), before, check)
+
+
+def _hours_around(lake: Lake, contract: Contract, start: datetime) -> set[Hour]:
+    """Return the hours of a table from the last one before `start` on: none is missing before that one.
+
+    Listing a few days is enough, unless the table has gaps or was silent then.
+    """
+    complete = lake.complete_until(contract)
+    if complete is None:
+        return set()
+    begin = min(start, complete)
+    for days in _DAYS_AROUND:
+        near = lake.hours_since(contract, begin - days)
+        before = [one for one in near if one.start < begin]
+        if before:
+            return {one for one in near if one >= before[-1]}
+    return set(lake.hours(contract))
 
 
 def keeping_old_rows(

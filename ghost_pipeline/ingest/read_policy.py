@@ -69,5 +69,5 @@ def range_end(lake: Lake, contract: Contract, hour: Hour) -> Hour:
 
     A late event may need an hour before the first one. The hours between have to be read, not taken for empty.
     """
-    there = lake.hours(contract)
-    return max(hour, Hour(there[0].start - HOUR)) if there else hour
+    first = lake.first_hour(contract)
+    return max(hour, Hour(first.start - HOUR)) if first else hour

@@ -208,9 +208,8 @@ class _SessionRows:
         self._start = start
         every = set(self.versions or {})
         parts = self._parts_to_read(start)
-        starts = self.lake.scan(PRACTICE_SESSIONS, [] if self.is_absent else None).select(
-            "session_id", pl.col("start_time").alias(PLACED_AT)
-        )
+        sessions = self.lake.scan(PRACTICE_SESSIONS, []) if self.is_absent else self.lake.scan_merged(PRACTICE_SESSIONS)
+        starts = sessions.select("session_id", pl.col("start_time").alias(PLACED_AT))
         self.starts = starts.collect().lazy()
         good = self.sessions.lazy().filter(pl.col(REASON).is_null()).select("session_id")
         # A good session that the lake lacks starts at the end of the window or later; its rows, good or not, wait for

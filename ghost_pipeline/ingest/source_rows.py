@@ -145,11 +145,20 @@ def start_of_late_rows(
     if start is None or source.reads_windows:
         return start
     before = pl.col(PLACED_AT) < pl.lit(start, pl.Datetime("us", "UTC"))
+    time = SOURCE_TABLES[contract.name].time
+    late = good_rows(rows).filter(before).select(*identity, pl.col(PLACED_AT).alias("_late")).collect().lazy()
+    if time is None:
+        # Nearly always the lake has them in their hours, and the others are not read.
+        places = map(Hour.containing, late.select(pl.col("_late").unique()).collect().to_series())
+        late = (
+            late.join(lake.scan(contract, lake.written(contract, {*places})), on=identity, how="anti").collect().lazy()
+        )
+        if late.collect().is_empty():
+            return start
     older = [hour for hour in lake.hours(contract) if hour.start < start]
     in_lake = lake.scan(contract, older).select(identity).unique()
-    late = good_rows(rows).filter(before).select(*identity, pl.col(PLACED_AT).alias("_late"))
     found = [late.join(in_lake, on=identity, how="anti").select(pl.col("_late").min())]
-    if time := SOURCE_TABLES[contract.name].time:
+    if time:
         key = list(SOURCE_TABLES[contract.name].key)
         moved = in_lake.join(good_rows(rows).select(*key, _now=pl.col(PLACED_AT)), on=key, how="inner")
         found.append(moved.filter(pl.col("_now") != pl.col(time)).select(pl.col(time).min()))

@@ -27,7 +27,7 @@ class Cache:
     def read(self, name: str, schema: pl.Schema) -> pl.DataFrame:
         """The frame of that name; without rows if there is none, or it is damaged or of another schema."""
         try:
-            content = memoryview(self._path(name).read_bytes())
+            content = memoryview(self.path(name).read_bytes())
         except OSError:
             return schema.to_frame()
         # Arrow's format has no checksum: an altered byte would go unnoticed.
@@ -49,7 +49,7 @@ class Cache:
                 buffer = BytesIO()
                 frame.write_ipc(buffer, compression="lz4")
                 content = buffer.getbuffer()
-                with replacements.add(self._path(name)).open("wb") as file:
+                with replacements.add(self.path(name)).open("wb") as file:
                     file.write(sha256(content).digest())
                     file.write(content)
 
@@ -60,7 +60,7 @@ class Cache:
             LakeError: it cannot be removed.
 
         """
-        remove_file(self._lake, self._path(name))
+        remove_file(self._lake, self.path(name))
 
     def clear(self) -> None:
         """Remove all frames of the table at once.
@@ -76,7 +76,8 @@ class Cache:
         """The names of the frames in a folder of the table's cache."""
         return [f"{folder}/{path.stem}" for path in (self._folder / folder).glob("*.arrow")]
 
-    def _path(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
+        """The file of a frame."""
         return self._folder / f"{name}.arrow"
 
 

@@ -4,9 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import polars as pl
+
 from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.atomic import clear_leftovers
 from ghost_pipeline.lake.gaps import missing_hours
+from ghost_pipeline.lake.hour_listing import HourListing
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.lake.partitions import (
     Partition,
@@ -19,10 +23,12 @@ from ghost_pipeline.lake.partitions import (
     rejects_of,
 )
 from ghost_pipeline.locations import Location
-from ghost_pipeline.windows import Day, Hour, Month
+from ghost_pipeline.windows import HOUR, Day, Hour, Month
 
 PART_BYTES = 1 << 20
 """Size of a part of `in_parts`: some 100,000 measurements or keystrokes."""
+HOURLY_LEVELS = 2
+"""Levels of folders of an hourly table: the day and the hour."""
 
 
 class LakeListing:
@@ -31,6 +37,7 @@ class LakeListing:
     def __init__(self, location: Location) -> None:
         """Open the lake at a location; nothing is created before the first write."""
         self._files = open_files(location)
+        self._listing = HourListing(self._files)
         clear_leftovers(self.root)
 
     @property
@@ -62,7 +69,7 @@ class LakeListing:
 
     def hours(self, contract: Contract) -> list[Hour]:
         """The hourly partitions of a table that have been written, ascending."""
-        return sorted(hour_of(day, hour) for day, hour in self._values(contract))
+        return _hours_of(self._listing.files(contract.name))
 
     def days(self, contract: Contract) -> list[Day]:
         """The daily partitions of a table that have been written, ascending."""
@@ -81,17 +88,25 @@ class LakeListing:
     def listed_days(self, contract: Contract) -> dict[str, str]:
         """The partitions of an hourly table by day, ascending, as a text that changes with any of their files.
 
-        A year of hours takes 40 ms: a day is one text, since millions of small objects would be most of the work.
+        A day is one text, since millions of small objects would be most of the work.
 
         Returns:
             For each day, such as `2025-03-12`, a line for each hour, ascending: `11 SIZE CHANGED_NS NUMBER`.
 
         """
-        return dict(sorted(self._files.listed(contract.name).items()))
+        lines = pl.concat_str("hour", "size", "changed_ns", "number", separator=" ")
+        days = self._listing.files(contract.name).group_by("day", maintain_order=True).agg(lines.str.join("\n"))
+        return dict(days.iter_rows())
 
     def newest_hour(self, contract: Contract) -> Hour | None:
         """The newest hourly partition of a table, found without listing the older days."""
         return next(self._hours_by_day(contract, newest_first=True), None)
+
+    def last_hour_until(self, contract: Contract, as_of: datetime) -> Hour | None:
+        """The newest hourly partition that ends at or before an instant, found without listing the older days."""
+        last = f"{contract.partitioning.value[0]}={as_of.date().isoformat()}"
+        found = self._hours_by_day(contract, newest_first=True, until=last)
+        return next((hour for hour in found if hour.as_of <= as_of), None)
 
     def first_hour(self, contract: Contract) -> Hour | None:
         """The first hourly partition of a table, found without listing the later days."""
@@ -100,8 +115,7 @@ class LakeListing:
     def hours_since(self, contract: Contract, instant: datetime) -> list[Hour]:
         """The hourly partitions that end after an instant, ascending, found without listing the older days."""
         first = f"{contract.partitioning.value[0]}={instant.date().isoformat()}"
-        found = (hour_of(day, hour) for day, hour in self._values(contract, first))
-        return sorted(hour for hour in found if hour.as_of > instant)
+        return [hour for hour in _hours_of(self._listing.files(contract.name, first)) if hour.as_of > instant]
 
     def hours_between(self, contract: Contract, start: datetime | None, end: datetime) -> list[Hour]:
         """The hours of [start, end) that have been written; without a start, from the first one."""
@@ -110,11 +124,15 @@ class LakeListing:
 
     def complete_until(self, contract: Contract) -> datetime | None:
         """The end of the hours of an event table before its first gap; None for an empty table."""
-        written = self.hours(contract)
-        if not written:
+        found = self._listing.files(contract.name)
+        if found.is_empty():
             return None
-        missing = missing_hours(written, written[-1].as_of)
-        return missing[0].start if missing else written[-1].as_of
+        (first, newest), number = (hour_of(*found.row(place)[:2]) for place in (0, -1)), found.height
+        if number == (newest.as_of - first.start) // HOUR:
+            # For most tables the number of hours already shows that none is missing.
+            return newest.as_of
+        missing = missing_hours(_hours_of(found), newest.as_of)
+        return missing[0].start if missing else newest.as_of
 
     def in_parts(
         self, contract: Contract, hours: Iterable[Hour], part_bytes: int | None = None
@@ -142,10 +160,29 @@ class LakeListing:
         return size > PART_BYTES
 
     def files(self, contract: Contract, partitions: Iterable[Partition] | None = None) -> list[Path]:
-        """The files of a table, or of some partitions in their order; a partition never written has none."""
-        if partitions is None:
-            return self._files.located(self._names(contract))
-        return self._files.located([file_name(contract, partition) for partition in partitions])
+        """The files of a table, or of some partitions in their order; a partition never written has none.
+
+        Raises:
+            LakeError: a file was removed by hand.
+
+        """
+        some = None if partitions is None else [file_name(contract, partition) for partition in partitions]
+        names = self._names(contract) if some is None else some
+        found = self._files.located(names)
+        if len(found) < len(names) and len(contract.partitioning.value) == HOURLY_LEVELS:
+            self._require_listed(contract, set(names) - {one.relative_to(self.root).as_posix() for one in found})
+        return found
+
+    def _require_listed(self, contract: Contract, missing: set[str]) -> None:
+        """Require that files that are missing are not remembered: without them, rows would be missing silently."""
+        for name in sorted(missing):
+            _, day, hour, _ = (part.rpartition("=")[2] for part in name.split("/"))
+            if self._listing.is_known(contract.name, day, hour):
+                self._listing.forget(contract.name)
+                raise LakeError(
+                    f"{contract.name}: {self._files}/{name} was removed by hand. Run again: what is missing is read "
+                    f"from the source or recomputed"
+                )
 
     def _names(self, contract: Contract) -> list[str]:
         return [file_name_of(contract, values) for values in sorted(self._values(contract))]
@@ -155,14 +192,23 @@ class LakeListing:
         versions = self._files.file_versions(names)
         return [versions[name].size if name in versions else 0 for name in names]
 
-    def _values(self, contract: Contract, since: str = "") -> Iterator[tuple[str, ...]]:
-        for values, _ in self._files.partitions(contract.name, len(contract.partitioning.value), since):
-            yield values
+    def _values(self, contract: Contract) -> list[tuple[str, ...]]:
+        """The values in the names of the folders of a table's partitions, in no order."""
+        levels = len(contract.partitioning.value)
+        if levels == HOURLY_LEVELS:
+            return self._listing.files(contract.name).select("day", "hour").rows()
+        return [values for values, _ in self._files.partitions(contract.name, levels)]
 
-    def _hours_by_day(self, contract: Contract, *, newest_first: bool = False) -> Iterator[Hour]:
+    def _hours_by_day(
+        self, contract: Contract, *, newest_first: bool = False, until: str | None = None
+    ) -> Iterator[Hour]:
         """The hours of a table, ascending or descending; a day is listed only when its turn comes."""
         for folder in sorted(self._files.folders(contract.name), reverse=newest_first):
             _, equals, day = folder.partition("=")
-            if equals:
+            if equals and (until is None or folder <= until):
                 found = self._files.partitions(f"{contract.name}/{folder}", 1)
                 yield from (hour_of(day, hour) for hour in sorted((one for (one,), _ in found), reverse=newest_first))
+
+
+def _hours_of(files: pl.DataFrame) -> list[Hour]:
+    return [hour_of(day, hour) for day, hour in files.select("day", "hour").iter_rows()]

@@ -62,14 +62,16 @@ class Files(Protocol):
         """
         ...
 
-    def listed(self, parent: str) -> dict[str, str]:
-        """The partitions two hive-style folders below a folder, by the value of the first.
+    def in_folders(self, parent: str, folders: Sequence[str]) -> Iterator[tuple[tuple[str, ...], FileVersion]]:
+        """The same as `partitions` with two levels, of some folders directly below `parent` (ascending) only."""
+        ...
 
-        Returns:
-            For each a text with a line for each value of the second, ascending: the value, and what makes up the
-            version of its file.
+    def versions_in(self, parent: str) -> dict[str, FileVersion]:
+        """The files directly below a folder, by name."""
+        ...
 
-        """
+    def place(self, parent: str) -> str:
+        """A text that differs between a folder and a copy of it."""
         ...
 
     def file_versions(self, names: Sequence[str]) -> dict[str, FileVersion]:
@@ -88,11 +90,12 @@ class Files(Protocol):
         """The same as `located`, but fetched again: a copy may be damaged."""
         ...
 
-    def replacing(self, names: Sequence[str]) -> AbstractContextManager[Staging]:
+    def replacing(self, names: Sequence[str], *, flush: bool = True) -> AbstractContextManager[Staging]:
         """Replace some files at the end of the block, or none if it raises.
 
         Args:
             names: the files that may be staged.
+            flush: whether a power cut must not leave them empty.
 
         Raises:
             LakeError: one cannot be written; those staged before it are new, it and the others as before.
@@ -159,10 +162,22 @@ class LocalFiles:
         """See `Files`."""
         return _partitions(f"{self.folder}/{parent}", levels, since)
 
-    def listed(self, parent: str) -> dict[str, str]:
+    def in_folders(self, parent: str, folders: Sequence[str]) -> Iterator[tuple[tuple[str, ...], FileVersion]]:
         """See `Files`."""
-        found = ((folder, _listed(f"{self.folder}/{parent}/{folder}")) for folder in self.folders(parent))
-        return {folder.partition("=")[2]: lines for folder, lines in found if "=" in folder and lines}
+        for folder in folders:
+            value = folder.partition("=")[2]
+            for values, version in _partitions(f"{self.folder}/{parent}/{folder}", 1):
+                yield (value, *values), version
+
+    def versions_in(self, parent: str) -> dict[str, FileVersion]:
+        """See `Files`."""
+        found = ((name, file_version(f"{self.folder}/{parent}/{name}")) for name in self.folders(parent))
+        return {name: version for name, version in found if version is not None}
+
+    def place(self, parent: str) -> str:
+        """See `Files`."""
+        found = file_version(f"{self.folder}/{parent}")
+        return f"{self.folder.absolute()} {found.number if found else 0}"
 
     def file_versions(self, names: Sequence[str]) -> dict[str, FileVersion]:
         """See `Files`."""
@@ -182,19 +197,22 @@ class LocalFiles:
         return self.located(names)
 
     @contextmanager
-    def replacing(self, names: Sequence[str]) -> Iterator[Staging]:
+    def replacing(self, names: Sequence[str], *, flush: bool = True) -> Iterator[Staging]:
         """See `Files`."""
         del names
-        with replacing(self.folder) as replacements:
+        with replacing(self.folder, flush=flush) as replacements:
             yield _LocalStaging(self.folder, replacements)
 
     def remove(self, name: str) -> bool:
         """See `Files`."""
         removed = remove_file(self.folder, self.folder / name)
         if removed:
-            # Empty folders would slow down every listing: a year of hours has 9,000 of them.
+            # Empty folders would slow down every listing: a year has 365 of days and 9,000 of hours.
+            hour = (self.folder / name).parent
             with suppress(OSError):
-                (self.folder / name).parent.rmdir()
+                hour.rmdir()
+                if "=" in hour.parent.name:
+                    hour.parent.rmdir()
         return removed
 
     def remove_folder(self, parent: str) -> None:
@@ -241,19 +259,3 @@ def _partitions(folder: str, levels: int, since: str = "") -> Iterator[tuple[tup
                     yield (value, *values), version
             elif found := file_version(f"{entry.path}/{SHARD_FILE}"):
                 yield (value,), found
-
-
-def _listed(folder: str) -> str:
-    lines = []
-    try:
-        names = os.listdir(folder)  # noqa: PTH208 - names, not paths
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    for name in names:
-        try:
-            found = os.stat(f"{folder}/{name}/{SHARD_FILE}")  # noqa: PTH116 - speed
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        lines.append(f"{name.partition('=')[2]} {found.st_size} {found.st_mtime_ns} {found.st_ino}")
-    lines.sort()
-    return "\n".join(lines)

@@ -83,12 +83,26 @@ class ObjectFiles:
             if file == SHARD_FILE and len(values) == levels and all("=" in folder for folder in folders):
                 yield values, version
 
-    def listed(self, parent: str) -> dict[str, str]:
+    def in_folders(self, parent: str, folders: Sequence[str]) -> Iterator[tuple[tuple[str, ...], FileVersion]]:
+        """See `Files`: one listing from the first to the last."""
+        if not folders:
+            return
+        wanted = {folder.partition("=")[2] for folder in folders}
+        last = max(wanted)
+        for values, version in self.partitions(parent, 2, min(folders)):
+            if values[0] > last:
+                break
+            if values[0] in wanted:
+                yield values, version
+
+    def versions_in(self, parent: str) -> dict[str, FileVersion]:
         """See `Files`."""
-        lines: dict[str, list[str]] = {}
-        for (first, second), (size, changed_ns, number) in sorted(self.partitions(parent, 2)):
-            lines.setdefault(first, []).append(f"{second} {size} {changed_ns} {number}")
-        return {first: "\n".join(of_first) for first, of_first in lines.items()}
+        found = ((name.removeprefix(f"{parent}/"), version) for name, version in self._listed(parent))
+        return {name: version for name, version in found if "/" not in name}
+
+    def place(self, parent: str) -> str:
+        """See `Files`."""
+        return f"{self}/{parent}"
 
     def file_versions(self, names: Sequence[str]) -> dict[str, FileVersion]:
         """See `Files`."""
@@ -128,10 +142,10 @@ class ObjectFiles:
         return self.located(names)
 
     @contextmanager
-    def replacing(self, names: Sequence[str]) -> Iterator[Staging]:
+    def replacing(self, names: Sequence[str], *, flush: bool = True) -> Iterator[Staging]:
         """See `Files`."""
         versions = self.file_versions(names)
-        with replacing(self.folder, before=self._upload) as replacements:
+        with replacing(self.folder, flush=flush, before=self._upload) as replacements:
             yield _ObjectStaging(self, versions, replacements)
 
     def remove(self, name: str) -> bool:

@@ -1,19 +1,20 @@
 """Rows of the lake, the versions of the files that hold them, and whether those files are sound."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO
 
 import polars as pl
 
-from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.contract import Contract, Partitioning
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.gaps import require_gapless, require_gapless_until
 from ghost_pipeline.lake.listing import LakeListing
+from ghost_pipeline.lake.merged_files import merged_files
 from ghost_pipeline.lake.parquet import is_sound
-from ghost_pipeline.lake.partitions import Partition, file_name, partition_of
+from ghost_pipeline.lake.partitions import Partition, file_name, hour_of, partition_of
 from ghost_pipeline.stable_hash import row_hashes
 from ghost_pipeline.windows import HOUR, Hour, hours
 
@@ -27,7 +28,26 @@ class LakeReading(LakeListing):
 
     def scan(self, contract: Contract, partitions: Iterable[Partition] | None = None) -> pl.LazyFrame:
         """The rows of a table, all of it or some partitions; a partition never written has no rows."""
-        paths = self.files(contract, partitions)
+        if partitions is None and contract.partitioning is Partitioning.VERSION_HOUR:
+            return self.scan_merged(contract)
+        return self._scanned(contract, self.files(contract, partitions))
+
+    def scan_merged(self, contract: Contract) -> pl.LazyFrame:
+        """All rows of an hourly table of which every run reads all; small files of its older days are read merged."""
+        listed = self._listing.files(contract.name)
+
+        def rows(hours: Sequence[tuple[str, str]]) -> pl.DataFrame:
+            return self._scanned(contract, self.files(contract, [hour_of(*one) for one in hours])).collect()
+
+        parts = list(merged_files(self.root, contract.name, listed, rows))
+        hours = {one: hour_of(*one) for one in parts if not isinstance(one, Path)}
+        there = set(self.files(contract, hours.values()))
+        paths = [one if isinstance(one, Path) else self.path(contract, hours[one]) for one in parts]
+        return self._scanned(
+            contract, [path for path, one in zip(paths, parts, strict=True) if path in there or path is one]
+        )
+
+    def _scanned(self, contract: Contract, paths: list[Path]) -> pl.LazyFrame:
         if not paths:
             return contract.empty().lazy()
         # Without the schema polars would open the first file twice, for its footer and again for its rows, and the
@@ -157,6 +177,7 @@ class LakeReading(LakeListing):
         """
         for contract in contracts:
             for file in self._damaged(contract)[:1]:
+                self._listing.forget(contract.name)
                 raise LakeError(
                     f"{contract.name}: {file} is damaged. Delete it and run again: what is missing is read from the "
                     f"source or recomputed",
@@ -170,14 +191,10 @@ class LakeReading(LakeListing):
 
     def _versions(self, contract: Contract, since: datetime | None = None) -> pl.DataFrame:
         """The file versions of an hourly table: `hour`, and a column for each part of `FileVersion`."""
-        keys = contract.partitioning.value
-        first = f"{keys[0]}={since.date().isoformat()}" if since else ""
-        rows = [
-            (day + hour, *version) for (day, hour), version in self._files.partitions(contract.name, len(keys), first)
-        ]
-        schema = {"hour": pl.String, "size": pl.Int64, "changed": pl.Int64, "number": pl.UInt64}
-        start = (pl.col("hour") + "00").str.to_datetime("%Y-%m-%d%H%M", time_unit="us", time_zone="UTC")
-        return pl.DataFrame(rows, schema=schema, orient="row").with_columns(start)
+        first = f"{contract.partitioning.value[0]}={since.date().isoformat()}" if since else ""
+        start = (pl.col("day") + pl.col("hour") + "00").str.to_datetime("%Y-%m-%d%H%M", time_unit="us", time_zone="UTC")
+        found = self._listing.files(contract.name, first)
+        return found.select(start.alias("hour"), "size", pl.col("changed_ns").alias("changed"), "number")
 
 
 def _hashed(versions: pl.DataFrame) -> pl.DataFrame:

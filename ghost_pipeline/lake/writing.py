@@ -1,6 +1,7 @@
 """Replacing and removing partitions. What of their inputs is stale afterwards is not known here."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -9,7 +10,7 @@ import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.lake.gaps import missing_hours
-from ghost_pipeline.lake.listing import LakeListing
+from ghost_pipeline.lake.listing import HOURLY_LEVELS, LakeListing
 from ghost_pipeline.lake.local_files import Staging
 from ghost_pipeline.lake.parquet import parquet_bytes, parquet_bytes_of_parts
 from ghost_pipeline.lake.partitions import Partition, file_name
@@ -152,7 +153,7 @@ class LakeWriting(LakeListing):
 
         """
         changed: list[Hour] = []
-        with self._files.replacing([file_name(contract, one) for one in window]) as staging:
+        with self._replacing(contract, [file_name(contract, one) for one in window]) as staging:
             for part in parts:
                 staged = self._staged(staging, contract, part)
                 if staged and check:
@@ -162,7 +163,7 @@ class LakeWriting(LakeListing):
                 before(changed)
         return len(changed)
 
-    def _staged(self, staging: Staging, contract: Contract, part: RowsOfHours) -> list[Hour]:
+    def _staged(self, staging: "_Noting", contract: Contract, part: RowsOfHours) -> list[Hour]:
         """Stage the hours of a part; returns those whose content will change."""
         if not part.hours:
             return []
@@ -193,7 +194,7 @@ class LakeWriting(LakeListing):
         for first in range(0, len(ordered), REWRITTEN_TOGETHER):
             some = ordered[first : first + REWRITTEN_TOGETHER]
             names, files = [file_name(contract, one) for one in some], self.files(contract, some)
-            with self._files.replacing(names) as staging:
+            with self._replacing(contract, names) as staging:
                 for name, file in zip(names, files, strict=True):
                     rows = pl.scan_parquet(file, hive_partitioning=False, glob=False).collect()
                     staging.put(name, parquet_bytes(contract, change(rows)))
@@ -205,7 +206,9 @@ class LakeWriting(LakeListing):
             LakeError: it cannot be removed.
 
         """
-        return self._files.remove(file_name(contract, partition))
+        name = file_name(contract, partition)
+        with self._listing.changing(contract.name, _days(contract, [name])):
+            return self._files.remove(name)
 
     def invalidate(self, contract: Contract, hour: Hour) -> None:
         """Remove an hour of a derived table, so that the next run finds a gap and computes from there on.
@@ -223,7 +226,8 @@ class LakeWriting(LakeListing):
         if hour in missing_hours([one for one in written if one != hour], written[-1].as_of):
             self.remove(contract, hour)
         else:
-            self._files.remove_folder(contract.name)
+            with self._listing.changing(contract.name, self._listing.days(contract.name)):
+                self._files.remove_folder(contract.name)
 
     def forget_copies(self, contracts: Iterable[Contract]) -> None:
         """Remove this machine's copies of a bucket's files that were removed or replaced there.
@@ -237,5 +241,35 @@ class LakeWriting(LakeListing):
 
     def _replace(self, contract: Contract, partition: Partition, content: bytes, rows: int) -> Written:
         name = file_name(contract, partition)
-        with self._files.replacing([name]) as staging:
+        with self._replacing(contract, [name]) as staging:
             return Written(rows, changed=staging.put(name, content))
+
+    @contextmanager
+    def _replacing(self, contract: Contract, names: Sequence[str]) -> Iterator["_Noting"]:
+        """Replace files at the end of the block, while those of settled days are marked."""
+        with ExitStack() as marks, self._files.replacing(names) as staging:
+            noting = _Noting(staging)
+            yield noting
+            # Held until the files are replaced.
+            marks.enter_context(self._listing.changing(contract.name, _days(contract, noting.names)))
+
+
+class _Noting:
+    """Stages files and notes their names."""
+
+    def __init__(self, staging: Staging) -> None:
+        self._staging = staging
+        self.names: list[str] = []
+
+    def put(self, name: str, content: bytes) -> bool:
+        is_new = self._staging.put(name, content)
+        if is_new:
+            self.names.append(name)
+        return is_new
+
+
+def _days(contract: Contract, names: Iterable[str]) -> set[str]:
+    """The days of some files of an hourly table; none of another table."""
+    if len(contract.partitioning.value) != HOURLY_LEVELS:
+        return set()
+    return {name.split("/")[1].partition("=")[2] for name in names}

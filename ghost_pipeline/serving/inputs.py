@@ -82,13 +82,12 @@ class Inputs:
             NothingPublishedError: the lake has no such hour.
 
         """
-        hours, limits = lake.hours_between(USER_GHOST_STATS, None, as_of), FigureLimits.of(settings)
-        if not hours:
+        hour, limits = lake.last_hour_until(USER_GHOST_STATS, as_of), FigureLimits.of(settings)
+        if hour is None:
             raise NothingPublishedError(
                 f"{USER_GHOST_STATS.name}: the lake has no hour that ends at or before {as_of:%Y-%m-%dT%H:%MZ}. Run "
                 f"`ghost-pipeline materialize --as-of {as_of:%Y-%m-%dT%H:%MZ}`",
             )
-        hour = hours[-1]
         stats = lake.scan(USER_GHOST_STATS, [hour])
 
         def users(user_id: str | None) -> pl.DataFrame:
@@ -99,8 +98,8 @@ class Inputs:
             rows = lake.scan(contract, [month] if month else []).collect()
             return rows, month.as_of if month else None
 
-        releases = lake.hours_between(COHORT_GHOST_RELEASE, None, hour.as_of)
-        ledger = lake.scan(COHORT_GHOST_RELEASE, releases[-1:]).collect()
+        release = lake.last_hour_until(COHORT_GHOST_RELEASE, hour.as_of)
+        ledger = lake.scan(COHORT_GHOST_RELEASE, [release] if release else []).collect()
         benchmarks, month_end = of_month(GHOST_BENCHMARKS)
         (shares, _), (improvers, _) = of_month(GHOST_STREAK_SHARES), of_month(GHOST_FASTEST_IMPROVERS)
         return cls(hour.as_of, users, ledger, benchmarks, shares, improvers, limits, month_end)

@@ -1,0 +1,229 @@
+"""What is remembered of settled days is what a listing finds, whoever writes, removes, copies or kills."""
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ghost_pipeline.contracts import Contract
+from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
+from ghost_pipeline.errors import LakeError
+from ghost_pipeline.lake.cache import CACHE, Cache
+from ghost_pipeline.lake.hour_listing import CHANGES, CHECKED_DAYS, SETTLED_DAYS, HourListing
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.local_files import LocalFiles
+from ghost_pipeline.lake.parquet import parquet_bytes
+from ghost_pipeline.lake.partitions import file_name
+from ghost_pipeline.windows import DAY, HOUR, Hour
+from ghost_pipeline_tests.examples import examples
+from ghost_pipeline_tests.samples import HOUR as NEWEST
+from ghost_pipeline_tests.samples import sample
+
+DAYS = 40
+OLD = Hour(NEWEST.start - 30 * DAY)
+
+
+def filled(root: Path, days: int, *contracts: Contract) -> Lake:
+    """A lake with an empty partition for every hour of so many days up to the newest hour."""
+    for contract in contracts:
+        content = parquet_bytes(contract, contract.empty())
+        for number in range(days * 24):
+            path = root / file_name(contract, Hour(NEWEST.start - number * HOUR))
+            path.parent.mkdir(parents=True)
+            path.write_bytes(content)
+    return Lake(root)
+
+
+def listed(lake: Lake, contract: Contract = USER_PROGRESS) -> list[tuple[object, ...]]:
+    """The files of a table as the lake tells them, ascending."""
+    return lake.file_versions_of(contract).sort("hour").rows()
+
+
+def found(root: Path, contract: Contract = USER_PROGRESS) -> list[tuple[object, ...]]:
+    """The same as a lake tells them that remembers nothing."""
+    shutil.rmtree(root / CACHE, ignore_errors=True)
+    return listed(Lake(root), contract)
+
+
+def write(lake: Lake, hour: Hour, seed: int = 1, contract: Contract = USER_PROGRESS) -> None:
+    lake.write(contract, hour, sample(contract, 3, seed))
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Count the calls that ask the file system."""
+    calls: Counter[str] = Counter()
+    with monkeypatch.context() as patch:
+        for name in ("stat", "scandir", "listdir", "open"):
+            original = getattr(os, name)
+
+            def counting(*args: object, original: object = original, name: str = name, **named: object) -> object:
+                calls[name] += 1
+                return original(*args, **named)  # type: ignore[operator]
+
+            patch.setattr(os, name, counting)
+        yield calls
+
+
+@examples(10, 100)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["write", "remove", "list", "other"]), st.integers(0, 30), st.integers(0, 9)),
+        max_size=12,
+    )
+)
+def test_two_processes_list_what_is_there(steps: list[tuple[str, int, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        one = filled(root, 0)
+        for day in range(0, 31, 2):
+            write(one, Hour(NEWEST.start - day * DAY))
+        other = Lake(root)
+        for what, days, seed in steps:
+            hour = Hour(NEWEST.start - days * DAY)
+            match what:
+                case "write":
+                    write(one, hour, seed)
+                case "remove":
+                    other.remove(USER_PROGRESS, hour)
+                case "list":
+                    listed(one)
+                case _:
+                    listed(other)
+        told = listed(one), listed(other)
+        assert told == (expected := found(root), expected)
+
+
+def test_an_hour_replaced_by_another_process_has_another_version(tmp_path: Path) -> None:
+    lake = filled(tmp_path, DAYS, USER_PROGRESS)
+    before = listed(lake)
+    write(Lake(tmp_path), OLD)
+    after = listed(lake)
+    assert {hour for hour, _ in set(after) ^ set(before)} == {OLD.start}
+
+
+def test_a_month_is_not_remembered_while_its_change_goes_on(tmp_path: Path) -> None:
+    lake = filled(tmp_path, DAYS, USER_PROGRESS)
+    with HourListing(LocalFiles(tmp_path)).changing(USER_PROGRESS.name, [OLD.date.isoformat()]):
+        listed(lake)
+        (tmp_path / file_name(USER_PROGRESS, OLD)).unlink()
+        # As after a kill: nothing tells that the change has ended.
+        assert OLD.start not in {hour for hour, _ in listed(Lake(tmp_path))}
+
+
+def test_recent_days_are_not_marked(tmp_path: Path) -> None:
+    lake = filled(tmp_path, DAYS, USER_PROGRESS)
+    write(lake, Hour(NEWEST.start - (SETTLED_DAYS - 2) * DAY))
+    assert not (tmp_path / CHANGES).exists()
+
+
+def test_a_copied_lake_has_its_own_versions(tmp_path: Path) -> None:
+    listed(filled(tmp_path / "lake", DAYS, USER_PROGRESS))
+    shutil.copytree(tmp_path / "lake", tmp_path / "copy")
+    assert listed(Lake(tmp_path / "copy")) == found(tmp_path / "copy")
+
+
+def test_a_file_removed_by_hand_is_named_when_it_is_to_be_read(tmp_path: Path) -> None:
+    lake = filled(tmp_path, DAYS, USER_PROGRESS)
+    listed(lake)
+    (tmp_path / file_name(USER_PROGRESS, OLD)).unlink()
+    with pytest.raises(LakeError, match=r"event_hour=.*was removed by hand"):
+        lake.scan(USER_PROGRESS, [OLD])
+    assert OLD.start not in {hour for hour, _ in listed(lake)}
+
+
+def test_a_change_by_hand_is_noticed_within_some_runs(tmp_path: Path) -> None:
+    lake = filled(tmp_path, DAYS, USER_PROGRESS)
+    listed(lake)
+    (tmp_path / file_name(USER_PROGRESS, OLD)).write_bytes(b"something else")
+    for number in range(1, 1 + -(-(DAYS - SETTLED_DAYS) // CHECKED_DAYS) + 1):
+        write(lake, Hour(NEWEST.start + number * HOUR))
+        told = listed(Lake(tmp_path))
+    assert told == found(tmp_path)
+
+
+def test_a_table_that_was_removed_and_written_again_is_listed_again(tmp_path: Path) -> None:
+    lake = filled(tmp_path, DAYS, USER_PROGRESS)
+    listed(lake)
+    lake.invalidate(USER_PROGRESS, lake.hours(USER_PROGRESS)[0])
+    assert listed(lake) == []
+    window = [Hour(NEWEST.start - number * HOUR) for number in range(DAYS * 24)]
+    lake.write_hours(USER_PROGRESS, window, USER_PROGRESS.empty(), pl.Series(dtype=pl.Datetime("us", "UTC")))
+    assert listed(lake) == found(tmp_path)
+
+
+def test_what_is_remembered_may_be_damaged(tmp_path: Path) -> None:
+    before = listed(filled(tmp_path, DAYS, USER_PROGRESS))
+    Cache(tmp_path, USER_PROGRESS.name).path("listing").write_bytes(b"damage")
+    assert listed(Lake(tmp_path)) == before
+
+
+def test_a_folder_of_a_day_without_hours_goes_with_its_last_hour(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    write(lake, OLD)
+    lake.remove(USER_PROGRESS, OLD)
+    assert LocalFiles(tmp_path).folders(USER_PROGRESS.name) == []
+
+
+def test_versions_of_old_days_are_read_merged_in_their_order(tmp_path: Path) -> None:
+    lake = filled(tmp_path, DAYS, USERS)
+    for number, hour in enumerate((OLD, OLD.next(), Hour(NEWEST.start - 20 * DAY), NEWEST)):
+        write(lake, hour, number, USERS)
+    every = lake.scan(USERS, lake.hours(USERS)).collect()
+    assert lake.scan(USERS).collect().equals(every)
+    assert lake.scan(USERS).collect().equals(every), "from the copies of the first time"
+
+
+def test_a_version_that_is_written_late_is_read(tmp_path: Path) -> None:
+    lake = filled(tmp_path, DAYS, USERS)
+    lake.scan(USERS).collect()
+    write(lake, OLD, contract=USERS)
+    assert lake.scan(USERS).collect().height == 3
+
+
+def test_copies_of_what_was_replaced_go(tmp_path: Path) -> None:
+    lake = filled(tmp_path, DAYS, USERS)
+    lake.scan(USERS).collect()
+    copies = set((tmp_path / CACHE / USERS.name / "merged").iterdir())
+    write(lake, OLD, contract=USERS)
+    lake.scan(USERS).collect()
+    now = set((tmp_path / CACHE / USERS.name / "merged").iterdir())
+    assert len(now) == len(copies)
+    assert len(copies - now) == 1
+
+
+@pytest.mark.parametrize("many", [90, pytest.param(365, marks=pytest.mark.long)])
+def test_a_year_asks_the_file_system_as_often_as_a_month(
+    many: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def calls(days: int) -> int:
+        root = tmp_path / str(days)
+        filled(root, days, USER_PROGRESS, USERS)
+        _hour(Lake(root))
+        with counted(monkeypatch) as found:
+            _hour(Lake(root))
+        return sum(found.values())
+
+    month, year = calls(30), calls(many)
+    assert year <= 1.1 * month, (month, year)
+
+
+def _hour(lake: Lake) -> None:
+    """What an hourly run asks for, whatever it reads."""
+    for _ in range(4):
+        lake.hours(USER_PROGRESS)
+        lake.complete_until(USER_PROGRESS)
+        lake.listed_days(USER_PROGRESS)
+        lake.file_versions((USER_PROGRESS,), NEWEST.as_of)
+        lake.hours_since(USER_PROGRESS, NEWEST.start - timedelta(days=2))
+        lake.newest_hour(USER_PROGRESS)
+        lake.scan(USERS).collect()
