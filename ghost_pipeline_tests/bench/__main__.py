@@ -18,6 +18,7 @@ from ghost_pipeline_tests.bench import (
     month,
     ngram_extraction,
     ngram_summaries,
+    publication,
     published_postgres,
     source_postgres,
     whole_hour,
@@ -68,6 +69,7 @@ def main(  # noqa: PLR0913, PLR0917 - an option for each size
                 whole_hour.measure_course_runs, users=users * 3 // 100, events=events // 5 + events // 70, runs=runs
             ),
             "typists": partial(typists_bench.measure, typists=typists * 50),
+            "publication": partial(publication.measure, typists=typists * 12, runs=runs),
         }
         suites = {
             "hourly": partial(hourly.measure, users=users, events=events, runs=runs),

@@ -29,6 +29,7 @@ SUITES = (
     "whole_hour",
     "whole_hour_postgres",
     "whole_hour_course_runs",
+    "publication",
 )
 SIZES = {"users": 400, "events": 20_000, "rows": 2_000, "achievers": 300, "typists": 4, "keys": 20_000, "runs": 1}
 TINY = [part for name, size in SIZES.items() for part in (f"--{name}", str(size))]

@@ -1,8 +1,10 @@
 """`make year`: a year of hourly runs beside a small product, and what an hour costs in each month.
 
-On the 15th of every month twelve hours, from six in the morning on, are single runs of `ghost-pipeline materialize` in
-processes of their own: these are measured. `ghost-pipeline backfill` builds the others. For three days in July nothing
-runs; the hour after that takes in what came meanwhile. `YEAR_DAYS` shortens the year.
+On the 15th of every month eight hours, from six in the morning on, are single runs of `ghost-pipeline materialize` in
+processes of their own: these are measured. So are the first two hours of every month, in which the tables of the month
+before are built, and two of the third day, when they serve. `ghost-pipeline backfill` builds the others, and what
+`ghost-pipeline stale` names.
+For three days in July nothing runs; the hour after that takes in what came meanwhile. `YEAR_DAYS` shortens the year.
 """
 
 import json
@@ -11,6 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,15 +23,23 @@ from time import perf_counter
 
 import click
 import dagster as dg
+import polars as pl
 
+from ghost_pipeline.clock import wall_clock
+from ghost_pipeline.contracts.raw import COHORTS, KEYBOARDS, USERS
+from ghost_pipeline.defs.run_records import prune
 from ghost_pipeline.lake.atomic import STAGING
-from ghost_pipeline.windows import DAY, HOUR, Month
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.settings import Settings
+from ghost_pipeline.windows import DAY, HOUR, Month, hours
 from ghost_pipeline_tests.bench.commands import Cost, dagster_records_of, ghost_pipeline, step_seconds
 from ghost_pipeline_tests.bench.measuring import Rows, as_markdown
-from ghost_pipeline_tests.year.product import START, Product
+from ghost_pipeline_tests.year.product import HISTORY, START, Product
 
-MEASURED_DAY, MEASURED_FROM, MEASURED_HOURS = 14, 6, 12
+MEASURED_DAY, MEASURED_FROM, MEASURED_HOURS = 14, 6, 8
 """The day of a month, counted from 0, and the hours on it."""
+FIRST_DAYS = ((0, 0), (2, 6))
+"""Days and hours of a month, counted from 0, at which two hours are measured: its tables are built, and then serve."""
 OUTAGE = (datetime(2025, 7, 20, tzinfo=START.tzinfo), 3 * DAY)
 SETTINGS = {"GHOST_HOURS_PER_RUN": "744"}
 """A backfill is one run, not one for each day."""
@@ -38,6 +49,8 @@ EARLY, LATE = 1, 11
 """The months that are compared, counted from 0: February and December."""
 BESIDE = ("dagster_home", "ghost.duckdb", "ghost_benchmarks.json")
 """What lies beside the lake in a data folder."""
+FIRST_HOURS = 2
+FIGURE = re.compile(r"^\S+, (\w+): ")
 REBUILD = re.compile(r"ghost-pipeline (backfill .*)$", re.MULTILINE)
 
 
@@ -47,11 +60,13 @@ class MonthReport:
 
     month: Month
     hours: list[Cost] = field(default_factory=list)
+    first_days: list[Cost] = field(default_factory=list)
     published: list[float] = field(default_factory=list)
     backfill_seconds: float = 0.0
-    stale_hours: int = 0
-    stale_months: int = 0
-    failed_checks: int = 0
+    stale: Counter[str] = field(default_factory=Counter)
+    """Stale hours and months by table, before they are rebuilt."""
+    failed: Counter[str] = field(default_factory=Counter)
+    """Evaluations of checks that failed, by table, check and what they said."""
     tables: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Bytes and files at the end of the month, by table."""
 
@@ -74,6 +89,9 @@ class Year:
         self.product = Product(days)
         self.source, self.data = folder / "source", folder / "data"
         self.now = START
+        self.lived: list[tuple[datetime, datetime]] = []
+        """When, by the clock of the machine, an instant of the year was reached."""
+        self.product.write(self.source, START - HISTORY * DAY, START)
         self.reports: list[MonthReport] = []
         self.outage: Cost | None = None
         self.counted: set[str] = set()
@@ -88,10 +106,16 @@ class Year:
             _say(f"{report.month.key}: {_row(report)}")
 
     def _month(self, report: MonthReport, end: datetime, measured: int) -> None:
+        for day, hour in FIRST_DAYS:
+            begin = report.month.start + day * DAY + hour * HOUR
+            # The very first hour takes in all the history.
+            if begin > START and begin + FIRST_HOURS * HOUR <= end:
+                self._build(report, begin)
+                report.first_days += [self._hour() for _ in range(FIRST_HOURS)]
         begin = report.month.start + MEASURED_DAY * DAY + MEASURED_FROM * HOUR
         if end < begin:
             # A year cut short: its last days are measured, so that a month of some days has figures as well.
-            begin = end - measured * HOUR
+            begin = max(end - measured * HOUR, self.now)
         self._build(report, begin)
         self._steps()
         for _ in range(measured):
@@ -107,7 +131,8 @@ class Year:
             self._backfill(report, fails, self.now)
         self._build(report, end)
         self._rebuild(report)
-        report.failed_checks = self._failed_checks()
+        report.failed = self._failed_checks()
+        self._prune()
         report.tables = _sizes(self.data)
 
     def _build(self, report: MonthReport, end: datetime) -> None:
@@ -115,6 +140,23 @@ class Year:
             begin, self.now = self.now, end
             self.product.write(self.source, begin, end)
             self._backfill(report, begin, end)
+            self._write_versions(begin, end)
+
+    def _write_versions(self, begin: datetime, end: datetime) -> None:
+        """Leave the empty files that a run of each hour would have left; a run of many hours leaves one."""
+        lake, window = Lake(self.data / "lake"), list(hours(begin, end))
+        for contract in (USERS, COHORTS, KEYBOARDS):
+            missing = sorted({*window} - {*lake.written(contract, window)})
+            lake.write_hours(contract, missing, contract.empty(), pl.Series(dtype=pl.Datetime("us", "UTC")))
+
+    def _prune(self) -> None:
+        """Delete Dagster's records of runs as its nightly job does, by the days of the year."""
+        self.lived.append((self.now, wall_clock()))
+        kept_from = self.now - timedelta(days=Settings.load(data=self.data).keep_run_days)
+        before = max((real for instant, real in self.lived if instant <= kept_from), default=None)
+        if before:
+            with dagster_records_of(self.data) as instance:
+                prune(instance, before)
 
     def _backfill(self, report: MonthReport, begin: datetime, end: datetime) -> None:
         start = perf_counter()
@@ -130,9 +172,7 @@ class Year:
         """Do what `ghost-pipeline stale` says."""
         found = self._command("stale", "--json").output
         rows, _ = json.JSONDecoder().raw_decode(found[found.index("[") :])
-        report.stale_hours, report.stale_months = (
-            len({row[partition] for row in rows if row[partition]}) for partition in ("hour", "month")
-        )
+        report.stale.update(f"{row['table']}, {row['reason']}" for row in rows)
         for command in REBUILD.findall(found):
             start = perf_counter()
             self._command(*command.split())
@@ -144,9 +184,9 @@ class Year:
     def _steps(self) -> list[tuple[str, float]]:
         return step_seconds(self.data, self.seen)
 
-    def _failed_checks(self) -> int:
-        """How many evaluations of checks failed since it was last counted."""
-        failed = 0
+    def _failed_checks(self) -> Counter[str]:
+        """The evaluations of checks that failed since they were last counted."""
+        failed: Counter[str] = Counter()
         with dagster_records_of(self.data) as instance:
             for run in instance.get_runs():
                 if run.run_id not in self.counted:
@@ -155,8 +195,18 @@ class Year:
                         run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
                     ).records
                     events = (record.event_log_entry.get_dagster_event() for record in records)
-                    failed += sum(not event.asset_check_evaluation_data.passed for event in events)
+                    failed.update(_told(event.asset_check_evaluation_data) for event in events if event)
+        del failed[""]
         return failed
+
+
+def _told(check: dg.AssetCheckEvaluation) -> str:
+    """What a failed check is about, without the figures of the hour; "" for one that passed."""
+    if check.passed:
+        return ""
+    figures = sorted({name for text in (check.description or "").split("; ") for name in FIGURE.findall(text)})
+    about = ", ".join(figures) or ", ".join(name for name in check.metadata if name != "partitions")
+    return f"{check.asset_key.to_user_string()} {check.check_name}: {about}"
 
 
 def _sizes(data: Path) -> dict[str, tuple[int, int]]:
@@ -179,10 +229,29 @@ def _row(report: MonthReport) -> dict[str, str | float]:
         "publication s": round(median(report.published), 2),
         "lake MiB, files": _total(report, lambda name: name not in BESIDE),
         "Dagster MiB": round(report.tables.get("dagster_home", (0, 0))[0] / MIB),
-        "stale hours, months": f"{report.stale_hours}, {report.stale_months}",
-        "failed checks": report.failed_checks,
+        "first days CPU s, MiB": _cost(report.first_days),
+        "stale": report.stale.total(),
+        "failed checks": report.failed.total(),
         "backfills s": round(report.backfill_seconds),
     }
+
+
+def _cost(costs: list[Cost]) -> str:
+    """The largest CPU seconds and memory of some hours."""
+    return f"{max(one.cpu for one in costs):.2f}, {max(one.peak_mib for one in costs):.0f}" if costs else ""
+
+
+def _named(reports: list[MonthReport]) -> Rows:
+    """How often something was stale or failed, by month."""
+    rows: Rows = []
+    for kind, counts in (
+        ("stale", [report.stale for report in reports]),
+        ("failed check", [report.failed for report in reports]),
+    ):
+        for name in sorted({one for count in counts for one in count}):
+            of_months = {report.month.key: count[name] for report, count in zip(reports, counts, strict=True)}
+            rows.append({"what": f"{kind}: {name}", **of_months})
+    return rows
 
 
 def _total(report: MonthReport, wanted: Callable[[str], bool]) -> str:
@@ -228,6 +297,8 @@ def main(days: int, hours: int, folder: Path | None) -> None:
     click.echo(as_markdown([_row(report) for report in reports]))
     shown = [reports[place] for place in sorted({min(EARLY, len(reports) - 1), len(reports) - 1})]
     click.echo(f"\n{as_markdown(_table_rows(shown))}\n")
+    if named := _named(reports):
+        click.echo(f"{as_markdown(named)}\n")
     if year.outage:
         click.echo(
             f"The hour after an outage of {OUTAGE[1] // HOUR} hours: {year.outage.cpu:.1f} CPU s, "

@@ -1,4 +1,4 @@
-"""A small product over a year, as its source shows it at any instant.
+"""A small product over a year, as its source shows it at any instant. It is two months old when the year begins.
 
 Learners and typists join, learners move between cohorts; nights are quiet; every hour of the day has the same number of
 events all year round. Some events arrive up to 40 hours late, some are deleted up to 30 hours after they happened.
@@ -18,6 +18,8 @@ from ghost_pipeline_tests.bench.sources import Numbers, instants, uuids
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 FIRST_DAY = int(START.timestamp()) // 86_400
+HISTORY = 60
+"""Days of events before the year: figures of a product in its first days double from day to day, and checks say so."""
 LEARNERS, LEARNERS_A_DAY = 400, 1
 TYPISTS, DAYS_TO_A_TYPIST = 6, 60
 COHORTS = 12
@@ -45,14 +47,14 @@ class Product:
         typists = TYPISTS + days // DAYS_TO_A_TYPIST
         joined = FIRST_DAY * DAY_US + np.concatenate(
             [
-                -(chance.random(LEARNERS) * 120 * DAY_US).astype(np.int64),
+                -((HISTORY + chance.random(LEARNERS) * 120) * DAY_US).astype(np.int64),
                 np.sort((chance.random(learners - LEARNERS) * days * DAY_US).astype(np.int64)),
             ]
         )
         self.joined = joined
         self.learners, self.typists = uuids(chance, learners), uuids(chance, typists)
         self.typist_joined = FIRST_DAY * DAY_US + np.concatenate(
-            [np.full(TYPISTS, -DAY_US), np.arange(typists - TYPISTS) * DAYS_TO_A_TYPIST * DAY_US]
+            [np.full(TYPISTS, -(HISTORY + 1) * DAY_US), np.arange(typists - TYPISTS) * DAYS_TO_A_TYPIST * DAY_US]
         ).astype(np.int64)
         self.keyboards, self.cohort_ids = uuids(chance, typists), uuids(chance, COHORTS)
         self.cohort = chance.integers(0, COHORTS, learners)
@@ -74,7 +76,7 @@ class Product:
             updated_at=instants(self.typist_joined[:there]), target_ms_per_keystroke=pl.lit(250.0)
         )
         _replace(source / "keyboards.parquet", boards)
-        day = max(int((begin - UNSETTLED).timestamp()) // 86_400, FIRST_DAY)
+        day = max(int((begin - UNSETTLED).timestamp()) // 86_400, FIRST_DAY - HISTORY)
         for number in range(day, int((end - timedelta(microseconds=1)).timestamp()) // 86_400 + 1):
             name = f"{START + (number - FIRST_DAY) * DAY:%Y-%m-%d}.parquet"
             _replace(source / "user_progress" / name, self._shown(number, moment))
