@@ -1,5 +1,7 @@
 """The mappings of docs/mappings, each on a small database of the shape of its system."""
 
+import gzip
+import hashlib
 import json
 import re
 from contextlib import closing
@@ -184,10 +186,10 @@ def openedx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
     return open_source("duckdb:///openedx.duckdb", MAPPINGS / "openedx.yaml")
 
 
-def load() -> int:
-    """Run the script; returns the lines that it says it left out."""
-    with duckdb.connect("openedx.duckdb") as connection:
-        said = connection.sql((MAPPINGS / "openedx.sql").read_text(encoding="utf-8"))
+def load(system: str = "openedx") -> int:
+    """Run the script of a system; returns the lines that it says it left out."""
+    with duckdb.connect(f"{system}.duckdb") as connection:
+        said = connection.sql((MAPPINGS / f"{system}.sql").read_text(encoding="utf-8"))
         ((left_out,),) = said.fetchall()
         return int(left_out)
 
@@ -229,3 +231,75 @@ def test_lines_that_are_added_are_read(openedx: Source, tmp_path: Path) -> None:
 def test_the_page_of_open_edx_says_what_stays_empty(openedx: Source) -> None:
     with closing(openedx) as source:
         assert_says_what_stays_empty(source, "openedx.md")
+
+
+# --- xAPI ---
+
+VERBS, ACTIVITIES = "http://adlnet.gov/expapi/verbs/", "http://adlnet.gov/expapi/activities/"
+ADA, BOB = {"account": {"homePage": "https://lms.example", "name": "ada"}}, {"mbox": "mailto:bob@example.org"}
+BOB_HASH = hashlib.sha1(b"mailto:bob@example.org").hexdigest()  # noqa: S324 - as the standard says
+
+
+def stated(number: int, verb: str, kind: str, seconds: float, actor: object = ADA, **more: object) -> str:
+    """A statement, as a line."""
+    time = datetime.fromtimestamp(NOON + seconds, UTC).isoformat()
+    made = {"id": f"A{number:07}-0000-4000-8000-000000000000", "actor": actor, "timestamp": time, "stored": time}
+    activity = {"id": f"https://lms.example/{kind}", "definition": {"type": ACTIVITIES + kind, "name": {"en": "A"}}}
+    return json.dumps({**made, "verb": {"id": VERBS + verb}, "object": activity, **more})
+
+
+STATEMENTS = [
+    stated(1, "registered", "course", -7200),
+    stated(2, "registered", "programme", -3600),
+    stated(3, "completed", "lesson", 10, result={"duration": "PT1H2M30.5S", "completion": True}),
+    stated(3, "completed", "lesson", 10, result={"duration": "PT1H2M30.5S", "completion": True}),
+    stated(4, "completed", "assessment", 20, BOB, result={"duration": "P2DT5M"}),
+    stated(5, "answered", "cmi.interaction", 30, {"mbox_sha1sum": BOB_HASH}, result={"duration": "PT45S"}),
+    stated(6, "answered", "lesson", 40),
+    stated(7, "completed", "profile", 50),
+    stated(8, "completed", "lesson", 60, {"objectType": "Group", **ADA}),
+    stated(9, "completed", "lesson", 70),
+    stated(10, "voided", "x", 80, object={"objectType": "StatementRef", "id": "a0000009-0000-4000-8000-000000000000"}),
+    stated(11, "completed", "media", 4000, timestamp=None),
+    "a line that a crash cut off {",
+]
+
+
+@pytest.fixture
+def xapi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "statements").mkdir()
+    lines = "\n".join(STATEMENTS)
+    (tmp_path / "statements" / "old.ndjson").write_text(lines, encoding="utf-8")
+    (tmp_path / "statements" / "new.ndjson.gz").write_bytes(gzip.compress(lines.encode()))
+    assert load("xapi") == load("xapi") == 2
+    return open_source("duckdb:///xapi.duckdb", MAPPINGS / "xapi.yaml")
+
+
+def test_xapi_gives_people_with_what_they_registered_for_last(xapi: Source) -> None:
+    with closing(xapi) as source:
+        assert domains(source) == {Domain.GHOST}
+        columns = ("user_id", "cohort_id", pl.col("created_at").dt.epoch("s") - NOON)
+        users = rows(source, "users").sort("created_at").select(columns).rows()
+        assert users == [("ada", "https://lms.example/programme", -7200), (BOB_HASH, None, 20)]
+        assert rows(source, "cohorts")["cohort_id"].to_list() == [
+            "https://lms.example/course",
+            "https://lms.example/programme",
+        ]
+
+
+def test_xapi_gives_each_task_once_with_its_minutes(xapi: Source) -> None:
+    with closing(xapi) as source:
+        columns = ("user_id", "task_type", "time_spent_ms", pl.col("completed_at").dt.epoch("s") - NOON)
+        found = rows(source, "user_progress", HOUR).sort("completed_at").select(columns).rows()
+        assert found == [
+            ("ada", "reading", 3_750_500, 10),
+            (BOB_HASH, "mock_test", 0, 20),
+            (BOB_HASH, "grammar", 45_000, 30),
+        ]
+        assert rows(source, "user_progress").height == 4
+
+
+def test_the_page_of_xapi_says_what_stays_empty(xapi: Source) -> None:
+    with closing(xapi) as source:
+        assert_says_what_stays_empty(source, "xapi.md")
