@@ -1,8 +1,12 @@
 """Every kind of bad input and what happens to it: the page `docs/bad_input.md` and the tests are written from it."""
 
 import gzip
+import io
 from dataclasses import dataclass
 from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 Row = dict[str, Any]
 
@@ -216,4 +220,102 @@ BAD_LINES: tuple[BadLine, ...] = (
     BadLine("a number of 5,000 digits", "ndjson", b'{"cohort_id": ' + b"9" * 5000 + b"}", "the line is not valid JSON"),
     BadLine("no object", "ndjson", b'["c9"]', "the line is not a JSON object"),
     BadLine("nested 100,000 deep", "ndjson", b"[" * 100_000, "the line is nested too deeply"),
+)
+
+
+def parquet(**columns: object) -> bytes:
+    """A Parquet file."""
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """One way to write an id in `cohorts`, and the id that it is, or the reason why its row is rejected."""
+
+    kind: str
+    file: str
+    content: bytes
+    id: str | None = None
+    reason: str | None = None
+    mapping: str = ""
+
+
+_ID = b"cohort_id\n"
+SPELLINGS: tuple[Spelling, ...] = (
+    *(
+        Spelling(
+            f"`{marker}` without quotes", "cohorts.csv", _ID + f"{marker}\n".encode(), reason="cohort_id is missing"
+        )
+        for marker in ("\\N", "NULL", "NA", "NaN", "None")
+    ),
+    Spelling("`NA` in quotes", "cohorts.csv", _ID + b'"NA"\n', "NA"),
+    Spelling("`NA`, with `null_markers: []`", "cohorts.csv", _ID + b"NA\n", "NA", None, "{null_markers: []}"),
+    Spelling("`NaN` without quotes", "cohorts.ndjson", b'{"cohort_id": NaN}\n', reason="cohort_id is missing"),
+    Spelling("`true`", "cohorts.ndjson", b'{"cohort_id": true}\n', reason="cohort_id holds true or false"),
+    Spelling("`7.0`", "cohorts.csv", _ID + b"7.0\n", "7"),
+    Spelling("`7.0`", "cohorts.ndjson", b'{"cohort_id": 7.0}\n', "7"),
+    Spelling("the number 7.0", "cohorts.parquet", parquet(cohort_id=[7.0]), "7"),
+    Spelling("20 digits", "cohorts.ndjson", b'{"cohort_id": 12345678901234567890}\n', "12345678901234567890"),
+    Spelling("text stored as bytes", "cohorts.parquet", parquet(cohort_id=[b"c1"]), "c1"),
+    Spelling(
+        "16 bytes that are no text",
+        "cohorts.parquet",
+        parquet(cohort_id=[bytes(range(240, 256))]),
+        "f0f1f2f3-f4f5-f6f7-f8f9-fafbfcfdfeff",
+    ),
+    Spelling("other bytes", "cohorts.parquet", parquet(cohort_id=[b"\xff"]), reason="cohort_id holds bytes, not text"),
+    Spelling("UTF-8 with a byte order mark", "cohorts.csv", _ID.join([b"\xef\xbb\xbf", b"c1\n"]), "c1"),
+    Spelling("UTF-16", "cohorts.csv", "cohort_id\nc1\n".encode("utf-16"), "c1"),
+    Spelling("Latin-1, with `encoding: latin-1`", "cohorts.csv", _ID + b"\xe9\n", "é", None, "{encoding: latin-1}"),
+    Spelling("beside columns that are not listed", "cohorts.csv", b"cohort_id,password\nc1,x\n", "c1"),
+)
+
+
+@dataclass(frozen=True)
+class BadFolder:
+    """What is wrong about a folder or a mapping, and the error after its path, or the files that are read."""
+
+    kind: str
+    files: dict[str, bytes]
+    """By their paths below the source; one whose content is empty leads out of it."""
+    says: str
+    mapping: str = ""
+
+
+_C1 = parquet(cohort_id=["c1"])
+BAD_FOLDERS: tuple[BadFolder, ...] = (
+    BadFolder(
+        "nothing but files below names that begin with `_` or `.`",
+        {"cohorts/_temporary/0/part.parquet": _C1, "cohorts/.part.parquet": _C1},
+        "cohorts: table cohorts is a folder without a Parquet, CSV or NDJSON file (files skipped: 2 with a name",
+    ),
+    BadFolder(
+        "a symbolic link that leads out",
+        {"cohorts/part.parquet": b""},
+        "cohorts/part.parquet: is a symbolic link that leads out of the source folder",
+    ),
+    BadFolder(
+        "a file that contradicts the name of its folder",
+        {"cohorts/cohort_key=k1/part.parquet": parquet(cohort_id=["c1"], cohort_key=["k2"])},
+        "cohorts/cohort_key=k1/part.parquet: table cohorts: the column cohort_key in the file contradicts the name",
+    ),
+    BadFolder(
+        "a listed column of a type that holds no single value",
+        {"cohorts.parquet": parquet(cohort_id=[["c1"]])},
+        "table cohorts: the column cohort_id has the type List, which holds no single value",
+    ),
+    BadFolder(
+        "a table that the mapping names twice",
+        {"cohorts.parquet": _C1},
+        "is not valid YAML (line 2: the key cohorts is given a second time, after line 1: join both)",
+        "cohorts: {table: a}\ncohorts: {table: b}\n",
+    ),
+    BadFolder(
+        "a mapping that is nested 5,000 deep",
+        {"cohorts.parquet": _C1},
+        "is not valid YAML (line 1: is nested more than 10 levels deep)",
+        "[" * 5000,
+    ),
 )

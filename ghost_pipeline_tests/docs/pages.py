@@ -8,7 +8,7 @@ from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.demo_source.generated import generate_source
 from ghost_pipeline.demo_source.landmarks import DEMO_AS_OF
 from ghost_pipeline.settings import Settings
-from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS, BAD_LINES
+from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_FOLDERS, BAD_INPUTS, BAD_LINES, SPELLINGS
 from ghost_pipeline_tests.docs.data_quality import data_quality_page
 from ghost_pipeline_tests.docs.messages import messages_page
 from ghost_pipeline_tests.docs.opening_messages import opening_messages_page
@@ -42,12 +42,15 @@ def _bad_input_page() -> Iterator[str]:
     yield "| the same `progress_id` twice | `user_progress` | none: one event (the earliest, then fewest minutes) |"
     yield "| an unknown time zone | `users` | none: read as UTC, counted in `user_ghost_stats` |"
     yield "| a cohort that `cohorts` lacks | `users` | none: it has its row, counted in `cohort_ghost_data` |"
+    yield "| a date that the user's zone skipped, as 2011-12-30 in Apia | `user_progress` | none: breaks no streak |"
+    yield "| é as e and U+0301 | `session_ngram_speed` and others | none: composed, as in filters (Unicode NFC) |"
     yield "| an event before its user's journey | `user_progress` | none: not counted, a finding |"
     yield "| a session on an unknown keyboard | `practice_sessions` | none: summarised with the default target |"
     yield "| a pause of an hour or more within a session | `session_keystrokes` | none: measured, a finding |"
     yield "| a key sent by its name, such as Backspace | `session_keystrokes` | none: measured, a finding; map it |"
     yield "| a key that deletes a word | `session_keystrokes` | none: measured as one character, a finding |"
     yield ""
+    yield from _spellings()
     yield "## Bad lines"
     yield ""
     yield 'A line of a CSV or NDJSON file that holds no row goes to `rejected_rows` with its number, as `{"line":17}`;'
@@ -58,6 +61,23 @@ def _bad_input_page() -> Iterator[str]:
     for line in BAD_LINES:
         yield f"| {line.kind} | .{line.form} | {line.reason} |"
     yield ""
+    yield from _bad_files()
+
+
+def _spellings() -> Iterator[str]:
+    yield "## Spellings of one value"
+    yield ""
+    yield "An id is the same whatever file it stands in. In an optional column, what is missing here is null."
+    yield ""
+    yield "| id | file | read as |"
+    yield "|---|---|---|"
+    for one in SPELLINGS:
+        result = f"`{one.id}`" if one.id else f"rejected: {one.reason}"
+        yield f"| {one.kind} | .{one.file.partition('.')[2]} | {result} |"
+    yield ""
+
+
+def _bad_files() -> Iterator[str]:
     yield "## Bad files"
     yield ""
     yield "The run stops with exit code 1 and one line on stderr that names file, table and remedy; what was"
@@ -67,8 +87,15 @@ def _bad_input_page() -> Iterator[str]:
     yield "|---|---|"
     for file in BAD_FILES:
         yield f"| {file.kind} | `{file.file}: {file.says} …` |"
+    for folder in BAD_FOLDERS:
+        yield f"| {folder.kind} | `{'mapping <file>: ' if folder.mapping else ''}{folder.says} …` |"
     yield "| a required table is missing | `source <folder>: table users is missing, which the ghost domain needs …` |"
     yield "| two files for one table | `source <folder>: table users exists more than once (users.parquet, …) …` |"
+    yield "| a policy of PostgreSQL that would hide rows | `… query would be affected by row-level security policy …` |"
+    yield "| an address in another form | shown as `…`, with the form to use, so that no password is shown |"
+    yield ""
+    yield "Files below names that begin with `_` or `.` are no data: they are skipped, and `doctor` counts them."
+    yield "A folder called `users.parquet` is the table `users`."
     yield ""
 
 

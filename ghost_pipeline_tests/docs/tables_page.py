@@ -108,7 +108,7 @@ user_progress:
 ```
 
 There are two mappings to start from, each with a page that says what such a system cannot fill:
-[Moodle](mappings/moodle.md) and [Open edX](mappings/openedx.md).
+[Moodle](mappings/moodle.md), [Open edX](mappings/openedx.md) and [xAPI](mappings/xapi.md).
 
 The file is plain YAML: each key once, text as keys, no aliases. Anything else is one line with the file and its line.
 Names are used as written, including capitals (which only PostgreSQL distinguishes), and quoted. For files,

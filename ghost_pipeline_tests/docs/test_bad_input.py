@@ -13,9 +13,22 @@ from ghost_pipeline.ingest.validation import good_rows, read_rows, rejected_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.files import FileSource
+from ghost_pipeline.sources.mapping import load_mapping
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.computing import compute_one
-from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_INPUTS, BAD_LINES, GOOD, BadFile, BadInput, BadLine
+from ghost_pipeline_tests.docs.bad_input import (
+    BAD_FILES,
+    BAD_FOLDERS,
+    BAD_INPUTS,
+    BAD_LINES,
+    GOOD,
+    SPELLINGS,
+    BadFile,
+    BadFolder,
+    BadInput,
+    BadLine,
+    Spelling,
+)
 
 HOUR = Hour.from_key("2025-03-12-11:00")
 
@@ -109,3 +122,34 @@ def test_a_run_keeps_bad_lines_and_the_good_rows_around_them(tmp_path: Path) -> 
     rejected = lake.scan(REJECTED_ROWS).filter(source_table="user_progress").sort("row").collect()
     assert rejected.select("hour", "row").rows() == [(None, '{"line":3}'), (None, '{"line":4}')]
     assert lake.scan(RAW_CONTRACTS["user_progress"]).collect()["progress_id"].to_list() == ["p1", "p4"]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda one: f"{one.file}-{one.kind}")
+def test_an_id_is_read_as_the_page_says(spelling: Spelling, tmp_path: Path) -> None:
+    (tmp_path / spelling.file).write_bytes(spelling.content)
+    mapping = tmp_path / "own.yaml"
+    mapping.write_text(f"cohorts: {{format: {spelling.mapping}}}" if spelling.mapping else "", encoding="utf-8")
+    cohorts = SOURCE_TABLES["cohorts"]
+    rows = read_rows(FileSource(tmp_path, load_mapping(mapping)).scan(cohorts), cohorts).collect()
+    assert rows.select("_reason").rows() == [(spelling.reason,)]
+    assert spelling.id is None or rows["cohort_id"].to_list() == [spelling.id]
+
+
+@pytest.mark.parametrize("bad", BAD_FOLDERS, ids=lambda bad: bad.kind)
+def test_a_bad_folder_or_mapping_is_one_clear_error(bad: BadFolder, tmp_path: Path) -> None:
+    source, mapping = tmp_path / "source", tmp_path / "own.yaml"
+    mapping.write_text(bad.mapping, encoding="utf-8")
+    for name, content in bad.files.items():
+        file = source / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if content:
+            file.write_bytes(content)
+        else:
+            (tmp_path / "elsewhere.parquet").touch()
+            file.symlink_to(tmp_path / "elsewhere.parquet")
+    cohorts = SOURCE_TABLES["cohorts"]
+    with pytest.raises(SourceError) as raised:
+        read_rows(FileSource(source, load_mapping(mapping)).scan(cohorts), cohorts).collect()
+    said = str(raised.value).removeprefix(f"{source}/").removeprefix(f"mapping {mapping}: ")
+    assert said.startswith(bad.says)
+    assert "\n" not in said
