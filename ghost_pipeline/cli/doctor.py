@@ -24,6 +24,7 @@ from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS
 from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, tombstones
 from ghost_pipeline.publish.database_file import PublishedFile
 from ghost_pipeline.publish.database_query import query
+from ghost_pipeline.publish.history_damage import history_faults
 from ghost_pipeline.publish.postgres_copy import published_state
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.bucket_files import storage_error
@@ -275,6 +276,9 @@ def _published(settings: Settings) -> Iterator[Finding]:
         "published",
         f"{settings.database}: {tables} tables, newest as of {newest:%Y-%m-%dT%H:%MZ}",
     )
+    if faults := history_faults(published, open_files(settings.place)):
+        more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+        yield Finding(Verdict.WRONG, "history", f"{faults[0]}{more}. Materialize the newest hour again: it writes them")
 
 
 def _postgres(settings: Settings) -> Iterator[Finding]:

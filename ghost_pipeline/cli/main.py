@@ -260,10 +260,14 @@ def demo(progress: Progress) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print findings as a JSON array.")
 def doctor(*, as_json: bool) -> None:
     """Check settings, source and storage, and say what to fix."""
+    settings = Settings.load()
+    if not as_json:
+        # Before the imports, which may take longer than a second.
+        click.echo(f"checking settings, source and storage in {settings.data}", err=True)
     from ghost_pipeline.cli.doctor import Verdict, diagnose
 
     findings = []
-    for finding in diagnose(Settings.load()):
+    for finding in diagnose(settings):
         findings.append(finding)
         if not as_json:
             click.echo(f"{finding.verdict.value:<6}{finding.about:<30}{finding.description}")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -12,6 +13,8 @@ from ghost_pipeline.errors import LakeError
 
 STAGING = ".staging"
 RENAMES_TRIED = 10
+FILE_MODE, FOLDER_MODE = 0o640, 0o750
+"""Rights of what is written, unless the umask takes more away: rows are about people."""
 _numbers = count()
 
 _FEW = 8
@@ -39,7 +42,7 @@ class Replacements:
         The path is in `.staging`, out of reach of every `*.parquet` pattern below a table's folder: a sibling such as
         `.tmp_x.parquet` would be read by polars and DuckDB alike.
         """
-        self._staging.mkdir(parents=True, exist_ok=True)
+        make_folder(self._staging)
         temporary = self._staging / _name(target.suffix)
         # A restarted container has the host name, process ids and numbers of its predecessor.
         _remove(temporary)
@@ -48,6 +51,8 @@ class Replacements:
 
     def commit(self) -> None:
         """Flush the files to disk, so that a power cut leaves no empty file under a good name; then rename them."""
+        for temporary, _ in self._staged:
+            temporary.chmod(stat.S_IMODE(temporary.stat().st_mode) & FILE_MODE)
         if self._flush and len(self._staged) > _FEW:
             os.sync()
         elif self._flush:
@@ -121,7 +126,7 @@ def remove_folder(root: Path, folder: Path) -> None:
     """
     doomed = root / STAGING / _name(".folder")
     try:
-        doomed.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(doomed.parent)
         folder.rename(doomed)
         shutil.rmtree(doomed)
     except OSError as error:
@@ -136,8 +141,25 @@ def staged_folder(root: Path) -> Path:
     The staging folder is created if possible: a process that may only read, or whose root is missing, goes on.
     """
     with suppress(OSError):
-        (root / STAGING).mkdir(exist_ok=True)
+        (root / STAGING).mkdir(FOLDER_MODE, exist_ok=True)
     return root / STAGING / _name(".folder")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing, closed to other users.
+
+    Raises:
+        OSError: it cannot be made.
+
+    """
+    try:
+        folder.mkdir(FOLDER_MODE)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    except FileNotFoundError:
+        make_folder(folder.parent)
+        folder.mkdir(FOLDER_MODE, exist_ok=True)
 
 
 def clear_leftovers(root: Path) -> None:
@@ -174,7 +196,7 @@ def clear_staging(root: Path) -> None:
 def _rename(temporary: Path, target: Path) -> None:
     for attempt in count(1):
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             temporary.replace(target)
         except FileNotFoundError:
             # Between the two calls another process may have removed the empty folder.

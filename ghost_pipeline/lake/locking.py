@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, ReadWriteLock, Timeout
 
 from ghost_pipeline.errors import LakeError
+from ghost_pipeline.lake.atomic import make_folder
 
 LOCK_SECONDS = 600
 _LAKE = ".lake.lock"
@@ -37,7 +38,7 @@ def table_lock(folder: Path, table: str) -> Iterator[None]:
     path = folder / f".{table}.lock"
     lock = FileLock(path, timeout=LOCK_SECONDS)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock.acquire()
     except Timeout as error:
         raise LakeError(
@@ -63,7 +64,7 @@ def table_lock_if_free(folder: Path, table: str) -> Iterator[bool]:
     path = folder / f".{table}.lock"
     lock = FileLock(path, timeout=0)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with suppress(Timeout):
             lock.acquire()
     except OSError as error:
@@ -111,7 +112,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
 def _lake(folder: Path, *, exclusive: bool, refused: str) -> Iterator[None]:
     path = folder / _LAKE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         # Not the one instance for the path: two threads of a process would get an error instead of waiting.
         lock = ReadWriteLock(path, timeout=LOCK_SECONDS, is_singleton=False)
         try:

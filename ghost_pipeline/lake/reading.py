@@ -176,8 +176,9 @@ class LakeReading(LakeListing):
 
         """
         for contract in contracts:
+            # All days: a file may have been changed or removed by hand.
+            self._listing.forget(contract.name)
             for file in self._damaged(contract)[:1]:
-                self._listing.forget(contract.name)
                 raise LakeError(
                     f"{contract.name}: {file} is damaged. Delete it and run again: what is missing is read from the "
                     f"source or recomputed",

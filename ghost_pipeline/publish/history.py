@@ -1,9 +1,11 @@
 """The Parquet files behind the published histories: written once, named by what they hold, removed when unused.
 
 A publication names exactly its own files. A file is never changed, so readers of an earlier publication keep reading
-theirs; a file goes when the last `KEPT_PUBLICATIONS` publications do not name it, and at once after an erasure.
+theirs; a file goes when the last `KEPT_PUBLICATIONS` publications do not name it, a month's file already when two newer
+ones have replaced it, and all at once after an erasure.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -29,6 +31,8 @@ DATA_VARIABLE = "ghost_data"
 """The DuckDB variable that tells the views where the data folder is, if not where it was published."""
 KEPT_PUBLICATIONS = 24
 """Publications whose readers keep their files: those of a day, if one is made every hour."""
+KEPT_MONTHS = 2
+"""Earlier files of a month that are kept for readers: late rows may replace a month's file every hour."""
 SMALLEST_ROW_GROUP, LARGEST_ROW_GROUP, ROW_GROUPS = 2_048, 30_000, 16
 """Rows of a row group: a sixteenth of the file within these limits. A look-up reads one or two of them in each file. A
 month of 30,000 sessions in one group took twice as long as in groups of 2,048; a month of 1,000,000 rows became slower
@@ -105,9 +109,12 @@ class History:
     def kept(self, named: Iterable[HistoryFile]) -> list[HistoryFile]:
         """The files of a new publication, which it names, and of those before it whose readers keep theirs."""
         files = {one.file: one for one in named}
-        for one in self._before:
+        months: Counter[str] = Counter()
+        for one in sorted(self._before, key=lambda one: one.publications_ago):
             size = self._sizes.get(one.file)
-            if size and one.publications_ago < KEPT_PUBLICATIONS:
+            if one.file not in files and (month := _month(one.file)):
+                months[month] += 1
+            if size and one.publications_ago < KEPT_PUBLICATIONS and months[_month(one.file)] <= KEPT_MONTHS:
                 older = one._replace(publications_ago=one.publications_ago + 1, bytes=one.bytes or size)
                 files.setdefault(older.file, older)
         return sorted(files.values(), key=lambda one: (one.publications_ago, one.file))
@@ -208,6 +215,12 @@ def _layout(contract: Contract) -> str:
     """How the rows are written: files with other columns or in another order have other names."""
     columns = ", ".join(f"{name} {dtype}" for name, dtype in contract.polars_schema.items())
     return f"{_FORMAT}\n{columns}\n{contract.total_order}"
+
+
+def _month(file: str) -> str:
+    """The table and month of a file of a whole month; "" for a day or an hour."""
+    span = file.rsplit(".", 2)[0]
+    return span if len(span.rpartition("/")[2]) == len("2025-03") else ""
 
 
 def _name(contract: Contract, span: Span, layout: str) -> str:

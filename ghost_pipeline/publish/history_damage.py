@@ -7,10 +7,11 @@ import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.lake.local_files import Files
 from ghost_pipeline.publish.connection import connect, exact_pattern
-from ghost_pipeline.publish.history_files import HistoryFile
+from ghost_pipeline.publish.history_files import HistoryFile, history_files
 from ghost_pipeline.sql_quoting import sql_literal
 
 
@@ -44,6 +45,18 @@ def damage(table: str, files: Iterable[HistoryFile], place: Files) -> str | None
                     f"writes the file from the lake"
                 )
     return None
+
+
+def history_faults(database: Path, place: Files) -> list[str]:
+    """The files that a published database names and that are missing or damaged, by size and footer; each in words."""
+    named = [one for one in history_files(database) if not one.publications_ago]
+    faults = []
+    for one in named:
+        if not (found := place.located([one.file])):
+            faults.append(f"{place}/{one.file} is missing")
+        elif not is_whole(found[0], CONTRACTS[one.table], one._replace(bytes=one.bytes or found[0].stat().st_size)):
+            faults.append(f"{place}/{one.file} is damaged")
+    return faults
 
 
 def _is_readable(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:

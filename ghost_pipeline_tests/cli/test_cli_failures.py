@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -174,6 +175,26 @@ def test_doctor_has_no_trouble_with_a_database_without_rows(tmp_path: Path, sour
     done = run(tmp_path, "doctor", "--json", source=source)
     published = next(one for one in json.loads(done.stdout) if one["about"] == "published")
     assert (done.returncode, published["verdict"]) == (0, "look")
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"), [(Path.unlink, "missing"), (lambda one: one.write_bytes(b"x"), "damaged")]
+)
+def test_doctor_names_a_file_of_a_history_that_readers_need(
+    change: Callable[[Path], object], fault: str, tmp_path: Path, source: Path
+) -> None:
+    history = CONTRACTS["ngram_speed_summary_history"]
+    Lake(tmp_path / "lake").write(history, HOUR, sample(history, 2, 1))
+    publish(Lake(tmp_path / "lake"), tmp_path / "ghost.duckdb")
+    (file,) = (tmp_path / "history").rglob("*.parquet")
+    change(file)
+    findings = json.loads(run(tmp_path, "doctor", "--json", source=source).stdout)
+    (found,) = [one["says"] for one in findings if one["about"] == "history"]
+    assert found.startswith(f"{file} is {fault}")
+
+
+def test_doctor_begins_with_what_it_does(tmp_path: Path, source: Path) -> None:
+    assert run(tmp_path, "doctor", source=source).stderr.startswith("checking settings, source and storage in ")
 
 
 def test_doctor_leaves_nothing_behind(tmp_path: Path, source: Path) -> None:

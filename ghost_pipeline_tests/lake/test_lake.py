@@ -109,6 +109,18 @@ def test_nothing_is_created_before_the_first_write(lake: Lake) -> None:
     assert not lake.root.exists()
 
 
+@pytest.mark.parametrize(("umask", "file", "folder"), [(0o022, 0o640, 0o750), (0o077, 0o600, 0o700)])
+def test_other_users_cannot_read_what_is_written(umask: int, file: int, folder: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        write(Lake(tmp_path / "data" / "lake"), 0)
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "data").rglob("*") if path.is_file()}
+    folders = {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_dir()}
+    assert (modes, folders) == ({file}, {folder})
+
+
 def test_a_partition_is_replaced_as_a_whole(lake: Lake) -> None:
     lake.write(USER_PROGRESS, HOUR, progress(1, HOUR.start, HOUR.start))
     lake.write(USER_PROGRESS, HOUR, progress(2, HOUR.start))

@@ -22,7 +22,7 @@ from ghost_pipeline.lake.local_files import LocalFiles
 from ghost_pipeline.publish.database_builder import publication_lock, publish
 from ghost_pipeline.publish.database_query import query
 from ghost_pipeline.publish.database_reader import PublishedDatabase
-from ghost_pipeline.publish.history import DATA_VARIABLE, KEPT_PUBLICATIONS, fetch_history, remove_unnamed
+from ghost_pipeline.publish.history import DATA_VARIABLE, KEPT_MONTHS, KEPT_PUBLICATIONS, fetch_history, remove_unnamed
 from ghost_pipeline.publish.history_files import history_files
 from ghost_pipeline.publish.history_spans import SETTLED, spans
 from ghost_pipeline.publish.partition_contents import PartitionContents
@@ -395,6 +395,17 @@ def test_a_file_goes_when_no_kept_publication_names_it(data: Path, monkeypatch: 
     for kept in (True, True, False):
         published(data)
         assert (old in there(data)) == kept
+
+
+def test_few_files_of_a_month_that_late_rows_change_every_hour_are_kept(data: Path) -> None:
+    assert KEPT_MONTHS == 2
+    put(data, "2025-01-01T00")
+    put(data, "2025-03-05T00")
+    for rows in range(2, 8):
+        put(data, "2025-01-10T00", rows=rows)
+        published(data)
+    months = [one for one in there(data) if one.startswith("2025-01.") or "/2025-01." in one]
+    assert len(months) == 1 + KEPT_MONTHS
 
 
 def test_leftovers_of_a_killed_publication_are_removed(data: Path) -> None:

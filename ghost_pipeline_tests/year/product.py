@@ -33,6 +33,8 @@ LONGEST_LATE, LONGEST_KEPT = 40, 30
 UNSETTLED = timedelta(hours=48)
 """How long after a day its file may still change."""
 LETTERS = tuple("etaoinshrdlu ")
+TEXTS = 12
+"""Texts that typists practise: with new letters every time, they would never meet an n-gram again."""
 HOUR_US, SECOND_US = 3_600_000_000, 1_000_000
 
 
@@ -56,6 +58,7 @@ class Product:
         self.typist_joined = FIRST_DAY * DAY_US + np.concatenate(
             [np.full(TYPISTS, -(HISTORY + 1) * DAY_US), np.arange(typists - TYPISTS) * DAYS_TO_A_TYPIST * DAY_US]
         ).astype(np.int64)
+        self.texts = np.random.default_rng((seed, TEXTS)).integers(0, len(LETTERS), (TEXTS, KEYS))
         self.keyboards, self.cohort_ids = uuids(chance, typists), uuids(chance, COHORTS)
         self.cohort = chance.integers(0, COHORTS, learners)
         self.start_score = chance.integers(50, 70, learners) / 10
@@ -160,7 +163,7 @@ class Product:
                 "end_time": instants(pressed[:, -1] + SECOND_US),
             }
         )
-        wanted = chance.integers(0, len(LETTERS), SESSIONS_A_DAY * KEYS)
+        wanted = self.texts[chance.integers(0, TEXTS, SESSIONS_A_DAY)].reshape(-1)
         wrong = chance.random(SESSIONS_A_DAY * KEYS) < 0.03
         typed: Numbers = np.where(wrong, (wanted + 1) % len(LETTERS), wanted)
         letters = pl.Series(LETTERS)
