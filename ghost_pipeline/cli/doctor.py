@@ -16,7 +16,7 @@ from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.contracts.retention import require_removable
 from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.errors import GhostError, without_values
-from ghost_pipeline.ingest.validation import REASON, ROW, line_of, read_rows, source_rows
+from ghost_pipeline.ingest.validation import REASON, ROW, line_file_of, line_of, read_rows, source_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.object_storage import is_of_storage
@@ -29,7 +29,7 @@ from ghost_pipeline.publish.postgres_copy import published_state
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.bucket_files import storage_error
 from ghost_pipeline.sources.opening import open_source
-from ghost_pipeline.sources.source import LINE, Source, TableSample, domains
+from ghost_pipeline.sources.source import LINE, LINE_FILE, Source, TableSample, domains
 
 LOW_SPACE = 1 << 30
 REASONS_SHOWN = 3
@@ -108,7 +108,8 @@ def _source_table(source: Source, table: SourceTable, max_task_minutes: int) -> 
     try:
         sample = source.inspect(table)
         rows = read_rows(sample.rows, table, max_task_minutes)
-        shown = rows.select(REASON, line_of(rows).alias(LINE), source_rows(rows, table).alias(ROW))
+        lines = line_of(rows).alias(LINE), line_file_of(rows).alias(LINE_FILE)
+        shown = rows.select(REASON, *lines, source_rows(rows, table).alias(ROW))
         reasons, first, rejected = pl.collect_all(
             [
                 rows.group_by(REASON).len().sort("len", REASON, descending=[True, False]),
@@ -134,8 +135,8 @@ def _source_table(source: Source, table: SourceTable, max_task_minutes: int) -> 
     types = sample.rows.collect_schema()
     for row in first[ROW]:
         yield Finding(Verdict.OK, f"{table.name} row", _shown(row, types, sample))
-    for reason, line, row in rejected.select(REASON, LINE, ROW).iter_rows():
-        where = _shown(row, types, sample) if line is None else f"line {line:,}"
+    for reason, line, file, row in rejected.select(REASON, LINE, LINE_FILE, ROW).iter_rows():
+        where = _shown(row, types, sample) if line is None else f"line {line:,}{f' of {file}' if file else ''}"
         yield Finding(Verdict.LOOK, f"{table.name} rejected", f"{reason}: {where}")
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from ghost_pipeline.contracts.source import Kind, SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.ingest.values import PARSED, reading_of, utf8_text
-from ghost_pipeline.sources.source import FAULT, LINE
+from ghost_pipeline.sources.source import FAULT, LINE, LINE_FILE
 
 REASON = "_reason"
 ROW = "_row"
@@ -56,9 +56,9 @@ def read_rows(raw: pl.LazyFrame, table: SourceTable, max_task_minutes: int | Non
     reasons = pl.struct(condition.alias(reason) for reason, condition in faults.items())
     reason = reasons.map_batches(_joined, return_dtype=pl.String, is_elementwise=True)
     # A line of a text file that holds no row is named by its number: its content has no columns.
-    lines = [LINE, FAULT] if FAULT in schema else []
+    lines = [name for name in (LINE, LINE_FILE) if name in schema]
     parsed = raw.select(
-        *lines,
+        *([*lines, FAULT] if lines else []),
         *(column.name for column in found),
         *(reading.parsed.alias(PARSED + column.name) for column, reading in readings.items()),
     )
@@ -66,7 +66,7 @@ def read_rows(raw: pl.LazyFrame, table: SourceTable, max_task_minutes: int | Non
     return read.select(
         *(pl.col(_VALUE + column.stored_as).alias(column.stored_as) for column in table.columns),
         (pl.coalesce(FAULT, reason) if lines else reason).alias(REASON),
-        pl.struct(*lines[:1], *(_unlike_stored(column, dtype) for column, dtype in found.items())).alias(ROW),
+        pl.struct(*lines, *(_unlike_stored(column, dtype) for column, dtype in found.items())).alias(ROW),
     )
 
 
@@ -164,17 +164,33 @@ def _with_reason(condition: pl.Expr, reason: str) -> pl.Expr:
 
 
 def rows_as_json(rows: pl.LazyFrame, table: SourceTable) -> pl.Expr:
-    """Return the canonical columns as they were read, as a JSON object; of a line that holds no row, its number."""
-    line = line_of(rows)
+    """Return the canonical columns as they were read, as a JSON object; of a line that holds no row, its place."""
+    line, file = line_of(rows), line_file_of(rows)
     of_line = pl.concat_str(pl.lit('{"line":'), line, pl.lit("}"))
-    return pl.when(line.is_not_null()).then(of_line).otherwise(source_rows(rows, table).struct.json_encode())
+    of_file = pl.struct(file.alias("file"), line.alias("line")).struct.json_encode()
+    return (
+        pl.when(file.is_not_null())
+        .then(of_file)
+        .when(line.is_not_null())
+        .then(of_line)
+        .otherwise(source_rows(rows, table).struct.json_encode())
+    )
 
 
 def line_of(rows: pl.LazyFrame) -> pl.Expr:
     """Return the number of a line that holds no row, from read rows; null for a row."""
+    return _of_row(rows, LINE, pl.Int64())
+
+
+def line_file_of(rows: pl.LazyFrame) -> pl.Expr:
+    """Return the file of a line that holds no row, from read rows; null for a row, and if the table has one file."""
+    return _of_row(rows, LINE_FILE, pl.String())
+
+
+def _of_row(rows: pl.LazyFrame, name: str, dtype: pl.DataType) -> pl.Expr:
     row = rows.collect_schema()[ROW]
-    has_lines = isinstance(row, pl.Struct) and any(field.name == LINE for field in row.fields)
-    return pl.col(ROW).struct.field(LINE) if has_lines else pl.lit(None, pl.Int64)
+    is_there = isinstance(row, pl.Struct) and any(field.name == name for field in row.fields)
+    return pl.col(ROW).struct.field(name) if is_there else pl.lit(None, dtype)
 
 
 def source_rows(rows: pl.LazyFrame, table: SourceTable) -> pl.Expr:
@@ -185,7 +201,7 @@ def source_rows(rows: pl.LazyFrame, table: SourceTable) -> pl.Expr:
     row = rows.collect_schema()[ROW]
     types = pl.DataFrame(schema={ROW: row}).unnest(ROW).schema
     columns = {column.name: column for column in table.columns}
-    return pl.struct(_as_json(columns[name], dtype) for name, dtype in types.items() if name != LINE)
+    return pl.struct(_as_json(columns[name], dtype) for name, dtype in types.items() if name in columns)
 
 
 def _joined(faults: pl.Series) -> pl.Series:

@@ -25,8 +25,8 @@ from ghost_pipeline.sources.folder_files import FolderFiles
 from ghost_pipeline.sources.mapping import SourceMapping
 from ghost_pipeline.sources.ndjson_files import read_ndjson
 from ghost_pipeline.sources.parquet_files import column_names, scan_parquet_files
-from ghost_pipeline.sources.partition_values import FILE, values_of, with_values
-from ghost_pipeline.sources.source import TableSample, Window, require_columns
+from ghost_pipeline.sources.partition_values import FILE, named, values_of, with_values
+from ghost_pipeline.sources.source import FAULT, LINE_FILE, TableSample, Window, require_columns
 from ghost_pipeline.sources.spill import together
 from ghost_pipeline.sources.text_files import TextError, TextFile, TextRows
 
@@ -250,6 +250,9 @@ class FileSource:
         with file.reopenable() as opened:
             found = read_rows(TextFile(str(file), opened), table, own, given, check)
         rows = found.rows
+        if file.part != location and FAULT in rows.collect_schema():
+            place = pl.lit(named(file, location, own))
+            rows = rows.with_columns(pl.when(pl.col(FAULT).is_not_null()).then(place).alias(LINE_FILE))
         if told:
             rows = with_values(rows.with_columns(pl.lit(str(file)).alias(FILE)), [file], location, table, told, own)
         names = rows.collect_schema().names()

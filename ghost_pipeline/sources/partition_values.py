@@ -1,7 +1,7 @@
 """Values that the names of folders give to the files below them: `cohort_id=c1`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
@@ -23,6 +23,14 @@ def values_of(file: DataFile, location: str) -> dict[str, str | None]:
     parts = PurePosixPath(file.part).relative_to(location).parts[:-1]
     told = (part.split("=", 1) for part in parts if "=" in part)
     return {name: None if text == _HIVE_NULL else unquote(text) for name, text in told}
+
+
+def named(file: DataFile, location: str, wanted: Collection[str]) -> str:
+    """Return the path of a file below its table's folder, without values of wanted columns: they may be personal."""
+    parts = PurePosixPath(file.part).relative_to(location).parts
+    columns = [part.partition("=")[0] if "=" in part else None for part in parts]
+    shown = (f"{column}=…" if column in wanted else part for column, part in zip(columns, parts, strict=True))
+    return "/".join(shown)
 
 
 def with_values(

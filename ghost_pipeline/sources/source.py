@@ -13,6 +13,8 @@ from ghost_pipeline.errors import SourceError
 
 LINE, FAULT = "_line", "_fault"
 """Columns of `Source.scan` for lines of a text file that hold no row: the line's number, and what is wrong with it."""
+LINE_FILE = "_line_file"
+"""A further column of a table in several text files: the line's file, below the table's folder."""
 
 
 @dataclass(frozen=True)

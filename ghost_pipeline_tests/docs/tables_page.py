@@ -44,11 +44,11 @@ CSV and NDJSON may be packed (`.csv.gz`, `.ndjson.zst`). NDJSON is an object per
 and `.jsonl` are read the same way if a table has no other file. They are UTF-8 or UTF-16, with or without a byte
 order mark. The first line of a CSV file names the columns. Fields are separated by commas, semicolons, tabs or bars,
 whichever shows the known names; quotes are doubled or, if that leaves fewer faulty lines, escaped by a backslash.
-Blank lines are skipped, and a line with another number of fields is rejected with its line number, as is an object of
-JSON with an object or list in place of a value, or with `true` or `false` in place of an id. In CSV, the texts
-for missing values above stand for a missing id or name as well, unless they are in quotes; in `ngram_text` they are
-text. `doctor` reports what it detected, and how many lines are not text in that encoding: Latin-1 is read only where
-the mapping states it. What the mapping states is not guessed:
+Blank lines are skipped, and a line with another number of fields is rejected with its line number (and, in a folder,
+its file), as is an object of JSON with an object or list in place of a value, or with `true` or `false` in place of an
+id. In CSV, the texts for missing values above stand for a missing id or name as well, unless they are in quotes; in
+`ngram_text` they are text. `doctor` reports what it detected, and how many lines are not text in that encoding:
+Latin-1 is read only where the mapping states it. What the mapping states is not guessed:
 
 ```yaml
 users:

@@ -12,7 +12,7 @@ import pytest
 
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.ingest.validation import REASON, good_rows, read_rows
+from ghost_pipeline.ingest.validation import REASON, good_rows, read_rows, rows_as_json
 from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.sources.mapping import load_mapping
 
@@ -121,6 +121,27 @@ def test_a_bad_line_beside_a_partition_costs_itself(tmp_path: Path) -> None:
     put(tmp_path, {"cohorts/cohort_key=a/0.csv": b"cohort_id,cohort_key\nc1,a\nshort\n"})
     read = read_rows(FileSource(tmp_path).scan(COHORTS), COHORTS).collect()
     assert sorted(read[REASON].to_list(), key=str) == [None, "the line has too few fields"]
+
+
+def places(folder: Path) -> list[str]:
+    read = read_rows(FileSource(folder).scan(COHORTS), COHORTS)
+    bad = read.filter(pl.col(REASON).is_not_null()).select(rows_as_json(read, COHORTS).alias("row")).collect()
+    return sorted(bad["row"])
+
+
+def test_a_bad_line_is_kept_with_its_file_and_number(tmp_path: Path) -> None:
+    put(tmp_path, {"cohorts/a/0.csv": b"cohort_id,cohort_key\nc1,a\nshort\n", "cohorts/1.csv": CSV + b"x,y,z\n"})
+    assert places(tmp_path) == ['{"file":"1.csv","line":3}', '{"file":"a/0.csv","line":3}']
+
+
+def test_the_value_of_a_partition_is_not_kept_with_a_bad_line(tmp_path: Path) -> None:
+    put(tmp_path, {"cohorts/cohort_key=secret/day=1/0.csv": b"cohort_id\nc1\nshort,\n"})
+    assert places(tmp_path) == ['{"file":"cohort_key=…/day=1/0.csv","line":3}']
+
+
+def test_the_line_of_a_single_file_needs_no_file(tmp_path: Path) -> None:
+    put(tmp_path, {"cohorts.csv": b"cohort_id\nc1\nshort,\n"})
+    assert places(tmp_path) == ['{"line":3}']
 
 
 def test_each_file_is_a_part(tmp_path: Path) -> None:
