@@ -14,7 +14,7 @@ from ghost_pipeline.contracts.columns import Characters, identifier, instant, sc
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
 
 MAX_NGRAM_LENGTH = 50
-NULL_MARKERS = ("\\N", "NULL", "null", "NA", "NaN", "nan", "None")
+NULL_MARKERS = ("\\N", "NULL", "null", "NA", "NaN", "nan", "NaT", "<NA>", "None")
 """Texts that databases, R, pandas, Python and Java write for a missing value."""
 
 

@@ -26,6 +26,8 @@ from ghost_pipeline.sources.yaml_file import YamlFileError, printable, read_yaml
 START, END = "{start}", "{end}"
 """Placeholders in a query for the ends of the window that is read."""
 
+LONGEST_NAME = 200
+"""Characters of a table's name; a file's name has 255 bytes at most."""
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 
 
@@ -53,7 +55,7 @@ class MappedTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    table: Name | None = None
+    table: Annotated[Name, Field(max_length=LONGEST_NAME)] | None = None
     """Its name in the source, `name` or `schema.name`; by default the canonical name."""
     columns: dict[str, Name] = Field(default_factory=dict)
     """Canonical column -> column in the source; one that is not listed has the canonical name."""

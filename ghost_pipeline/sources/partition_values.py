@@ -19,10 +19,18 @@ _FRACTION_OF_ZERO = re.compile(r"-?[0-9]+\.0+")
 
 
 def values_of(file: DataFile, location: str) -> dict[str, str | None]:
-    """Return the values in the names of the folders between a table's folder and a file, as text."""
+    """Return the values in the names of the folders between a table's folder and a file, as text.
+
+    Raises:
+        SourceError: two folders give a column different values.
+
+    """
     parts = PurePosixPath(file.part).relative_to(location).parts[:-1]
-    told = (part.split("=", 1) for part in parts if "=" in part)
-    return {name: None if text == _HIVE_NULL else unquote(text) for name, text in told}
+    told: dict[str, str] = {}
+    for name, text in (part.split("=", 1) for part in parts if "=" in part):
+        if told.setdefault(name, text) != text:
+            raise SourceError(f"{file}: two of its folders give the column {name} different values. Remove one of them")
+    return {name: None if text == _HIVE_NULL else unquote(text) for name, text in told.items()}
 
 
 def named(file: DataFile, location: str, wanted: Collection[str]) -> str:

@@ -166,7 +166,7 @@ def require_columns(source: str, table: SourceTable, found: Iterable[str], other
     missing = [c.name for c in table.columns if not c.optional and c.name not in names]
     if missing:
         known = ", ".join(sorted(names)) or "none"
-        there = f"it has {known}" if others is None else f"known of its {len(names) + others} columns: {known}"
+        there = f"it has {known}" if others is None else _known(len(names) + others, known)
         remedy = f"Rename or add {'them' if len(missing) > 1 else 'it'}"
         if others and not names:
             remedy += ", or state header: false in the mapping if the first line is a row"
@@ -174,6 +174,10 @@ def require_columns(source: str, table: SourceTable, found: Iterable[str], other
             f"{source}: table {table.name} lacks the column{'s' if len(missing) > 1 else ''} "
             f"{', '.join(missing)} ({there}). {remedy}; docs/source.md lists every column",
         )
+
+
+def _known(columns: int, names: str) -> str:
+    return f"known of its {columns} columns: {names}" if columns > 1 else f"known of its only column: {names}"
 
 
 def _of(domain: Domain) -> list[SourceTable]:

@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from ghost_pipeline.contracts.source import NULL_MARKERS
+
 Row = dict[str, Any]
 
 GOOD: dict[str, Row] = {
@@ -248,7 +250,7 @@ SPELLINGS: tuple[Spelling, ...] = (
         Spelling(
             f"`{marker}` without quotes", "cohorts.csv", _ID + f"{marker}\n".encode(), reason="cohort_id is missing"
         )
-        for marker in ("\\N", "NULL", "NA", "NaN", "None")
+        for marker in NULL_MARKERS
     ),
     Spelling("`NA` in quotes", "cohorts.csv", _ID + b'"NA"\n', "NA"),
     Spelling("`NA`, with `null_markers: []`", "cohorts.csv", _ID + b"NA\n", "NA", None, "{null_markers: []}"),
@@ -300,6 +302,11 @@ BAD_FOLDERS: tuple[BadFolder, ...] = (
         "a file that contradicts the name of its folder",
         {"cohorts/cohort_key=k1/part.parquet": parquet(cohort_id=["c1"], cohort_key=["k2"])},
         "cohorts/cohort_key=k1/part.parquet: table cohorts: the column cohort_key in the file contradicts the name",
+    ),
+    BadFolder(
+        "folders that contradict each other",
+        {"cohorts/cohort_key=k1/cohort_key=k2/part.parquet": _C1},
+        "cohorts/cohort_key=k1/cohort_key=k2/part.parquet: two of its folders give the column cohort_key different",
     ),
     BadFolder(
         "a listed column of a type that holds no single value",

@@ -22,7 +22,7 @@ not UTF-8, or hold control characters, is a UUID. One of 100,000 random UUIDs is
 as text or, in Parquet, as UUID or as fixed 16 bytes, which are always UUIDs. Times are instants: with a zone they are
 converted to UTC, without one they are UTC. As text they are ISO 8601 (`2025-03-12T11:59:00.5+01:00`); a bare number
 is not a time, because it could be seconds, milliseconds or microseconds. In numbers and times, NaN and the texts
-`\\N`, `NULL`, `null`, `NA`, `NaN`, `nan` and `None` are missing values.
+`\\N`, `NULL`, `null`, `NA`, `NaN`, `nan`, `NaT`, `<NA>` and `None` are missing values.
 
 Each domain's tables may be absent: `cohorts` and `user_progress`, or `keyboards`, `practice_sessions` and the rows of
 sessions. `users` is always required. `ghost-pipeline doctor` reports what it found and shows some rows, without

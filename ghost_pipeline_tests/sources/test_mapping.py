@@ -37,6 +37,7 @@ def written(folder: Path, text: str) -> Path:
         ('users: {table: "a\\0b"}', "table users, table: String should match pattern"),
         ("users: {columns: {user_id: }}", "table users, columns.user_id: Input should be a valid string"),
         ("users: people", "table users: Input should be a valid dictionary"),
+        ("users: {table: " + "a" * 201 + "}", "table users, table: String should have at most 200 characters"),
         ("users: {}", "table users: says nothing: name a table, columns, a format, keys or a query"),
         ("users: {table: people, query: SELECT 1}", "table users: has a query, whose columns have the canonical names"),
         ("users: {query: \"SELECT '{start}'\"}", "table users: {start} and {end} are values, not text"),
