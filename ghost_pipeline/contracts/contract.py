@@ -6,12 +6,15 @@ off it; nothing repeats it.
 """
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from functools import cache
+from types import new_class
 
 import dataframely as dy
+import numpy as np
 import polars as pl
 from dataframely.exc import SchemaError, ValidationError
 
@@ -166,7 +169,8 @@ class Contract:
             return [f"columns differ (missing {missing}, unknown {unknown}, or another order)"]
         coded = coded_texts(expected, frame)
         if not coded:
-            return self._faults(self.schema, frame)
+            is_told = found == expected and self._has_unique_key(frame)
+            return self._faults(_without_key(self.schema) if is_told else self.schema, frame)
         faults = self._faults(coded_schema(self.schema, coded), frame)
         for name, dtype in coded.items():
             faults += self._faults_of_texts(name, tuple(dtype.categories))
@@ -198,6 +202,16 @@ class Contract:
         what = f"primary key ({', '.join(self.primary_key)})" if rule == "primary_key" else rule
         return f"{where}{what} broken by {rows} row{'s' if rows > 1 else ''}"
 
+    def _has_unique_key(self, frame: pl.DataFrame) -> bool:
+        """Return whether all keys differ; False if two hashes are the same by chance.
+
+        Sorting hashes takes 10 ns a row, looking for equal keys 140: nine tenths of a validation.
+        """
+        if not self.primary_key:
+            return False
+        hashes = np.sort(frame.select(self.primary_key).hash_rows().to_numpy())
+        return not (hashes[1:] == hashes[:-1]).any()
+
     def require(self, frame: pl.DataFrame, partition: str) -> None:
         """Refuse a frame that breaks the contract.
 
@@ -211,6 +225,15 @@ class Contract:
                 f"{self.name}, partition {partition}: {'; '.join(faults)}. Nothing was written and the last "
                 f"good partition stays; this is a defect of the step that computed it",
             )
+
+
+@cache
+def _without_key(schema: type[dy.Schema]) -> type[dy.Schema]:
+    """Return a schema whose rows may repeat, otherwise the same."""
+    columns = {name: copy(column) for name, column in schema.columns().items()}
+    for column in columns.values():
+        column.primary_key = False
+    return new_class(schema.__name__, (schema,), {}, lambda namespace: namespace.update(columns))
 
 
 def duckdb_type(dtype: pl.DataType) -> str:

@@ -115,7 +115,7 @@ class _Ingestion:
     def read_window(self) -> None:
         """Read the rows of a window; all of its hours are written."""
         window = self.rows.window
-        self.parts = {"": self.rows.read_part("", every_hour=True)}
+        self.parts = self.rows.read_parts([""], every_hour=True)
         self.hours = self.parts[""].hours
         start = window.start if window else None
         there = self.lake.hours_between(self.contract, start, self.hour.as_of)
@@ -131,7 +131,7 @@ class _Ingestion:
         found = known.waiting.join(self.rows.known_users, on=USER, how="semi")
         again = set(found.filter(pl.col("hour").is_null())["part"])
         changed = sorted(part for part, one in versions.items() if known.versions.get(part) != one or part in again)
-        self.parts = {part: self.rows.read_part(part, every_hour=not known.is_known) for part in changed}
+        self.parts = self.rows.read_parts(changed, every_hour=not known.is_known)
         is_same = pl.col("part").is_in([part for part in versions if part not in self.parts])
         new = pl.concat([PART_HOURS.to_frame(), *(part.hours for part in self.parts.values())])
         old = known.hours.remove(is_same)

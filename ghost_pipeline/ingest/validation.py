@@ -9,7 +9,7 @@ import polars as pl
 from ghost_pipeline.contracts.source import Kind, SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.ingest.values import PARSED, reading_of, utf8_text
-from ghost_pipeline.sources.source import FAULT, LINE, LINE_FILE
+from ghost_pipeline.sources.source import FAULT, LINE, LINE_FILE, PART
 
 REASON = "_reason"
 ROW = "_row"
@@ -36,7 +36,7 @@ def read_rows(raw: pl.LazyFrame, table: SourceTable, max_task_minutes: int | Non
         One row per row of `raw`, in its order: the columns of the contract as they are stored (null where
         they cannot be read), `_reason` (String, null for a good row, otherwise the reasons joined by "; ") and
         `_row` (Struct, the canonical columns as they were read; a value that is stored as it was is null there:
-        `source_rows` puts both together).
+        `source_rows` puts both together). `PART` stays if it is there.
 
     Raises:
         SourceError: a canonical column has a type that holds no single value.
@@ -57,8 +57,10 @@ def read_rows(raw: pl.LazyFrame, table: SourceTable, max_task_minutes: int | Non
     reason = reasons.map_batches(_joined, return_dtype=pl.String, is_elementwise=True)
     # A line of a text file that holds no row is named by its number: its content has no columns.
     lines = [name for name in (LINE, LINE_FILE) if name in schema]
+    part = [PART] if PART in schema else []
     parsed = raw.select(
         *([*lines, FAULT] if lines else []),
+        *part,
         *(column.name for column in found),
         *(reading.parsed.alias(PARSED + column.name) for column, reading in readings.items()),
     )
@@ -67,6 +69,7 @@ def read_rows(raw: pl.LazyFrame, table: SourceTable, max_task_minutes: int | Non
         *(pl.col(_VALUE + column.stored_as).alias(column.stored_as) for column in table.columns),
         (pl.coalesce(FAULT, reason) if lines else reason).alias(REASON),
         pl.struct(*lines, *(_unlike_stored(column, dtype) for column, dtype in found.items())).alias(ROW),
+        *part,
     )
 
 

@@ -12,12 +12,18 @@ from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.lake.gaps import missing_hours
 from ghost_pipeline.lake.listing import HOURLY_LEVELS, LakeListing
 from ghost_pipeline.lake.local_files import Staging
-from ghost_pipeline.lake.parquet import parquet_bytes, parquet_bytes_of_parts
+from ghost_pipeline.lake.parquet import (
+    ROW_GROUP_ROWS,
+    parquet_bytes,
+    parquet_bytes_of_many,
+    parquet_bytes_of_parts,
+)
 from ghost_pipeline.lake.partitions import Partition, file_name
 from ghost_pipeline.windows import Hour
 
 REWRITTEN_TOGETHER = 256
 """Partitions that `rewrite` flushes to disk together."""
+_ENCODED_TOGETHER = 64
 _HOUR = "_hour"
 
 
@@ -57,6 +63,20 @@ def _by_hour(part: RowsOfHours) -> dict[datetime, pl.DataFrame]:
         .partition_by(_HOUR, maintain_order=True, include_key=False, as_dict=True)
         .items()
     }
+
+
+def _encoded_together(hours: Sequence[Hour], by_hour: Mapping[datetime, pl.DataFrame]) -> Iterator[list[Hour]]:
+    """Cut hours into consecutive ones whose files are held together."""
+    some: list[Hour] = []
+    rows = 0
+    for one in hours:
+        some.append(one)
+        rows += by_hour[one.start].height if one.start in by_hour else 0
+        if rows >= ROW_GROUP_ROWS or len(some) == _ENCODED_TOGETHER:
+            yield some
+            some, rows = [], 0
+    if some:
+        yield some
 
 
 class LakeWriting(LakeListing):
@@ -170,11 +190,13 @@ class LakeWriting(LakeListing):
         contract.require(part.rows, f"{part.hours[0].key} to {part.hours[-1].key}")
         by_hour = _by_hour(part)
         empty = contract.empty()
-        return [
-            one
-            for one in part.hours
-            if staging.put(file_name(contract, one), parquet_bytes(contract, by_hour.get(one.start, empty)))
-        ]
+        changed: list[Hour] = []
+        for hours in _encoded_together(part.hours, by_hour):
+            files = parquet_bytes_of_many(contract, [by_hour.get(one.start, empty) for one in hours])
+            changed += [
+                one for one, file in zip(hours, files, strict=True) if staging.put(file_name(contract, one), file)
+            ]
+        return changed
 
     def rewrite(
         self, contract: Contract, partitions: Iterable[Partition], change: Callable[[pl.DataFrame], pl.DataFrame]

@@ -7,7 +7,7 @@ differs between kinds of databases is in their adapters.
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ from ghost_pipeline.contracts.raw import SOURCE_PRACTICE_SESSIONS, SOURCE_TABLES
 from ghost_pipeline.contracts.source import SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.sources.mapping import SourceMapping
-from ghost_pipeline.sources.source import TableSample, Window, require_columns
+from ghost_pipeline.sources.source import PART, TableSample, Window, require_columns
 from ghost_pipeline.sql_quoting import sql_identifier
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
@@ -139,6 +139,16 @@ class DatabaseSource(ABC):
             found = (window, self.mapping.of(table.name).with_characters(rows, table))
             self._scanned[table.name] = found
         return found[1]
+
+    def scan_parts(self, table: SourceTable, parts: Sequence[str]) -> Iterator[pl.LazyFrame]:
+        """Return the rows of a table, which is one part.
+
+        Raises:
+            SourceError: as `scan`.
+
+        """
+        del parts
+        yield self.scan(table).with_columns(pl.lit(0, pl.UInt32).alias(PART))
 
     def inspect(self, table: SourceTable) -> TableSample:
         """Return where a table comes from, and its first `SAMPLE_ROWS` rows."""

@@ -6,7 +6,7 @@ the file.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,14 +24,17 @@ from ghost_pipeline.sources.data_files import CSV, ENDINGS, JSON, NDJSON, PARQUE
 from ghost_pipeline.sources.folder_files import FolderFiles
 from ghost_pipeline.sources.mapping import SourceMapping
 from ghost_pipeline.sources.ndjson_files import read_ndjson
-from ghost_pipeline.sources.parquet_files import column_names, scan_parquet_files
+from ghost_pipeline.sources.parquet_files import column_names, frames_alike, scan_parquet_files
 from ghost_pipeline.sources.partition_values import FILE, named, values_of, with_values
-from ghost_pipeline.sources.source import FAULT, LINE_FILE, TableSample, Window, require_columns
+from ghost_pipeline.sources.source import FAULT, LINE_FILE, PART, TableSample, Window, require_columns
 from ghost_pipeline.sources.spill import together
 from ghost_pipeline.sources.text_files import TextError, TextFile, TextRows
 
 _TEXTS_KEPT = 16
 """Text files whose rows stay in temporary files once they are read."""
+
+
+_ReadFiles = Callable[[Sequence[DataFile], str, SourceTable, Mapping[str, SourceColumn]], list[pl.LazyFrame]]
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,23 @@ class FileSource:
             frame = together(one.rows for one in self._scan_texts(files, location, table))
         return self.mapping.of(table.name).with_characters(frame, table)
 
+    def scan_parts(self, table: SourceTable, parts: Sequence[str]) -> Iterator[pl.LazyFrame]:
+        """Return the rows of files, a frame for those of Parquet with the same columns and types, and for each text.
+
+        Raises:
+            SourceError: as `scan`.
+
+        """
+        location, mapped = self.location(table), self.mapping.of(table.name)
+        files = list(map(self.files.listed, parts))
+        if form_of(files[0].part) == PARQUET:
+            place = pl.col(FILE).cast(pl.Enum(map(str, files))).to_physical().cast(pl.UInt32).alias(PART)
+            for frame in self._canonical(files, location, table, frames_alike):
+                yield mapped.with_characters(frame.with_columns(place).drop(FILE), table)
+        else:
+            for number, text in enumerate(self._scan_texts(files, location, table)):
+                yield mapped.with_characters(text.rows.with_columns(pl.lit(number, pl.UInt32).alias(PART)), table)
+
     def inspect(self, table: SourceTable) -> TableSample:
         """Return the file of a table and all its rows."""
         rows, location, found = self.scan(table), self.location(table), self._files(table)
@@ -195,23 +215,31 @@ class FileSource:
 
     def _scan_parquet(self, files: Sequence[DataFile], location: str, table: SourceTable) -> pl.LazyFrame:
         """Return the canonical columns of files; columns that only other files of the table have are null."""
+        return self._canonical(files, location, table, lambda *given: [scan_parquet_files(*given)])[0]
+
+    def _canonical(
+        self, files: Sequence[DataFile], location: str, table: SourceTable, read: _ReadFiles
+    ) -> list[pl.LazyFrame]:
+        """Return frames of Parquet files with the canonical names of their columns, and `FILE` if it is there."""
         own, shown = self._columns(table), self.files.shown(location)
         if self.files.mixes_versions:
             self._note_read(files, table)
+        needed = {name for name, column in own.items() if not column.optional} | set(self._mapped(table).values())
+        names = {name: column.name for name, column in own.items()}
+        frames = []
         try:
-            frame = scan_parquet_files(files, location, table, own)
-            here = frame.collect_schema().names()
-            needed = {name for name, column in own.items() if not column.optional} | set(self._mapped(table).values())
-            if needed - set(here):
-                every = column_names(self._files(table).files, location, table)
-                self._require_columns(shown, every, table)
-                frame = frame.with_columns(pl.lit(None).alias(name) for name in needed - set(here))
-                here = frame.collect_schema().names()
+            for frame in read(files, location, table, own):
+                missing = needed - set(frame.collect_schema())
+                if missing:
+                    every = column_names(self._files(table).files, location, table)
+                    self._require_columns(shown, every, table)
+                whole = frame.with_columns(pl.lit(None).alias(name) for name in missing)
+                frames.append(whole.select(pl.col(one).alias(names.get(one, one)) for one in whole.collect_schema()))
         except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
             if is_of_storage(error):
                 raise storage_error(f"{shown}: table {table.name}", error) from None
             raise _unreadable(shown, files, table, error) from None
-        return frame.select(pl.col(name).alias(own[name].name) for name in here)
+        return frames
 
     def _note_read(self, files: Sequence[DataFile], table: SourceTable) -> None:
         read = self._read.setdefault(table.name, {})
@@ -254,7 +282,8 @@ class FileSource:
             place = pl.lit(named(file, location, own))
             rows = rows.with_columns(pl.when(pl.col(FAULT).is_not_null()).then(place).alias(LINE_FILE))
         if told:
-            rows = with_values(rows.with_columns(pl.lit(str(file)).alias(FILE)), [file], location, table, told, own)
+            rows = rows.with_columns(pl.lit(str(file)).alias(FILE))
+            rows = with_values(rows, [file], location, table, told, own).drop(FILE)
         names = rows.collect_schema().names()
         rows = rows.rename({name: own[name].name for name in names if name in own})
         self._texts[file.part] = version, replace(found, rows=rows)

@@ -57,7 +57,15 @@ def column_names(files: Sequence[DataFile], location: str, table: SourceTable) -
 def scan_parquet_files(
     files: Sequence[DataFile], location: str, table: SourceTable, wanted: Mapping[str, SourceColumn]
 ) -> pl.LazyFrame:
-    """Return the wanted columns of files, each of which may lack some of them.
+    """Return the rows of all `frames_alike`: a column that only some files have is kept, and the wider type."""
+    frames = [frame.drop(FILE) for frame in frames_alike(files, location, table, wanted)]
+    return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
+
+
+def frames_alike(
+    files: Sequence[DataFile], location: str, table: SourceTable, wanted: Mapping[str, SourceColumn]
+) -> list[pl.LazyFrame]:
+    """Return the wanted columns of files, and `FILE`: a frame for the files with the same columns and types.
 
     Args:
         files: the files, at least one.
@@ -91,8 +99,7 @@ def scan_parquet_files(
         frame = _scan([str(one) for one in group], include_file_paths=FILE)
         frame = frame.select(*names, FILE).with_columns(map(_as_uuids, uuids))
         frames.append(with_values(frame, group, location, table, told, wanted))
-    # Keep a column that only later files have; if types differ, take the wider one.
-    return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
+    return frames
 
 
 def _footer(file: DataFile, table: SourceTable) -> _Footer:

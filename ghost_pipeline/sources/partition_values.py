@@ -64,7 +64,7 @@ def with_values(
 
     """
     if not told:
-        return frame.drop(FILE)
+        return frame
     values = [values_of(file, location) for file in files]
     there = frame.collect_schema()
     own = [name for name in told if name in there]
@@ -75,7 +75,7 @@ def with_values(
         _require_agreement(rows_of_files, told_by, table, name, wanted[name].kind)
     rows = [{FILE: file, **{name: value[name] for name in told}} for file, value in told_by.items()]
     known = pl.LazyFrame(rows, schema=dict.fromkeys([FILE, *told], pl.String))
-    return frame.drop(own).join(known, on=FILE, how="left", maintain_order="left").drop(FILE)
+    return frame.drop(own).join(known, on=FILE, how="left", maintain_order="left")
 
 
 def _require_agreement(

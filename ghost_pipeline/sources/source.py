@@ -1,6 +1,6 @@
 """What every source adapter offers."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -15,6 +15,8 @@ LINE, FAULT = "_line", "_fault"
 """Columns of `Source.scan` for lines of a text file that hold no row: the line's number, and what is wrong with it."""
 LINE_FILE = "_line_file"
 """A further column of a table in several text files: the line's file, below the table's folder."""
+PART = "_part"
+"""The column of `Source.scan_parts` that tells the part of a row: UInt32, its place among the requested ones."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,18 @@ class Source(Protocol):
 
         Raises:
             SourceError: the table or a required column is missing, or something cannot be read.
+
+        """
+
+    def scan_parts(self, table: SourceTable, parts: Sequence[str]) -> Iterator[pl.LazyFrame]:
+        """Return the rows of parts of `part_versions` as `scan` does, with the column `PART`.
+
+        Returns:
+            A frame for parts that have the same columns with the same types, so that no value is read otherwise than
+            in a scan of its part alone. A frame may hold temporary files, so let go of one before the next.
+
+        Raises:
+            SourceError: as `scan`.
 
         """
 

@@ -1,7 +1,7 @@
 """What a run takes in: the look-back window, gaps, late and repeated events, versions."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +27,6 @@ from ghost_pipeline.ingest.source_rows import reading
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.files import FileSource
-from ghost_pipeline.sources.source import Window
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.computing import compute_one
 from ghost_pipeline_tests.examples import examples
@@ -456,15 +455,13 @@ def test_a_range_of_hours_reads_the_source_once(source: Source, monkeypatch: pyt
     for hour in range(5, 12):
         source.event(f"e{hour:02}", f"2025-03-12T{hour:02}:30:00Z")
     reads: list[str] = []
-    scan = FileSource.scan
+    scan_parts = FileSource.scan_parts
 
-    def counted(
-        found: FileSource, table: SourceTable, window: Window | None = None, parts: Collection[str] | None = None
-    ) -> pl.LazyFrame:
+    def counted(found: FileSource, table: SourceTable, parts: Sequence[str]) -> Iterator[pl.LazyFrame]:
         reads.append(table.name)
-        return scan(found, table, window, parts)
+        return scan_parts(found, table, parts)
 
-    monkeypatch.setattr(FileSource, "scan", counted)
+    monkeypatch.setattr(FileSource, "scan_parts", counted)
     source.write()
     asset = next(asset for asset in RAW_ASSETS if asset.contract is USER_PROGRESS)
     users = next(asset for asset in RAW_ASSETS if asset.contract is USERS)

@@ -1,6 +1,6 @@
 """Files that come, change and go, against one run over what is left; and what a run leaves unread."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -178,7 +178,14 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.extend([table.name] if parts is None else [Path(part).stem for part in parts])
         return scan(source, table, window, parts)
 
+    scan_parts = FileSource.scan_parts
+
+    def listening_to_parts(source: FileSource, table: SourceTable, parts: Sequence[str]) -> Iterator[pl.LazyFrame]:
+        found.extend(Path(part).stem for part in parts)
+        return scan_parts(source, table, parts)
+
     monkeypatch.setattr(FileSource, "scan", listening)
+    monkeypatch.setattr(FileSource, "scan_parts", listening_to_parts)
     return found
 
 

@@ -13,6 +13,7 @@ from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.ingest.validation import good_rows, read_rows
 from ghost_pipeline.sources.files import FileSource
+from ghost_pipeline.sources.source import PART
 
 COHORTS, USERS = SOURCE_TABLES["cohorts"], SOURCE_TABLES["users"]
 
@@ -264,3 +265,41 @@ def test_a_listed_column_of_lists_is_named(tmp_path: Path) -> None:
     write(tmp_path / "cohorts.parquet", cohort_id=["c1"], cohort_key=[["a"]])
     with pytest.raises(SourceError, match="table cohorts: the column cohort_key has the type List"):
         read_rows(FileSource(tmp_path).scan(COHORTS), COHORTS)
+
+
+# --- parts that are read together ---
+
+
+def of_parts(folder: Path, parts: list[str]) -> dict[str, pl.DataFrame]:
+    """The rows of parts that are read together, by part."""
+    found: dict[str, pl.DataFrame] = {}
+    for frame in FileSource(folder).scan_parts(COHORTS, parts):
+        for (number,), rows in frame.collect().partition_by(PART, as_dict=True, include_key=False).items():
+            found[parts[int(number)]] = rows
+    return found
+
+
+def test_parts_read_together_have_the_rows_of_each_alone(tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / "a.parquet", cohort_id=[7, None])
+    write(tmp_path / "cohorts" / "b.parquet", cohort_id=["07", " 8"])
+    write(tmp_path / "cohorts" / "c.parquet", cohort_id=[9.5])
+    write(tmp_path / "cohorts" / "d.parquet", cohort_id=[10, 11], cohort_key=["k", None])
+    write(tmp_path / "cohorts" / "e.parquet", cohort_id=[12])
+    write(tmp_path / "cohorts" / "cohort_id=c1" / "f.parquet", created_at=["never"])
+    parts = [*FileSource(tmp_path).part_versions(COHORTS)]
+    found = of_parts(tmp_path, parts[::-1])
+    assert found.keys() == set(parts)
+    for part, rows in found.items():
+        assert rows.equals(FileSource(tmp_path).scan(COHORTS, parts=[part]).collect(), null_equal=True)
+
+
+def test_parts_with_the_same_columns_are_one_frame(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / "cohorts" / f"{name}.parquet", cohort_id=[name])
+    write(tmp_path / "cohorts" / "c.parquet", cohort_id=[1])
+    assert len([*FileSource(tmp_path).scan_parts(COHORTS, [*FileSource(tmp_path).part_versions(COHORTS)])]) == 2
+
+
+def test_a_text_file_is_one_part(tmp_path: Path) -> None:
+    (tmp_path / "cohorts.csv").write_text("cohort_id\nc1\nc2\n", encoding="utf-8")
+    assert of_parts(tmp_path, ["cohorts.csv"])["cohorts.csv"]["cohort_id"].to_list() == ["c1", "c2"]
