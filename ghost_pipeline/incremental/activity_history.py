@@ -11,6 +11,7 @@ A run that replaces past events first removes the sums that follow from them (`f
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -227,10 +228,18 @@ class ActivityHistory:
             if day not in there:
                 self._write_day(day)
 
+    @cached_property
+    def _first(self) -> pl.DataFrame:
+        """The first entity of each user, in whose calendar sums are stored."""
+        return self._entities.filter(pl.col("user_id").is_first_distinct())
+
     def _write_day(self, day: Day) -> None:
-        users = self._entities.filter(pl.col("user_id").is_first_distinct()).lazy()
-        events = self._lake.scan_hours(USER_PROGRESS, day.start, day.as_of).collect().lazy()
-        rows = activity_days(event_activity(events, users)).with_columns(event_date=pl.lit(day.start.date())).collect()
+        events = self._lake.scan_hours(USER_PROGRESS, day.start, day.as_of).drop("progress_id").collect().lazy()
+        rows = (
+            activity_days(event_activity(events, self._first.lazy()))
+            .with_columns(event_date=pl.lit(day.start.date()))
+            .collect()
+        )
         schema = USER_ACTIVITY_DAYS.polars_schema
         self._lake.write(USER_ACTIVITY_DAYS, day, rows.select(pl.col(name).cast(to) for name, to in schema.items()))
 
@@ -240,7 +249,7 @@ class ActivityHistory:
             return pl.DataFrame(schema={"hour": pl.Datetime("us", "UTC"), **ACTIVITY_SCHEMA})
         events = self._lake.scan_hours(USER_PROGRESS, max(start, self._begin), end)
         entities = self._users if users is None else users
-        found = event_activity(events.collect().lazy(), entities).collect()
+        found = event_activity(events.drop("progress_id").collect().lazy(), entities).collect()
         self._seen[found["entity"].to_numpy()] = True
         return of_journeys(found).select("hour", *ACTIVITY_SCHEMA.names())
 
