@@ -267,9 +267,9 @@ class _Ingestion:
         return pl.concat([self.rows.of_hours([]), *found]).select(identity)
 
     def _without_repeats(self, rows: pl.DataFrame, hours: list[Hour]) -> pl.DataFrame:
-        hashes = rows[self.table.key[0]].hash()
-        is_good = rows[REASON].is_null()
         if self.repeats is not None:
+            hashes = rows[self.table.key[0]].hash()
+            is_good = rows[REASON].is_null()
             is_chosen = hashes.is_in(self.repeats[self.table.key[0]].hash().unique().implode()) & is_good
             starts = pl.Series([one.start for one in hours], dtype=INSTANT)
             chosen = self.repeats.filter(pl.col(PLACED_AT).dt.truncate("1h").is_in(starts.implode()))
@@ -280,9 +280,9 @@ class _Ingestion:
     def _without_repeats_of_an_hour(self, rows: pl.DataFrame) -> pl.DataFrame:
         hashes = rows[self.table.key[0]].hash()
         is_good = rows[REASON].is_null()
-        if hashes.filter(is_good).n_unique() == is_good.sum():
-            return rows
         twice = hashes.filter(is_good)
+        if np.diff(np.sort(twice.to_numpy())).all():
+            return rows
         twice = twice.filter(twice.is_duplicated()).unique()
         is_repeated = hashes.is_in(twice.implode()) & is_good
         chosen = self._chosen(rows.filter(is_repeated))
