@@ -51,6 +51,11 @@ def read_rows(raw: pl.LazyFrame, table: SourceTable, max_task_minutes: int | Non
                 f"table {table.name}: the column {column.name} has the type {type(dtype).__name__}, which holds no "
                 f"single value. Write it as text, or map another column"
             )
+        if (dtype == pl.Duration and column.kind is not Kind.INSTANT) or isinstance(dtype, pl.BaseExtension):
+            raise SourceError(
+                f"table {table.name}: the column {column.name} has the type {type(dtype).__name__}, which cannot be "
+                f"read. Write it as text or as a number, or map another column"
+            )
     readings = {column: reading_of(column, found.get(column), max_task_minutes) for column in table.columns}
     faults = {reason: fault for reading in readings.values() for reason, fault in reading.faults.items()}
     reasons = pl.struct(condition.alias(reason) for reason, condition in faults.items())

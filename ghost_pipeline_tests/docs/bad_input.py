@@ -314,6 +314,16 @@ BAD_FOLDERS: tuple[BadFolder, ...] = (
         "table cohorts: the column cohort_id has the type List, which holds no single value",
     ),
     BadFolder(
+        "a listed column of a type that is no text, number or time",
+        {"cohorts.parquet": parquet(cohort_id=pa.array([1], pa.duration("s")))},
+        "table cohorts: the column cohort_id has the type Duration, which cannot be read",
+    ),
+    BadFolder(
+        "a listed column of a type of an extension",
+        {"cohorts.parquet": parquet(cohort_id=pa.array(["c1"], pa.json_()))},
+        "table cohorts: the column cohort_id has the type Extension, which cannot be read",
+    ),
+    BadFolder(
         "a table that the mapping names twice",
         {"cohorts.parquet": _C1},
         "is not valid YAML (line 2: the key cohorts is given a second time, after line 1: join both)",
