@@ -196,7 +196,9 @@ class _Hours:
         sys.stderr.write(f"{name}: {cost.cpu:.1f} CPU s, {cost.wall:.1f} s, {cost.peak_mib:.0f} MiB\n{cost.output}")
 
     def _data(self, source: str | Path) -> Path:
-        return self.folder / f"data-{str(source).rpartition('/')[2].partition('?')[0]}"
+        # Addresses of databases end with the folder of their server, which they share.
+        name = str(source).partition("?")[0].rpartition("/")[2]
+        return self.folder / f"data-{name}"
 
 
 def _link_or_copy(source: str, target: str) -> str:
