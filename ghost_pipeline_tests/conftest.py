@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 from dagster._core.storage.defs_state.base import set_defs_state_storage
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine, event
 
 from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.built_once import built_once
 from ghost_pipeline_tests.running import DEMO_WORLD, run
 from ghost_pipeline_tests.serving.worlds import AS_OF, TYPED_AT, make_source, materialize, settings
+
+# An example that takes 250 ms instead of 200 tells of a busy machine, not of a fault.
+hypothesis_settings.register_profile("any_time", deadline=None)
+hypothesis_settings.load_profile("any_time")
 
 
 def pytest_unconfigure() -> None:

@@ -9,6 +9,7 @@ import polars as pl
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.atomic import clear_leftovers
+from ghost_pipeline.lake.concurrent_replace import ConcurrentReplaceError
 from ghost_pipeline.lake.gaps import missing_hours
 from ghost_pipeline.lake.hour_listing import HourListing
 from ghost_pipeline.lake.opening import open_files
@@ -29,6 +30,10 @@ PART_BYTES = 1 << 20
 """Size of a part of `in_parts`: some 100,000 measurements or keystrokes."""
 HOURLY_LEVELS = 2
 """Levels of folders of an hourly table: the day and the hour."""
+
+
+class RemovedByHandError(LakeError, ConcurrentReplaceError):
+    """A remembered file is missing. A step of a run lists again and goes on, as if another run had removed it."""
 
 
 class LakeListing:
@@ -163,7 +168,7 @@ class LakeListing:
         """The files of a table, or of some partitions in their order; a partition never written has none.
 
         Raises:
-            LakeError: a file was removed by hand.
+            RemovedByHandError: a file that is remembered is missing; all files are listed again next time.
 
         """
         some = None if partitions is None else [file_name(contract, partition) for partition in partitions]
@@ -179,7 +184,7 @@ class LakeListing:
             _, day, hour, _ = (part.rpartition("=")[2] for part in name.split("/"))
             if self._listing.is_known(contract.name, day, hour):
                 self._listing.forget(contract.name)
-                raise LakeError(
+                raise RemovedByHandError(
                     f"{contract.name}: {self._files}/{name} was removed by hand. Run again: what is missing is read "
                     f"from the source or recomputed"
                 )
