@@ -202,7 +202,8 @@ def assert_nothing_is_told(folder: Path, address: str, mapping: str | None, code
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("bad", "code"), [*((one, 1) for one in FAILING), *((one, 0) for one in REJECTED)], ids=lambda bad: str(bad)[10:50]
+    ("bad", "code"),
+    [pytest.param(one, code, id=one.__name__) for code, some in ((1, FAILING), (0, REJECTED)) for one in some],
 )
 def test_files_tell_no_value(bad: Callable[[Path], str | None], code: int, tmp_path: Path) -> None:
     source = tmp_path / "source"
