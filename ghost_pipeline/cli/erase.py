@@ -11,6 +11,7 @@ import polars as pl
 
 from ghost_pipeline.cli.progress import NO_PROGRESS, Progress
 from ghost_pipeline.cli.run import republish
+from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.ghost import MONTHLY_FIGURES, USER_GHOST_STATS
 from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.ingest.dependents import GHOST_SNAPSHOTS
@@ -85,6 +86,9 @@ def erase(
     with exclusive_lock(lake.root):
         progress.say("erasing")
         progress.working_on("erasing")
+        for contract in CONTRACTS.values():
+            # An hour that was restored by hand may not be remembered yet, but has people's rows.
+            lake.list_again(contract)
         ids = ids_to_erase(lake, users, key, even_if_unknown=even_if_unknown)
         people = ids[USER].drop_nulls().unique().sort()
         months = [] if settings.erasure_rebuilds == "nothing" else months_with_shares(lake, ids, key)

@@ -16,6 +16,7 @@ from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.cache import Cache
 from ghost_pipeline.lake.file_versions import FileVersion, file_version
 from ghost_pipeline.lake.local_files import Files
+from ghost_pipeline.lake.locking import table_lock
 
 CHANGES = ".changes"
 """The folder of the marks, `.changes/<table>/<month>`."""
@@ -100,14 +101,19 @@ class HourListing:
             self.forget(table)
         newest = max([*map(_day, folders), *days], default="")
         months = sorted({day[:_MONTH] for day in days if day < _days_before(newest, MARKED_DAYS)})
-        self._mark(table, months, _UNFINISHED)
-        try:
+        if not months:
             yield
-        except BaseException:
-            with suppress(LakeError):
-                self._mark(table, months, _token())
-            raise
-        self._mark(table, months, _token())
+            return
+        # One change at a time: the end of a first one would make what is listed during a second one count.
+        with table_lock(self._files.folder, f"{table}{CHANGES}"):
+            self._mark(table, months, _UNFINISHED)
+            try:
+                yield
+            except BaseException:
+                with suppress(LakeError):
+                    self._mark(table, months, _token())
+                raise
+            self._mark(table, months, _token())
 
     def days(self, table: str) -> list[str]:
         """The days for which a table has a folder, in no order."""
@@ -146,12 +152,11 @@ class HourListing:
         }
 
     def _mark(self, table: str, months: Sequence[str], content: bytes) -> None:
-        if months:
-            names = [f"{CHANGES}/{table}/{month}" for month in months]
-            # A mark that a power cut leaves empty counts as a change that has not ended.
-            with self._files.replacing(names, flush=False) as staging:
-                for name in names:
-                    staging.put(name, content)
+        names = [f"{CHANGES}/{table}/{month}" for month in months]
+        # A mark that a power cut leaves empty counts as a change that has not ended.
+        with self._files.replacing(names, flush=False) as staging:
+            for name in names:
+                staging.put(name, content)
 
     def _kept(self, table: str, marks: dict[str, str | None], place: str) -> pl.DataFrame:
         """The remembered rows whose months have no other mark since."""

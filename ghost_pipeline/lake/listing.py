@@ -90,6 +90,10 @@ class LakeListing:
         found = self._files.partitions(parent, len(contract.partitioning.value) - 1)
         return [rejects_of(source_table, day, hour) for day, hour in sorted(values for values, _ in found)]
 
+    def list_again(self, contract: Contract) -> None:
+        """Rely on nothing that is remembered of a table's files: what was changed by hand is then seen, too."""
+        self._listing.forget(contract.name)
+
     def listed_days(self, contract: Contract) -> dict[str, str]:
         """The partitions of an hourly table by day, ascending, as a text that changes with any of their files.
 

@@ -3,8 +3,8 @@
 A table lock serializes writers whose result depends on what the previous one wrote. The lake's lock is shared by steps
 and exclusive for an erasure, after which nothing may be written that was read before it.
 
-Lock order, to avoid deadlock: lake, table, derived tables, activity, achiever events, stale-hours ledger. A process
-takes the lake's lock only once.
+Lock order, to avoid deadlock: lake, table, derived tables, activity, achiever events, stale-hours ledger, changes of a
+table's settled days. A process takes the lake's lock only once.
 """
 
 import sqlite3

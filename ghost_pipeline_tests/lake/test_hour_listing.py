@@ -21,6 +21,7 @@ from ghost_pipeline.lake.cache import CACHE, Cache
 from ghost_pipeline.lake.hour_listing import CHANGES, CHECKED_DAYS, SETTLED_DAYS, HourListing
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.local_files import LocalFiles
+from ghost_pipeline.lake.locking import table_lock_if_free
 from ghost_pipeline.lake.parquet import parquet_bytes
 from ghost_pipeline.lake.partitions import file_name
 from ghost_pipeline.windows import DAY, HOUR, Hour
@@ -118,6 +119,29 @@ def test_a_month_is_not_remembered_while_its_change_goes_on(tmp_path: Path) -> N
         (tmp_path / file_name(USER_PROGRESS, OLD)).unlink()
         # As after a kill: nothing tells that the change has ended.
         assert OLD.start not in {hour for hour, _ in listed(Lake(tmp_path))}
+
+
+def test_a_second_change_of_settled_days_waits_until_the_first_has_ended(tmp_path: Path) -> None:
+    filled(tmp_path, DAYS, USER_PROGRESS)
+    with (
+        HourListing(LocalFiles(tmp_path)).changing(USER_PROGRESS.name, [OLD.date.isoformat()]),
+        table_lock_if_free(tmp_path, f"{USER_PROGRESS.name}{CHANGES}") as is_held,
+    ):
+        assert not is_held
+    with table_lock_if_free(tmp_path, f"{USER_PROGRESS.name}{CHANGES}") as is_held:
+        assert is_held
+
+
+def test_an_hour_restored_by_hand_is_seen_once_its_table_is_listed_again(tmp_path: Path) -> None:
+    lake = filled(tmp_path, DAYS, USER_PROGRESS)
+    file = tmp_path / file_name(USER_PROGRESS, OLD)
+    content = file.read_bytes()
+    lake.remove(USER_PROGRESS, OLD)
+    listed(lake)
+    file.parent.mkdir()
+    file.write_bytes(content)
+    lake.list_again(USER_PROGRESS)
+    assert OLD in lake.hours(USER_PROGRESS)
 
 
 def test_recent_days_are_not_marked(tmp_path: Path) -> None:
