@@ -16,6 +16,7 @@ from unittest.mock import patch
 import duckdb
 
 from ghost_pipeline.cli.main import main
+from ghost_pipeline.lake.cache import CACHE
 from ghost_pipeline.publish.history import find_files_in
 
 COMMAND = Path(sys.executable).with_name("ghost-pipeline")
@@ -108,11 +109,12 @@ def found_in(data: Path, texts: tuple[str, ...]) -> list[Path]:
 
 
 def lake_digest(data: Path) -> dict[str, str]:
-    """Every file of the lake with the hash of its bytes."""
+    """Every file of the lake's tables with the hash of its bytes; what is cached is named by versions of files."""
     lake = data / "lake"
     return {
         str(path.relative_to(lake)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(lake.rglob("*.parquet"))
+        if not path.is_relative_to(lake / CACHE)
     }
 
 
