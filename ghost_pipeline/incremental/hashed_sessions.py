@@ -5,8 +5,9 @@ the versions of the files that they were read from, and the totals a hash of all
 does not fit is computed from the day frames, or from the lake.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from itertools import groupby
 
 import polars as pl
 
@@ -26,16 +27,20 @@ from ghost_pipeline.stable_hash import row_hashes
 from ghost_pipeline.windows import Hour
 
 READ_BYTES = 8 << 20
-"""Files of `session_ngram_speed` that are read together: some 1,000,000 measurements."""
+"""Files of `session_ngram_speed` that are read together: some 1,000,000 measurements.
+
+Small days share a reading: one at a time, 100 days with 50,000 measurements each take a third longer."""
 
 _SEEN, _TOTALS, _SESSIONS = "seen", "totals", "sessions"
 _VERSION = FILE_VERSION_SCHEMA.names()
 _SESSION_SCHEMA = pl.Schema({**FILE_VERSION_SCHEMA, **HASHED_SESSION_SCHEMA})
 _TOTALS_SCHEMA = pl.Schema({**PAIR_TOTAL_SCHEMA, "seen": pl.UInt64()})
-_DAYS_TOGETHER = 32
-"""Days whose totals are held before they are summed up."""
+_TOTALS_TOGETHER = 32
+"""Totals that are held before they are summed up."""
 
 Keep = Callable[[Mapping[str, pl.DataFrame]], None]
+_Day = tuple[datetime, pl.DataFrame]
+"""The start of a day, and rows of its hours."""
 
 
 class HashedSessions:
@@ -76,13 +81,13 @@ class HashedSessions:
         others = pairs.join(right, on=PAIR, how="anti").join(self.totals, on=PAIR, how="semi")
         whole = found.join(right, on=PAIR, how="semi")
         if others.height:
-            whole = pl.concat([whole, *(rows.join(others, on=PAIR, how="semi") for rows in self.by_day())])
+            whole = pl.concat([whole, *(rows.join(others, on=PAIR, how="semi") for rows in self.by_days())])
         return whole
 
-    def by_day(self) -> Iterator[pl.DataFrame]:
-        """Read the hashed sessions day by day; days without a session give an empty frame."""
-        for day, versions in self._days(self._versions):
-            yield _sessions(self._rows(day, versions, self._cache.read(_name(day), _SESSION_SCHEMA)))
+    def by_days(self) -> Iterator[pl.DataFrame]:
+        """Read the hashed sessions, some days at a time; days without a session may give an empty frame."""
+        for days in self._together(self._versions):
+            yield _sessions(self._rows(days, [self._cache.read(_name(day), _SESSION_SCHEMA) for day, _ in days]))
 
     def _up_to_date(self) -> pl.DataFrame:
         seen = self._cache.read(_SEEN, FILE_VERSION_SCHEMA)
@@ -112,7 +117,7 @@ class HashedSessions:
             went.append(_sessions(replaced))
             versions = self._versions.join(hours, on="hour", how="semi")
             every = self._versions.filter(pl.col("hour").dt.truncate("1d") == day)
-            arrived.append(_sessions(self._rows(day, every, known).join(versions, on=_VERSION, how="semi")))
+            arrived.append(_sessions(self._rows([(day, every)], [known]).join(versions, on=_VERSION, how="semi")))
         self._gone, self._came = pl.concat(went), pl.concat(arrived)
         before = kept.select(PAIR_TOTAL_SCHEMA.names())
         return sum_of_totals([before, pair_totals(self._came)], [pair_totals(self._gone)])
@@ -123,19 +128,34 @@ class HashedSessions:
             if not _is_day(name):
                 self._cache.remove(name)
         totals: list[pl.DataFrame] = []
-        for rows in self.by_day():
+        for rows in self.by_days():
             totals.append(pair_totals(rows))
-            if len(totals) == _DAYS_TOGETHER:
+            if len(totals) == _TOTALS_TOGETHER:
                 totals = [sum_of_totals(totals)]
         return sum_of_totals(totals)
 
-    def _rows(self, day: datetime, versions: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-        """The rows of a day; reads the hours whose files were replaced, and caches the day then."""
-        rows = known.join(versions, on=_VERSION, how="semi")
+    def _rows(self, days: Sequence[_Day], known: Sequence[pl.DataFrame]) -> pl.DataFrame:
+        """The rows of some days; reads the hours whose files were replaced, and caches their days then.
+
+        Args:
+            days: the days, with the versions of all their hours.
+            known: what is cached of each.
+
+        """
+        versions = pl.concat([of_day for _, of_day in days])
+        rows = pl.concat(known).join(versions, on=_VERSION, how="semi")
         unread = versions.join(rows, on=_VERSION, how="anti")
         if unread.height:
             rows = pl.concat([rows, *self._hashed(unread)])
-            self._keep({_name(day): pl.concat([rows, known.filter(pl.col("hour") >= self._as_of)])})
+            read, by_day = _by_day(unread), _by_day(rows)
+            later = (cached.filter(pl.col("hour") >= self._as_of) for cached in known)
+            self._keep(
+                {
+                    _name(day): pl.concat([by_day[day], of_later])
+                    for (day, _), of_later in zip(days, later, strict=True)
+                    if day in read
+                }
+            )
         return rows
 
     def _hashed(self, versions: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -148,12 +168,25 @@ class HashedSessions:
             of_part = versions.filter(pl.col("hour").is_in([hour.start for hour in part]))
             yield of_part.join(found, on="hour", how="left").select(_SESSION_SCHEMA.names())
 
+    def _together(self, hours: pl.DataFrame) -> Iterator[list[_Day]]:
+        """The days of some hours in lists of days that are small together; a large day is alone."""
+        parts = self._lake.in_parts(SESSION_NGRAM_SPEED, map(Hour.containing, hours["hour"]), READ_BYTES)
+        part_of = {hour.start: number for number, part in enumerate(parts) for hour in part}
+        # The part of a day is that of its last hour: its first one may still have had room in the part before.
+        for _, days in groupby(self._days(hours), lambda day: part_of[day[1]["hour"][-1]]):
+            yield list(days)
+
     @staticmethod
-    def _days(hours: pl.DataFrame) -> Iterator[tuple[datetime, pl.DataFrame]]:
+    def _days(hours: pl.DataFrame) -> Iterator[_Day]:
         """The days of some hours, ascending, each with its rows."""
-        days = hours.sort("hour").with_columns(day=pl.col("hour").dt.truncate("1d"))
-        for (day,), rows in days.partition_by("day", maintain_order=True, include_key=False, as_dict=True).items():
-            yield day, rows
+        yield from _by_day(hours.sort("hour")).items()
+
+
+def _by_day(rows: pl.DataFrame) -> dict[datetime, pl.DataFrame]:
+    """The rows of each day, in the order in which the days come."""
+    days = rows.with_columns(day=pl.col("hour").dt.truncate("1d"))
+    parts = days.partition_by("day", maintain_order=True, include_key=False, as_dict=True)
+    return {day: of_day for (day,), of_day in parts.items()}
 
 
 def _sessions(rows: pl.DataFrame) -> pl.DataFrame:

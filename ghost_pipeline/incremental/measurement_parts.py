@@ -73,10 +73,10 @@ def _cut(totals: pl.DataFrame, part_bytes: int) -> pl.DataFrame:
 
 
 def _measured(lake: Lake, sessions: HashedSessions) -> Iterator[pl.DataFrame]:
-    for of_day in sessions.by_day():
-        hour = of_day["start_time"].dt.truncate("1h")
+    for of_days in sessions.by_days():
+        hour = of_days["start_time"].dt.truncate("1h")
         for part in lake.in_parts(SESSION_NGRAM_SPEED, map(Hour.containing, hour.unique()), READ_BYTES):
-            some = of_day.filter(hour.is_in([one.start for one in part]))
+            some = of_days.filter(hour.is_in([one.start for one in part]))
             yield in_sessions(lake.scan(SESSION_NGRAM_SPEED, part), some)
 
 

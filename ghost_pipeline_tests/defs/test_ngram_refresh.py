@@ -8,17 +8,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
 from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, SESSION_NGRAM_ERRORS, SESSION_NGRAM_SPEED
+from ghost_pipeline.domain.ngrams.ngram_speed_refresh import HASHED_SESSION_SCHEMA
 from ghost_pipeline.domain.ngrams.session_ngram_summary import session_ngram_summary
 from ghost_pipeline.errors import LakeError
-from ghost_pipeline.incremental import measurement_parts
+from ghost_pipeline.incremental import hashed_sessions, measurement_parts
 from ghost_pipeline.lake import parquet
+from ghost_pipeline.lake.cache import Cache
 from ghost_pipeline.lake.file_versions import file_version
+from ghost_pipeline.lake.reading import FILE_VERSION_SCHEMA
 from ghost_pipeline_tests.defs.practising import Practice
 from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.reference.ngram_speed_summary_history import ngram_speed_summary_history
@@ -119,6 +123,31 @@ def test_however_the_typists_are_cut_into_parts_every_byte_is_the_same(
                 practice.run(2)
                 assert practice.lake.path(NGRAM_SPEED_SUMMARIES, practice.hour(2)).read_bytes() == files[1]
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("read_bytes", [1, 1_500, hashed_sessions.READ_BYTES])
+def test_days_that_are_read_together_are_cached_and_changed_each_by_itself(tmp_path: Path, read_bytes: int) -> None:
+    practice = Practice(tmp_path, hours=76)
+    days = [
+        (day, Session(f"{user}-{of}-{day}", MIDNIGHT + 24 * day * HOUR, {TH: [100 + day]}, user, of))
+        for day in (0, 1, 3)
+        for user, of in PAIRS
+    ]
+    practice.add(*(session for _, session in days))
+    with (
+        patch.object(hashed_sessions, "READ_BYTES", read_bytes),
+        patch.object(measurement_parts, "READ_BYTES", read_bytes),
+    ):
+        assert summarised(practice, 74) == len(PAIRS)
+        cache = Cache(practice.lake.root, NGRAM_SPEED_SUMMARIES.name)
+        schema = pl.Schema({**FILE_VERSION_SCHEMA, **HASHED_SESSION_SCHEMA})
+        cached = {name: cache.read(name, schema)["session_id"].drop_nulls().len() for name in cache.names("sessions")}
+        assert cached == {
+            f"sessions/{MIDNIGHT + 24 * day * HOUR:%Y-%m-%d}": len(PAIRS) * (day != 2) for day in range(4)
+        }
+        practice.add(Session("late", MIDNIGHT + 25 * HOUR, {TH: [70]}, *PAIRS[1]))
+        assert summarised(practice, 74) == 1
+        assert summarised(practice, 75) == 0
 
 
 # --- only those for whom something changed ---
