@@ -1,8 +1,13 @@
-"""Commands that answer from the published database: about learners, about typists, and the server itself."""
+"""Commands that answer from the published database: about learners, about typists, and the server itself.
+
+A command has the name of the method of `GhostReader` that answers, with - for _, and its options have the names of the
+method's parameters.
+"""
 
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -72,26 +77,48 @@ as_of_option = click.option(
     "--as-of", type=AsOf(), help="Answer from the lake as of this hour, not from the newest publication."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-user_argument = click.argument("user_id", metavar="USER", type=Text())
-keyboard_argument = click.argument("keyboard_id", metavar="KEYBOARD", type=Text())
+user_argument = click.argument("user_id", type=Text())
+keyboard_argument = click.argument("keyboard_id", type=Text())
 n_option = click.option("-n", "n", type=_Whole(), default=10, show_default=True, help="Maximum number of rows.")
 sizes_option = click.option(
     "--ngram-sizes", type=_Sizes(), help="Only n-grams of these sizes, such as 2,3; an empty value means none."
 )
 keys_option = click.option("--included-keys", type=Text(), help="Only n-grams that consist of these characters.")
+target_option = click.option(
+    "--target-speed-ms",
+    type=click.FloatRange(0, 10**6, min_open=True),
+    help="Target in ms per keystroke, instead of the keyboard's own.",
+)
+own_options = tuple(
+    click.option(f"--{name.replace('_', '-')}", type=kind, help=f"Newer than the last hour's: {what}.")
+    for name, kind, what in (
+        ("tasks_completed", int, "all tasks"),
+        ("tasks_this_week", int, "tasks of the last 7 days"),
+        ("practice_minutes", float, "all minutes"),
+        ("speaking_tasks", int, "all speaking tasks"),
+        ("days_practiced", int, "days with practice among the last 7"),
+        ("current_streak", int, "days of the streak"),
+    )
+)
 
 
-@click.command()
+def _with_own(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(own_options):
+        command = option(command)
+    return command
+
+
+@click.command("ghost-data")
 @user_argument
 @as_of_option
 @click.option(
     "--extended", is_flag=True, help="Add the age of every figure (as_of), and whether the cohort is withheld."
 )
 @json_option
-def ghost(user_id: str, as_of: datetime | None, *, extended: bool, as_json: bool) -> None:
+def ghost_data(user_id: str, as_of: datetime | None, *, extended: bool, as_json: bool) -> None:
     """Peer comparison for a user, as the HTTP API returns it."""
     reader = _reader()
-    full = reader.extended_ghost_data(user_id, as_of)
+    full = reader.ghost_data(user_id, as_of, extended=True)
     _warn_if_older(as_of, full.as_of)
     answer = full if extended else reader.ghost_data(user_id, as_of)
     # Figures are JSON in any case; --json only drops the line breaks.
@@ -102,10 +129,12 @@ def ghost(user_id: str, as_of: datetime | None, *, extended: bool, as_json: bool
 @user_argument
 @click.option("--context", required=True, help="Where the messages are shown, such as daily_dashboard.")
 @as_of_option
+@_with_own
 @json_option
-def messages(user_id: str, context: str, as_of: datetime | None, *, as_json: bool) -> None:
+def messages(user_id: str, context: str, as_of: datetime | None, *, as_json: bool, **own: float | None) -> None:
     """Messages for a user in a context."""
-    answer = _reader().messages(user_id, context, as_of)
+    given = {name: value for name, value in own.items() if value is not None}
+    answer = _reader().messages(user_id, context, as_of, given)
     _warn_if_older(as_of, answer.as_of)
     if as_json:
         click.echo(answer.model_dump_json())
@@ -137,14 +166,40 @@ def percentile(user_id: str, metric: str, base: str, as_of: datetime | None, *, 
 
 
 @click.command()
+@click.option(
+    "--population", default="interval", show_default=True, help="Who reached that band: interval or at_least."
+)
+@click.option("--target-band", type=float, help="Only this band.")
+@click.option("--starting-skill", type=float, help="Only this diagnostic score.")
+@click.option("--day-number", type=_Whole(), help="Only this day of the journey.")
+@click.option(
+    "--success-percentile", type=_Whole(), help="Only the top percent of achievers of this many: 10, 25 or 50."
+)
+@json_option
+def benchmarks(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
+    """Benchmarks of the newest month that serves answers."""
+    from ghost_pipeline.serving.responses import BenchmarkRow
+
+    rows = _reader().benchmarks(**options).select(*BenchmarkRow.model_fields)
+    _show(rows, as_json=as_json, nothing="no benchmark passes the filters")
+
+
+@click.command()
+@user_argument
+@json_option
+def keyboards(user_id: str, *, as_json: bool) -> None:
+    """Keyboards that a user has practised on, the most practised first."""
+    _show(_reader().keyboards(user_id), as_json=as_json, nothing="no n-gram of that user is measured")
+
+
+@click.command()
 @user_argument
 @keyboard_argument
+@target_option
+# The second name is that of earlier releases.
 @click.option(
-    "--target-speed-ms",
-    type=click.FloatRange(0, 10**6, min_open=True),
-    help="Target in ms per keystroke, instead of the keyboard's own.",
+    "--ngram-size-filter", "--ngram-size", "ngram_size_filter", type=int, help="Only n-grams of this size, 1 to 20."
 )
-@click.option("--ngram-size", "ngram_size_filter", type=int, help="Only n-grams of this size, 1 to 20.")
 @click.option("--exclude-successful", is_flag=True, help="Hide n-grams that meet the target.")
 @click.option("--sort-order", default="worst_to_best", show_default=True, help="worst_to_best or best_to_worst.")
 @json_option
@@ -152,7 +207,7 @@ def heatmap(user_id: str, keyboard_id: str, *, as_json: bool, **options: Any) ->
     """Speed of each n-gram against the target, in colours."""
     from ghost_pipeline.cli.render import as_heat_map
 
-    rows = _reader().heat_map(user_id, keyboard_id, **options)
+    rows = _reader().heatmap(user_id, keyboard_id, **options)
     _show(rows, as_json=as_json, shown=as_heat_map)
 
 
@@ -169,7 +224,7 @@ def heatmap(user_id: str, keyboard_id: str, *, as_json: bool, **options: Any) ->
 @json_option
 def slowest(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
     """Slowest n-grams of a user on a keyboard."""
-    _show(_reader().slowest_n(n, keyboard_id, user_id, **options), as_json=as_json)
+    _show(_reader().slowest(user_id, keyboard_id, n, **options), as_json=as_json)
 
 
 @click.command()
@@ -188,27 +243,53 @@ def slowest(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options:
 @json_option
 def errors(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
     """Most often mistyped n-grams of a user on a keyboard."""
-    _show(_reader().error_n(n, keyboard_id, user_id, **options), as_json=as_json)
+    _show(_reader().errors(user_id, keyboard_id, n, **options), as_json=as_json)
 
 
 @click.command()
 @user_argument
 @keyboard_argument
-@click.argument("ngram_text", metavar="[NGRAM]", required=False, type=Text())
+@click.argument("ngram_text", required=False, type=Text())
 @n_option
 @json_option
 def trend(user_id: str, keyboard_id: str, ngram_text: str | None, n: int, *, as_json: bool) -> None:
     """Hourly history of one n-gram, or the biggest changes.
 
-    Without NGRAM, the biggest changes between the two latest states of the keyboard.
+    Without NGRAM_TEXT, the biggest changes between the two latest states of the keyboard.
     """
     reader = _reader()
     if ngram_text is None:
         rows = reader.biggest_changes(user_id, keyboard_id, n)
         _show(rows, as_json=as_json, nothing="the history does not have two states of that keyboard yet")
     else:
-        rows = reader.ngram_trend(user_id, keyboard_id, ngram_text)
+        rows = reader.trend(user_id, keyboard_id, ngram_text)
         _show(rows, as_json=as_json, nothing="the history does not contain that n-gram on that keyboard")
+
+
+@click.command()
+@user_argument
+@keyboard_argument
+@n_option
+@click.option(
+    "--n-sessions", type=_Whole(), default=20, show_default=True, help="Count misses of this many newest sessions."
+)
+@target_option
+@json_option
+def progress(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
+    """Misses of the newest sessions, biggest changes, costliest n-grams and mistakes."""
+    from ghost_pipeline.cli.render import as_table
+    from ghost_pipeline.serving.json_rows import as_json_rows
+
+    parts = _reader().progress(user_id, keyboard_id, n, **options)._asdict()
+    if as_json:
+        texts = (f'"{name}": {as_json_rows(rows)}' for name, rows in parts.items())
+        click.echo(f"{{{', '.join(texts)}}}")
+        return
+    titles = {"rows": "n-grams that missed the target, by session"}
+    for name, rows in parts.items():
+        click.echo(f"{titles.get(name, name.replace('_', ' '))}:")
+        click.echo(as_table(rows) if rows.height else "none")
+        click.echo()
 
 
 @click.command()
@@ -250,7 +331,26 @@ def serve(host: str, port: int) -> None:
             server.run(sockets=[listening])
 
 
-COMMANDS = (ghost, messages, percentile, heatmap, slowest, errors, trend, serve)
+def _of_earlier_releases(command: click.Command, name: str) -> click.Command:
+    hidden = copy(command)
+    hidden.name, hidden.hidden = name, True
+    return hidden
+
+
+COMMANDS = (
+    ghost_data,
+    messages,
+    percentile,
+    benchmarks,
+    keyboards,
+    heatmap,
+    slowest,
+    errors,
+    trend,
+    progress,
+    serve,
+    _of_earlier_releases(ghost_data, "ghost"),
+)
 
 
 def _warn_if_older(asked: datetime | None, as_of: datetime) -> None:

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import polars as pl
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
@@ -82,18 +81,13 @@ def learner_routes(service: Service) -> APIRouter:
         population: Population = POPULATIONS[0],
     ) -> Response:
         """Benchmarks of the newest month that serves answers, filtered by the parameters."""
-        wanted = {
-            "target_band": target_band,
-            "starting_skill": starting_skill,
-            "day_number": day_number,
-            "success_percentile": success_percentile,
-        }
         reader = service.served.reader
-        rows = reader.benchmarks(population).filter(
-            pl.all_horizontal(
-                pl.lit(value=True),
-                *(pl.col(name).cast(pl.Float64) == value for name, value in wanted.items() if value is not None),
-            )
+        rows = reader.benchmarks(
+            population,
+            target_band=target_band,
+            starting_skill=starting_skill,
+            day_number=day_number,
+            success_percentile=success_percentile,
         )
         as_of = reader.inputs().benchmarks_as_of
         return service.answer(as_json_rows(rows.select(*BenchmarkRow.model_fields)), as_of, GHOST_BENCHMARKS.name)

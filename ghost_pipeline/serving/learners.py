@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, overload
 
 import polars as pl
 
@@ -30,6 +30,7 @@ from ghost_pipeline.serving.responses import (
 
 CONTEXTS = tuple(rule.context for rule in DISPLAY_RULES)
 POPULATIONS = (INTERVAL, AT_LEAST)
+"""Whose benchmarks: people who reached that band, or that one or a higher one."""
 RESPONSE_TEXTS = ("success_benchmark", "cohort_comparison")
 OWN_VALUES = {
     "tasks_completed": 10**9,
@@ -58,8 +59,23 @@ class Learners(PublicationWatcher):
         publication = self.publication()
         return publication.inputs or Inputs.published(publication.database, self.settings)
 
-    def ghost_data(self, user_id: str, as_of: datetime | None = None) -> GhostData:
-        """Peer comparison for a user (G8).
+    @overload
+    def ghost_data(
+        self, user_id: str, as_of: datetime | None = None, *, extended: Literal[False] = False
+    ) -> GhostData: ...
+
+    @overload
+    def ghost_data(
+        self, user_id: str, as_of: datetime | None = None, *, extended: Literal[True]
+    ) -> ExtendedGhostData: ...
+
+    def ghost_data(self, user_id: str, as_of: datetime | None = None, *, extended: bool = False) -> GhostData:
+        """Peer comparison for a user (G8): own figures, success benchmark, cohort, top performers.
+
+        Args:
+            user_id: the user.
+            as_of: answer from this hour of the lake, not from the newest publication.
+            extended: add the age of every figure, and whether the cohort is withheld (G9.5).
 
         Raises:
             UnknownUserError: the user is unknown.
@@ -67,18 +83,8 @@ class Learners(PublicationWatcher):
 
         """
         inputs = self.inputs(as_of)
-        return ghost_data(response_row(inputs, user_id))
-
-    def extended_ghost_data(self, user_id: str, as_of: datetime | None = None) -> ExtendedGhostData:
-        """Peer comparison with the age of every figure, and whether the cohort is withheld (G9.5).
-
-        Raises:
-            UnknownUserError: the user is unknown.
-            NothingPublishedError: nothing has been published yet, or the lake has no such hour.
-
-        """
-        inputs = self.inputs(as_of)
-        return extended_ghost_data(response_row(inputs, user_id), inputs.as_of)
+        row = response_row(inputs, user_id)
+        return extended_ghost_data(row, inputs.as_of) if extended else ghost_data(row)
 
     def messages(
         self,
@@ -136,16 +142,33 @@ class Learners(PublicationWatcher):
         )
         return percentile_of(row, user_id, metric, base, inputs.as_of)
 
-    def benchmarks(self, population: str = INTERVAL) -> pl.DataFrame:
-        """The benchmarks of a population in the newest month that serves answers; the columns of `ghost_benchmarks`.
+    def benchmarks(
+        self,
+        population: str = INTERVAL,
+        *,
+        target_band: float | None = None,
+        starting_skill: float | None = None,
+        day_number: int | None = None,
+        success_percentile: int | None = None,
+    ) -> pl.DataFrame:
+        """Benchmarks of the newest month that serves answers, filtered; the columns of `ghost_benchmarks`.
 
         Raises:
             UnknownArgumentError: the population is unknown.
-            NothingPublishedError: nothing has been published yet, or the lake has no such hour.
+            NothingPublishedError: nothing has been published yet.
 
         """
         _require("population", population, POPULATIONS)
-        rows = self.inputs().benchmarks.filter(pl.col("population") == population)
+        wanted = {
+            "target_band": target_band,
+            "starting_skill": starting_skill,
+            "day_number": day_number,
+            "success_percentile": success_percentile,
+        }
+        rows = self.inputs().benchmarks.filter(
+            pl.col("population") == population,
+            *(pl.col(name).cast(pl.Float64) == value for name, value in wanted.items() if value is not None),
+        )
         return rows.sort(GHOST_BENCHMARKS.primary_key)
 
 

@@ -32,6 +32,7 @@ from ghost_pipeline.serving.auth import UserId, authenticated_route
 from ghost_pipeline.serving.json_rows import as_json_rows
 from ghost_pipeline.serving.reader import GhostReader
 from ghost_pipeline.serving.service import PROBLEMS, Service, rows_model
+from ghost_pipeline.serving.typists import ROWS
 from ghost_pipeline.settings import MAX_NGRAM_SIZE
 
 SortOrder = Annotated[str, Query(json_schema_extra={"enum": list(SORT_ORDERS)})]
@@ -112,7 +113,7 @@ def typist_routes(service: Service) -> APIRouter:
         return answer(reader, {"user_id": user_id}, rows=reader.keyboards(user_id))
 
     @router.get("/ngrams/{user_id}/{keyboard_id}/heatmap", response_model=HeatMap)
-    def heat_map(
+    def heatmap(
         user_id: UserId,
         keyboard_id: KeyboardId,
         *,
@@ -125,7 +126,7 @@ def typist_routes(service: Service) -> APIRouter:
         reader = service.served.reader
 
         def make() -> bytes:
-            rows = reader.heat_map(
+            rows = reader.heatmap(
                 user_id,
                 keyboard_id,
                 target_speed_ms=target_speed_ms,
@@ -144,7 +145,7 @@ def typist_routes(service: Service) -> APIRouter:
         user_id: UserId,
         keyboard_id: KeyboardId,
         *,
-        n: Number = 10,
+        n: Number = ROWS,
         ngram_sizes: Sizes = None,
         included_keys: Keys = None,
         min_occurrences: Annotated[int, Query(ge=0, le=10**9)] = MIN_OCCURRENCES,
@@ -152,13 +153,13 @@ def typist_routes(service: Service) -> APIRouter:
     ) -> Response:
         """Slowest n-grams by decaying average."""
         reader = service.served.reader
-        rows = reader.slowest_n(
-            n,
-            keyboard_id,
+        rows = reader.slowest(
             user_id,
-            _sizes(ngram_sizes),
-            included_keys,
-            min_occurrences,
+            keyboard_id,
+            n,
+            ngram_sizes=_sizes(ngram_sizes),
+            included_keys=included_keys,
+            min_occurrences=min_occurrences,
             focus_on_speed_target=focus_on_speed_target,
         )
         return answer(reader, _ids(user_id, keyboard_id), rows=rows)
@@ -168,7 +169,7 @@ def typist_routes(service: Service) -> APIRouter:
         user_id: UserId,
         keyboard_id: KeyboardId,
         *,
-        n: Number = 10,
+        n: Number = ROWS,
         ngram_sizes: Sizes = None,
         included_keys: Keys = None,
         lookback_distance: Annotated[
@@ -177,14 +178,21 @@ def typist_routes(service: Service) -> APIRouter:
     ) -> Response:
         """Most often mistyped n-grams."""
         reader = service.served.reader
-        rows = reader.error_n(n, keyboard_id, user_id, _sizes(ngram_sizes), included_keys, lookback_distance)
+        rows = reader.errors(
+            user_id,
+            keyboard_id,
+            n,
+            ngram_sizes=_sizes(ngram_sizes),
+            included_keys=included_keys,
+            lookback_distance=lookback_distance,
+        )
         return answer(reader, _ids(user_id, keyboard_id), rows=rows)
 
     @router.get("/ngrams/{user_id}/{keyboard_id}/trend", response_model=Trend)
     def trend(user_id: UserId, keyboard_id: KeyboardId, *, ngram_text: NgramText) -> Response:
         """Hourly history of one n-gram, with its learning rate."""
         reader = service.served.reader
-        rows = reader.ngram_trend(user_id, keyboard_id, ngram_text)
+        rows = reader.trend(user_id, keyboard_id, ngram_text)
         rates = reader.learning_rates(user_id, keyboard_id, ngram_text)
         return answer(reader, _ids(user_id, keyboard_id), rows=rows, learning_rates=rates)
 
@@ -193,20 +201,14 @@ def typist_routes(service: Service) -> APIRouter:
         user_id: UserId,
         keyboard_id: KeyboardId,
         *,
-        n: Number = 10,
+        n: Number = ROWS,
         n_sessions: Annotated[int, Query(le=MOST, ge=-MOST)] = N_SESSIONS,
         target_speed_ms: Target = None,
     ) -> Response:
         """Progress of practice: misses per session, biggest changes, costliest n-grams, mistakes."""
         reader = service.served.reader
-        return answer(
-            reader,
-            _ids(user_id, keyboard_id),
-            rows=reader.missing_target_counts(user_id, keyboard_id, n_sessions, target_speed_ms),
-            biggest_changes=reader.biggest_changes(user_id, keyboard_id, n),
-            practice_impact=reader.practice_impact(user_id, keyboard_id).head(max(n, 0)),
-            mistake_pairs=reader.mistake_pairs(user_id, keyboard_id).head(max(n, 0)),
-        )
+        found = reader.progress(user_id, keyboard_id, n, n_sessions=n_sessions, target_speed_ms=target_speed_ms)
+        return answer(reader, _ids(user_id, keyboard_id), **found._asdict())
 
     return router
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import NamedTuple
 
 import polars as pl
 
@@ -33,11 +34,24 @@ from ghost_pipeline.domain.shared.versions import keyboards_at
 from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.serving.publication_watcher import SMALL, PublicationWatcher
 
+ROWS = 10
+"""Number of rows that a list has unless another one is asked for."""
+
+
+class PracticeProgress(NamedTuple):
+    """How practice on a keyboard goes; an HTTP answer has the same parts."""
+
+    rows: pl.DataFrame
+    """As `missing_target_counts` returns them."""
+    biggest_changes: pl.DataFrame
+    practice_impact: pl.DataFrame
+    mistake_pairs: pl.DataFrame
+
 
 class Typists(PublicationWatcher):
     """Answers about a typist's own keyboards; an unknown user or keyboard has no rows (N4.4).
 
-    Arguments, columns and errors are those of the domain functions of the same names.
+    Columns and errors are those of the domain functions.
     """
 
     def ngrams_as_of(self) -> datetime | None:
@@ -68,7 +82,7 @@ class Typists(PublicationWatcher):
             .sort("ngrams", "keyboard_id", descending=[True, False])
         )
 
-    def heat_map(
+    def heatmap(
         self,
         user_id: str,
         keyboard_id: str,
@@ -90,15 +104,15 @@ class Typists(PublicationWatcher):
             sort_order=sort_order,
         ).collect(engine=SMALL)
 
-    def slowest_n(
+    def slowest(
         self,
-        n: int,
-        keyboard_id: str,
         user_id: str,
+        keyboard_id: str,
+        n: int = ROWS,
+        *,
         ngram_sizes: Collection[int] | None = None,
         included_keys: Collection[str] | None = None,
         min_occurrences: int = MIN_OCCURRENCES,
-        *,
         focus_on_speed_target: bool = False,
     ) -> pl.DataFrame:
         """The n slowest n-grams (N4.2); the columns of `PERFORMANCE_SCHEMA`."""
@@ -114,11 +128,12 @@ class Typists(PublicationWatcher):
             focus_on_speed_target=focus_on_speed_target,
         ).collect(engine=SMALL)
 
-    def error_n(
+    def errors(
         self,
-        n: int,
-        keyboard_id: str,
         user_id: str,
+        keyboard_id: str,
+        n: int = ROWS,
+        *,
         ngram_sizes: Collection[int] | None = None,
         included_keys: Collection[str] | None = None,
         lookback_distance: int = LOOKBACK_DISTANCE,
@@ -143,7 +158,7 @@ class Typists(PublicationWatcher):
         summaries = self.publication().summaries(user_id, keyboard_id).lazy()
         return practice_impact(summaries, user_id, keyboard_id).collect(engine=SMALL)
 
-    def ngram_trend(self, user_id: str, keyboard_id: str, ngram_text: str) -> pl.DataFrame:
+    def trend(self, user_id: str, keyboard_id: str, ngram_text: str) -> pl.DataFrame:
         """One n-gram through the history (N4.5); the columns of `NGRAM_TREND_SCHEMA`."""
         history = self._history(user_id, keyboard_id, ngram_text)
         return ngram_trend(history, user_id, keyboard_id, ngram_text).collect(engine=SMALL)
@@ -177,6 +192,23 @@ class Typists(PublicationWatcher):
             self._target(database, keyboard_id) if target_speed_ms is None else target_speed_ms,
             n_sessions,
         ).collect(engine=SMALL)
+
+    def progress(
+        self,
+        user_id: str,
+        keyboard_id: str,
+        n: int = ROWS,
+        *,
+        n_sessions: int = N_SESSIONS,
+        target_speed_ms: float | None = None,
+    ) -> PracticeProgress:
+        """Misses of the newest sessions, and the first n of the changes, the costliest n-grams and the mistakes."""
+        return PracticeProgress(
+            rows=self.missing_target_counts(user_id, keyboard_id, n_sessions, target_speed_ms),
+            biggest_changes=self.biggest_changes(user_id, keyboard_id, n),
+            practice_impact=self.practice_impact(user_id, keyboard_id).head(max(n, 0)),
+            mistake_pairs=self.mistake_pairs(user_id, keyboard_id).head(max(n, 0)),
+        )
 
     def _history(self, user_id: str, keyboard_id: str, ngram_text: str | None = None) -> pl.LazyFrame:
         """The history of a keyboard; of one n-gram, only its rows are read: a thousandth of them."""

@@ -111,8 +111,8 @@ def test_what_is_published_has_the_same_rows(bucket: Bucket, folder: Path, tmp_p
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("ghost", "me"),
-        ("ghost", "me", "--as-of", AS_OF),
+        ("ghost-data", "me"),
+        ("ghost-data", "me", "--as-of", AS_OF),
         ("messages", "me", "--context", "daily_dashboard"),
         ("heatmap", "me", "k1", "--json"),
         ("query", "SELECT count(*), min(completed_at) FROM lake.user_progress"),
@@ -168,7 +168,7 @@ def test_a_server_elsewhere_answers_from_the_bucket(bucket: Bucket, tmp_path: Pa
         port = next(found[1] for line in lines if (found := re.search(r"127\.0\.0\.1:(\d+)/", line)))
         answer = httpx.get(f"http://127.0.0.1:{port}/cohort/me/ghost-data", timeout=60)
         assert answer.status_code == 200
-        assert answer.json() == json.loads(bucket.answer("ghost", "me", "--json"))
+        assert answer.json() == json.loads(bucket.answer("ghost-data", "me", "--json"))
     finally:
         process.terminate()
         process.communicate(timeout=60)

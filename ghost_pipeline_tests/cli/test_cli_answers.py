@@ -26,13 +26,13 @@ def published(demo_and_typist: Settings) -> Settings:
 
 
 def test_the_example_response_comes_out(published: Settings) -> None:
-    done = run(["ghost", "me", "--json"], published.local)
+    done = run(["ghost-data", "me", "--json"], published.local)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip() == json.dumps(EXAMPLE, separators=(",", ":"))
 
 
 def test_the_response_as_of_an_hour_can_be_extended(published: Settings) -> None:
-    done = run(["ghost", "me", "--as-of", "2025-03-12T12:00Z", "--extended"], published.local)
+    done = run(["ghost-data", "me", "--as-of", "2025-03-12T12:00Z", "--extended"], published.local)
     answer = json.loads(done.stdout)
     assert {name: answer[name] for name in EXAMPLE} == EXAMPLE
     assert (answer["as_of"], answer["suppressed"]) == ("2025-03-12T12:00:00Z", False)
@@ -61,13 +61,13 @@ def test_a_percentile_is_a_number(published: Settings) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["ghost", "nobody"], "unknown user 'nobody' (as of 20"),
+        (["ghost-data", "nobody"], "unknown user 'nobody' (as of 20"),
         (["messages", "me", "--context", "breakfast"], "context must be one of daily_dashboard"),
         (["percentile", "me", "height"], "choose one of tasks_completed"),
         (["percentile", "me", "streak", "--base", "planet"], "choose one of cohort, global"),
-        (["ghost", "me", "--as-of", "2024-01-01T00:00Z"], "the lake has no hour that ends at or before"),
+        (["ghost-data", "me", "--as-of", "2024-01-01T00:00Z"], "the lake has no hour that ends at or before"),
         (["heatmap", "me", "k1", "--sort-order", "sideways"], "sort_order must be worst_to_best or best_to_worst"),
-        (["heatmap", "me", "k1", "--ngram-size", "21"], "must be a whole number from 1 to 20"),
+        (["heatmap", "me", "k1", "--ngram-size-filter", "21"], "must be a whole number from 1 to 20"),
         (["slowest", "me", "k1", "--ngram-sizes", "0"], "must be a whole number from 1 to 20"),
     ],
     ids=str,
@@ -98,7 +98,7 @@ def test_a_heat_map_is_coloured_and_says_the_category_in_words(published: Settin
         check=True,
     )
     plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).splitlines()
-    rows = GhostReader(published).heat_map("me", "k1", target_speed_ms=170)
+    rows = GhostReader(published).heatmap("me", "k1", target_speed_ms=170)
     assert [line.split()[0] for line in plain[1:]] == rows["performance_category"].to_list()
 
 
@@ -107,15 +107,58 @@ def test_the_lists_are_those_of_the_reader(published: Settings) -> None:
     for arguments, expected in (
         (
             ["slowest", "me", "k1", "-n", "3", "--ngram-sizes", "2", "--min-occurrences", "2"],
-            reader.slowest_n(3, "k1", "me", [2], None, 2),
+            reader.slowest("me", "k1", 3, ngram_sizes=[2], min_occurrences=2),
         ),
-        (["errors", "me", "k1", "-n", "4", "--lookback-distance", "2"], reader.error_n(4, "k1", "me", None, None, 2)),
-        (["trend", "me", "k1", "he"], reader.ngram_trend("me", "k1", "he")),
+        (
+            ["errors", "me", "k1", "-n", "4", "--lookback-distance", "2"],
+            reader.errors("me", "k1", 4, lookback_distance=2),
+        ),
+        (["trend", "me", "k1", "he"], reader.trend("me", "k1", "he")),
         (["trend", "me", "k1", "-n", "2"], reader.biggest_changes("me", "k1", 2)),
     ):
         rows = json.loads(run([*arguments, "--json"], published.local).stdout)
         assert [row["ngram_text"] for row in rows] == expected["ngram_text"].to_list() != []
         assert expected["ngram_text"][0] in run(arguments, published.local).stdout
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now"),
+    [
+        (["ghost", "me"], ["ghost-data", "me"]),
+        (["heatmap", "me", "k1", "--ngram-size", "2"], ["heatmap", "me", "k1", "--ngram-size-filter", "2"]),
+    ],
+    ids=["ghost", "ngram-size"],
+)
+def test_names_of_earlier_releases_still_answer(earlier: list[str], now: list[str], published: Settings) -> None:
+    assert run(earlier, published.local).stdout == run(now, published.local).stdout != ""
+
+
+def test_benchmarks_are_filtered(published: Settings) -> None:
+    arguments = ["benchmarks", "--target-band", "7.5", "--starting-skill", "6", "--day-number", "12"]
+    rows = json.loads(run([*arguments, "--json"], published.local).stdout)
+    assert [(row["success_percentile"], row["avg_tasks_completed"]) for row in rows] == [(10, 20), (25, 15), (50, 10)]
+    assert run([*arguments, "--success-percentile", "25"], published.local).stdout.split("\n")[1].split()[4] == "25"
+    assert "No rows" in run(["benchmarks", "--day-number", "366"], published.local).stderr
+
+
+def test_keyboards_are_those_of_the_reader(published: Settings) -> None:
+    (row,) = json.loads(run(["keyboards", "me", "--json"], published.local).stdout)
+    assert row == GhostReader(published).keyboards("me").row(0, named=True)
+
+
+def test_progress_has_the_parts_of_the_reader(published: Settings) -> None:
+    arguments = ["progress", "me", "k1", "-n", "2", "--n-sessions", "3", "--target-speed-ms", "120"]
+    parts = GhostReader(published).progress("me", "k1", 2, n_sessions=3, target_speed_ms=120)._asdict()
+    answer = json.loads(run([*arguments, "--json"], published.local).stdout)
+    assert {name: len(rows) for name, rows in answer.items()} == {name: rows.height for name, rows in parts.items()}
+    assert answer["rows"][-1]["missing"] == parts["rows"]["missing"][-1] > 0
+    shown = run(arguments, published.local).stdout
+    assert all(f"{name.replace('_', ' ')}:" in shown for name in list(parts)[1:])
+
+
+def test_messages_take_newer_figures_of_the_user(published: Settings) -> None:
+    done = run(["messages", "me", "--context", "daily_dashboard", "--tasks-completed", "9"], published.local)
+    assert done.stdout == "Users who scored 7.5+ had completed 15 tasks by Day 12. You're at 9.\n"
 
 
 def test_keys_in_decomposed_form_are_not_taken_apart(published: Settings) -> None:

@@ -31,7 +31,7 @@ def look(settings: Settings, reader: GhostReader, learner: str) -> None:
         if found.height != rows:
             raise AssertionError(f"{table}: {found.height} rows, and table_info says {rows}")
         CONTRACTS[table].require(found, "published")
-    reader.extended_ghost_data(learner)
+    reader.ghost_data(learner, extended=True)
     reader.messages(learner, "daily_dashboard")
     counts = " UNION ALL ".join(f"SELECT '{name}' AS name, count(*) AS n FROM lake.{name}" for name in CONTRACTS)  # noqa: S608 - our own names
     query(counts, database, Lake(settings.lake))

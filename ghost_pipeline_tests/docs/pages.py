@@ -13,6 +13,7 @@ from ghost_pipeline_tests.docs.data_quality import data_quality_page
 from ghost_pipeline_tests.docs.messages import messages_page
 from ghost_pipeline_tests.docs.opening_messages import opening_messages_page
 from ghost_pipeline_tests.docs.postgres_tables_page import postgres_tables_page
+from ghost_pipeline_tests.docs.reading_page import reading_page
 from ghost_pipeline_tests.docs.tables_page import GENERATED, source_page, tables_page
 from ghost_pipeline_tests.serving.worlds import materialize
 
@@ -106,6 +107,7 @@ PAGES = {
     "bad_input.md": bad_input_page,
     "messages.md": messages_page,
     "data_quality.md": data_quality_page,
+    "reading.md": reading_page,
 }
 
 

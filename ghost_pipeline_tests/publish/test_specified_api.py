@@ -151,7 +151,7 @@ def test_a_release_that_stays_is_found_on_the_next_day_with_its_own_as_of(world:
     world.release(world.ledger().with_columns(released_as_of=earlier, last_release_as_of=earlier))
     world.publish()
     (cohort,) = world.ask(COHORT, "c1")
-    response = GhostReader(world.settings).extended_ghost_data("me")
+    response = GhostReader(world.settings).ghost_data("me", extended=True)
     assert cohort.avg_tasks_completed == response.cohort_comparison.avg_tasks_completed
     assert cohort.updated_at.replace(tzinfo=UTC) == response.released_as_of == earlier
 
@@ -174,7 +174,7 @@ def test_no_row_is_that_of_everybody(world: World) -> None:
 
 def test_heat_map_and_slowest_are_those_of_the_reader(world: World) -> None:
     reader = GhostReader(world.settings)
-    heat_map = reader.heat_map("me", "k1")
+    heat_map = reader.heatmap("me", "k1")
     columns = ["ngram_text", "ngram_size", "decaying_average_ms", "target_performance_pct", "sample_count"]
     assert heat_map.height > 50
     assert world.ask(HEAT_MAP, "me", "k1") == heat_map.select(columns).rows()

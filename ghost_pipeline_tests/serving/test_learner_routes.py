@@ -44,7 +44,7 @@ def test_the_server_sends_what_the_reader_says(user_id: str, api: httpx.Client, 
     said = reader.ghost_data(user_id).model_dump_json()
     assert api.get(f"/cohort/{user_id}/ghost-data").text == said
     assert api.get(f"/cohort/{user_id}/ghost-data?extended=false").text == said
-    extended = reader.extended_ghost_data(user_id).model_dump_json()
+    extended = reader.ghost_data(user_id, extended=True).model_dump_json()
     assert api.get(f"/cohort/{user_id}/ghost-data?extended=true").text == extended
 
 
@@ -302,7 +302,7 @@ def test_a_withheld_cohort_reads_like_a_missing_one(tmp_path: Path) -> None:
     reader = GhostReader(of)
     ledger = Lake(of.lake).scan(COHORT_GHOST_RELEASE, [Hour.ending_at(AS_OF)]).collect()
     assert ledger["suppressed_reason"].to_list() == ["too_few_members"]
-    answer = reader.extended_ghost_data("me")
+    answer = reader.ghost_data("me", extended=True)
     assert answer.suppressed
     assert answer.cohort_comparison.model_dump() == {
         "cohort_size": 0,

@@ -26,13 +26,13 @@ def test_the_heat_map_is_that_of_the_summaries_in_the_lake(published: Settings, 
     summaries = Lake(published.lake).scan(NGRAM_SPEED_SUMMARIES, [Hour.ending_at(AS_OF)])
     expected = heat_map(summaries, "me", "k1").collect()
     assert expected.height > 50
-    assert_frame_equal(reader.heat_map("me", "k1"), expected)
+    assert_frame_equal(reader.heatmap("me", "k1"), expected)
 
 
 def test_the_heat_map_comes_with_its_clock_and_all_columns(api: httpx.Client, reader: GhostReader) -> None:
     answer = api.get(f"{BOARD}/heatmap").json()
     assert (answer["user_id"], answer["keyboard_id"], answer["as_of"]) == ("me", "k1", "2025-03-12T12:00:00Z")
-    rows = reader.heat_map("me", "k1")
+    rows = reader.heatmap("me", "k1")
     assert [row["ngram_text"] for row in answer["rows"]] == rows["ngram_text"].to_list()
     assert list(answer["rows"][0]) == rows.columns
     assert answer["rows"][0]["last_measured"] == "2025-03-12T08:00:00Z"
@@ -54,9 +54,9 @@ def test_the_options_of_the_heat_map_are_those_of_the_reader(
     parameters: dict[str, str], options: dict[str, object], api: httpx.Client, reader: GhostReader
 ) -> None:
     got = [row["ngram_text"] for row in api.get(f"{BOARD}/heatmap", params=parameters).json()["rows"]]
-    expected = reader.heat_map("me", "k1", **options)["ngram_text"].to_list()  # type: ignore[arg-type]
+    expected = reader.heatmap("me", "k1", **options)["ngram_text"].to_list()  # type: ignore[arg-type]
     assert got == expected
-    assert got != reader.heat_map("me", "k1")["ngram_text"].to_list() or "target_speed_ms" in parameters
+    assert got != reader.heatmap("me", "k1")["ngram_text"].to_list() or "target_speed_ms" in parameters
 
 
 def test_a_target_of_ones_own_recolours(api: httpx.Client) -> None:
@@ -73,7 +73,7 @@ def test_the_slowest_are_filtered_before_they_are_limited(api: httpx.Client, rea
     assert {row["ngram_size"] for row in rows} <= {2, 3}
     assert all(set(row["ngram_text"]) <= set("thequick") for row in rows)
     assert rows == json.loads(
-        as_json_rows(reader.slowest_n(3, "k1", "me", [2, 3], "thequick", 2)),
+        as_json_rows(reader.slowest("me", "k1", 3, ngram_sizes=[2, 3], included_keys="thequick", min_occurrences=2)),
     )
 
 
@@ -109,7 +109,7 @@ def test_no_size_is_no_row_and_every_size_is_the_default(api: httpx.Client) -> N
 def test_a_trend_tells_the_states_and_how_fast_it_is_learnt(api: httpx.Client, reader: GhostReader) -> None:
     answer = api.get(f"{BOARD}/trend", params={"ngram_text": "he"}).json()
     assert [row["ngram_text"] for row in answer["rows"]] == ["he"] * len(answer["rows"])
-    assert answer["rows"] == json.loads(as_json_rows(reader.ngram_trend("me", "k1", "he")))
+    assert answer["rows"] == json.loads(as_json_rows(reader.trend("me", "k1", "he")))
     (rate,) = answer["learning_rates"]
     assert rate["best_ms"] == min(row["decaying_average_ms"] for row in answer["rows"])
 
@@ -138,10 +138,10 @@ def test_a_reader_that_is_held_stays_with_its_publication(tmp_path: Path) -> Non
     materialize(of, TYPED_AT[0], domains={Domain.NGRAMS})
     reader = GhostReader(of)
     held = reader.pinned()
-    assert held.heat_map("me", "k1").height > 0
+    assert held.heatmap("me", "k1").height > 0
     materialize(of, TYPED_AT[1], domains={Domain.NGRAMS})
     assert (held.ngrams_as_of(), reader.ngrams_as_of()) == TYPED_AT[:2]
-    before, after = (max(one.heat_map("me", "k1")["last_measured"].to_list()) for one in (held, reader))
+    before, after = (max(one.heatmap("me", "k1")["last_measured"].to_list()) for one in (held, reader))
     assert before < after
 
 

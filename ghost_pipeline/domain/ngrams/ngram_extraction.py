@@ -12,7 +12,7 @@ import polars as pl
 from ghost_pipeline.contracts.raw import SESSION_NGRAM_ERRORS, SESSION_NGRAM_SPEED
 from ghost_pipeline.contracts.source import MAX_NGRAM_LENGTH
 from ghost_pipeline.domain.ngrams.keystroke_replay import KEYSTROKE_SCHEMA, in_order_of_pressing, replay
-from ghost_pipeline.errors import GhostError
+from ghost_pipeline.errors import UnknownArgumentError
 from ghost_pipeline.settings import MAX_NGRAM_SIZE
 
 SEPARATORS = (" ", "\t", "\n", "\r", "\0")
@@ -33,7 +33,7 @@ ERROR_NGRAM_SCHEMA = pl.Schema(SESSION_NGRAM_ERRORS.polars_schema)
 """The columns of `error_ngrams`."""
 
 
-class NgramArgumentError(GhostError, ValueError):
+class NgramArgumentError(UnknownArgumentError):
     """An argument about n-grams is not allowed; the message names the allowed values."""
 
 
