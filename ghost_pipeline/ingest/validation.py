@@ -8,7 +8,7 @@ import polars as pl
 
 from ghost_pipeline.contracts.source import Kind, SourceColumn, SourceTable
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.ingest.values import PARSED, reading_of, utf8_text
+from ghost_pipeline.ingest.values import PARSED, reading_of, utf8_text, within_calendar
 from ghost_pipeline.sources.source import FAULT, LINE, LINE_FILE, PART
 
 REASON = "_reason"
@@ -63,7 +63,8 @@ def read_rows(raw: pl.LazyFrame, table: SourceTable, max_task_minutes: int | Non
     # A line of a text file that holds no row is named by its number: its content has no columns.
     lines = [name for name in (LINE, LINE_FILE) if name in schema]
     part = [PART] if PART in schema else []
-    parsed = raw.select(
+    shown = raw.with_columns(within_calendar(column.name, dtype) for column, dtype in found.items())
+    parsed = shown.select(
         *([*lines, FAULT] if lines else []),
         *part,
         *(column.name for column in found),

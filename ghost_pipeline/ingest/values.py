@@ -6,7 +6,7 @@ not in the usual forms do. Functions over a Series run batch by batch, so they c
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
@@ -17,7 +17,8 @@ from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
 PARSED = "_parsed_"
 """Prefix of the column with a parsed value, before its checks."""
-_EXACT_IN_FLOAT = 2**53
+_EXACT_IN_FLOAT: dict[type[pl.DataType], int] = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
+"""From this on, floats stand for several whole numbers each."""
 _NOTHING = 1e-12
 """A lower speed, which no one types, would make an endless percentage."""
 _TRUE = ("true", "t", "1", "yes", "y")
@@ -35,6 +36,9 @@ _USUAL_TIME = (
     r"(?:Z|[+-](?:0[0-9]|1[0-4]):?[0-5][0-9])?$"
 )
 """Times that need no groups: a regular expression without groups is read ten times faster."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_TIME, _LAST_TIME = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+"""A day within what Python can hold, in every zone."""
 _SECOND_ENDS = 19
 """Characters of a usual time without its fraction and zone."""
 
@@ -63,11 +67,44 @@ def reading_of(column: SourceColumn, dtype: pl.DataType | None, max_task_minutes
     if dtype is None or dtype == pl.Null:
         return _absent(column)
     reading = _reading(column, dtype, max_task_minutes)
-    if dtype != pl.Binary:
+    if (spoilt := _spoilt(column, dtype)) is None:
         return reading
-    spoilt = pl.col(column.name).is_not_null() & _text(column, dtype).is_null()
-    faults = {reason: fault & spoilt.not_() for reason, fault in reading.faults.items()}
-    return Reading(reading.parsed, reading.value, {**faults, f"{column.name} holds bytes, not text": spoilt})
+    says, is_spoilt = spoilt
+    faults = {reason: fault & is_spoilt.not_() for reason, fault in reading.faults.items()}
+    return Reading(reading.parsed, reading.value, {**faults, f"{column.name} holds {says}": is_spoilt})
+
+
+def within_calendar(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Return a column as it can be shown: of times beyond the calendar, infinite ones among them, its first or last.
+
+    Databases write infinity into Parquet as the largest number. Neither polars nor Python can show such a time, and
+    polars ends in a panic.
+    """
+    raw = pl.col(name)
+    match dtype:
+        case pl.Date():
+            days = [(one - _EPOCH).days for one in (_FIRST_TIME, _LAST_TIME)]
+            return raw.to_physical().clip(*days).cast(dtype).alias(name)
+        case pl.Datetime(time_unit="us" | "ms" as unit):
+            step = timedelta(microseconds=1) if unit == "us" else timedelta(milliseconds=1)
+            ends = [(one - _EPOCH) // step for one in (_FIRST_TIME, _LAST_TIME)]
+            return raw.to_physical().clip(*ends).cast(dtype).alias(name)
+        case _:
+            return raw
+
+
+def _spoilt(column: SourceColumn, dtype: pl.DataType) -> tuple[str, pl.Expr] | None:
+    """Return what a value of this type may hold that its column's kind cannot be read from, and the condition."""
+    raw, is_id = pl.col(column.name), column.kind is Kind.ID
+    if dtype == pl.Binary:
+        return "bytes, not text", raw.is_not_null() & _text(column, dtype).is_null()
+    if is_id and dtype.is_float():
+        # Two ids may have become the same float.
+        is_inexact = raw.fill_nan(None).abs() >= _EXACT_IN_FLOAT[type(dtype)]
+        return "a float too large to be exact", is_inexact.fill_null(value=False)
+    if is_id and dtype == pl.Boolean:
+        return "true or false", raw.is_not_null()
+    return None
 
 
 def utf8_text(raw: pl.Expr) -> pl.Expr:
@@ -124,8 +161,8 @@ def _text(column: SourceColumn, dtype: pl.DataType) -> pl.Expr:
         return _id_text(raw) if column.kind is Kind.ID else utf8_text(raw)
     if dtype.is_float():
         # Many tools hold whole numbers as floats if an id may be missing: 3.0 and 3 are the same id.
-        number = raw.fill_nan(None)
-        whole = (number == number.floor()) & (number.abs() < _EXACT_IN_FLOAT)
+        number = (raw.cast(pl.Float64) if dtype == pl.Float16 else raw).fill_nan(None)
+        whole = (number == number.floor()) & (number.abs() < _EXACT_IN_FLOAT[type(dtype)])
         return (
             pl.when(whole).then(number.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(number.cast(pl.String))
         )

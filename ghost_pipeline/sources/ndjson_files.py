@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 
 import polars as pl
 
@@ -30,6 +31,9 @@ NOT_AN_OBJECT = "the line is not a JSON object"
 TOO_DEEP = "the line is nested too deeply"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = " \t\r\n"
+_SHORT_EXPONENT = re.compile(r"[eE][+-]?[0-9]{1,2}$")
+_REFUSED: dict[type, str] = {bool: "true or false", float: "an infinite number"}
+"""What no id is, by the type that the decoder gives it; other numbers are texts or whole."""
 
 
 class _Reading:
@@ -68,15 +72,15 @@ class _Reading:
         return columns | marks
 
     def _refuse_others(self, name: str, rows: list[dict[str, object]], faults: list[str | None]) -> None:
-        """Empty the rows whose value of a column is not a single one, or is a truth value in place of an id."""
+        """Empty the rows whose value of a column is not a single one, or in place of an id no text or finite number."""
         column = self.columns[name]
-        refused = (dict, list, bool) if column.kind is Kind.ID else (dict, list)
+        refused = (dict, list, bool, float) if column.kind is Kind.ID else (dict, list)
         if {type(row.get(name)) for row in rows}.isdisjoint(refused):
             return
         for at, row in enumerate(rows):
             value = row.get(name)
             if isinstance(value, refused):
-                says = "true or false" if isinstance(value, bool) else "no single value"
+                says = _REFUSED.get(type(value), "no single value")
                 rows[at], faults[at] = {}, f"{column.name} holds {says}"
 
     def _texts(self, name: str, rows: list[dict[str, object]]) -> list[str | None]:
@@ -116,12 +120,22 @@ class _Fault(str):
     __slots__ = ()
 
 
-def _constant(name: str) -> str | None:
-    return None if name == "NaN" else name
+def _constant(name: str) -> float | None:
+    return None if name == "NaN" else float(name)
 
 
-# A float would lose digits: ids may have more than 17.
-_DECODER = json.JSONDecoder(parse_float=str, parse_constant=_constant)
+def _number(text: str) -> str:
+    """Return a number as text without an exponent: 7e0 is the id 7, and a float would lose digits of a long one."""
+    if "e" not in text and "E" not in text:
+        return text
+    if not _SHORT_EXPONENT.search(text):
+        # Such a number is no id, and its digits could fill the memory.
+        return text
+    value = Decimal(text)
+    return format(value, "f") if value else "0"
+
+
+_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_constant)
 
 
 def read_ndjson(

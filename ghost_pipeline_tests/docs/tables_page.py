@@ -16,13 +16,14 @@ _SOURCE_INTRODUCTION = """\
 column that may be null or absent. A source whose tables or columns have other names needs a
 [mapping](#other-names-and-queries).
 
-Ids are text; numbers and UUIDs are read as their text, and a number whose fraction is zero is read without it, in
-every format: 7, 7.0 and `7.00` are one id, 007 is another. Bytes that are UTF-8 are text; an id of 16 bytes that are
-not UTF-8, or hold control characters, is a UUID. One of 100,000 random UUIDs is taken for a text by that: export UUIDs
-as text or, in Parquet, as UUID or as fixed 16 bytes, which are always UUIDs. Times are instants: with a zone they are
-converted to UTC, without one they are UTC. As text they are ISO 8601 (`2025-03-12T11:59:00.5+01:00`); a bare number
-is not a time, because it could be seconds, milliseconds or microseconds. In numbers and times, NaN and the texts
-`\\N`, `NULL`, `null`, `NA`, `NaN`, `nan`, `NaT`, `<NA>` and `None` are missing values.
+Ids are text; numbers and UUIDs are read as their text, and a number whose fraction is zero is read without it, in every
+format: 7, 7.0, `7.00` and the JSON number 7e0 are one id, 007 is another. A float of 2^53 or more (2^24 if it has 32
+bits) may stand for two ids and is rejected, as are `true` and `false`. Bytes that are UTF-8 are text; an id of 16 bytes
+that are not UTF-8, or hold control characters, is a UUID. One of 100,000 random UUIDs is taken for a text by that:
+export UUIDs as text or, in Parquet, as UUID or as fixed 16 bytes, which are always UUIDs. Times are instants: with a
+zone they are converted to UTC, without one they are UTC. As text they are ISO 8601 (`2025-03-12T11:59:00.5+01:00`); a
+bare number is not a time, because it could be seconds, milliseconds or microseconds. In numbers and times, NaN and the
+texts `\\N`, `NULL`, `null`, `NA`, `NaN`, `nan`, `NaT`, `<NA>` and `None` are missing values.
 
 Each domain's tables may be absent: `cohorts` and `user_progress`, or `keyboards`, `practice_sessions` and the rows of
 sessions. `users` is always required. `ghost-pipeline doctor` reports what it found and shows some rows, without
@@ -41,14 +42,14 @@ Below a table's folder, files are skipped if their name, or the name of a folder
 refused, and so is one to a folder that holds the table's; a folder behind any other link is read, once.
 
 CSV and NDJSON may be packed (`.csv.gz`, `.ndjson.zst`). NDJSON is an object per line or one array of objects; `.json`
-and `.jsonl` are read the same way if a table has no other file. They are UTF-8 or UTF-16, with or without a byte
-order mark. The first line of a CSV file names the columns. Fields are separated by commas, semicolons, tabs or bars,
-whichever shows the known names; quotes are doubled or, if that leaves fewer faulty lines, escaped by a backslash.
-Blank lines are skipped, and a line with another number of fields is rejected with its line number (and, in a folder,
-its file), as is an object of JSON with an object or list in place of a value, or with `true` or `false` in place of an
-id. In CSV, the texts for missing values above stand for a missing id or name as well, unless they are in quotes; in
-`ngram_text` they are text. `doctor` reports what it detected, and how many lines are not text in that encoding:
-Latin-1 is read only where the mapping states it. What the mapping states is not guessed:
+and `.jsonl` are read the same way if a table has no other file. They are UTF-8 or UTF-16, with or without a byte order
+mark. The first line of a CSV file names the columns. Fields are separated by commas, semicolons, tabs or bars,
+whichever shows the known names; quotes are doubled or, if that leaves fewer faulty lines, escaped by a backslash. Blank
+lines are skipped, and a line with another number of fields is rejected with its line number (and, in a folder, its
+file), as is an object of JSON with an object or list in place of a value, or with `true`, `false` or `Infinity` in
+place of an id. In CSV, the texts for missing values above stand for a missing id or name as well, unless they are in
+quotes; in `ngram_text` they are text. `doctor` reports what it detected, and how many lines are not text in that
+encoding: Latin-1 is read only where the mapping states it. What the mapping states is not guessed:
 
 ```yaml
 users:
@@ -84,9 +85,10 @@ next run reads the new version. An empty object that a console has created to sh
 
 ## A database
 
-`GHOST_SOURCE=postgresql://user:password@host:port/database`, `mysql://...`, `sqlite:///app.db` or `duckdb:///app.duckdb`.
-Tables and views are found by their names, and only the columns listed here are read. [Databases](databases.md) says for
-each kind how it is opened, which values it gives, and how a run reads a part of the events.
+`GHOST_SOURCE=postgresql://user:password@host:port/database`, `mysql://...`, `sqlite:///app.db` or
+`duckdb:///app.duckdb`. Tables and views are found by their names, and only the columns listed here are read.
+[Databases](databases.md) says for each kind how it is opened, which values it gives, and how a run reads a part of the
+events.
 
 ## Other names and queries
 

@@ -301,6 +301,22 @@ def test_a_time_far_outside_places_its_row_in_no_hour() -> None:
     assert found["hour"].to_list() == [None, None]
 
 
+@pytest.mark.parametrize("end", [-1, 1])
+@pytest.mark.parametrize(
+    "dtype",
+    [pl.Date(), *(pl.Datetime(unit, zone) for unit in ("ms", "us", "ns") for zone in (None, "UTC", "Asia/Tokyo"))],
+    ids=str,
+)
+def test_an_infinite_time_is_one_far_outside(dtype: pl.DataType, end: int) -> None:
+    largest = 2**31 - 1 if dtype == pl.Date else 2**63 - 1
+    series = pl.Series("completed_at", [end * largest], dtype=pl.Int64).cast(dtype)
+    rows = read_rows(
+        frame("user_progress", {}).with_columns(series).lazy(), SOURCE_TABLES["user_progress"], MAX_TASK_MINUTES
+    )
+    assert rows.collect()[REASON].item() == "completed_at is outside 1970 to 2199"
+    assert "completed_at" in rejected_rows(rows, SOURCE_USER_PROGRESS, NO_HOUR).collect()["row"].item()
+
+
 @pytest.mark.parametrize(
     ("given_value", "expected"),
     [
@@ -380,6 +396,23 @@ def test_a_flag_is_read_in_many_forms_and_false_where_missing(given_value: objec
 )
 def test_an_id_is_text_whatever_it_was(series: pl.Series, expected: str) -> None:
     assert of_series("user_progress", series.alias("user_id"))["user_id"].item() == expected
+
+
+@pytest.mark.parametrize(
+    ("series", "says"),
+    [
+        (pl.Series([2.0**53]), "a float too large to be exact"),
+        (pl.Series([-1e20]), "a float too large to be exact"),
+        (pl.Series([float("inf")]), "a float too large to be exact"),
+        (pl.Series([2.0**24], dtype=pl.Float32), "a float too large to be exact"),
+        (pl.Series([2.0**11], dtype=pl.Float16), "a float too large to be exact"),
+        (pl.Series([True]), "true or false"),
+        (pl.Series([False]), "true or false"),
+    ],
+    ids=str,
+)
+def test_what_may_stand_for_two_ids_is_none(series: pl.Series, says: str) -> None:
+    assert of_series("user_progress", series.alias("user_id"))[REASON].item() == f"user_id holds {says}"
 
 
 def test_an_id_that_is_no_number_is_missing() -> None:
@@ -531,6 +564,8 @@ def test_an_id_in_bytes_does_not_depend_on_the_other_ids_of_its_column(values: l
         (pl.Series(["-7.0"]), "-7"),
         (pl.Series([" 7.0 "]), "7"),
         (pl.Series([-0.0]), "0"),
+        (pl.Series([2.0**53 - 1]), "9007199254740991"),
+        (pl.Series([1.5], dtype=pl.Float16), "1.5"),
         (pl.Series(["-0.0"]), "0"),
         (pl.Series([Decimal("7.00")]), "7"),
         (pl.Series([Decimal("7.50")]), "7.50"),

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -25,7 +26,7 @@ from ghost_pipeline.ingest.validation import REASON, good_rows, read_rows
 from ghost_pipeline.settings import MAX_TASK_MINUTES
 from ghost_pipeline.sources.files import FileSource
 from ghost_pipeline.sources.opening import open_source
-from ghost_pipeline.sources.source import domains, require_domain
+from ghost_pipeline.sources.source import FAULT, domains, require_domain
 
 COHORTS = SOURCE_TABLES["cohorts"]
 PROGRESS = pl.DataFrame(
@@ -182,6 +183,34 @@ def test_a_json_number_is_read_like_its_text(tmp_path: Path) -> None:
     assert (found[0], found[1], found[4]) == ("7", "12345678901234567890", 90_000)
 
 
+@pytest.mark.parametrize(
+    ("number", "id_"),
+    [
+        ("7", "7"),
+        ("7.0", "7"),
+        ("7e0", "7"),
+        ("70e-1", "7"),
+        ("1.5E1", "15"),
+        ("-0e5", "0"),
+        ("1e20", "1" + "0" * 20),
+        ("12345678901234567.0", "12345678901234567"),
+        ("1.50", "1.50"),
+        ("15e-1", "1.5"),
+        ("1e999", "1e999"),
+        ('"7e0"', "7e0"),
+    ],
+)
+def test_a_json_number_is_the_id_of_its_value(number: str, id_: str, tmp_path: Path) -> None:
+    (tmp_path / "cohorts.ndjson").write_text(f'{{"cohort_id": {number}}}\n', encoding="utf-8")
+    assert good(tmp_path, COHORTS)["cohort_id"].to_list() == [id_]
+
+
+@pytest.mark.parametrize("number", ["Infinity", "-Infinity"])
+def test_an_infinite_json_number_is_no_id(number: str, tmp_path: Path) -> None:
+    (tmp_path / "cohorts.ndjson").write_text(f'{{"cohort_id": {number}}}\n{{"cohort_id": 7}}\n', encoding="utf-8")
+    assert scan(tmp_path)[FAULT].to_list() == ["cohort_id holds an infinite number", None]
+
+
 def test_lines_of_ndjson_may_have_different_keys(tmp_path: Path) -> None:
     lines = '{"cohort_id": 1}\n{"cohort_key": "x", "cohort_id": 2}\n'
     (tmp_path / "cohorts.ndjson").write_text(lines, encoding="utf-8")
@@ -249,6 +278,12 @@ def test_nanoseconds_are_cut_to_microseconds(tmp_path: Path) -> None:
     exact = pl.Series([1741773600_123456789] * 3).cast(pl.Datetime("ns", "UTC"))
     as_parquet(tmp_path, PROGRESS.with_columns(completed_at=exact))
     assert good(tmp_path)["completed_at"][0] == datetime(2025, 3, 12, 10, 0, 0, 123456, tzinfo=UTC)
+
+
+def test_an_infinite_time_of_duckdb_costs_its_row_alone(tmp_path: Path) -> None:
+    rows = "(VALUES ('c1', 'infinity'::TIMESTAMP), ('c2', '-infinity'), ('c3', '2025-03-01'))"
+    duckdb.execute(f"COPY (FROM {rows} AS cohorts(cohort_id, created_at)) TO '{tmp_path}/cohorts.parquet'")
+    assert good(tmp_path, COHORTS)["cohort_id"].to_list() == ["c3"]
 
 
 def test_a_date_is_its_first_instant(tmp_path: Path) -> None:
