@@ -305,9 +305,12 @@ def serve(host: str, port: int) -> None:
     """Serve the HTTP API and the web page."""
     import uvicorn
 
+    from ghost_pipeline.lake.lake import Lake
     from ghost_pipeline.serving.app import build_app
 
     settings = Settings.load()
+    # Rather now than at the first question about an hour of the lake.
+    Lake(settings.lake).require_current()
     if settings.token_key is None:
         if host not in LOOPBACK:
             raise click.UsageError(

@@ -203,8 +203,8 @@ def _storage(settings: Settings) -> Iterator[Finding]:
 
 
 def _lake(settings: Settings) -> Iterator[Finding]:
-    lake = Lake(settings.lake)
     try:
+        lake = Lake(settings.lake)
         is_empty = lake.is_empty
     except GhostError as error:
         yield Finding(Verdict.WRONG, "lake", str(error))

@@ -133,6 +133,22 @@ def stale(*, as_json: bool) -> None:
         click.echo(f"{hours} hours and {months} months: ghost-pipeline backfill --stale", err=True)
 
 
+@main.command("upgrade")
+@long_command
+def upgrade_command(progress: Progress) -> dict[str, object]:
+    """Bring the lake to this release, if an older one has written it.
+
+    Files are renamed, not written again; nothing may run meanwhile. Safe to interrupt: run it again to go on.
+    """
+    from ghost_pipeline.lake.layout import LAYOUT
+    from ghost_pipeline.lake.upgrading import upgrade
+
+    settings = Settings.load()
+    was_older = upgrade(settings.lake, progress.say)
+    progress.say(f"{settings.lake}: has layout {LAYOUT['version']}, the one of this release")
+    return {"command": "upgrade", "lake": str(settings.lake), **LAYOUT, "was_older": was_older}
+
+
 @main.command()
 @click.argument("users", metavar="[USER]...", nargs=-1, type=Text())
 @click.option(

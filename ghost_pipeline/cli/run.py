@@ -32,6 +32,7 @@ from ghost_pipeline.errors import UnknownTimeError
 from ghost_pipeline.incremental.retention import newest_snapshot
 from ghost_pipeline.incremental.stale_months import is_current
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.upgrading import upgrade
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import domains, require_domain
@@ -61,8 +62,8 @@ def materialize(
     hour, month = Hour.ending_at(as_of), Month.newest_complete(as_of)
     settings = _with_partitions_from(settings, min(hour.start, month.start))
     _require_ended(settings, hour)
+    lake = _upgraded(settings, progress)
     selected = _selected(settings, chosen)
-    lake = Lake(settings.lake)
     every = _with_publications(settings, selected, monthly=False)
     # Messages show figures of the month, which in turn needs the rows that the hour loads.
     of_months = (GHOST_MESSAGES.name, STALE_HOURS.name, STALE_MONTHS.name)
@@ -144,9 +145,9 @@ def backfill(
     first, last = window[0], window[-1]
     settings = _with_partitions_from(settings, Month.newest_complete(first.as_of).start)
     _require_ended(settings, last)
+    lake = _upgraded(settings, progress)
     selected = _selected(settings, chosen)
     source_tables = [name for name in selection(selected, monthly=False) if name in SOURCE_TABLES]
-    lake = Lake(settings.lake)
     # One look-back over the whole range: the source has only its present state, so it is read once.
     lookback = len(window) - 1 + settings.lookback_hours
     with _running(settings.model_copy(update={"lookback_hours": lookback}), progress) as runs:
@@ -177,7 +178,7 @@ def backfill_stale(settings: Settings, chosen: Domain | None = None, *, progress
         GhostError: a run failed, with the reason in one line; the previous publication stays.
 
     """
-    lake = Lake(settings.lake)
+    lake = _upgraded(settings, progress)
     stale = stale_partitions(settings, lake, {chosen} if chosen else set(Domain))
     newest = newest_snapshot(lake)
     if newest is None or not any(stale):
@@ -232,6 +233,12 @@ def republish(
         if months:
             runs.of_publication(newest, publications(settings))
             published()
+
+
+def _upgraded(settings: Settings, progress: Progress) -> Lake:
+    """Open the lake; if an older release has written it, upgrade it first."""
+    upgrade(settings.lake, progress.say)
+    return Lake(settings.lake)
 
 
 def selection(chosen: set[Domain], *, monthly: bool) -> list[str]:

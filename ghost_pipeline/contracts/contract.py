@@ -22,28 +22,48 @@ from ghost_pipeline.contracts.coded_texts import coded_schema, coded_texts, repe
 from ghost_pipeline.errors import ContractError, without_values
 from ghost_pipeline.sql_quoting import sql_identifier, sql_literal
 
+_BY_DAY = ("partition_date",)
+_BY_HOUR = (*_BY_DAY, "partition_hour")
+
 
 class Partitioning(Enum):
-    """How a table is partitioned; the values are the folder levels in the lake."""
+    """How a table is partitioned."""
 
-    EVENT_HOUR = ("event_date", "event_hour")
+    EVENT_HOUR = "event hour"
     """Events by the hour in which they happened; a session's rows by the hour in which it started."""
-    EVENT_DAY = ("event_date",)
+    EVENT_DAY = "event day"
     """Sums over the events of a UTC day."""
-    VERSION_HOUR = ("seen_date", "seen_hour")
+    VERSION_HOUR = "version hour"
     """Versions by the hourly run that saw them first (G1.7)."""
-    SNAPSHOT_HOUR = ("snapshot_date", "snapshot_hour")
+    SNAPSHOT_HOUR = "snapshot hour"
     """State at the end of the hour (G1.2)."""
-    CHANGE_HOUR = ("change_date", "change_hour")
+    CHANGE_HOUR = "change hour"
     """Changes of the hour; all hours together are a history (N3.5)."""
-    MONTH = ("month",)
+    MONTH = "month"
     """State at the end of the month (G5.5)."""
-    STALE_DAY = ("stale_date",)
+    STALE_DAY = "stale day"
     """Hours or months to be computed again, by the day on which they begin (G1.8)."""
-    REJECTED = ("source_table", "event_date", "event_hour")
+    REJECTED = "rejected"
     """Rejected rows by table and, where the row tells it, by the hour of its event."""
-    ERASED_DAY = ("erased_date",)
+    ERASED_DAY = "erased day"
     """Tombstones by the day of the erasure."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names of the folder levels in the lake.
+
+        No column may have such a name: most clients refuse a column that has one type in the file and another in the
+        path (`2025-02` is a text to pyarrow, a month in the file a date).
+        """
+        match self:
+            case Partitioning.MONTH:
+                return ("partition_month",)
+            case Partitioning.EVENT_DAY | Partitioning.STALE_DAY | Partitioning.ERASED_DAY:
+                return _BY_DAY
+            case Partitioning.REJECTED:
+                return ("partition_table", *_BY_HOUR)
+            case _:
+                return _BY_HOUR
 
 
 HOURLY_AGE, MONTHLY_AGE = timedelta(hours=2), timedelta(days=35)

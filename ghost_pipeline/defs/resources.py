@@ -19,6 +19,7 @@ from ghost_pipeline.ingest.result import OnRows, silent
 from ghost_pipeline.ingest.source_reads import last_read, record_read
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
+from ghost_pipeline.lake.upgrading import upgrade
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import Source
@@ -100,7 +101,8 @@ def build_resources(settings: Settings) -> dict[str, object]:
 
     # An instance for each run: opening a lake clears what killed runs have left.
     @dg.resource(description="The Parquet lake (GHOST_DATA), opened once per run")
-    def lake() -> Lake:
+    def lake(context: dg.InitResourceContext) -> Lake:
+        upgrade(settings.lake, (context.log or dg.get_dagster_logger()).info)
         return Lake(settings.lake)
 
     @dg.resource(

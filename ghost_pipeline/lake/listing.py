@@ -12,6 +12,8 @@ from ghost_pipeline.lake.atomic import clear_leftovers
 from ghost_pipeline.lake.concurrent_replace import ConcurrentReplaceError
 from ghost_pipeline.lake.gaps import missing_hours
 from ghost_pipeline.lake.hour_listing import HourListing
+from ghost_pipeline.lake.layout import require_current
+from ghost_pipeline.lake.local_files import Files
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.lake.partitions import (
     Partition,
@@ -40,10 +42,44 @@ class LakeListing:
     """The partitions of a lake. Base of `Lake`."""
 
     def __init__(self, location: Location) -> None:
-        """Open the lake at a location; nothing is created before the first write."""
-        self._files = open_files(location)
-        self._listing = HourListing(self._files)
+        """Open the lake at a location; nothing is read or created before it is used."""
+        self._opened = open_files(location)
+        self._has_layout: bool | None = None
+        self._hours_listed = HourListing(self._opened)
         clear_leftovers(self.root)
+
+    @property
+    def _files(self) -> Files:
+        """The files of the lake.
+
+        Raises:
+            LakeError: an older or a newer release has written it.
+
+        """
+        if self._has_layout is None:
+            self.require_current()
+        return self._opened
+
+    @property
+    def _listing(self) -> HourListing:
+        """The files of its hourly tables.
+
+        Raises:
+            LakeError: an older or a newer release has written it.
+
+        """
+        if self._has_layout is None:
+            self.require_current()
+        return self._hours_listed
+
+    def require_current(self) -> None:
+        """Require that this release can read the lake.
+
+        Raises:
+            LakeError: an older or a newer release has written it.
+
+        """
+        self._has_layout = require_current(self._opened)
 
     @property
     def root(self) -> Path:
@@ -51,7 +87,7 @@ class LakeListing:
 
         Locks and caches are in it, too.
         """
-        return self._files.folder
+        return self._opened.folder
 
     @property
     def is_empty(self) -> bool:
@@ -86,8 +122,8 @@ class LakeListing:
 
     def rejects(self, contract: Contract, source_table: str) -> list[Rejects]:
         """The partitions of `rejected_rows` for a source table."""
-        parent = f"{contract.name}/{contract.partitioning.value[0]}={source_table}"
-        found = self._files.partitions(parent, len(contract.partitioning.value) - 1)
+        parent = f"{contract.name}/{contract.partitioning.keys[0]}={source_table}"
+        found = self._files.partitions(parent, len(contract.partitioning.keys) - 1)
         return [rejects_of(source_table, day, hour) for day, hour in sorted(values for values, _ in found)]
 
     def list_again(self, contract: Contract) -> None:
@@ -113,7 +149,7 @@ class LakeListing:
 
     def last_hour_until(self, contract: Contract, as_of: datetime) -> Hour | None:
         """The newest hourly partition that ends at or before an instant, found without listing the older days."""
-        last = f"{contract.partitioning.value[0]}={as_of.date().isoformat()}"
+        last = f"{contract.partitioning.keys[0]}={as_of.date().isoformat()}"
         found = self._hours_by_day(contract, newest_first=True, until=last)
         return next((hour for hour in found if hour.as_of <= as_of), None)
 
@@ -123,7 +159,7 @@ class LakeListing:
 
     def hours_since(self, contract: Contract, instant: datetime) -> list[Hour]:
         """The hourly partitions that end after an instant, ascending, found without listing the older days."""
-        first = f"{contract.partitioning.value[0]}={instant.date().isoformat()}"
+        first = f"{contract.partitioning.keys[0]}={instant.date().isoformat()}"
         return [hour for hour in _hours_of(self._listing.files(contract.name, first)) if hour.as_of > instant]
 
     def hours_between(self, contract: Contract, start: datetime | None, end: datetime) -> list[Hour]:
@@ -178,7 +214,7 @@ class LakeListing:
         some = None if partitions is None else [file_name(contract, partition) for partition in partitions]
         names = self._names(contract) if some is None else some
         found = self._files.located(names)
-        if len(found) < len(names) and len(contract.partitioning.value) == HOURLY_LEVELS:
+        if len(found) < len(names) and len(contract.partitioning.keys) == HOURLY_LEVELS:
             self._require_listed(contract, set(names) - {one.relative_to(self.root).as_posix() for one in found})
         return found
 
@@ -203,7 +239,7 @@ class LakeListing:
 
     def _values(self, contract: Contract) -> list[tuple[str, ...]]:
         """The values in the names of the folders of a table's partitions, in no order."""
-        levels = len(contract.partitioning.value)
+        levels = len(contract.partitioning.keys)
         if levels == HOURLY_LEVELS:
             return self._listing.files(contract.name).select("day", "hour").rows()
         return [values for values, _ in self._files.partitions(contract.name, levels)]

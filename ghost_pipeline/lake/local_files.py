@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from ghost_pipeline.lake.atomic import Replacements, remove_file, remove_folder, replacing
+from ghost_pipeline.errors import LakeError
+from ghost_pipeline.lake.atomic import Replacements, make_folder, remove_file, remove_folder, replacing
 from ghost_pipeline.lake.file_versions import FileVersion, file_version
 
 SHARD_FILE = "shard-0.parquet"
@@ -121,6 +122,19 @@ class Files(Protocol):
         """
         ...
 
+    def rename(self, names: Sequence[tuple[str, str]]) -> None:
+        """Give files new names, in their order; a file that has the new name already is replaced.
+
+        Raises:
+            LakeError: one cannot be renamed; each has its old name or its new one, an object perhaps both.
+
+        """
+        ...
+
+    def remove_empty_folders(self, parent: str) -> None:
+        """Remove the folders below one that have no file."""
+        ...
+
     def forget_copies(self, parent: str) -> None:
         """Remove copies below a folder whose files were removed or replaced.
 
@@ -218,6 +232,25 @@ class LocalFiles:
     def remove_folder(self, parent: str) -> None:
         """See `Files`: at once, so that a reader sees all of its files or none."""
         remove_folder(self.folder, self.folder / parent)
+
+    def rename(self, names: Sequence[tuple[str, str]]) -> None:
+        """See `Files`; a power cut afterwards undoes nothing."""
+        for old, new in names:
+            try:
+                make_folder((self.folder / new).parent)
+                (self.folder / old).replace(self.folder / new)
+            except OSError as error:
+                raise LakeError(
+                    f"{self.folder / old}: cannot be renamed ({error.strerror or error}). Make {self.folder} writable, "
+                    f"then run again",
+                ) from error
+        os.sync()
+
+    def remove_empty_folders(self, parent: str) -> None:
+        """See `Files`."""
+        for folder, _, _ in os.walk(self.folder / parent, topdown=False):
+            with suppress(OSError):
+                Path(folder).rmdir()
 
     def forget_copies(self, parent: str) -> None:
         """See `Files`: there are none."""

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import ENOENT
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +20,7 @@ import obstore
 from obstore.exceptions import BaseError
 
 from ghost_pipeline.errors import LakeError
-from ghost_pipeline.lake.atomic import Replacements, replacing
+from ghost_pipeline.lake.atomic import Replacements, make_folder, replacing
 from ghost_pipeline.lake.file_versions import FileVersion
 from ghost_pipeline.lake.local_files import SHARD_FILE, LocalFiles, Staging, holds
 from ghost_pipeline.locations import Mirrored
@@ -164,6 +164,15 @@ class ObjectFiles:
             some = names[first : first + REMOVED_AT_ONCE]
             self._asked(parent, "removed", lambda some=some: obstore.delete(self._store, some))  # type: ignore[misc]
 
+    def rename(self, names: Sequence[tuple[str, str]]) -> None:
+        """See `Files`: the store copies each object, which keeps its ETag, so that the copy here stays current."""
+        with ThreadPoolExecutor(AT_ONCE) as workers:
+            list(workers.map(lambda one: self._rename(*one), names))
+
+    def remove_empty_folders(self, parent: str) -> None:
+        """See `Files`: only copies are in folders."""
+        LocalFiles(self.folder).remove_empty_folders(parent)
+
     def forget_copies(self, parent: str) -> None:
         """See `Files`; a kill, another machine or a lifecycle rule may have left a copy without its object."""
         there = dict(self._listed(parent))
@@ -171,6 +180,14 @@ class ObjectFiles:
             name = copy.relative_to(self.folder).as_posix()
             if copy.is_file() and not (name in there and self._is_current(name, there[name])):
                 LocalFiles(self.folder).remove(name)
+
+    def _rename(self, old: str, new: str) -> None:
+        # A kill after the copy leaves both; the next attempt copies again.
+        self._asked(old, "renamed", lambda: obstore.copy(self._store, old, new))
+        self._asked(old, "renamed", lambda: obstore.delete(self._store, old))
+        with suppress(FileNotFoundError):
+            make_folder((self.folder / new).parent)
+            (self.folder / old).replace(self.folder / new)
 
     def has(self, name: str, version: FileVersion | None, content: bytes) -> bool:
         """Whether an object, whose version `file_versions` told, has these bytes."""

@@ -55,14 +55,14 @@ def file_name(contract: Contract, partition: Partition) -> str:
         ):
             values = (partition.date.isoformat(), f"{partition.hour:02d}")
         case _:
-            keys = contract.partitioning.value
+            keys = contract.partitioning.keys
             raise LakeError(f"{partition.key}: not a partition of a table that is partitioned by {keys}")
     return file_name_of(contract, values)
 
 
 def file_name_of(contract: Contract, values: tuple[str, ...]) -> str:
     """The name of the file of the partition with these values of the table's partition keys."""
-    folders = (f"{key}={value}" for key, value in zip(contract.partitioning.value, values, strict=True))
+    folders = (f"{key}={value}" for key, value in zip(contract.partitioning.keys, values, strict=True))
     return "/".join((contract.name, *folders, SHARD_FILE))
 
 
@@ -73,7 +73,7 @@ def partition_of(partitioning: Partitioning, file: Path) -> Partition:
         LakeError: the folders are not those of such a table.
 
     """
-    values = [part.partition("=")[2] for part in file.parts[-1 - len(partitioning.value) : -1]]
+    values = [part.partition("=")[2] for part in file.parts[-1 - len(partitioning.keys) : -1]]
     match partitioning, values:
         case Partitioning.MONTH, [month]:
             return Month.from_key(month)
@@ -84,7 +84,7 @@ def partition_of(partitioning: Partitioning, file: Path) -> Partition:
         case _, [table, day, hour]:
             return rejects_of(table, day, hour)
         case _:
-            raise LakeError(f"{file}: not a file of a table that is partitioned by {partitioning.value}. Remove it")
+            raise LakeError(f"{file}: not a file of a table that is partitioned by {partitioning.keys}. Remove it")
 
 
 def hour_of(day: str, hour: str) -> Hour:

@@ -192,7 +192,7 @@ class LakeReading(LakeListing):
 
     def _versions(self, contract: Contract, since: datetime | None = None) -> pl.DataFrame:
         """The file versions of an hourly table: `hour`, and a column for each part of `FileVersion`."""
-        first = f"{contract.partitioning.value[0]}={since.date().isoformat()}" if since else ""
+        first = f"{contract.partitioning.keys[0]}={since.date().isoformat()}" if since else ""
         start = (pl.col("day") + pl.col("hour") + "00").str.to_datetime("%Y-%m-%d%H%M", time_unit="us", time_zone="UTC")
         found = self._listing.files(contract.name, first)
         return found.select(start.alias("hour"), "size", pl.col("changed_ns").alias("changed"), "number")

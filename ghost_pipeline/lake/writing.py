@@ -10,6 +10,7 @@ import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.lake.gaps import missing_hours
+from ghost_pipeline.lake.layout import write_layout
 from ghost_pipeline.lake.listing import HOURLY_LEVELS, LakeListing
 from ghost_pipeline.lake.local_files import Staging
 from ghost_pipeline.lake.parquet import (
@@ -272,6 +273,10 @@ class LakeWriting(LakeListing):
         with ExitStack() as marks, self._files.replacing(names) as staging:
             noting = _Noting(staging)
             yield noting
+            if noting.names and not self._has_layout:
+                # Before the first file: a lake of files alone is one of an older release.
+                write_layout(self._files)
+                self._has_layout = True
             # Held until the files are replaced.
             marks.enter_context(self._listing.changing(contract.name, _days(contract, noting.names)))
 
@@ -292,6 +297,6 @@ class _Noting:
 
 def _days(contract: Contract, names: Iterable[str]) -> set[str]:
     """The days of some files of an hourly table; none of another table."""
-    if len(contract.partitioning.value) != HOURLY_LEVELS:
+    if len(contract.partitioning.keys) != HOURLY_LEVELS:
         return set()
     return {name.split("/")[1].partition("=")[2] for name in names}

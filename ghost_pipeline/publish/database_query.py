@@ -36,10 +36,11 @@ def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
     Raises:
         PublishError: neither database nor lake exists; or the statement is invalid, writes, or returns a type that
             polars lacks.
-        LakeError: runs replace the published database or files of the tables faster than they are read, or a file is
-            missing.
+        LakeError: another release has written the lake; runs replace the published database or files of the tables
+            faster than they are read; or a file is missing.
 
     """
+    lake.require_current()
     published_file = PublishedFile(database)
 
     def read() -> pl.DataFrame:

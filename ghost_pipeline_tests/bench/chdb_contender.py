@@ -39,7 +39,7 @@ def prepare_chdb(python: Path, folder: Path, as_of: datetime) -> None:
     """Fill the tables from the lake of a folder, with all events before the last hour."""
     lake, begin = folder / "lake", Hour.ending_at(as_of).start
     days = sorted(path.name for path in (lake / USER_PROGRESS.name).iterdir())
-    months = sorted({day[: len("event_date=2025-03")] for day in days})
+    months = sorted({day[: len("partition_date=2025-03")] for day in days})
     patterns = [f"{lake / USER_PROGRESS.name}/{month}-*/*/*.parquet" for month in months]
     users = f"{lake / USERS.name}/*/*/*.parquet"
     command = [str(python), str(PEER), "prepare", str(folder / "chdb"), f"{begin:{INSTANT}}", users, *patterns]

@@ -78,7 +78,7 @@ def prepare(folder: Path, users: int, events: int) -> int:
     few = folder / "few" / "lake"
     shutil.copytree(lake.root / USERS.name, few / USERS.name)
     for number in range(FEW_DAYS):
-        date = f"event_date={(AS_OF - number * DAY).date()}"
+        date = f"partition_date={(AS_OF - number * DAY).date()}"
         shutil.copytree(lake.root / USER_PROGRESS.name / date, few / USER_PROGRESS.name / date, copy_function=os.link)
     for one in (folder, folder / "few"):
         _run(one, [Hour.ending_at(AS_OF)])

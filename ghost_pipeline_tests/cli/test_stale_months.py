@@ -161,7 +161,7 @@ def test_status_counts_the_stale_months_and_the_next_run_of_an_hour_rebuilds_the
 def test_a_month_of_which_nothing_changed_is_not_computed_again(built: Path, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     shutil.copytree(built, folder)
-    month = folder / "data" / "lake" / "ghost_benchmarks" / "month=2025-02" / "shard-0.parquet"
+    month = folder / "data" / "lake" / "ghost_benchmarks" / "partition_month=2025-02" / "shard-0.parquet"
     before = month.stat().st_mtime_ns
     _, told = pipeline(folder, "materialize", "--as-of", NEXT)
     assert "\nmonth 2025-02\n" not in told

@@ -56,6 +56,12 @@ def test_every_table_and_column_says_what_it_is(contract: Contract) -> None:
 
 
 @every_contract
+def test_no_column_has_a_name_of_a_folder(contract: Contract) -> None:
+    assert all(key.startswith("partition_") for key in contract.partitioning.keys)
+    assert [name for name in contract.polars_schema if name.startswith("partition_")] == []
+
+
+@every_contract
 def test_what_every_hour_holds_of_every_user_is_kept_for_a_week(contract: Contract) -> None:
     of_users = contract.partitioning is Partitioning.SNAPSHOT_HOUR and "user_id" in contract.polars_schema
     replaceable = contract.name != "cohort_release_contributions"

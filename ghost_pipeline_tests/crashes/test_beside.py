@@ -56,7 +56,7 @@ def differing(found: dict[str, str], expected: dict[str, str]) -> list[str]:
 
 def hour_of(partition: str) -> Hour | None:
     """The hour of a snapshot's partition; None of another one."""
-    found = re.search(r"date=(\S+)/\w+_hour=(\d\d)/", partition)
+    found = re.search(r"partition_date=(\S+)/partition_hour=(\d\d)/", partition)
     return Hour.from_key(f"{found[1]}-{found[2]}:00") if found else None
 
 

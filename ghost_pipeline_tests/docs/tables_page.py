@@ -148,7 +148,7 @@ def _table(contract: Contract) -> Iterator[str]:
     yield ""
     yield contract.description
     yield ""
-    where = "" if contract is TABLE_INFO else f" Folders: `{'=…/'.join(contract.partitioning.value)}=…`."
+    where = "" if contract is TABLE_INFO else f" Folders: `{'=…/'.join(contract.partitioning.keys)}=…`."
     yield f"One row: {contract.grain}.{where}{_kept(contract)}{' *Published.*' if contract.published else ''}"
     yield ""
     yield "| column | type | null | |"

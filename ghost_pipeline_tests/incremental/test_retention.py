@@ -139,7 +139,7 @@ def test_no_empty_folder_of_an_hour_is_left(lake: Lake) -> None:
     build(lake, USER_GHOST_STATS, hours(NOON - 30 * HOUR, NOON))
     removed(lake, "user_ghost_stats=2h")
     folders = [path.name for path in (lake.root / "user_ghost_stats").glob("*/*")]
-    assert sorted(folders) == ["snapshot_hour=10", "snapshot_hour=11"]
+    assert sorted(folders) == ["partition_hour=10", "partition_hour=11"]
 
 
 def test_what_cannot_be_removed_is_named(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_what_cannot_be_removed_is_named(lake: Lake, monkeypatch: pytest.MonkeyP
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "unlink", read_only)
-    with pytest.raises(LakeError, match=r"user_ghost_stats/snapshot_date=2025-03-11/.* cannot be removed \(Perm"):
+    with pytest.raises(LakeError, match=r"user_ghost_stats/partition_date=2025-03-11/.* cannot be removed \(Perm"):
         removed(lake, "user_ghost_stats=24h")
 
 

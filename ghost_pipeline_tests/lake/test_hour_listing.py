@@ -20,6 +20,7 @@ from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.cache import CACHE, Cache
 from ghost_pipeline.lake.hour_listing import CHANGES, CHECKED_DAYS, SETTLED_DAYS, HourListing
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.layout import write_layout
 from ghost_pipeline.lake.local_files import LocalFiles
 from ghost_pipeline.lake.locking import table_lock_if_free
 from ghost_pipeline.lake.parquet import parquet_bytes
@@ -41,6 +42,7 @@ def filled(root: Path, days: int, *contracts: Contract) -> Lake:
             path = root / file_name(contract, Hour(NEWEST.start - number * HOUR))
             path.parent.mkdir(parents=True)
             path.write_bytes(content)
+    write_layout(LocalFiles(root))
     return Lake(root)
 
 
@@ -160,7 +162,7 @@ def test_a_file_removed_by_hand_is_named_when_it_is_to_be_read(tmp_path: Path) -
     lake = filled(tmp_path, DAYS, USER_PROGRESS)
     listed(lake)
     (tmp_path / file_name(USER_PROGRESS, OLD)).unlink()
-    with pytest.raises(LakeError, match=r"event_hour=.*was removed by hand"):
+    with pytest.raises(LakeError, match=r"partition_hour=.*was removed by hand"):
         lake.scan(USER_PROGRESS, [OLD])
     assert OLD.start not in {hour for hour, _ in listed(lake)}
 

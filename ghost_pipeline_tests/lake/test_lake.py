@@ -37,6 +37,7 @@ from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.lake import rewriting
 from ghost_pipeline_tests.samples import HOUR, MONTH, TABLES, partition_of, sample
 
+NOWHERE = Rejects("users", None)
 COHORTS_HOURLY = CONTRACTS["cohort_ghost_data"]
 SESSIONS = CONTRACTS["practice_sessions"]
 BENCHMARKS = CONTRACTS["ghost_benchmarks"]
@@ -292,13 +293,17 @@ def test_a_file_holds_every_column_without_its_path(lake: Lake) -> None:
 @pytest.mark.parametrize(
     ("table", "partition", "folder"),
     [
-        ("user_progress", HOUR, "event_date=2025-03-12/event_hour=11"),
-        ("session_keystrokes", Hour.from_key("2025-03-12-01:00"), "event_date=2025-03-12/event_hour=01"),
-        ("users", HOUR, "seen_date=2025-03-12/seen_hour=11"),
-        ("cohort_ghost_data", HOUR, "snapshot_date=2025-03-12/snapshot_hour=11"),
-        ("ghost_benchmarks", MONTH, "month=2025-02"),
-        ("rejected_rows", Rejects("users", HOUR), "source_table=users/event_date=2025-03-12/event_hour=11"),
-        ("rejected_rows", Rejects("users", None), "source_table=users/event_date=unknown/event_hour=unknown"),
+        ("user_progress", HOUR, "partition_date=2025-03-12/partition_hour=11"),
+        ("session_keystrokes", Hour.from_key("2025-03-12-01:00"), "partition_date=2025-03-12/partition_hour=01"),
+        ("users", HOUR, "partition_date=2025-03-12/partition_hour=11"),
+        ("cohort_ghost_data", HOUR, "partition_date=2025-03-12/partition_hour=11"),
+        ("ghost_benchmarks", MONTH, "partition_month=2025-02"),
+        ("rejected_rows", Rejects("users", HOUR), "partition_table=users/partition_date=2025-03-12/partition_hour=11"),
+        (
+            "rejected_rows",
+            Rejects("users", None),
+            "partition_table=users/partition_date=unknown/partition_hour=unknown",
+        ),
     ],
 )
 def test_a_partition_has_its_folder(table: str, partition: Hour | Month | Rejects, folder: str, lake: Lake) -> None:
@@ -307,7 +312,7 @@ def test_a_partition_has_its_folder(table: str, partition: Hour | Month | Reject
 
 @pytest.mark.parametrize("partitioning", Partitioning, ids=lambda one: one.name)
 def test_the_folders_are_those_that_the_page_of_the_data_folder_names(partitioning: Partitioning) -> None:
-    folders = "/".join(f"{level}=" for level in partitioning.value)
+    folders = "/".join(f"{level}=" for level in partitioning.keys)
     assert f"`{folders}`" in README.read_text(encoding="utf-8")
 
 
