@@ -75,7 +75,7 @@ def lake_of(bucket: Bucket, folder: Path) -> tuple[dict[str, bytes], dict[str, b
     files = {name: (folder / "lake" / name).read_bytes() for name in lake_digest(folder)}
     objects = bucket.server.objects(f"{bucket.prefix}/lake")
     # The marks of changes are of their own in each lake.
-    return {name: content for name, content in objects.items() if not name.startswith(f"{CHANGES}/")}, files
+    return {name: content for name, content in objects.items() if name.endswith(".parquet")}, files
 
 
 def twice(bucket: Bucket) -> list[str]:
