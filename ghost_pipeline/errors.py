@@ -8,6 +8,8 @@ import re
 
 _OF_TYPES = re.compile(r"conversion from `[^`]*` to `[^`]*` failed in column '[^']*' for \d+ out of \d+ values: ")
 """The part of a polars message about a column and its types that precedes the cited values."""
+_OF_SYSTEM = re.compile(r"[\w ]+ \(os error \d+\)")
+"""A message of the system, before the path of its file."""
 _TYPE = re.compile(r"`[^`]*`|'[^']*'")
 _CITED = re.compile(r"""(?:[`"\[]|(?<!\w)'|-?\d{5}).*""")
 """The values of rows in an engine's message: everything from the first quote, bracket or long number on, since a value
@@ -16,7 +18,11 @@ may contain any of them."""
 
 def without_values(error: Exception) -> str:
     """The first line of an engine's message, up to the first value that it cites, which may name a person."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     first_line = (str(error).splitlines() or [type(error).__name__])[0]
+    if of_system := _OF_SYSTEM.match(first_line):
+        return of_system[0]
     told = found[0] if (found := _OF_TYPES.match(first_line)) else ""
     return (_TYPE.sub("…", told) + _CITED.sub("…", first_line[len(told) :])).strip().rstrip(".")
 

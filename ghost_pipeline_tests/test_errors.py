@@ -57,6 +57,11 @@ def duckdb_says(sql: str) -> Exception:
         ),
         (ValueError("it doesn't end."), "it doesn't end"),
         (ValueError(), "ValueError"),
+        (FileNotFoundError(2, "No such file or directory", f"/user_id={ID}"), "No such file or directory"),
+        (
+            FileNotFoundError(f"No such file or directory (os error 2): /user_id={ID}"),
+            "No such file or directory (os error 2)",
+        ),
     ],
 )
 def test_a_value_is_not_told(error: Exception, told: str) -> None:

@@ -21,7 +21,7 @@ from obstore.exceptions import BaseError, PreconditionError
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.locations import ObjectAddress
 from ghost_pipeline.object_storage import open_store, trouble
-from ghost_pipeline.sources.data_files import Listing, is_hidden
+from ghost_pipeline.sources.data_files import Listing, is_hidden, without_partition_values
 from ghost_pipeline.sources.spill import no_room
 
 PAGE = 1000
@@ -61,8 +61,13 @@ class BucketFile:
     changed: datetime
 
     def __str__(self) -> str:
-        """The address."""
+        """The address for messages."""
         return self.files.shown(self.part)
+
+    @property
+    def address(self) -> str:
+        """The address."""
+        return str(self.files.address / self.part)
 
     @property
     def version(self) -> str:
@@ -136,7 +141,7 @@ class BucketFiles:
 
     def shown(self, name: str) -> str:
         """See `Files`."""
-        return str(self.address / name)
+        return str(self.address / without_partition_values(name))
 
     def is_file(self, name: str) -> bool:
         """See `Files`."""

@@ -15,8 +15,16 @@ ENDINGS = {PARQUET: PARQUET} | {f"{end}{packed}": form for end, form in _TEXTS.i
 """Endings of files with data, each with the file's form. `JSON` is read as `NDJSON` if a table has no other file."""
 
 
+_CALENDAR = frozenset({"year", "quarter", "month", "week", "day", "hour", "date", "dt", "ds"})
+"""Partitions whose values messages show: which file it is matters, and a date of an export is no one's."""
+
+
 class DataFile(Protocol):
-    """A file. `str` of it is its path or address, for messages and for polars."""
+    """A file. `str` of it is its path or address for messages: `shown`."""
+
+    @property
+    def address(self) -> str:
+        """The path or address for engines; never for messages."""
 
     @property
     def part(self) -> str:
@@ -74,7 +82,7 @@ class Files(Protocol):
         """Whether a Parquet file that is replaced while it is read may give rows of both versions."""
 
     def shown(self, name: str) -> str:
-        """Return the path or address of a name, for messages."""
+        """Return the path or address of a name for messages, without values of partitions."""
 
     def is_file(self, name: str) -> bool:
         """Return whether there is such a file."""
@@ -108,6 +116,17 @@ def is_hidden(name: str) -> bool:
     `_year=2025` is a partition, as for Spark.
     """
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+def without_partition_values(part: str) -> str:
+    """Return a path below the source as messages may show it: `user_id=ada` names a person, listed column or not."""
+    return "/".join(map(_without_value, part.split("/")))
+
+
+def _without_value(name: str) -> str:
+    column, is_partition, _ = name.partition("=")
+    is_shown = not is_partition or column.lower().lstrip("_") in _CALENDAR
+    return name if is_shown else f"{column}=…"
 
 
 def form_of(name: str) -> str | None:

@@ -157,7 +157,9 @@ class FileSource:
         location, mapped = self.location(table), self.mapping.of(table.name)
         files = list(map(self.files.listed, parts))
         if form_of(files[0].part) == PARQUET:
-            place = pl.col(FILE).cast(pl.Enum(map(str, files))).to_physical().cast(pl.UInt32).alias(PART)
+            place = (
+                pl.col(FILE).cast(pl.Enum([file.address for file in files])).to_physical().cast(pl.UInt32).alias(PART)
+            )
             for frame in self._canonical(files, location, table, frames_alike):
                 yield mapped.with_characters(frame.with_columns(place).drop(FILE), table)
         else:
@@ -279,10 +281,10 @@ class FileSource:
             found = read_rows(TextFile(str(file), opened), table, own, given, check)
         rows = found.rows
         if file.part != location and FAULT in rows.collect_schema():
-            place = pl.lit(named(file, location, own))
+            place = pl.lit(named(file, location))
             rows = rows.with_columns(pl.when(pl.col(FAULT).is_not_null()).then(place).alias(LINE_FILE))
         if told:
-            rows = rows.with_columns(pl.lit(str(file)).alias(FILE))
+            rows = rows.with_columns(pl.lit(file.address).alias(FILE))
             rows = with_values(rows, [file], location, table, told, own).drop(FILE)
         names = rows.collect_schema().names()
         rows = rows.rename({name: own[name].name for name in names if name in own})

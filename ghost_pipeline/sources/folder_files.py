@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.sources.data_files import Listing, form_of, is_hidden
+from ghost_pipeline.sources.data_files import Listing, form_of, is_hidden, without_partition_values
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,22 @@ class FolderFile:
     """A file of a folder. See `DataFile`."""
 
     part: str
-    path: Path
+    root: Path
+    """The source folder."""
 
     def __str__(self) -> str:
+        """The path for messages."""
+        return shown_below(self.root, self.part)
+
+    @property
+    def address(self) -> str:
         """The path."""
         return str(self.path)
+
+    @property
+    def path(self) -> Path:
+        """The path."""
+        return self.root / self.part
 
     @property
     def version(self) -> str:
@@ -72,7 +83,7 @@ class FolderFiles:
 
     def shown(self, name: str) -> str:
         """See `Files`."""
-        return str(self.folder / name)
+        return shown_below(self.folder, name)
 
     def is_file(self, name: str) -> bool:
         """See `Files`."""
@@ -89,7 +100,7 @@ class FolderFiles:
 
     def listed(self, part: str) -> FolderFile:
         """See `Files`."""
-        return FolderFile(part, self.folder / part)
+        return FolderFile(part, self.folder)
 
     def below(self, folder: str) -> Listing:
         """List the files below a folder.
@@ -133,6 +144,11 @@ class FolderFiles:
         return Listing(tuple(found), tuple(hidden))
 
 
+def shown_below(root: Path, part: str) -> str:
+    """Return a path below a source folder for messages."""
+    return f"{root / without_partition_values(part)}"
+
+
 def require_inside(path: Path, root: Path) -> None:
     """Refuse a symbolic link that leads out of the source folder.
 
@@ -142,8 +158,8 @@ def require_inside(path: Path, root: Path) -> None:
     """
     if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
         raise SourceError(
-            f"{path}: is a symbolic link that leads out of the source folder. Put the file itself there, or set "
-            f"GHOST_SOURCE to the folder that holds it"
+            f"{_shown(path, root)}: is a symbolic link that leads out of the source folder. Put the file itself there, "
+            f"or set GHOST_SOURCE to the folder that holds it"
         )
 
 
@@ -152,5 +168,10 @@ def _require_no_circle(link: Path, folder: Path, root: Path) -> None:
     target, own = link.resolve(), folder.resolve()
     if target != own and own.is_relative_to(target):
         raise SourceError(
-            f"{link}: is a symbolic link to a folder that holds this one. Remove it, or let it lead to the files alone"
+            f"{_shown(link, root)}: is a symbolic link to a folder that holds this one. Remove it, or let it lead to "
+            f"the files alone"
         )
+
+
+def _shown(path: Path, root: Path) -> str:
+    return shown_below(root, path.relative_to(root).as_posix())

@@ -96,7 +96,7 @@ def frames_alike(
             alike.setdefault((told, types, uuids), []).append(file)
     for (told, schema, uuids), group in alike.items():
         names = [name for name, _ in schema]
-        frame = _scan([str(one) for one in group], include_file_paths=FILE)
+        frame = _scan([one.address for one in group], include_file_paths=FILE)
         frame = frame.select(*names, FILE).with_columns(map(_as_uuids, uuids))
         frames.append(with_values(frame, group, location, table, told, wanted))
     return frames
@@ -157,7 +157,7 @@ def _read_by_arrow(file: DataFile, names: list[str]) -> pl.LazyFrame:
         def batches() -> Iterator[pa.RecordBatch]:
             for batch in opened.iter_batches(_BATCH, columns=names):
                 columns = [batch.column(field.name).cast(field.type) for field in fields]
-                path = pa.array([str(file)] * batch.num_rows, pa.large_string())
+                path = pa.array([file.address] * batch.num_rows, pa.large_string())
                 yield pa.record_batch([*columns, path], schema=schema)
 
         return spilled(schema, batches())

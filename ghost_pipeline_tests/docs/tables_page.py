@@ -32,9 +32,10 @@ personal columns, and the first row that would be rejected.
 ## A folder of files
 
 `GHOST_SOURCE=/path/to/folder`, with one file per table: `<table>.parquet`, `<table>.csv` or `<table>.ndjson`, or a
-folder `<table>/` (also called `<table>.parquet/` or `<table>.csv/`) of such files, with or without hive partitions.
-The files of a folder have one form: CSV beside Parquet is an error. A partition's value applies to the files below it;
-a file that contradicts it is an error. Columns that are not listed here are not read. Each file that has not changed is
+folder `<table>/` (also called `<table>.parquet/` or `<table>.csv/`) of such files, with or without hive partitions. The
+files of a folder have one form: CSV beside Parquet is an error. A partition's value applies to the files below it; a
+file that contradicts it is an error. Of a path, messages show such a value only if it is a date (`month=2025-03`), for
+others may name a person (`user_id=…`). Columns that are not listed here are not read. Each file that has not changed is
 left unread, whatever its form.
 
 Below a table's folder, files are skipped if their name, or the name of a folder above them, begins with `_` or `.`

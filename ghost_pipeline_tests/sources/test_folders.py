@@ -1,6 +1,8 @@
 """What below a source folder is data, and which values the names of folders give."""
 
-from datetime import UTC, datetime
+import traceback
+from contextlib import closing
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
@@ -13,7 +15,8 @@ from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.errors import SourceError
 from ghost_pipeline.ingest.validation import good_rows, read_rows
 from ghost_pipeline.sources.files import FileSource
-from ghost_pipeline.sources.source import PART
+from ghost_pipeline.sources.opening import open_source
+from ghost_pipeline.sources.source import LINE_FILE, PART
 
 COHORTS, USERS = SOURCE_TABLES["cohorts"], SOURCE_TABLES["users"]
 
@@ -195,11 +198,10 @@ def test_a_file_may_say_what_its_folder_says(name: str, own: object, tmp_path: P
 
 @pytest.mark.parametrize(("name", "own"), [("a", "b"), ("7", 8), ("a", None), ("__HIVE_DEFAULT_PARTITION__", "a")])
 def test_a_file_that_contradicts_its_folder_is_an_error_that_names_both(name: str, own: object, tmp_path: Path) -> None:
-    path = tmp_path / "cohorts" / f"cohort_key={name}" / "part.parquet"
-    write(path, cohort_id=["c1", "c2"], cohort_key=[own, own])
+    write(tmp_path / "cohorts" / f"cohort_key={name}" / "part.parquet", cohort_id=["c1", "c2"], cohort_key=[own, own])
     assert fault(tmp_path) == (
-        f"{path}: table cohorts: the column cohort_key in the file contradicts the name of its folder. Remove one of "
-        "them"
+        f"{tmp_path}/cohorts/cohort_key=…/part.parquet: table cohorts: the column cohort_key in the file contradicts "
+        "the name of its folder. Remove one of them"
     )
 
 
@@ -209,10 +211,78 @@ def test_a_file_may_name_the_id_of_its_folder(name: str, own: object, tmp_path: 
     assert len(keys(tmp_path)) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("2025-03-01", date(2025, 3, 1)),
+        ("2025-03-01", datetime(2025, 3, 1, tzinfo=UTC)),
+        ("2025-03-01 10%3A00%3A00", datetime(2025, 3, 1, 10, tzinfo=UTC)),
+        ("2025-03-01T10:00:00Z", datetime(2025, 3, 1, 10, tzinfo=UTC).replace(tzinfo=None)),
+        ("2025-03-01", "2025-03-01T00:00:00Z"),
+    ],
+)
+def test_a_file_may_name_the_time_of_its_folder_in_another_spelling(name: str, own: object, tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / f"created_at={name}" / "part.parquet", cohort_id=["c1"], created_at=[own])
+    assert len(keys(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "own"), [("2025-03-01", datetime(2025, 3, 1, 10, tzinfo=UTC)), ("2025-03-01", "soon")]
+)
+def test_a_time_that_is_another_one_contradicts_its_folder(name: str, own: object, tmp_path: Path) -> None:
+    write(tmp_path / "cohorts" / f"created_at={name}" / "part.parquet", cohort_id=["c1"], created_at=[own])
+    assert "the column created_at in the file contradicts the name of its folder. " in fault(tmp_path)
+
+
 @pytest.mark.parametrize(("name", "own"), [("007", 7), ("7", "07"), ("1e3", 1000)])
 def test_ids_that_are_equal_only_as_numbers_contradict_each_other(name: str, own: object, tmp_path: Path) -> None:
     write(tmp_path / "cohorts" / f"cohort_id={name}" / "part.parquet", cohort_id=[own])
     assert "the column cohort_id in the file contradicts the name of its folder. " in fault(tmp_path)
+
+
+NO_ROWS_OF_ADA = {
+    "damaged.parquet": b"PAR1xx",
+    "empty.csv": b"",
+    "without a column.csv": b"x\n1\n",
+    "a column twice.csv": b"created_at,created_at\n1,2\n",
+    "with carriage returns.csv": b"x\r1\r",
+    "cut.ndjson": b'{"created_at": "2025-03-0',
+    "cut.csv.gz": b"\x1f\x8b\x08",
+    "not UTF-8.json": b'[{"created_at": "\xff"}]',
+    "a contradiction.csv": b"user_id,created_at\nbob,2025-03-01\n",
+    "contradicting folders/user_id=adele/part.csv": b"created_at\n2025-03-01\n",
+}
+"""Files of a folder of Ada, each with a fault."""
+
+
+@pytest.mark.parametrize("name", NO_ROWS_OF_ADA)
+@pytest.mark.parametrize("column", ["user_id", "login"])
+def test_no_fault_of_a_file_tells_the_value_of_its_folder(name: str, column: str, tmp_path: Path) -> None:
+    file = tmp_path / "users" / "month=2025-03" / f"{column}=ada%40example" / name.replace("user_id", column)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(NO_ROWS_OF_ADA[name].replace(b"user_id", column.encode()))
+    mapping = tmp_path / "own.yaml"
+    mapping.write_text(f"users: {{columns: {{user_id: {column}}}}}", encoding="utf-8")
+    source = open_source(str(tmp_path), mapping)
+    with closing(source), pytest.raises(SourceError) as raised:
+        source.scan(USERS)
+    assert f"users/month=2025-03/{column}=…/" in str(raised.value)
+    assert "%40" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_link_below_the_folder_of_a_person_is_named_without_the_person(tmp_path: Path) -> None:
+    folder = tmp_path / "source" / "users" / "user_id=ada"
+    folder.mkdir(parents=True)
+    (folder / "part.csv").symlink_to(tmp_path)
+    with pytest.raises(SourceError, match=r"users/user_id=…/part\.csv: is a symbolic link"):
+        FileSource(tmp_path / "source").scan(USERS)
+
+
+def test_a_line_in_the_folder_of_a_person_is_named_without_the_person(tmp_path: Path) -> None:
+    folder = tmp_path / "users" / "mail=ada@example"
+    folder.mkdir(parents=True)
+    (folder / "part.csv").write_text("user_id,created_at\nu1\n", encoding="utf-8")
+    assert FileSource(tmp_path).scan(USERS).collect()[LINE_FILE].to_list() == ["mail=…/part.csv"]
 
 
 # --- columns ---
