@@ -8,13 +8,21 @@ import dagster as dg
 from ghost_pipeline.contracts.retention import require_removable
 from ghost_pipeline.defs.activity import ACTIVITY_ASSETS
 from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS
+from ghost_pipeline.defs.catalogue import catalogued
+from ghost_pipeline.defs.external_assets import consumers, source_tables
 from ghost_pipeline.defs.ghost import GHOST_ASSETS
 from ghost_pipeline.defs.jobs import build_jobs, hourly_tables
 from ghost_pipeline.defs.messages import MESSAGE_ASSETS
 from ghost_pipeline.defs.ngrams import NGRAM_ASSETS
 from ghost_pipeline.defs.operations import OPERATIONS_ASSETS
 from ghost_pipeline.defs.partitions import Partitions
-from ghost_pipeline.defs.publishing import publications, published_database, published_postgres
+from ghost_pipeline.defs.publishing import (
+    PUBLISHED_DATABASE,
+    PUBLISHED_POSTGRES,
+    publications,
+    published_database,
+    published_postgres,
+)
 from ghost_pipeline.defs.raw import RAW_ASSETS
 from ghost_pipeline.defs.release import RELEASE_ASSETS
 from ghost_pipeline.defs.resources import build_resources
@@ -23,9 +31,12 @@ from ghost_pipeline.defs.run_records import build_pruning
 from ghost_pipeline.defs.schedules import build_schedules
 from ghost_pipeline.settings import Settings
 
-# Both are part of every release since 1.5 and locked here; Dagster still calls their parameters beta.
-for _parameter in ("backfill_policy", "include_sources"):
-    warnings.filterwarnings("ignore", f"Parameter `{_parameter}`", dg.BetaWarning)
+# All are part of every release since 1.8 and locked here; Dagster still calls them beta.
+for _beta in (
+    *("Parameter `backfill_policy`", "Parameter `include_sources`"),
+    *("Class `LocalFileCodeReference`", "Class `CodeReferencesMetadataValue`"),
+):
+    warnings.filterwarnings("ignore", _beta, dg.BetaWarning)
 
 TABLE_ASSETS = (
     *RAW_ASSETS,
@@ -59,12 +70,18 @@ def build_defs(
     published = [table.contract.name for table in TABLE_ASSETS if table.contract.published]
     return dg.Definitions.merge(
         dg.Definitions(
-            assets=[
-                *(table.asset(partitions, settings.hours_per_run) for table in TABLE_ASSETS),
-                retention(hourly_tables(TABLE_ASSETS), partitions, settings.hours_per_run),
-                published_database([*published, RETENTION], allow_gaps=allow_gaps),
-                *([published_postgres()] if settings.publish_postgres else []),
-            ],
+            assets=catalogued(
+                [
+                    *source_tables(settings),
+                    *(table.asset(partitions, settings.hours_per_run) for table in TABLE_ASSETS),
+                    retention(hourly_tables(TABLE_ASSETS), partitions, settings.hours_per_run),
+                    published_database([*published, RETENTION], allow_gaps=allow_gaps),
+                    *([published_postgres()] if settings.publish_postgres else []),
+                    *consumers(settings, PUBLISHED_DATABASE, PUBLISHED_POSTGRES),
+                ],
+                TABLE_ASSETS,
+                settings,
+            ),
             schedules=build_schedules(settings),
             resources=build_resources(settings),
             # A process per step would cost 6 s and more, a multiple of the work itself.

@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         description="PostgreSQL database in which every publication also replaces the specification's tables: "
         "postgresql://user:password@host:port/database",
     )
+    owner: str = Field(
+        default="team:data-platform",
+        pattern=r"^(team:[\w./-]+|[^@\s]+@[^@\s]+)$",
+        description="Who answers for the tables, in Dagster and in exported contracts: team:name or an e-mail address",
+    )
     partitions_start: datetime = Field(
         default=datetime(2024, 1, 1, tzinfo=UTC),
         description="First hour that Dagster offers as a partition; the command line also runs earlier hours",

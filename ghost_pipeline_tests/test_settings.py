@@ -17,6 +17,8 @@ WRONG = (
     ("GHOST_PUBLISH_POSTGRES", "mysql://app@host/app"),
     ("GHOST_PUBLISH_POSTGRES", "postgresql://app:p@ss@host/app"),
     ("GHOST_PUBLISH_POSTGRES", "app"),
+    ("GHOST_OWNER", "nobody"),
+    ("GHOST_OWNER", "team:"),
     ("GHOST_MAX_TASK_MINUTES", "0"),
     ("GHOST_MAX_TASK_MINUTES", "527041"),
     ("GHOST_SOURCE_KEEPS", "-1"),

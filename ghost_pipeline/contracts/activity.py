@@ -5,7 +5,16 @@ Both tables are derived: they can be deleted, and the next hour makes what it ne
 
 import dataframely as dy
 
-from ghost_pipeline.contracts.columns import as_of_column, count, identifier, instant, schema_of, small
+from ghost_pipeline.contracts.columns import (
+    as_of_column,
+    computed_from,
+    count,
+    identifier,
+    instant,
+    month_column,
+    schema_of,
+    small,
+)
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
 from ghost_pipeline.contracts.raw import MODULE_TYPES
 
@@ -17,12 +26,17 @@ RECENT_DAYS = 7
 
 _ZONE = "IANA name of the zone in which the days are counted; if it changes, they are counted again"
 
+_TYPE, _TIME, _AT = (f"user_progress.{name}" for name in ("task_type", "time_spent_ms", "completed_at"))
+_IN_ZONE = (_AT, "users.timezone")
+
 _COUNTS: dict[str, dy.Column] = {
-    "tasks_completed": count("Tasks completed"),
-    "practice_time_ms": count("Time spent on tasks, in whole milliseconds"),
-    **{f"{module}_tasks": count(f"{module.capitalize()} tasks") for module in MODULE_TYPES},
-    "mock_tests": count("Mock tests; no other figure includes them"),
-    "last_activity_at": instant("Time of the newest task; null if there are only mock tests", nullable=True),
+    "tasks_completed": computed_from(count("Tasks completed"), _TYPE),
+    "practice_time_ms": computed_from(count("Time spent on tasks, in whole milliseconds"), _TIME),
+    **{f"{module}_tasks": computed_from(count(f"{module.capitalize()} tasks"), _TYPE) for module in MODULE_TYPES},
+    "mock_tests": computed_from(count("Mock tests; no other figure includes them"), _TYPE),
+    "last_activity_at": computed_from(
+        instant("Time of the newest task; null if there are only mock tests", nullable=True), _AT
+    ),
 }
 BEFORE_JOURNEY = "events_before_journey"
 """Events that are not counted because they precede the created date: a finding (G1.5)."""
@@ -32,10 +46,10 @@ UserActivityDays = schema_of(
     "Activity of a user on a local day, as far as that is in a UTC day. Includes days before the journey: "
     "created_at decides which of them count. Sums and maxima, so any two files add up.",
     {
-        "event_date": dy.Date(primary_key=True, description="The UTC day"),
+        "event_date": computed_from(dy.Date(primary_key=True, description="The UTC day"), _AT),
         "user_id": identifier("The user", primary_key=True),
         "timezone": dy.String(nullable=True, description=_ZONE),
-        "local_date": dy.Date(primary_key=True, description="Date in the user's zone"),
+        "local_date": computed_from(dy.Date(primary_key=True, description="Date in the user's zone"), *_IN_ZONE),
         **_COUNTS,
     },
 )
@@ -46,22 +60,30 @@ UserActivityCheckpoints = schema_of(
     "practised: the last run, the longest run and the last dates. Computed from the month "
     "before and the events of the month.",
     {
-        "month": dy.String(primary_key=True, regex=r"^\d{4}-\d{2}$", description="Month, such as 2025-02"),
+        "month": month_column(primary_key=True),
         "as_of": as_of_column(),
         "user_id": identifier("A user with at least one event", primary_key=True),
         "timezone": dy.String(nullable=True, description=_ZONE),
-        "created_date": dy.Date(description="First date that counts, in the user's zone"),
-        **_COUNTS,
-        BEFORE_JOURNEY: count("Events before that date; no figure includes them"),
-        "run_first_day": dy.Date(
-            nullable=True, description="First day of the last run of days practised; null if there is none"
+        "created_date": computed_from(
+            dy.Date(description="First date that counts, in the user's zone"), "users.created_at", "users.timezone"
         ),
-        "last_day": dy.Date(nullable=True, description="The last day practised, which ends that run"),
-        "longest_streak": small("Length in days of the longest run so far"),
-        "recent_days": small(
-            "Dates practised up to last_day, as bits: bit 0 is last_day, bit 6 is six days before; without a bit for a "
-            "date that the zone skipped",
-            high=2**RECENT_DAYS - 1,
+        **_COUNTS,
+        BEFORE_JOURNEY: computed_from(count("Events before that date; no figure includes them"), _AT, "created_date"),
+        "run_first_day": computed_from(
+            dy.Date(nullable=True, description="First day of the last run of days practised; null if there is none"),
+            *_IN_ZONE,
+        ),
+        "last_day": computed_from(
+            dy.Date(nullable=True, description="The last day practised, which ends that run"), *_IN_ZONE
+        ),
+        "longest_streak": computed_from(small("Length in days of the longest run so far"), *_IN_ZONE),
+        "recent_days": computed_from(
+            small(
+                "Dates practised up to last_day, as bits: bit 0 is last_day, bit 6 is six days before; without a bit "
+                "for a date that the zone skipped",
+                high=2**RECENT_DAYS - 1,
+            ),
+            *_IN_ZONE,
         ),
     },
 )

@@ -10,8 +10,15 @@ from typing import Any, Literal
 
 import dataframely as dy
 
-from ghost_pipeline.contracts.columns import small
+from ghost_pipeline.contracts.columns import computed_from, small
 from ghost_pipeline.contracts.raw import MOCK_TEST, MODULE_TYPES, MS_PER_MINUTE, TASK_TYPES
+
+INPUTS_OF_MEASURES = {
+    "events": ("user_progress.task_type",),
+    "time": ("user_progress.time_spent_ms",),
+    "streak": ("user_progress.completed_at", "users.timezone"),
+}
+"""Columns that each measure is computed from, besides those that say whose day of the journey it is."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,8 @@ class BenchmarkMetric:
     @property
     def column(self) -> dy.Column:
         """The column's type and description."""
-        return small(f"{self.label} that the top success_percentile % had by the end of the day")
+        column = small(f"{self.label} that the top success_percentile % had by the end of the day")
+        return computed_from(column, *INPUTS_OF_MEASURES[self.measure])
 
 
 BENCHMARK_METRICS = (

@@ -15,6 +15,7 @@ from typing import Literal
 import dataframely as dy
 import polars as pl
 
+from ghost_pipeline.contracts.columns import computed_from
 from ghost_pipeline.contracts.raw import MS_PER_MINUTE
 
 
@@ -55,9 +56,12 @@ class CohortMetric:
         return self._column(nullable=True)
 
     def _column(self, *, nullable: bool) -> dy.Column:
+        column: dy.Column
         if self.statistic == "mean":
-            return dy.Decimal(self.precision, self.scale, min=0, nullable=nullable, description=self.description)
-        return dy.Int32(min=0, nullable=nullable, description=self.description)
+            column = dy.Decimal(self.precision, self.scale, min=0, nullable=nullable, description=self.description)
+        else:
+            column = dy.Int32(min=0, nullable=nullable, description=self.description)
+        return computed_from(column, f"user_ghost_stats.{self.source}")
 
     @property
     def dtype(self) -> pl.DataType:

@@ -1,15 +1,17 @@
 """Column types that several tables share, so that an instant or an id is the same everywhere."""
 
 from collections.abc import Mapping
-from typing import cast
+from typing import TypeVar, cast
 
 import dataframely as dy
 import polars as pl
 
 from ghost_pipeline.windows import FIRST_INSTANT, LAST_INSTANT
 
-_KEY, _PERSONAL = "key", "personal"
+_KEY, _PERSONAL, _INPUTS = "key", "personal", "inputs"
 """Entries of a column's metadata."""
+
+Column = TypeVar("Column", bound=dy.Column)
 
 
 def schema_of(
@@ -72,9 +74,50 @@ def is_personal(column: dy.Column) -> bool:
     return bool((column.metadata or {}).get(_PERSONAL))
 
 
+def computed_from(column: Column, *inputs: str) -> Column:
+    """Declare the columns that a column's values are computed from.
+
+    A column needs no declaration if it passes on the column of the same name of a table upstream; see `lineage`.
+
+    Args:
+        column: the column.
+        inputs: `table.column`, `source.table.column` of the source, or just `column` of the same table; none if the
+            values come from the clock, a setting or a registry.
+
+    """
+    return column.with_metadata({**(column.metadata or {}), _INPUTS: inputs})
+
+
+def declared_inputs(column: dy.Column) -> tuple[str, ...] | None:
+    """The inputs that `computed_from` has declared; None without a declaration."""
+    return cast("tuple[str, ...] | None", (column.metadata or {}).get(_INPUTS))
+
+
 def as_of_column() -> dy.Datetime:
     """The clock of the partition."""
-    return instant("End of the partition; every figure in the row is as of this instant")
+    return computed_from(instant("End of the partition; every figure in the row is as of this instant"))
+
+
+def date_of_hour(description: str) -> dy.Date:
+    """The date of an hourly partition, part of the key."""
+    return computed_from(dy.Date(primary_key=True, description=description))
+
+
+def hour_of_date() -> dy.Int32:
+    """The hour of an hourly partition, part of the key."""
+    return computed_from(dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date"))
+
+
+def month_column(*, primary_key: bool = False) -> dy.String:
+    """The month of a monthly partition."""
+    return computed_from(
+        dy.String(primary_key=primary_key, regex=r"^\d{4}-\d{2}$", description="Month, such as 2025-02")
+    )
+
+
+def row_written(description: str) -> dy.Datetime:
+    """The clock of the partition in which a row was written."""
+    return computed_from(instant(description))
 
 
 def count(description: str) -> dy.Int64:

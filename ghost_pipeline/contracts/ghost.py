@@ -5,46 +5,95 @@ import polars as pl
 
 from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
 from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS, CONTRIBUTIONS
-from ghost_pipeline.contracts.columns import as_of_column, count, identifier, instant, row_id, schema_of, small
+from ghost_pipeline.contracts.columns import (
+    Column,
+    as_of_column,
+    computed_from,
+    count,
+    date_of_hour,
+    hour_of_date,
+    identifier,
+    instant,
+    month_column,
+    row_id,
+    row_written,
+    schema_of,
+    small,
+)
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
+from ghost_pipeline.contracts.messages import MESSAGES
 from ghost_pipeline.contracts.rank_metrics import RANK_METRICS
 from ghost_pipeline.contracts.raw import MAX_SCORE
 
 PERCENT = 100
 DAYS_OF_WEEK = 7
 
+_AT, _ZONE, _BAND = "user_progress.completed_at", "users.timezone", "users.final_band_score"
+_DAYS, _MONTHS = "user_activity_days", "user_activity_checkpoints"
+_PRACTISED = (f"{_DAYS}.local_date", f"{_MONTHS}.run_first_day", f"{_MONTHS}.last_day")
+
+
+def _summed_up(name: str, column: Column) -> Column:
+    """A column that adds up, or continues, the running totals of that name."""
+    return computed_from(column, f"{_DAYS}.{name}", f"{_MONTHS}.{name}")
+
+
+def _starting_skill(description: str, *, primary_key: bool = False, nullable: bool = False) -> dy.Decimal:
+    column = dy.Decimal(2, 1, primary_key=primary_key, nullable=nullable, description=description)
+    return computed_from(column, "users.diagnostic_score")
+
 
 class _UserGhostStatsHead(dy.Schema):
     as_of = as_of_column()
-    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC")
-    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date")
+    snapshot_date = date_of_hour("Date of the hour, UTC")
+    snapshot_hour = hour_of_date()
     user_id = identifier("The user", primary_key=True)
     cohort_id = identifier("The user's cohort at as_of", nullable=True)
     cohort_excluded = dy.Bool(description="Whether the user is kept out of cohort figures")
     timezone = dy.String(nullable=True, description="IANA name of the user's zone; UTC without one")
     diagnostic_score = dy.Float64(nullable=True, min=0, max=MAX_SCORE, description="Band at the start")
-    starting_skill = dy.Decimal(2, 1, nullable=True, description="Lower end of the half band of the diagnostic score")
+    starting_skill = _starting_skill("Lower end of the half band of the diagnostic score", nullable=True)
     target_band = dy.Decimal(2, 1, nullable=True, description="Band that the user aims at, if one is set")
-    day_in_journey = dy.Int32(description="Local date minus the created date plus 1; below 1 before the journey")
-    tasks_completed = count("Tasks completed so far")
-    tasks_this_week = count("Tasks completed in [as_of - 7 days, as_of)")
-    practice_time_ms = count("Time practised so far, in whole milliseconds")
-    practice_minutes = dy.Float64(min=0, description="Time practised so far, in minutes")
-    speaking_tasks = count("Speaking tasks so far")
-    writing_tasks = count("Writing tasks so far")
-    reading_tasks = count("Reading tasks so far")
-    listening_tasks = count("Listening tasks so far")
-    mock_tests = count("Mock tests so far; no other figure includes them")
-    days_practiced = small("Days practised among the 7 local dates up to today", high=DAYS_OF_WEEK)
-    current_streak = small("Length in days of the run that ends today or yesterday; otherwise 0")
-    longest_streak = small("Length in days of the longest run so far")
-    streak_status = dy.String(
-        regex="^(active|at_risk|broken)$",
-        description="active, at_risk or broken: 0, 1 or more days without a task since the last active day",
+    day_in_journey = computed_from(
+        dy.Int32(description="Local date minus the created date plus 1; below 1 before the journey"),
+        "users.created_at",
+        _ZONE,
     )
-    last_activity_at = instant("When the user last completed a task", nullable=True)
-    is_active_member = dy.Bool(
-        description="Whether the user is not excluded and was last active in [as_of - 14 days, as_of)"
+    tasks_completed = _summed_up("tasks_completed", count("Tasks completed so far"))
+    tasks_this_week = computed_from(count("Tasks completed in [as_of - 7 days, as_of)"), _AT)
+    practice_time_ms = _summed_up("practice_time_ms", count("Time practised so far, in whole milliseconds"))
+    practice_minutes = computed_from(
+        dy.Float64(min=0, description="Time practised so far, in minutes"), "practice_time_ms"
+    )
+    speaking_tasks = _summed_up("speaking_tasks", count("Speaking tasks so far"))
+    writing_tasks = _summed_up("writing_tasks", count("Writing tasks so far"))
+    reading_tasks = _summed_up("reading_tasks", count("Reading tasks so far"))
+    listening_tasks = _summed_up("listening_tasks", count("Listening tasks so far"))
+    mock_tests = _summed_up("mock_tests", count("Mock tests so far; no other figure includes them"))
+    days_practiced = computed_from(
+        small("Days practised among the 7 local dates up to today", high=DAYS_OF_WEEK),
+        f"{_DAYS}.local_date",
+        f"{_MONTHS}.recent_days",
+    )
+    current_streak = computed_from(
+        small("Length in days of the run that ends today or yesterday; otherwise 0"), *_PRACTISED
+    )
+    longest_streak = computed_from(
+        small("Length in days of the longest run so far"), *_PRACTISED, f"{_MONTHS}.longest_streak"
+    )
+    streak_status = computed_from(
+        dy.String(
+            regex="^(active|at_risk|broken)$",
+            description="active, at_risk or broken: 0, 1 or more days without a task since the last active day",
+        ),
+        *_PRACTISED,
+        _ZONE,
+    )
+    last_activity_at = _summed_up("last_activity_at", instant("When the user last completed a task", nullable=True))
+    is_active_member = computed_from(
+        dy.Bool(description="Whether the user is not excluded and was last active in [as_of - 14 days, as_of)"),
+        "cohort_excluded",
+        "last_activity_at",
     )
 
 
@@ -61,11 +110,13 @@ UserGhostStats = schema_of(
 class _CohortGhostDataHead(dy.Schema):
     id = row_id("cohort_id, snapshot_date, snapshot_hour")
     cohort_id = identifier("The cohort, or `global` for the row over all users", primary_key=True)
-    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC")
-    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date")
+    snapshot_date = date_of_hour("Date of the hour, UTC")
+    snapshot_hour = hour_of_date()
     as_of = as_of_column()
-    member_count = small("All members, active or not", low=1)
-    active_member_count = small("Active members, over whom the figures are taken", low=1)
+    member_count = computed_from(small("All members, active or not", low=1), "user_ghost_stats.user_id")
+    active_member_count = computed_from(
+        small("Active members, over whom the figures are taken", low=1), "user_ghost_stats.is_active_member"
+    )
 
 
 CohortGhostData = schema_of(
@@ -74,7 +125,7 @@ CohortGhostData = schema_of(
     "decimals reveal single members' figures; people see releases only.",
     {
         **{metric.name: metric.column for metric in COHORT_METRICS},
-        "updated_at": instant("as_of at which the row was written"),
+        "updated_at": row_written("as_of at which the row was written"),
     },
     head=_CohortGhostDataHead,
 )
@@ -82,21 +133,31 @@ CohortGhostData = schema_of(
 
 class _CohortGhostReleaseHead(dy.Schema):
     cohort_id = identifier("The cohort; `global` is never released", primary_key=True)
-    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC")
-    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date")
+    snapshot_date = date_of_hour("Date of the hour, UTC")
+    snapshot_hour = hour_of_date()
     as_of = as_of_column()
-    released = dy.Bool(description="Whether the figures may be shown; if not, they are null")
-    suppressed_reason = dy.String(
-        nullable=True,
-        regex="^(too_few_members|dominated|too_few_changes)$",
-        description="Why the figures may not be shown: too_few_members; dominated (two members hold almost all of a "
-        "sum); too_few_changes (since the last release, after a suppression)",
+    released = computed_from(
+        dy.Bool(description="Whether the figures may be shown; if not, they are null"),
+        *(f"user_ghost_stats.{name}" for name in ("is_active_member", *CONTRIBUTIONS)),
     )
-    released_as_of = instant("as_of of the hour that released the figures", nullable=True)
-    last_release_as_of = instant(
-        "as_of of the last release, also while suppressed; a new release is compared with it", nullable=True
+    suppressed_reason = computed_from(
+        dy.String(
+            nullable=True,
+            regex="^(too_few_members|dominated|too_few_changes)$",
+            description="Why the figures may not be shown: too_few_members; dominated (two members hold almost all of "
+            "a sum); too_few_changes (since the last release, after a suppression)",
+        ),
+        "released",
     )
-    active_member_count = small("Active members, over whom the figures are taken", low=1, nullable=True)
+    released_as_of = computed_from(instant("as_of of the hour that released the figures", nullable=True), "released")
+    last_release_as_of = computed_from(
+        instant("as_of of the last release, also while suppressed; a new release is compared with it", nullable=True),
+        "released",
+    )
+    active_member_count = computed_from(
+        small("Active members, over whom the figures are taken", low=1, nullable=True),
+        "user_ghost_stats.is_active_member",
+    )
 
 
 CohortGhostRelease = schema_of(
@@ -112,9 +173,9 @@ CohortGhostRelease = schema_of(
 
 class _CohortReleaseContributionsHead(dy.Schema):
     cohort_id = identifier("The cohort that was released", primary_key=True)
-    user_id = identifier("An active member at that time", primary_key=True)
-    snapshot_date = dy.Date(primary_key=True, description="Date of the hour of the release, UTC")
-    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date")
+    user_id = computed_from(identifier("An active member at that time", primary_key=True), "user_ghost_stats.user_id")
+    snapshot_date = date_of_hour("Date of the hour of the release, UTC")
+    snapshot_hour = hour_of_date()
     as_of = as_of_column()
 
 
@@ -122,50 +183,82 @@ CohortReleaseContributions = schema_of(
     "CohortReleaseContributions",
     "What each member contributed to a release, kept to count how many contributions have changed since. Internal.",
     {
-        **{name: UserGhostStats.columns()[name] for name in CONTRIBUTIONS},
+        **{name: computed_from(UserGhostStats.columns()[name], f"user_ghost_stats.{name}") for name in CONTRIBUTIONS},
     },
     head=_CohortReleaseContributionsHead,
 )
+
+
+_COMPARED = ("user_value", "figure")
+_OWN_FIGURES = [
+    name
+    for name in UserGhostStats.columns()
+    # Minutes a day are those practised, by the day of the journey.
+    if name in {"practice_minutes", "day_in_journey", *(message.user_value for message in MESSAGES.values())}
+]
 
 
 class GhostMessages(dy.Schema):
     """The messages that every user may be shown at the end of the hour, in each context that applies. An export."""
 
     user_id = identifier("The user", primary_key=True)
-    snapshot_date = dy.Date(primary_key=True, description="Date of the hour, UTC")
-    snapshot_hour = dy.Int32(primary_key=True, min=0, max=23, description="The hour of that date")
+    snapshot_date = date_of_hour("Date of the hour, UTC")
+    snapshot_hour = hour_of_date()
     as_of = as_of_column()
-    context = dy.String(primary_key=True, description="Context in which the message is shown")
-    place = small("Position in the context, from 1", low=1)
-    type = dy.String(primary_key=True, description="Kind of message")
-    metric = dy.String(description="Figure that is compared")
-    position = dy.String(
-        nullable=True,
-        regex="^(ahead|close|behind)$",
-        description="Whether the user is ahead, close or behind; null if the message does not say",
+    context = computed_from(dy.String(primary_key=True, description="Context in which the message is shown"))
+    place = computed_from(small("Position in the context, from 1", low=1))
+    type = computed_from(dy.String(primary_key=True, description="Kind of message"))
+    metric = computed_from(dy.String(description="Figure that is compared"))
+    position = computed_from(
+        dy.String(
+            nullable=True,
+            regex="^(ahead|close|behind)$",
+            description="Whether the user is ahead, close or behind; null if the message does not say",
+        ),
+        *_COMPARED,
     )
-    tone = dy.String(description="Tone of the wording")
-    priority = dy.String(description="Priority of the context")
-    user_value = dy.Float64(description="The user's own figure")
-    figure = dy.Float64(min_exclusive=0, description="Figure of the others that it is compared with")
-    figure_as_of = instant("as_of of that figure")
-    text = dy.String(min_length=1, description="Sentence as people read it")
+    tone = computed_from(dy.String(description="Tone of the wording"), *_COMPARED)
+    priority = computed_from(dy.String(description="Priority of the context"))
+    user_value = computed_from(
+        dy.Float64(description="The user's own figure"), *(f"user_ghost_stats.{name}" for name in _OWN_FIGURES)
+    )
+    figure = computed_from(
+        dy.Float64(min_exclusive=0, description="Figure of the others that it is compared with"),
+        *(f"cohort_ghost_release.{metric.name}" for metric in COHORT_METRICS),
+        *(f"ghost_benchmarks.{metric.column_name}" for metric in BENCHMARK_METRICS),
+        "ghost_streak_shares.percentage",
+        "ghost_fastest_improvers.minutes_per_day",
+    )
+    figure_as_of = computed_from(
+        instant("as_of of that figure"),
+        "cohort_ghost_release.released_as_of",
+        *(f"{table}.as_of" for table in ("ghost_benchmarks", "ghost_streak_shares", "ghost_fastest_improvers")),
+    )
+    text = computed_from(dy.String(min_length=1, description="Sentence as people read it"), *_COMPARED)
 
 
 class _GhostBenchmarksHead(dy.Schema):
     id = row_id("population, target_band, starting_skill, day_number, success_percentile, month")
-    population = dy.String(
-        primary_key=True,
-        regex="^(interval|at_least)$",
-        description="interval: final score in [band, band + 0.5); at_least: from the band on",
+    population = computed_from(
+        dy.String(
+            primary_key=True,
+            regex="^(interval|at_least)$",
+            description="interval: final score in [band, band + 0.5); at_least: from the band on",
+        ),
+        _BAND,
     )
-    target_band = dy.Decimal(2, 1, primary_key=True, description="Band that was reached")
-    starting_skill = dy.Decimal(
-        2, 1, primary_key=True, description="Lower end of the half band of the diagnostic score"
+    target_band = computed_from(dy.Decimal(2, 1, primary_key=True, description="Band that was reached"), _BAND)
+    starting_skill = _starting_skill("Lower end of the half band of the diagnostic score", primary_key=True)
+    day_number = computed_from(
+        dy.Int32(primary_key=True, min=1, description="Day of the journey, from 1"), _AT, "users.created_at", _ZONE
     )
-    day_number = dy.Int32(primary_key=True, min=1, description="Day of the journey, from 1")
-    success_percentile = dy.Int32(
-        primary_key=True, min=1, max=99, description="p: the figures are the (100 - p)th percentile of the achievers"
+    success_percentile = computed_from(
+        dy.Int32(
+            primary_key=True,
+            min=1,
+            max=99,
+            description="p: the figures are the (100 - p)th percentile of the achievers",
+        )
     )
 
 
@@ -174,11 +267,16 @@ GhostBenchmarks = schema_of(
     "What people who reached a band had done by each day of their journey.",
     {
         **{metric.column_name: metric.column for metric in BENCHMARK_METRICS},
-        "sample_size": small("Achievers for whom this day of the journey has ended by as_of", low=1),
-        "month": dy.String(regex=r"^\d{4}-\d{2}$", primary_key=True, description="Month, such as 2025-02"),
+        "sample_size": computed_from(
+            small("Achievers for whom this day of the journey has ended by as_of", low=1),
+            _BAND,
+            "users.created_at",
+            _ZONE,
+        ),
+        "month": month_column(primary_key=True),
         "as_of": as_of_column(),
-        "created_at": instant("as_of at which the row was first written"),
-        "updated_at": instant("as_of at which the row was last written"),
+        "created_at": row_written("as_of at which the row was first written"),
+        "updated_at": row_written("as_of at which the row was last written"),
     },
     head=_GhostBenchmarksHead,
 )
@@ -188,20 +286,19 @@ class GhostStreakShares(dy.Schema):
     """Share of the people who reached a band and kept up a streak of that many days."""
 
     id = row_id("target_band, starting_skill, streak_threshold, month")
-    target_band = dy.Decimal(2, 1, description="Achievers of at least this band")
-    starting_skill = dy.Decimal(
-        2,
-        1,
-        nullable=True,
-        description="Lower end of the half band of their diagnostic score; null for all starts together",
+    target_band = computed_from(dy.Decimal(2, 1, description="Achievers of at least this band"), _BAND)
+    starting_skill = _starting_skill(
+        "Lower end of the half band of their diagnostic score; null for all starts together", nullable=True
     )
-    streak_threshold = dy.Int32(min=1, description="Days that the longest streak has to reach")
-    sample_size = small("Achievers that the share is taken over", low=1)
-    percentage = small("Percentage of them who reached it, rounded half away from zero", high=PERCENT)
-    month = dy.String(regex=r"^\d{4}-\d{2}$", description="Month, such as 2025-02")
+    streak_threshold = computed_from(dy.Int32(min=1, description="Days that the longest streak has to reach"))
+    sample_size = computed_from(small("Achievers that the share is taken over", low=1), _BAND)
+    percentage = computed_from(
+        small("Percentage of them who reached it, rounded half away from zero", high=PERCENT), _AT, _ZONE, _BAND
+    )
+    month = month_column()
     as_of = as_of_column()
-    created_at = instant("as_of at which the row was first written")
-    updated_at = instant("as_of at which the row was last written")
+    created_at = row_written("as_of at which the row was first written")
+    updated_at = row_written("as_of at which the row was last written")
 
     @dy.rule()
     def one_share_per_key(cls) -> pl.Expr:  # noqa: N805 - dataframely's rules are class methods
@@ -213,17 +310,25 @@ class GhostFastestImprovers(dy.Schema):
     """Minutes a day practised by the people who improved fastest, by starting skill."""
 
     id = row_id("starting_skill, month")
-    starting_skill = dy.Decimal(
-        2, 1, primary_key=True, description="Lower end of the half band of the diagnostic score"
+    starting_skill = _starting_skill("Lower end of the half band of the diagnostic score", primary_key=True)
+    sample_size = computed_from(
+        small("Achievers of at least the lowest band; the figure is that of their fastest quarter", low=1), _BAND
     )
-    sample_size = small("Achievers of at least the lowest band; the figure is that of their fastest quarter", low=1)
-    minutes_per_day = dy.Decimal(
-        18, 1, min=0, description="Mean over the fastest quarter of (minutes before the result / days to the result)"
+    minutes_per_day = computed_from(
+        dy.Decimal(
+            18,
+            1,
+            min=0,
+            description="Mean over the fastest quarter of (minutes before the result / days to the result)",
+        ),
+        "user_progress.time_spent_ms",
+        "users.created_at",
+        "users.final_band_at",
     )
-    month = dy.String(regex=r"^\d{4}-\d{2}$", primary_key=True, description="Month, such as 2025-02")
+    month = month_column(primary_key=True)
     as_of = as_of_column()
-    created_at = instant("as_of at which the row was first written")
-    updated_at = instant("as_of at which the row was last written")
+    created_at = row_written("as_of at which the row was first written")
+    updated_at = row_written("as_of at which the row was last written")
 
 
 USER_GHOST_STATS = Contract(

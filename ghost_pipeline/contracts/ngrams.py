@@ -2,10 +2,24 @@
 
 import dataframely as dy
 
-from ghost_pipeline.contracts.columns import Characters, as_of_column, identifier, instant, row_id, small
+from ghost_pipeline.contracts.columns import (
+    Characters,
+    as_of_column,
+    computed_from,
+    identifier,
+    instant,
+    row_id,
+    row_written,
+    small,
+)
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
 from ghost_pipeline.contracts.source import MAX_NGRAM_LENGTH
 from ghost_pipeline.settings import MAX_NGRAM_SIZE
+
+_MEASURED, _STARTED = "session_ngram_speed.ms_per_keystroke", "practice_sessions.start_time"
+_AGAINST_TARGET = ("target_speed_ms", "decaying_average_ms")
+_NGRAMS = tuple(f"session_ngram_{kind}.ngram_text" for kind in ("speed", "errors"))
+_SIZES = tuple(f"session_ngram_{kind}.ngram_size" for kind in ("speed", "errors"))
 
 
 class NgramSpeedSummaries(dy.Schema):
@@ -16,24 +30,31 @@ class NgramSpeedSummaries(dy.Schema):
     keyboard_id = identifier("The keyboard", primary_key=True)
     ngram_text = Characters(primary_key=True, min_length=1, max_length=MAX_NGRAM_LENGTH, description="The n-gram, NFC")
     ngram_size = dy.Int32(primary_key=True, min=1, max=MAX_NGRAM_SIZE, description="Number of keys")
-    decaying_average_ms = dy.Float64(
-        min_exclusive=0, description="Weighted mean of ms per keystroke; older measurements weigh less"
+    decaying_average_ms = computed_from(
+        dy.Float64(min_exclusive=0, description="Weighted mean of ms per keystroke; older measurements weigh less"),
+        _MEASURED,
+        _STARTED,
     )
-    target_speed_ms = dy.Float64(min_exclusive=0, description="The keyboard's target, otherwise the default")
-    target_performance_pct = dy.Float64(min_exclusive=0, description="target / average x 100, without an upper limit")
-    meets_target = dy.Bool(description="Whether the average is at most the target")
-    sample_count = small("Measurements in the newest sessions that the summary covers", low=1)
-    measurements_used = small("Newest measurements that enter the average", low=1)
-    last_measured = instant("Start of the newest session with the n-gram")
-    last_updated = instant("as_of at which the row last changed")
-    created_at = instant("as_of at which the n-gram was first summarised")
+    target_speed_ms = computed_from(
+        dy.Float64(min_exclusive=0, description="The keyboard's target, otherwise the default"),
+        "keyboards.target_ms_per_keystroke",
+    )
+    target_performance_pct = computed_from(
+        dy.Float64(min_exclusive=0, description="target / average x 100, without an upper limit"), *_AGAINST_TARGET
+    )
+    meets_target = computed_from(dy.Bool(description="Whether the average is at most the target"), *_AGAINST_TARGET)
+    sample_count = computed_from(small("Measurements in the newest sessions that the summary covers", low=1), _MEASURED)
+    measurements_used = computed_from(small("Newest measurements that enter the average", low=1), _MEASURED)
+    last_measured = computed_from(instant("Start of the newest session with the n-gram"), _STARTED)
+    last_updated = row_written("as_of at which the row last changed")
+    created_at = row_written("as_of at which the n-gram was first summarised")
     as_of = as_of_column()
 
 
 class NgramSpeedSummaryHistory(NgramSpeedSummaries):
     """History of the summaries: every summary that differs from the hour before, by hour."""
 
-    as_of = instant("End of the hour in which the summary changed", primary_key=True)
+    as_of = computed_from(instant("End of the hour in which the summary changed", primary_key=True))
 
 
 class SessionNgramSummary(dy.Schema):
@@ -42,13 +63,20 @@ class SessionNgramSummary(dy.Schema):
     session_id = identifier("The practice session", primary_key=True)
     user_id = identifier("The typist")
     keyboard_id = identifier("The keyboard")
-    ngram_text = Characters(primary_key=True, min_length=1, max_length=MAX_NGRAM_LENGTH, description="The n-gram, NFC")
-    ngram_size = dy.Int32(primary_key=True, min=1, max=MAX_NGRAM_SIZE, description="Number of keys")
-    avg_ms_per_keystroke = dy.Float64(
-        nullable=True, min_exclusive=0, description="Mean of its measurements; null if there are only errors"
+    ngram_text = computed_from(
+        Characters(primary_key=True, min_length=1, max_length=MAX_NGRAM_LENGTH, description="The n-gram, NFC"), *_NGRAMS
     )
-    instance_count = small("Number of measurements and errors", low=1)
-    error_count = small("Number of errors")
+    ngram_size = computed_from(
+        dy.Int32(primary_key=True, min=1, max=MAX_NGRAM_SIZE, description="Number of keys"), *_SIZES
+    )
+    avg_ms_per_keystroke = computed_from(
+        dy.Float64(
+            nullable=True, min_exclusive=0, description="Mean of its measurements; null if there are only errors"
+        ),
+        _MEASURED,
+    )
+    instance_count = computed_from(small("Number of measurements and errors", low=1), *_NGRAMS)
+    error_count = computed_from(small("Number of errors"), "session_ngram_errors.ngram_text")
     start_time = instant("When the session started")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import dataframely as dy
 
-from ghost_pipeline.contracts.columns import small
+from ghost_pipeline.contracts.columns import computed_from, small
 
 RANK_BASES = {"cohort": "the cohort's members", "global": "all users"}
 """Among whom a user is ranked."""
@@ -35,8 +35,13 @@ class RankMetric:
     def columns(self) -> dict[str, dy.Column]:
         """The columns of `user_ghost_stats`; null without a cohort."""
         return {
-            self.column_name(base): small(
-                f"Percentage of {members} strictly below in {self.source}, rounded down", high=MAX_RANK, nullable=True
+            self.column_name(base): computed_from(
+                small(
+                    f"Percentage of {members} strictly below in {self.source}, rounded down",
+                    high=MAX_RANK,
+                    nullable=True,
+                ),
+                self.source,
             )
             for base, members in RANK_BASES.items()
         }

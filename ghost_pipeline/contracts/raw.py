@@ -7,11 +7,13 @@ table's contract, reading from every kind of source, validation, rejected rows, 
 Add a reason to reject rows: a field of the column's `SourceColumn`.
 """
 
+from dataclasses import replace
+
 import dataframely as dy
 
-from ghost_pipeline.contracts.columns import instant, personal
+from ghost_pipeline.contracts.columns import computed_from, instant, personal
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
-from ghost_pipeline.contracts.source import Domain, Kind, SourceColumn, SourceTable
+from ghost_pipeline.contracts.source import UPDATED_AT, Domain, Kind, SourceColumn, SourceTable
 from ghost_pipeline.settings import MAX_NGRAM_SIZE, MAX_TARGET_MS, MIN_TARGET_MS, TOP_BAND
 
 GLOBAL_COHORT = "global"
@@ -33,13 +35,25 @@ MAX_MS = 1e15
 
 
 _UPDATED_AT = SourceColumn(
-    "updated_at", Kind.INSTANT, "When the source last changed the row; a version's valid_from", optional=True
+    UPDATED_AT, Kind.INSTANT, "When the source last changed the row; a version's valid_from", optional=True
 )
 _USER_ID = SourceColumn("user_id", Kind.ID, "The user", references="users")
 _SESSION_ID = SourceColumn("session_id", Kind.ID, "The practice session", references="practice_sessions")
+_PRESSED_IN, _TYPED, _EXPECTED, _PRESSED_AT, _INDEX = (
+    f"session_keystrokes.{name}"
+    for name in ("session_id", "keystroke_char", "expected_char", "keystroke_time", "key_index")
+)
 _NGRAM = (
-    SourceColumn("ngram_text", Kind.NGRAM, "The n-gram, NFC, case-sensitive"),
-    SourceColumn("ngram_size", Kind.INTEGER, "Number of keys in the n-gram", low=1, high=MAX_NGRAM_SIZE),
+    replace(_SESSION_ID, extracted_from=(_PRESSED_IN,)),
+    SourceColumn("ngram_text", Kind.NGRAM, "The n-gram, NFC, case-sensitive", extracted_from=(_TYPED, _EXPECTED)),
+    SourceColumn(
+        "ngram_size",
+        Kind.INTEGER,
+        "Number of keys in the n-gram",
+        low=1,
+        high=MAX_NGRAM_SIZE,
+        extracted_from=(_TYPED, _EXPECTED),
+    ),
 )
 
 SOURCE_USERS = SourceTable(
@@ -154,13 +168,27 @@ SOURCE_SESSION_NGRAM_SPEED = SourceTable(
     "the keystrokes.",
     required=False,
     columns=(
-        _SESSION_ID,
         *_NGRAM,
-        SourceColumn("ngram_time_ms", Kind.NUMBER, "Time of the whole n-gram in ms", optional=True),
-        SourceColumn("ms_per_keystroke", Kind.NUMBER, "Time per key in ms, the measured value", above=0, high=MAX_MS),
+        SourceColumn(
+            "ngram_time_ms",
+            Kind.NUMBER,
+            "Time of the whole n-gram in ms",
+            optional=True,
+            extracted_from=(_PRESSED_AT,),
+        ),
+        SourceColumn(
+            "ms_per_keystroke",
+            Kind.NUMBER,
+            "Time per key in ms, the measured value",
+            above=0,
+            high=MAX_MS,
+            extracted_from=(_PRESSED_AT,),
+        ),
     ),
     extra={
-        "key_index": dy.Int32(nullable=True, min=0, description="Its last key; null for the application's own rows"),
+        "key_index": computed_from(
+            dy.Int32(nullable=True, min=0, description="Its last key; null for the application's own rows"), _INDEX
+        ),
     },
 )
 SOURCE_SESSION_NGRAM_ERRORS = SourceTable(
@@ -171,12 +199,20 @@ SOURCE_SESSION_NGRAM_ERRORS = SourceTable(
     "from the keystrokes.",
     published=True,
     required=False,
-    columns=(_SESSION_ID, *_NGRAM),
+    columns=_NGRAM,
     extra={
-        "was_corrected": dy.Bool(nullable=True, description="Whether the wrong key was deleted later; null if unknown"),
-        "key_index": dy.Int32(nullable=True, min=0, description="The wrong key; null for the application's own rows"),
-        "expected_char": dy.String(nullable=True, description="Character that should have been typed, if known"),
-        "keystroke_char": dy.String(nullable=True, description="Character that was typed instead, if known"),
+        "was_corrected": computed_from(
+            dy.Bool(nullable=True, description="Whether the wrong key was deleted later; null if unknown"), _TYPED
+        ),
+        "key_index": computed_from(
+            dy.Int32(nullable=True, min=0, description="The wrong key; null for the application's own rows"), _INDEX
+        ),
+        "expected_char": computed_from(
+            dy.String(nullable=True, description="Character that should have been typed, if known"), _EXPECTED
+        ),
+        "keystroke_char": computed_from(
+            dy.String(nullable=True, description="Character that was typed instead, if known"), _TYPED
+        ),
     },
 )
 

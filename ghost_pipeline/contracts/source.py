@@ -10,10 +10,14 @@ from functools import cached_property
 
 import dataframely as dy
 
-from ghost_pipeline.contracts.columns import Characters, identifier, instant, schema_of
+from ghost_pipeline.contracts.columns import Characters, computed_from, identifier, instant, row_written, schema_of
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
 
 MAX_NGRAM_LENGTH = 50
+SOURCE = "source"
+"""Names the source where tables of the lake are named as well."""
+UPDATED_AT = "updated_at"
+"""The column that says when the source last changed a row."""
 NULL_MARKERS = ("\\N", "NULL", "null", "NA", "NaN", "nan", "NaT", "<NA>", "None")
 """Texts that databases, R, pandas, Python and Java write for a missing value."""
 
@@ -66,6 +70,8 @@ class SourceColumn:
     """Reserved texts."""
     references: str | None = None
     """Table whose id this column names; a row that names none is rejected."""
+    extracted_from: tuple[str, ...] = ()
+    """Columns `table.column` of the lake that give the value where the source has no rows of its own (N1.2)."""
 
     @property
     def stored_as(self) -> str:
@@ -116,9 +122,14 @@ class SourceTable:
     def contract(self) -> Contract:
         """The raw table of the lake."""
         stored: dict[str, dy.Column] = {
-            column.stored_as: _stored(column, primary_key=column.name in self.key) for column in self.columns
+            column.stored_as: computed_from(
+                _stored(column, primary_key=column.name in self.key),
+                f"{SOURCE}.{self.name}.{column.name}",
+                *column.extracted_from,
+            )
+            for column in self.columns
         }
-        columns = {**stored, **(_version_columns() if self.versioned else {}), **self.extra}
+        columns = {**stored, **(self._version_columns() if self.versioned else {}), **self.extra}
         class_name = "".join(part.capitalize() for part in self.name.split("_"))
         return Contract(
             name=self.name,
@@ -130,6 +141,17 @@ class SourceTable:
             sorted_by=self.sorted_by,
             append_only=not self.versioned,
         )
+
+    def _version_columns(self) -> dict[str, dy.Column]:
+        told = [f"{SOURCE}.{self.name}.{column.name}" for column in self.columns if column.name == UPDATED_AT]
+        valid_from = instant(
+            "Instant from which this version is valid; the first version is also valid before it",
+            primary_key=True,
+        )
+        return {
+            "valid_from": computed_from(valid_from, *told),
+            "seen_at": row_written("as_of of the hourly run that saw this version first"),
+        }
 
 
 def _stored(column: SourceColumn, *, primary_key: bool) -> dy.Column:  # noqa: PLR0911 - one per kind
@@ -154,13 +176,3 @@ def _stored(column: SourceColumn, *, primary_key: bool) -> dy.Column:  # noqa: P
             return dy.Bool(description=text)
         case Kind.MINUTES:
             return dy.Int64(min=0, description=f"{text}, in whole milliseconds; missing is 0")
-
-
-def _version_columns() -> dict[str, dy.Column]:
-    return {
-        "valid_from": instant(
-            "Instant from which this version is valid; the first version is also valid before it",
-            primary_key=True,
-        ),
-        "seen_at": instant("as_of of the hourly run that saw this version first"),
-    }

@@ -6,7 +6,7 @@ gives the same result.
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from functools import partial
+from functools import partial, wraps
 
 import dagster as dg
 import polars as pl
@@ -71,6 +71,7 @@ def _month_by_month(table: Contract) -> Callable[[Callable[[RunContext, Month], 
     """
 
     def decorate(of_month: Callable[[RunContext, Month], TableResult]) -> Compute:
+        @wraps(of_month)
         def compute(run: RunContext, months: Sequence[Month]) -> Iterator[TableResult]:
             for month in months:
                 with mark_building(run.lake, table, [month]):

@@ -1,31 +1,47 @@
 """From contracts and frames to the metadata that Dagster shows; numbers of a single asset are in its module."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 import polars as pl
 
+from ghost_pipeline.contracts.column_rules import column_rules
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS
+from ghost_pipeline.contracts.lineage import Input
+from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS, personal_columns
 
 PREVIEW_ROWS = 5
+INPUTS_SHOWN = 4
+"""Inputs named beside a column; its lineage has all of them."""
 
 
-def column_schema(contract: Contract) -> dg.TableSchema:
-    """Return a contract's columns as Dagster shows them."""
-    key = set(contract.primary_key)
+def column_schema(contract: Contract, lineage: Mapping[str, Sequence[Input]]) -> dg.TableSchema:
+    """Return a contract's columns as Dagster shows them, each description with the column's inputs."""
+    key, personal = set(contract.primary_key), personal_columns(contract)
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name=name,
                 type=str(column.dtype),
-                description=column.description,
-                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=key == {name}),
+                description=_described(column.description or "", lineage.get(name, ())),
+                constraints=dg.TableColumnConstraints(
+                    nullable=column.nullable,
+                    unique=key == {name},
+                    other=[f"{rule} {limit}" for rule, limit in column_rules(column).items()],
+                ),
+                tags={"personal": ""} if name in personal else {},
             )
             for name, column in contract.schema.columns().items()
         ],
         constraints=dg.TableConstraints(other=[f"primary key ({', '.join(contract.primary_key)})"] if key else []),
     )
+
+
+def _described(text: str, inputs: Sequence[Input]) -> str:
+    # Only Dagster+ draws the lineage of columns.
+    shown = [f"{one.table}.{one.column}" for one in inputs[:INPUTS_SHOWN]]
+    shown += [f"{len(inputs) - INPUTS_SHOWN} more"] if len(inputs) > INPUTS_SHOWN else []
+    return f"{text} (from {', '.join(shown)})" if shown else text
 
 
 def preview(frame: pl.DataFrame) -> dg.TableMetadataValue:

@@ -20,7 +20,6 @@ from ghost_pipeline.contracts.specified import (
 )
 from ghost_pipeline.defs.checks import Check
 from ghost_pipeline.defs.metadata import as_table
-from ghost_pipeline.defs.table_asset import OWNER
 from ghost_pipeline.domain.ghost.specified_tables import (
     specified_cohort_ghost_data,
     specified_ghost_benchmarks,
@@ -63,7 +62,6 @@ def published_database(upstream: list[str], *, allow_gaps: bool = False) -> dg.A
         "fresh each table is.",
         group_name=Layer.OPERATIONS.value,
         kinds={"duckdb"},
-        owners=[OWNER],
         # Without a mapping Dagster would list every hour and month since the first one, for each table and run.
         deps=[dg.AssetDep(table, partition_mapping=dg.LastPartitionMapping()) for table in upstream],
     )
@@ -88,7 +86,6 @@ def published_postgres() -> dg.AssetsDefinition:
         "written. Its table `ghost_table_info` says how fresh each table is.",
         group_name=Layer.OPERATIONS.value,
         kinds={"postgres"},
-        owners=[OWNER],
         deps=[PUBLISHED_DATABASE],
         check_specs=[STORABLE.spec(PUBLISHED_POSTGRES)],
     )

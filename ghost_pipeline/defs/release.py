@@ -118,5 +118,7 @@ RELEASE_ASSETS = (
         comparisons=(period_over_period(COHORT_GHOST_RELEASE, release_figures),),
         counts="cohorts whose last release has no contributions left to compare with",
     ),
-    TableAsset(COHORT_RELEASE_CONTRIBUTIONS, (COHORT_GHOST_RELEASE,), count_cohort_release_contributions),
+    TableAsset(
+        COHORT_RELEASE_CONTRIBUTIONS, (COHORT_GHOST_RELEASE, USER_GHOST_STATS), count_cohort_release_contributions
+    ),
 )

@@ -14,7 +14,7 @@ from ghost_pipeline.contracts.retention import gone_until
 from ghost_pipeline.defs.metadata import as_table
 from ghost_pipeline.defs.partitions import Partitions
 from ghost_pipeline.defs.resources import RunContext
-from ghost_pipeline.defs.table_asset import HOURS_POOL, OWNER
+from ghost_pipeline.defs.table_asset import HOURS_POOL
 from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.incremental.retention import newest_snapshot, remove_expired
 from ghost_pipeline.incremental.stale_ledger import mark_rebuilt
@@ -68,7 +68,6 @@ def retention(upstream: list[str], partitions: Partitions, hours_per_run: int) -
         "Only the run of the newest hour removes anything: an older hour that was built on request stays until then.",
         group_name=Layer.OPERATIONS.value,
         kinds={"parquet"},
-        owners=[OWNER],
         deps=upstream,
         partitions_def=partitions.hourly,
         pool=HOURS_POOL,

@@ -1,7 +1,8 @@
 """From a table's compute function to its Dagster asset.
 
-What all assets share is added here once, from the contract: name, group, kinds, column schema, the partitions of a run,
-the `structure` and `coverage` checks, row counts and a preview. Which rows a table has is in its own module.
+What all assets share is added here once, from the contract: name, group, kinds, the partitions of a run, the checks
+`structure` and `coverage`, row counts and a preview. What the catalogue says of a table is added in `catalogue`. Which
+rows a table has is in its own module.
 """
 
 import time
@@ -15,6 +16,7 @@ import dagster as dg
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract, Partitioning
+from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.defs.checks import (
     STRUCTURE,
     Check,
@@ -25,7 +27,7 @@ from ghost_pipeline.defs.checks import (
     structure_passed,
     warnings_result,
 )
-from ghost_pipeline.defs.metadata import column_schema
+from ghost_pipeline.defs.external_assets import source_key
 from ghost_pipeline.defs.partitions import RANGE_END, SOURCE_FROM, Partitions
 from ghost_pipeline.defs.resources import RunContext, RunSource
 from ghost_pipeline.defs.table_result import TableResult
@@ -36,8 +38,6 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import shared_lock
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month, hours
-
-OWNER = "team:data-platform"
 
 HOURS_POOL, MONTHS_POOL = "hours", "months"
 """Pools of the hourly and the monthly tables. `dagster.yaml` allows one run in each, by hand or by schedule: the
@@ -124,16 +124,15 @@ class TableAsset:
             description=f"{contract.description}\n\nGrain: {contract.grain}.",
             group_name=contract.layer.value,
             kinds=set(self.kinds),
-            owners=[OWNER],
-            deps=[*map(self._dependency, self.upstream), *([_on_itself(contract)] if self.continues_itself else [])],
+            deps=[
+                *([source_key(contract.name)] if contract.name in SOURCE_TABLES else []),
+                *map(self._dependency, self.upstream),
+                *([_on_itself(contract)] if self.continues_itself else []),
+            ],
             partitions_def=partitions.monthly if self.monthly else partitions.hourly,
             pool=MONTHS_POOL if self.monthly else HOURS_POOL,
             freshness_policy=dg.FreshnessPolicy.time_window(fail_window=contract.max_age),
             backfill_policy=dg.BackfillPolicy.multi_run(1 if self.monthly else hours_per_run),
-            metadata={
-                "dagster/column_schema": column_schema(contract),
-                "dagster/relation_identifier": contract.name,
-            },
             check_specs=[check.spec(contract.name) for check in self.every_check],
         )
         def table(

@@ -126,7 +126,7 @@ def test_random_rows_of_a_contract_fulfil_it(contract: Contract, seed: int) -> N
 
 @every_contract
 def test_dagster_shows_the_columns_of_the_contract(contract: Contract) -> None:
-    shown = column_schema(contract)
+    shown = column_schema(contract, {})
     columns = contract.schema.columns()
     assert [column.name for column in shown.columns] == list(columns)
     assert [column.type for column in shown.columns] == [str(column.dtype) for column in columns.values()]
@@ -136,7 +136,7 @@ def test_dagster_shows_the_columns_of_the_contract(contract: Contract) -> None:
 
 @every_contract
 def test_dagster_shows_the_primary_key(contract: Contract) -> None:
-    other = column_schema(contract).constraints
+    other = column_schema(contract, {}).constraints
     key = ", ".join(contract.primary_key)
     assert other is not None
     assert other.other == ([f"primary key ({key})"] if key else [])
