@@ -5,7 +5,6 @@ The environment is made below that of the project when it is first needed, from 
 
 import shutil
 import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.bench.measuring import Measured, run_contender
+from ghost_pipeline_tests.clients.environments import python_with
 
-ENVIRONMENT = Path(sys.prefix) / "chdb"
 LOCK, PEER = (Path(__file__).with_name(name) for name in ("chdb.lock", "chdb_peer.py"))
 NAME = "chdb_incremental"
 INSTANT = "%Y-%m-%d %H:%M:%S"
@@ -22,17 +21,7 @@ INSTANT = "%Y-%m-%d %H:%M:%S"
 
 def chdb_python() -> Path | None:
     """The Python of the environment with chDB, which is made if it is missing; None if it cannot be installed."""
-    python = ENVIRONMENT / "bin" / "python"
-    if _imports_chdb(python):
-        return python
-    make = [sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)]
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    for command in (make, [*install, "--require-hashes", "-r", str(LOCK)]):
-        try:
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        except (subprocess.CalledProcessError, OSError):
-            return None
-    return python if _imports_chdb(python) else None
+    return python_with(LOCK, "chdb")
 
 
 def prepare_chdb(python: Path, folder: Path, as_of: datetime) -> None:
@@ -61,9 +50,3 @@ def measure_chdb(python: Path, folder: Path, as_of: datetime, runs: int) -> Meas
         shutil.rmtree(state)
         kept.rename(state)
     return Measured(NAME, tuple(found))
-
-
-def _imports_chdb(python: Path) -> bool:
-    if not python.exists():
-        return False
-    return subprocess.run([python, "-c", "import chdb"], check=False, capture_output=True).returncode == 0

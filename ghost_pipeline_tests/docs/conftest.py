@@ -5,6 +5,9 @@ import pytest
 from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.built_once import built_once
 from ghost_pipeline_tests.docs.pages import publish_demo
+from ghost_pipeline_tests.sources.conftest import server
+
+__all__ = ["demo", "server"]
 
 
 @pytest.fixture(scope="session")

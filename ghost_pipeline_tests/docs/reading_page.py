@@ -4,10 +4,13 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from ghost_pipeline_tests.clients.matrix import lines_table, matrix_table
 from ghost_pipeline_tests.docs.questions import questions_table
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reading.md"
 PARTS: dict[str, Callable[[], Iterable[str]]] = {
+    "lines": lines_table,
+    "matrix": matrix_table,
     "questions": questions_table,
 }
 
