@@ -7,7 +7,7 @@ from typing import Self
 from urllib.parse import unquote
 
 SCHEME = "s3://"
-_ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<key>.*))?")
+_ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<key>[^?]*))?")
 _HOST = r"(?:\[[^\[\]@/?#\s]+\]|[^:@/?#\[\],\s]*)(?::\d*)?"
 SERVER_ADDRESS = re.compile(
     r"(?!.*%(?![0-9A-Fa-f]{2}))(?P<scheme>postgres(?:ql)?|mysql|mariadb)://"
@@ -23,11 +23,13 @@ FILE_SCHEMES = frozenset({"sqlite", "duckdb"})
 """Schemes of databases that are a file: three slashes and its path."""
 MASKED = "…"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-_SECRET_PARAMETER = re.compile(r"(?:pass|pwd|secret|token)[^=]*=", re.IGNORECASE)
-_CONNECTION_STRING = re.compile(
-    r"(?:^|[;\s])\s*(?:host|hostaddr|port|dbname|database|server|user|username|uid)\s*=", re.IGNORECASE
+_SECRET_PARAMETER = re.compile(
+    r"(?:pass|pwd|secret|token)[^=]*=|(?:^|[?&;\s])[\w-]*(?:key|sig|pw|auth|credentials?)\s*=", re.IGNORECASE
 )
-"""A parameter of the form that libpq and ODBC call a connection string; any other one may be a password."""
+_CONNECTION_STRING = re.compile(
+    r"(?:^|[;\s])\s*(?:host|hostaddr|port|dbname|database|server|user|username|uid)\s*=|\s--?[a-z]", re.IGNORECASE
+)
+"""A parameter of what libpq and ODBC call a connection string, or of a command; any other one may hide a password."""
 _CREDENTIALS = re.compile(r":.*@", re.DOTALL)
 MALFORMED_POSTGRES_ADDRESS = (
     "Write postgresql://user:password@host:port/database, with special characters of user and password "
@@ -52,7 +54,9 @@ class ObjectAddress:
         """
         found = _ADDRESS.fullmatch(text)
         parts = (found["key"] or "").rstrip("/").split("/") if found else [".."]
-        if not found or (parts != [""] and {"", ".", ".."} & set(parts)):
+        # Messages show an address: credentials and parameters belong into variables.
+        has_credentials = _CREDENTIALS.search(unquote(text.removeprefix(SCHEME)))
+        if not found or has_credentials or (parts != [""] and {"", ".", ".."} & set(parts)):
             raise ValueError("is not a bucket address such as s3://bucket/prefix")
         return cls(found["bucket"], "/".join(parts))
 

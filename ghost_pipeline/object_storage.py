@@ -4,6 +4,7 @@ The lake and the sources share it. The client's own message is many lines of req
 key of access.
 """
 
+import os
 import re
 from datetime import timedelta
 from typing import Any, cast
@@ -20,6 +21,9 @@ CONNECT_TIMEOUT, TIMEOUT = "5 seconds", "10 minutes"
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status code: (\d{3}[^:\n]*)")
 _URL = re.compile(r"https?://[^\s?]+")
+_ANY_URL = re.compile(r"(\w+://)(?:[^/\s?]*@)?([^/\s?]*)[/?]\S*")
+_IN_FOLDER = re.compile(r"([\w-]+)=[^/\s]+(?=/)")
+_SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_TOKEN", "AWS_ACCESS_KEY_ID")
 _CREDENTIALS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _TROUBLES = (
     (r"<Code>NoSuchBucket<", "the bucket does not exist", "Create it, or correct {setting}"),
@@ -71,4 +75,12 @@ def trouble(error: Exception, setting: str, rights: str) -> tuple[str, str]:
         if re.search(pattern, text):
             return why.format(host=host), remedy.format(setting=setting, rights=rights)
     told = (found[1].strip() for found in (_STATUS.search(text), _CODE.search(text)) if found)
-    return ": ".join(told) or text.splitlines()[0], "Look at the storage"
+    return ": ".join(told) or _without_secrets(text.splitlines()[0]), "Look at the storage"
+
+
+def _without_secrets(line: str) -> str:
+    """Return the client's words without credentials, and of each address its host alone: a path may name a person."""
+    for name in _SECRET_VARIABLES:
+        if secret := os.environ.get(name):
+            line = line.replace(secret, "***")
+    return _IN_FOLDER.sub(r"\1=…", _ANY_URL.sub(r"\1\2/…", line))

@@ -219,7 +219,7 @@ class MySqlSource(DatabaseSource):
             connection = self._connected()
             with connection.cursor() as cursor:
                 cursor.execute("SAVEPOINT reading")
-            rows = connection.cursor(pymysql.cursors.SSCursor)
+            rows = connection.cursor(_Rows)
             yield rows
             rows.close()
             with connection.cursor() as cursor:
@@ -229,7 +229,7 @@ class MySqlSource(DatabaseSource):
             raise
         except (pymysql.err.Error, UnicodeError) as error:
             self._leave(rows)
-            says = self._address.fault(error)
+            says = self._address.fault(error, rows.statement if rows else "")
             place = self.mapping.place(table, "query") if self.mapping.of(table).query else f"table {table}"
             remedy = (
                 "Run again when the server answers" if says == LOST else "Correct it, or grant its use, and run again"
@@ -241,6 +241,16 @@ class MySqlSource(DatabaseSource):
         if rows is not None and rows._result is not None:  # noqa: SLF001 - it would wait for the rows when it is deleted
             rows._result.unbuffered_active = False  # noqa: SLF001
         self.close()
+
+
+class _Rows(pymysql.cursors.SSCursor):  # type: ignore[misc]
+    """A cursor that streams rows, and knows its statement even if that fails."""
+
+    statement = ""
+
+    def execute(self, query: str, args: object = None) -> Any:  # noqa: ANN401 - the driver has no types
+        self.statement = query
+        return super().execute(query, args)
 
 
 def _closed(connection: Any) -> None:  # noqa: ANN401 - the driver has no types

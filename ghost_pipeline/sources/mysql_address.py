@@ -1,5 +1,6 @@
 """Addresses of MySQL and MariaDB servers, and their errors without passwords or values of rows."""
 
+import re
 import ssl
 from typing import Any
 from urllib.parse import unquote
@@ -24,6 +25,18 @@ _TELLING = frozenset(
     | {1317, 1356, 1370, 1412, 1524, 1698, 1792, 1969, 2002, 2003, 2005, 2026, 2061, 3024, 3118, 4151}
 )
 """Error numbers whose messages cite names and our own statement, but no values of rows."""
+_CITED = re.compile(r"'[^']*'|`[^`]*`|(?<=^FUNCTION )[\w.]+")
+_OWN_MESSAGE = re.compile(
+    r"Unknown (?:column|table) Q in Q|Table Q doesn't exist|View Q references invalid [\w(); /]+|"
+    r"FUNCTION Q does not exist|"
+    r"\w+ command denied to user Q@Q for (?:table|column|routine) Q(?:\.Q)?(?: in table Q)?|"
+    r"Access denied.*|You have an error in your SQL syntax; .+ near Q at line \d+|"
+    r"(?:Lock wait timeout exceeded|Deadlock found when trying to get lock); try restarting transaction|"
+    r"Query execution was interrupted.*|Table definition has changed, please retry transaction|"
+    r"Cannot execute statement in a READ ONLY transaction"
+)
+"""The server's messages while it reads, with Q for what they cite; a function may raise others, in any words."""
+_CLAUSES = "SELECT field list where clause on clause from clause group statement order clause having clause"
 
 
 class MySqlAddress:
@@ -67,8 +80,14 @@ class MySqlAddress:
             **_tls(given),
         }
 
-    def fault(self, error: Exception) -> str:
-        """The server's message; only its error number if the message may cite a row."""
+    def fault(self, error: Exception, statement: str | None = None) -> str:
+        """The server's message; only its error number if the message may cite a row.
+
+        Args:
+            error: of the driver.
+            statement: what was executed, if functions in it may have read rows.
+
+        """
         code = error.args[0] if error.args else None
         if not isinstance(error, pymysql.err.MySQLError):
             # The driver asks for another package, for instance.
@@ -76,8 +95,19 @@ class MySqlAddress:
         if code in _LOST_CODES or not isinstance(code, int) or code == 0:
             return LOST
         if code in _TELLING:
-            return self.without_secrets(_line(str(error.args[-1])))
+            says = self.without_secrets(_line(str(error.args[-1])))
+            if statement is None or _OWN_MESSAGE.fullmatch(_CITED.sub("Q", says)):
+                return says if statement is None else self._with_known_names(says, statement)
         return f"error {code}, see the server log"
+
+    def _with_known_names(self, says: str, statement: str) -> str:
+        """Return a message that cites only what stands in the address or in a statement."""
+        known = _line(f"{self.name} {statement} {_CLAUSES}".replace("`", ""))
+
+        def shown(cited: re.Match[str]) -> str:
+            return cited[0] if all(name in known for name in cited[0].strip("'`").split(".")) else "…"
+
+        return _CITED.sub(shown, says)
 
     def without_secrets(self, text: str) -> str:
         """A text without the password of the address."""

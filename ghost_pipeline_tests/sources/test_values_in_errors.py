@@ -120,12 +120,26 @@ def test_postgresql_tells_no_value(expression: str, database: Database, tmp_path
         "updatexml('<a/>', mail, 'x')",
         "exp(phone)",
         "(SELECT mail FROM people)",
+        *(f"told_as_{number}(mail)" for number in (1054, 1064, 1142, 1146, 1205, 1305, 1969)),
+        "told_as_missing(mail)",
+        "told_as_denied(mail)",
+        "told_as_no_function(left(mail, 3))",
     ],
 )
 def test_mariadb_tells_no_value(expression: str, mariadb: MariaDb, tmp_path: Path) -> None:
     mariadb.execute(
         *PEOPLE,
         "CREATE FUNCTION told(t text) RETURNS text BEGIN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = t; RETURN t; END",
+        *(_function(f"told_as_{number}", number, "t") for number in (1054, 1064, 1142, 1146, 1205, 1305, 1969)),
+        _function("told_as_missing", 1146, """concat("Table '", t, "' doesn't exist")"""),
+        _function("told_as_no_function", 1305, """concat("FUNCTION ", t, " does not exist")"""),
+        _function("told_as_denied", 1142, """concat("SELECT command denied to user '", t, "'@'h' for table `t`")"""),
         f"GRANT EXECUTE ON {mariadb.name}.* TO reader@localhost",
     )
     assert_no_value_is_told(failing(mariadb.address, expression, tmp_path))
+
+
+def _function(name: str, number: int, message: str) -> str:
+    """A function that raises an error with a number of the server's own."""
+    told = f"SET @told = {message}; SIGNAL SQLSTATE '42S02' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = @told"
+    return f"CREATE FUNCTION {name}(t text) RETURNS text BEGIN {told}; RETURN t; END"
