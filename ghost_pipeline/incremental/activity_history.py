@@ -20,7 +20,7 @@ import polars as pl
 
 from ghost_pipeline.contracts.activity import COUNT_COLUMNS, USER_ACTIVITY_CHECKPOINTS, USER_ACTIVITY_DAYS
 from ghost_pipeline.contracts.raw import USER_PROGRESS
-from ghost_pipeline.domain.ghost.activity_rollups import activity_days, event_activity, of_journeys
+from ghost_pipeline.domain.ghost.activity_rollups import activity_days, entity_events, event_activity, of_journeys
 from ghost_pipeline.domain.ghost.activity_state import (
     ACTIVITY_SCHEMA,
     CHECKPOINT_COLUMNS,
@@ -150,7 +150,7 @@ class ActivityHistory:
             state = self._empty(there[-1].next())
             self._resume(state, there[-1])
         while state.month <= month:
-            state.add(self._activity(state.month.start, state.month.as_of))
+            self._add_month(state)
             self._keep(state)
             state = state.next_month()
         return state
@@ -159,7 +159,7 @@ class ActivityHistory:
         return ActivityState.empty(self._entities.height, month, self._skipped)
 
     def _keep(self, state: ActivityState) -> None:
-        month, own = state.month, self._entities["user_id"].is_first_distinct() & pl.Series(self._seen)
+        month, own = state.month, self._is_first & pl.Series(self._seen)
         rows = pl.concat([self._entities, state.checkpoint()], how="horizontal").filter(own).sort("user_id")
         columns = USER_ACTIVITY_CHECKPOINTS.polars_schema
         partition = rows.with_columns(month=pl.lit(month.key), as_of=pl.lit(month.as_of)).select(
@@ -199,10 +199,10 @@ class ActivityHistory:
     def from_events(self, month: Month) -> ActivityState:
         """The state at the end of a month from events alone, for a few users."""
         state = self._empty(Month.containing(self._begin or month.start))
-        state.add(self._activity(state.month.start, state.month.as_of))
+        self._add_month(state)
         while state.month < month:
             state = state.next_month()
-            state.add(self._activity(state.month.start, state.month.as_of))
+            self._add_month(state)
         return state
 
     def _summed_up(self, start: datetime, end: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -229,14 +229,17 @@ class ActivityHistory:
                 self._write_day(day)
 
     @cached_property
+    def _is_first(self) -> pl.Series:
+        """Whether each entity is the first of its user, in whose calendar sums are stored."""
+        return self._entities["user_id"].is_first_distinct()
+
+    @cached_property
     def _first(self) -> pl.DataFrame:
-        """The first entity of each user, in whose calendar sums are stored."""
-        return self._entities.filter(pl.col("user_id").is_first_distinct())
+        return self._entities.filter(self._is_first)
 
     def _write_day(self, day: Day) -> None:
-        events = self._lake.scan_hours(USER_PROGRESS, day.start, day.as_of).drop("progress_id").collect().lazy()
         rows = (
-            activity_days(event_activity(events, self._first.lazy()))
+            activity_days(event_activity(self._events(day.start, day.as_of), self._first.lazy()))
             .with_columns(event_date=pl.lit(day.start.date()))
             .collect()
         )
@@ -247,11 +250,23 @@ class ActivityHistory:
         """The events of [start, end) as activity."""
         if self._begin is None or end <= self._begin or start >= end:
             return pl.DataFrame(schema={"hour": pl.Datetime("us", "UTC"), **ACTIVITY_SCHEMA})
-        events = self._lake.scan_hours(USER_PROGRESS, max(start, self._begin), end)
         entities = self._users if users is None else users
-        found = event_activity(events.drop("progress_id").collect().lazy(), entities).collect()
+        found = event_activity(self._events(max(start, self._begin), end), entities).collect()
         self._seen[found["entity"].to_numpy()] = True
         return of_journeys(found).select("hour", *ACTIVITY_SCHEMA.names())
+
+    def _add_month(self, state: ActivityState) -> None:
+        """Add the events of the state's month."""
+        if self._begin is None or state.month.as_of <= self._begin:
+            return
+        events = entity_events(self._events(max(state.month.start, self._begin), state.month.as_of), self._entities)
+        self._seen[events["entity"].to_numpy()] = True
+        state.add_events(events)
+
+    def _events(self, start: datetime, end: datetime) -> pl.LazyFrame:
+        """The events of [start, end), without their ids."""
+        # Collected: the join needs the columns in memory, and a scan would be read in more and smaller pieces.
+        return self._lake.scan_hours(USER_PROGRESS, start, end).drop("progress_id").collect().lazy()
 
     def _by_hour(self, start: datetime, end: datetime) -> dict[datetime, pl.DataFrame]:
         rows = self._activity(start, end)

@@ -18,7 +18,13 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.defs.ghost import materialize_cohort_ghost_data, materialize_user_ghost_stats
 from ghost_pipeline.defs.resources import RunContext
-from ghost_pipeline.domain.ghost.activity_rollups import activity_days, calendars, event_activity, of_journeys
+from ghost_pipeline.domain.ghost.activity_rollups import (
+    activity_days,
+    calendars,
+    entity_events,
+    event_activity,
+    of_journeys,
+)
 from ghost_pipeline.domain.ghost.activity_state import ACTIVITY_SCHEMA, ActivityState
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
 from ghost_pipeline.domain.shared.local_time import skipped_date
@@ -179,6 +185,11 @@ def test_activity_adds_up_over_any_split(world: tuple[datetime, list[Row], list[
     for part in data.draw(st.permutations(range(4))):
         split.add(activity([one for one, of in zip(mine, parts, strict=True) if of == part], by_day=part % 2 == 0))
     assert_frame_equal(split.checkpoint(), whole.checkpoint())
+    one_by_one = ActivityState.empty(4, month)
+    for part in range(4):
+        some = [one for one, of in zip(mine, parts, strict=True) if of == part]
+        one_by_one.add_events(entity_events(progress_frame(some), entities.collect()))
+    assert_frame_equal(one_by_one.checkpoint(), whole.checkpoint())
 
 
 SKIPPED = dict(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ghost_pipeline.contracts.activity import BEFORE_JOURNEY, COUNT_COLUMNS, RECENT_DAYS
+from ghost_pipeline.contracts.raw import MOCK_TEST, MODULE_TYPES, TASK_TYPES
 from ghost_pipeline.windows import Month
 
 _Ints = npt.NDArray[np.int64]
@@ -28,6 +29,7 @@ the zone skipped move up by one."""
 _NEVER = np.iinfo(np.int64).min
 _WEEK = np.uint64(2**RECENT_DAYS - 1)
 _ONE = np.uint64(1)
+_KINDS = (*TASK_TYPES, MOCK_TEST)
 
 SUMS = (*COUNT_COLUMNS, BEFORE_JOURNEY)
 
@@ -40,6 +42,18 @@ ACTIVITY_SCHEMA = pl.Schema(
     }
 )
 """Columns of the rows that are added to a state: any number for an entity and a date."""
+
+ENTITY_EVENT_SCHEMA = pl.Schema(
+    {
+        "entity": pl.UInt32(),
+        "task_type": pl.Enum(_KINDS),
+        "completed_at": pl.Datetime("us", "UTC"),
+        "time_spent_ms": pl.Int64(),
+        "local_date": pl.Date(),
+        "is_early": pl.Boolean(),
+    }
+)
+"""Events of entities in 26 bytes each, where their activity would take 100; an early one precedes the created date."""
 
 CHECKPOINT_COLUMNS = (*SUMS, "last_activity_at", "run_first_day", "last_day", "longest_streak", "recent_days")
 """The columns of `user_activity_checkpoints` from which a state resumes."""
@@ -111,14 +125,31 @@ class ActivityState:
         np.maximum.at(self.last_activity, entity, _instants(rows["last_activity_at"]))
         # Mock tests make no day a day of practice (G2.2).
         practised = rows["tasks_completed"].to_numpy() > 0
-        place = (self.newest - self._days_of(entity, days_since_1970(rows["local_date"]))[practised]).astype(np.uint64)
-        entity = entity[practised]
-        np.bitwise_or.at(self.days, entity, _ONE << place)
-        # Flags, because sorting a million numbers takes ten times as long.
-        practised_now = np.zeros(len(self.days), bool)
-        practised_now[entity] = True
-        touched = np.flatnonzero(practised_now)
-        self.longest[touched] = np.maximum(self.longest[touched], self._longest_of_bits(touched))
+        self._practise(entity[practised], days_since_1970(rows["local_date"])[practised])
+
+    def add_events(self, events: pl.DataFrame) -> None:
+        """Add events of the month, in any order and in any parts (`ENTITY_EVENT_SCHEMA`), none of them twice.
+
+        The result is that of `add` for their activity, at a quarter of its cost.
+        """
+        if events["is_early"].any():
+            self.counts[BEFORE_JOURNEY][:] += self._counted(events.filter("is_early")["entity"].to_numpy())
+            events = events.remove("is_early")
+        entity = events["entity"].to_numpy()
+        kind = events["task_type"].to_physical().to_numpy()
+        for number, name in enumerate(_KINDS):
+            found = self._counted(entity[kind == number])
+            if name == MOCK_TEST:
+                self.counts["mock_tests"][:] += found
+            else:
+                self.counts["tasks_completed"][:] += found
+            if name in MODULE_TYPES:
+                self.counts[f"{name}_tasks"][:] += found
+        tasks = events.filter(pl.col("task_type") != MOCK_TEST)
+        entity = tasks["entity"].to_numpy()
+        np.add.at(self.counts["practice_time_ms"], entity, tasks["time_spent_ms"].to_numpy())
+        np.maximum.at(self.last_activity, entity, _instants(tasks["completed_at"]))
+        self._practise(entity, days_since_1970(tasks["local_date"]))
 
     def next_month(self) -> "ActivityState":
         """Return the same activity as the start of the next month."""
@@ -172,6 +203,20 @@ class ActivityState:
                 "streak_status": pl.Series(["active", "at_risk", "broken"]).gather(pl.Series(status)),
             }
         )
+
+    def _counted(self, entity: _Ints) -> _Ints:
+        """Return how often each entity is there."""
+        return np.bincount(entity, minlength=len(self.days))
+
+    def _practise(self, entity: _Ints, dates: _Ints) -> None:
+        """Add days of practice: an entity and a date each, as days since 1970."""
+        place = (self.newest - self._days_of(entity, dates)).astype(np.uint64)
+        np.bitwise_or.at(self.days, entity, _ONE << place)
+        # Flags, because sorting a million numbers takes ten times as long.
+        practised_now = np.zeros(len(self.days), bool)
+        practised_now[entity] = True
+        touched = np.flatnonzero(practised_now)
+        self.longest[touched] = np.maximum(self.longest[touched], self._longest_of_bits(touched))
 
     def _days_of(self, entity: _Ints, dates: _Ints) -> _Ints:
         return dates + self._moved_up(entity, dates)
