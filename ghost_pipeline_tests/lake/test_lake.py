@@ -30,6 +30,8 @@ from ghost_pipeline.errors import ContractError, LakeError
 from ghost_pipeline.lake import listing
 from ghost_pipeline.lake.atomic import STAGING, clear_leftovers, replacing
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.layout import write_layout
+from ghost_pipeline.lake.local_files import LocalFiles
 from ghost_pipeline.lake.partitions import Rejects
 from ghost_pipeline.windows import HOUR as ONE_HOUR
 from ghost_pipeline.windows import Hour, Month
@@ -528,6 +530,7 @@ def test_a_silence_is_no_gap_of_marks(lake: Lake) -> None:
 def test_parts_are_all_hours_in_their_order_and_none_is_too_large(sizes: list[int], room: int) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         lake = Lake(Path(folder))
+        write_layout(LocalFiles(lake.root))
         for number, size in enumerate(sizes):
             path = lake.path(USER_PROGRESS, hour(number))
             path.parent.mkdir(parents=True)
