@@ -5,9 +5,9 @@ version afterwards. The marks are files of the lake, so they reach every machine
 is in the cache of this machine. Each process lists some settled days again: a change by hand is noticed within days.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import date, timedelta
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from datetime import date
 from uuid import uuid4
 
 import polars as pl
@@ -17,6 +17,7 @@ from ghost_pipeline.lake.cache import Cache
 from ghost_pipeline.lake.file_versions import FileVersion, file_version
 from ghost_pipeline.lake.local_files import Files
 from ghost_pipeline.lake.locking import table_lock
+from ghost_pipeline.windows import DAY
 
 CHANGES = ".changes"
 """The folder of the marks, `.changes/<table>/<month>`."""
@@ -24,16 +25,18 @@ SETTLED_DAYS = 10
 """Days of a table that are always listed: longer than the look-back, and than snapshots of users are kept."""
 MARKED_DAYS = SETTLED_DAYS - 1
 """Writers mark changes of days before these. One fewer than are listed: a day is remembered only once its writers mark
-it, even if another writer has added a day meanwhile."""
+it, even if another writer has added a day meanwhile. If more days were added or removed, they mark after the change."""
 CHECKED_DAYS = 10
-"""Settled days that a process lists again: a year of them in 37 runs."""
+"""Settled days that a process lists again: a year of them in 36 processes."""
 HOUR_FILES = pl.Schema(
     {"day": pl.String(), "hour": pl.String(), "size": pl.Int64(), "changed_ns": pl.Int64(), "number": pl.UInt64()}
 )
 """The values in the names of a file's folders, `2025-03-12` and `11`, and its version."""
 _KEPT = pl.Schema({**HOUR_FILES, "mark": pl.String(), "place": pl.String()})
 """A day that has no file has a row without an hour."""
-_LISTING = "listing"
+_CHECKED_UNTIL = pl.Schema({"day": pl.String()})
+"""The last settled day that was listed again: the next process goes on after it."""
+_LISTING, _CHECKED = "listing", "checked"
 _MONTH = len("2025-03")
 _UNFINISHED = b"\n"
 
@@ -55,8 +58,8 @@ class HourListing:
             since: skip folders of days whose names sort before this.
 
         """
-        folders = sorted(one for one in self._files.folders(table) if "=" in one and one >= since)
-        settled = [one for one in folders if _day(one) < _days_before(folders[-1], SETTLED_DAYS)]
+        folders = sorted(one for one in self.folders(table) if one >= since)
+        settled = _older(folders, folders[-1], SETTLED_DAYS) if folders else []
         if not settled:
             return self._listed(table, folders)
         # Before the files: a writer that comes between the two makes another mark.
@@ -68,7 +71,7 @@ class HourListing:
         unknown = [one for one in settled if _day(one) not in days]
         listed = self._listed(table, unknown, every=True)
         if not since:
-            checked = self._days_to_check(table, known, recent)
+            checked = self._days_to_check(table, known)
             if checked and not self._is_as_known(table, checked, known):
                 # The files were copied or changed by hand: nothing that is known is relied upon.
                 known, unknown = known.clear(), settled
@@ -96,28 +99,55 @@ class HourListing:
         if not days:
             yield
             return
-        folders = [one for one in self._files.folders(table) if "=" in one]
-        if not folders:
+        there = self.days(table)
+        if not there:
             self.forget(table)
-        newest = max([*map(_day, folders), *days], default="")
-        months = sorted({day[:_MONTH] for day in days if day < _days_before(newest, MARKED_DAYS)})
-        if not months:
-            yield
-            return
-        # One change at a time: the end of a first one would make what is listed during a second one count.
-        with table_lock(self._files.folder, f"{table}{CHANGES}"):
-            self._mark(table, months, _UNFINISHED)
+        known = {*there, *days}
+        months = _months(_older(days, max(known), MARKED_DAYS))
+        with ExitStack() as locks:
+            if months:
+                # One change at a time: the end of a first one would make what is listed during a second one count.
+                locks.enter_context(self._lock(table))
+                self._mark(table, months, _UNFINISHED)
             try:
                 yield
             except BaseException:
                 with suppress(LakeError):
-                    self._mark(table, months, _token())
+                    self._end(table, days, known, months)
                 raise
-            self._mark(table, months, _token())
+            self._end(table, days, known, months)
+
+    def _end(self, table: str, days: Collection[str], known: Collection[str], months: Sequence[str]) -> None:
+        """Mark that a change has ended: of the months that were marked before it, and of those that need it now."""
+        moved = self._moved(table, days, known)
+        if moved or months:
+            with nullcontext() if months else self._lock(table):
+                self._mark(table, sorted({*months, *moved}), _token())
+
+    def _lock(self, table: str) -> AbstractContextManager[None]:
+        return table_lock(self._files.folder, f"{table}{CHANGES}")
+
+    def _moved(self, table: str, days: Collection[str], known: Collection[str]) -> list[str]:
+        """The months to be marked after a change because the newest day is no longer the one before it.
+
+        Days that were recent when the change began may have been remembered during it. Days that are recent again may
+        be changed without a mark from now on.
+        """
+        before, after = max(known), max(self.days(table), default="")
+        if after > before:
+            return _months(_older(days, after, MARKED_DAYS))
+        if after and after < before:
+            recent_again = {*_older(known, before, SETTLED_DAYS)} - {*_older(known, after, SETTLED_DAYS)}
+            return _months(recent_again)
+        return []
+
+    def folders(self, table: str) -> list[str]:
+        """The names of a table's folders of days, in no order; others that lie beside them are no part of it."""
+        return [one for one in self._files.folders(table) if "=" in one and _is_day(_day(one))]
 
     def days(self, table: str) -> list[str]:
         """The days for which a table has a folder, in no order."""
-        return [_day(one) for one in self._files.folders(table) if "=" in one]
+        return [_day(one) for one in self.folders(table)]
 
     def is_known(self, table: str, day: str, hour: str) -> bool:
         """Whether the file of an hour is remembered, and was neither replaced nor removed by a writer since."""
@@ -172,19 +202,22 @@ class HourListing:
         same = pl.when(pl.col("is_marked")).then(pl.col("now") == pl.col("mark")).otherwise(pl.col("mark") == "")
         return known.filter(pl.col("place") == place, same.fill_null(value=False)).select(_KEPT.names())
 
-    def _days_to_check(self, table: str, known: pl.DataFrame, recent: pl.DataFrame) -> list[str]:
-        """The settled days that this process lists again, once: others in every hour."""
-        if table in self._checked or recent.is_empty():
+    def _days_to_check(self, table: str, known: pl.DataFrame) -> list[str]:
+        """The settled days that this process lists again, once: those after the ones of the process before."""
+        if table in self._checked or known.is_empty():
             return []
         self._checked.add(table)
-        days = known["day"].unique().sort().to_list()
-        day, hour = recent.row(-1)[:2]
-        parts = -(-len(days) // CHECKED_DAYS) or 1
-        part = (date.fromisoformat(day).toordinal() * 24 + int(hour)) % parts
-        return days[part * CHECKED_DAYS : (part + 1) * CHECKED_DAYS]
+        cache, days = self._cache(table), known["day"].unique().sort().to_list()
+        last = max(cache.read(_CHECKED, _CHECKED_UNTIL)["day"], default="")
+        # In a circle: with one run a day, the days after the last one are never at an end.
+        some = [*(day for day in days if day > last), *(day for day in days if day <= last)][:CHECKED_DAYS]
+        # A process that may only read checks what the next writer checks, too.
+        with suppress(LakeError):
+            cache.write({_CHECKED: pl.DataFrame({"day": some[-1:]}, _CHECKED_UNTIL)})
+        return some
 
     def _is_as_known(self, table: str, days: list[str], known: pl.DataFrame) -> bool:
-        key = next(one for one in self._files.folders(table) if "=" in one).partition("=")[0]
+        key = next(iter(self.folders(table))).partition("=")[0]
         now = self._listed(table, [f"{key}={day}" for day in days], every=True)
         before = known.filter(pl.col("day").is_in(days)).select(HOUR_FILES.names())
         return now.equals(before.sort("day", "hour"))
@@ -198,15 +231,29 @@ def _marked(listed: pl.DataFrame, marks: dict[str, str | None], place: str) -> p
 
 
 def _day(folder: str) -> str:
-    return folder.partition("=")[2]
+    """The day in the name of a folder; a day itself stays."""
+    return folder.rpartition("=")[2]
+
+
+def _is_day(text: str) -> bool:
+    with suppress(ValueError):
+        # Python also reads 20250312, which is no name of a folder.
+        return date.fromisoformat(text).isoformat() == text
+    return False
+
+
+def _months(days: Iterable[str]) -> list[str]:
+    return sorted({day[:_MONTH] for day in days})
+
+
+def _older(days: Iterable[str], newest: str, by: int) -> list[str]:
+    """The days, or folders of days, that are more than so many days before another one, in their order."""
+    first = _days_before(newest, by)
+    return [one for one in days if _day(one) < first]
 
 
 def _days_before(newest: str, days: int) -> str:
-    """The day so many days before one, or before the one in a folder's name; "" if it is no day."""
-    try:
-        return (date.fromisoformat(newest.rpartition("=")[2]) - timedelta(days=days)).isoformat()
-    except ValueError:
-        return ""
+    return (date.fromisoformat(_day(newest)) - days * DAY).isoformat()
 
 
 def _token() -> bytes:

@@ -248,9 +248,9 @@ class LakeListing:
         self, contract: Contract, *, newest_first: bool = False, until: str | None = None
     ) -> Iterator[Hour]:
         """The hours of a table, ascending or descending; a day is listed only when its turn comes."""
-        for folder in sorted(self._files.folders(contract.name), reverse=newest_first):
-            _, equals, day = folder.partition("=")
-            if equals and (until is None or folder <= until):
+        for folder in sorted(self._listing.folders(contract.name), reverse=newest_first):
+            if until is None or folder <= until:
+                day = folder.partition("=")[2]
                 found = self._files.partitions(f"{contract.name}/{folder}", 1)
                 yield from (hour_of(day, hour) for hour in sorted((one for (one,), _ in found), reverse=newest_first))
 

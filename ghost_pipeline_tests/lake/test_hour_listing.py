@@ -6,7 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -20,30 +20,13 @@ from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.cache import CACHE, Cache
 from ghost_pipeline.lake.hour_listing import CHANGES, CHECKED_DAYS, SETTLED_DAYS, HourListing
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.lake.layout import write_layout
 from ghost_pipeline.lake.local_files import LocalFiles
 from ghost_pipeline.lake.locking import table_lock_if_free
-from ghost_pipeline.lake.parquet import parquet_bytes
 from ghost_pipeline.lake.partitions import file_name
 from ghost_pipeline.windows import DAY, HOUR, Hour
 from ghost_pipeline_tests.examples import examples
+from ghost_pipeline_tests.lake.days import DAYS, OLD, fill, filled, later, some_days, write
 from ghost_pipeline_tests.samples import HOUR as NEWEST
-from ghost_pipeline_tests.samples import sample
-
-DAYS = 40
-OLD = Hour(NEWEST.start - 30 * DAY)
-
-
-def filled(root: Path, days: int, *contracts: Contract) -> Lake:
-    """A lake with an empty partition for every hour of so many days up to the newest hour."""
-    for contract in contracts:
-        content = parquet_bytes(contract, contract.empty())
-        for number in range(days * 24):
-            path = root / file_name(contract, Hour(NEWEST.start - number * HOUR))
-            path.parent.mkdir(parents=True)
-            path.write_bytes(content)
-    write_layout(LocalFiles(root))
-    return Lake(root)
 
 
 def listed(lake: Lake, contract: Contract = USER_PROGRESS) -> list[tuple[object, ...]]:
@@ -57,8 +40,9 @@ def found(root: Path, contract: Contract = USER_PROGRESS) -> list[tuple[object, 
     return listed(Lake(root), contract)
 
 
-def write(lake: Lake, hour: Hour, seed: int = 1, contract: Contract = USER_PROGRESS) -> None:
-    lake.write(contract, hour, sample(contract, 3, seed))
+def versions(lake: Lake) -> dict[datetime, int]:
+    """The versions of the hours of a table."""
+    return dict(lake.file_versions_of(USER_PROGRESS).iter_rows())
 
 
 @contextmanager
@@ -152,6 +136,79 @@ def test_recent_days_are_not_marked(tmp_path: Path) -> None:
     assert not (tmp_path / CHANGES).exists()
 
 
+@pytest.mark.parametrize("first", [-20, -2], ids=["beside a settled day", "alone"])
+def test_an_hour_that_settles_while_it_is_replaced_is_seen(first: int, tmp_path: Path) -> None:
+    """Another writer adds days meanwhile, and a reader remembers the hour as it was."""
+    lake = some_days(tmp_path, -20, -2, 0)
+    reader = Lake(tmp_path)
+    days = [later(first).date.isoformat(), later(-2).date.isoformat()]
+    with HourListing(LocalFiles(tmp_path)).changing(USER_PROGRESS.name, days):
+        write(lake, later(30))
+        listed(reader)
+        (tmp_path / file_name(USER_PROGRESS, later(-2))).unlink()
+    assert later(-2).start not in {hour for hour, _ in listed(reader)}
+
+
+def _failing_change(lake: Lake, newest: int) -> None:
+    with HourListing(LocalFiles(lake.root)).changing(USER_PROGRESS.name, [later(0).date.isoformat()]):
+        if newest > 0:
+            write(lake, later(newest))
+        else:
+            shutil.rmtree(lake.path(USER_PROGRESS, later(0)).parent.parent)
+        raise KeyError
+
+
+@pytest.mark.parametrize("newest", [30, -20], ids=["days were added", "days were removed"])
+def test_a_change_that_fails_is_marked_as_one_that_succeeds(newest: int, tmp_path: Path) -> None:
+    lake = some_days(tmp_path, -60, -30, -20, 0)
+    with pytest.raises(KeyError):
+        _failing_change(lake, newest)
+    assert [*(tmp_path / CHANGES / USER_PROGRESS.name).iterdir()]
+
+
+def test_nothing_is_remembered_of_days_that_were_recent_again(tmp_path: Path) -> None:
+    """The newest days are removed; an hour that is then recent is changed without a mark; days are added again."""
+    lake = some_days(tmp_path, -60, -2, 0, 30)
+    reader = Lake(tmp_path)
+    listed(reader)
+    lake.remove(USER_PROGRESS, later(30))
+    write(lake, later(-2), 2)
+    write(lake, later(30))
+    assert listed(reader) == found(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["other=unknown", "{key}=zzz", "{key}=20250312", "{key}="])
+def test_a_folder_that_is_no_day_changes_nothing(name: str, tmp_path: Path) -> None:
+    lake = some_days(tmp_path, -60, -40, 0)
+    folder = name.format(key=USER_PROGRESS.partitioning.keys[0])
+    shutil.copytree(lake.path(USER_PROGRESS, later(0)).parent.parent, tmp_path / USER_PROGRESS.name / folder)
+    reader = Lake(tmp_path)
+    before = listed(reader)
+    write(lake, later(-40), 2)
+    after = listed(reader)
+    assert {hour for hour, _ in set(after) ^ set(before)} == {later(-40).start}
+    assert (tmp_path / CHANGES).exists(), "the change of a settled day is marked"
+    assert lake.newest_hour(USER_PROGRESS) == later(0)
+    assert lake.first_hour(USER_PROGRESS) == later(-60)
+
+
+@pytest.mark.parametrize("hours", [0, 1, 6, 24])
+def test_every_settled_day_is_checked_whatever_the_rhythm_of_runs(hours: int, tmp_path: Path) -> None:
+    lake = some_days(tmp_path, *range(1 - SETTLED_DAYS - 3 * CHECKED_DAYS, 1))
+    listed(lake)
+    newest = NEWEST
+    for changed in range(0, 3 * CHECKED_DAYS, 7):
+        hour = lake.hours(USER_PROGRESS)[changed]
+        before = versions(lake)[hour.start]
+        os.utime(lake.path(USER_PROGRESS, hour), ns=(0, changed))
+        # Each run may add a day.
+        for _ in range(len(lake.hours(USER_PROGRESS)) // (CHECKED_DAYS - 1) + 1):
+            newest = Hour(newest.start + hours * HOUR)
+            fill(tmp_path, newest)
+            now = versions(Lake(tmp_path))
+        assert now[hour.start] != before
+
+
 def test_a_copied_lake_has_its_own_versions(tmp_path: Path) -> None:
     listed(filled(tmp_path / "lake", DAYS, USER_PROGRESS))
     shutil.copytree(tmp_path / "lake", tmp_path / "copy")
@@ -198,33 +255,6 @@ def test_a_folder_of_a_day_without_hours_goes_with_its_last_hour(tmp_path: Path)
     write(lake, OLD)
     lake.remove(USER_PROGRESS, OLD)
     assert LocalFiles(tmp_path).folders(USER_PROGRESS.name) == []
-
-
-def test_versions_of_old_days_are_read_merged_in_their_order(tmp_path: Path) -> None:
-    lake = filled(tmp_path, DAYS, USERS)
-    for number, hour in enumerate((OLD, OLD.next(), Hour(NEWEST.start - 20 * DAY), NEWEST)):
-        write(lake, hour, number, USERS)
-    every = lake.scan(USERS, lake.hours(USERS)).collect()
-    assert lake.scan(USERS).collect().equals(every)
-    assert lake.scan(USERS).collect().equals(every), "from the copies of the first time"
-
-
-def test_a_version_that_is_written_late_is_read(tmp_path: Path) -> None:
-    lake = filled(tmp_path, DAYS, USERS)
-    lake.scan(USERS).collect()
-    write(lake, OLD, contract=USERS)
-    assert lake.scan(USERS).collect().height == 3
-
-
-def test_copies_of_what_was_replaced_go(tmp_path: Path) -> None:
-    lake = filled(tmp_path, DAYS, USERS)
-    lake.scan(USERS).collect()
-    copies = set((tmp_path / CACHE / USERS.name / "merged").iterdir())
-    write(lake, OLD, contract=USERS)
-    lake.scan(USERS).collect()
-    now = set((tmp_path / CACHE / USERS.name / "merged").iterdir())
-    assert len(now) == len(copies)
-    assert len(copies - now) == 1
 
 
 @pytest.mark.parametrize("many", [90, pytest.param(365, marks=pytest.mark.long)])
