@@ -36,10 +36,13 @@ class LakeReading(LakeListing):
         """All rows of an hourly table of which every run reads all; small files of its older days are read merged."""
         listed = self._listing.files(contract.name)
 
-        def rows(hours: Sequence[tuple[str, str]]) -> pl.DataFrame:
-            return self._scanned(contract, self.files(contract, [hour_of(*one) for one in hours])).collect()
+        def located(hours: Sequence[tuple[str, str]]) -> list[Path]:
+            return self.files(contract, [hour_of(*one) for one in hours])
 
-        parts = list(merged_files(self.root, contract.name, listed, rows))
+        def read(paths: list[Path]) -> pl.DataFrame:
+            return self._scanned(contract, paths).collect()
+
+        parts = list(merged_files(self.root, contract, listed, located, read))
         hours = {one: hour_of(*one) for one in parts if not isinstance(one, Path)}
         there = set(self.files(contract, hours.values()))
         paths = [one if isinstance(one, Path) else self.path(contract, hours[one]) for one in parts]

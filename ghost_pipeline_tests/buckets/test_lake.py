@@ -18,6 +18,7 @@ from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.raw import REJECTED_ROWS, USER_PROGRESS, USERS
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake import objects
+from ghost_pipeline.lake.cache import CACHE
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.layout import LAYOUT_FILE, write_layout
 from ghost_pipeline.lake.opening import open_files
@@ -179,8 +180,9 @@ def test_a_changed_partition_is_one_put_and_one_that_is_the_same_is_none(lake: L
     ]
     server.requests.clear()
     assert lake.write_hours(USER_PROGRESS, map(hour, range(4)), *events(0, 1, 2)) == 1
-    # One listing of the files, and one of the days: whether the change is to be marked depends on the newest.
-    assert (len(server.asked("PUT")), len(server.asked("GET")), len(server.asked("LIST"))) == (1, 0, 2)
+    # One listing of the files, and two of the days: whether the change is to be marked depends on the newest before it
+    # and after it.
+    assert (len(server.asked("PUT")), len(server.asked("GET")), len(server.asked("LIST"))) == (1, 0, 3)
 
 
 def test_what_was_written_here_is_not_fetched(lake: Lake, server: S3Server) -> None:
@@ -440,6 +442,29 @@ def test_what_is_wrong_with_the_variables_is_one_line_with_a_remedy(
         assert len(str(caught.value).splitlines()) == 1
         assert "secret" not in str(caught.value)
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("seeds", [[], [2]], ids=["stays", "is replaced and comes back"])
+def test_a_merged_copy_holds_the_version_that_it_is_named_by(
+    seeds: list[int], lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object may be replaced after it was listed, and be put back later."""
+    old, newer = hour(-30 * 24), [hour(day * 24) for day in range(-2, 1)]
+    for one in (old, *newer):
+        lake.write(USERS, one, sample(USERS, 3, 1))
+    files = Lake.files
+
+    def replacing_first(self: Lake, *asked: object) -> list[Path]:
+        monkeypatch.setattr(Lake, "files", files)
+        for seed in seeds:
+            lake.write(USERS, old, sample(USERS, 3, seed))
+        return files(self, *asked)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Lake, "files", replacing_first)
+    lake.scan(USERS).collect()
+    lake.write(USERS, old, sample(USERS, 3, 1))
+    assert lake.scan(USERS).collect().equals(lake.scan(USERS, [old, *newer]).collect())
+    assert len(list((lake.root / CACHE / USERS.name / "merged").iterdir())) == 1
 
 
 def test_half_a_credential_is_told_before_anything_is_asked(place: Mirrored, monkeypatch: pytest.MonkeyPatch) -> None:
