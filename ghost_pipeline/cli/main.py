@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from ghost_pipeline import __version__
-from ghost_pipeline.cli.ask import COMMANDS, AsOf, Text
+from ghost_pipeline.cli.ask import COMMANDS, AsOf, Text, json_option
 from ghost_pipeline.cli.progress import Progress, long_command
 from ghost_pipeline.errors import GhostError
 from ghost_pipeline.locations import shown_source
@@ -238,6 +238,21 @@ def query_command(sql: str, *, as_json: bool) -> None:
     settings = Settings.load()
     frame = query(sql, settings.database, Lake(settings.lake))
     click.echo(as_json_rows(frame) if as_json else as_table(frame))
+
+
+@main.command()
+@click.argument("tables", metavar="[TABLE]...", nargs=-1, type=Text())
+@json_option
+def contracts(tables: tuple[str, ...], *, as_json: bool) -> None:
+    """Print the tables as an Open Data Contract (ODCS), in YAML.
+
+    Columns, types, keys, ranges, lineage, checks, retention and where the data is; all tables, or those named.
+    """
+    from ghost_pipeline.cli.open_data_contract import as_yaml, open_data_contract
+    from ghost_pipeline.definitions import TABLE_ASSETS
+
+    document = open_data_contract(TABLE_ASSETS, Settings.load(), tables)
+    click.echo(json.dumps(document, indent=2) if as_json else as_yaml(document), nl=as_json)
 
 
 @main.command("settings")

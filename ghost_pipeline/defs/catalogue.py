@@ -92,8 +92,8 @@ def table_metadata(table: TableAsset, lake: Location) -> dict[str, Any]:
         **({"dagster/column_lineage": _dagster_lineage(lineage)} if lineage else {}),
         "dagster/code_references": dg.CodeReferencesMetadataValue(
             code_references=[
-                _reference(*_computed_in(table), "computed here"),
-                _reference(*_declared_in(contract), "contract"),
+                _reference(*_computed_in(table), "the computation"),
+                _reference(*_declared_in(contract), "the contract"),
             ]
         ),
     }

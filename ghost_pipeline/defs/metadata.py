@@ -1,8 +1,9 @@
 """From contracts and frames to the metadata that Dagster shows; numbers of a single asset are in its module."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
+import dataframely as dy
 import polars as pl
 
 from ghost_pipeline.contracts.column_rules import column_rules
@@ -27,7 +28,8 @@ def column_schema(contract: Contract, lineage: Mapping[str, Sequence[Input]]) ->
                 constraints=dg.TableColumnConstraints(
                     nullable=column.nullable,
                     unique=key == {name},
-                    other=[f"{rule} {limit}" for rule, limit in column_rules(column).items()],
+                    # Instants have the same bounds everywhere, against mistakes of units.
+                    other=[] if isinstance(column.dtype, pl.Datetime) else list(_shown_rules(column)),
                 ),
                 tags={"personal": ""} if name in personal else {},
             )
@@ -35,6 +37,12 @@ def column_schema(contract: Contract, lineage: Mapping[str, Sequence[Input]]) ->
         ],
         constraints=dg.TableConstraints(other=[f"primary key ({', '.join(contract.primary_key)})"] if key else []),
     )
+
+
+def _shown_rules(column: dy.Column) -> Iterator[str]:
+    signs = {"min": "≥", "min_exclusive": ">", "max": "≤", "max_exclusive": "<"}
+    for rule, limit in column_rules(column).items():
+        yield f"{signs.get(rule, rule.replace('_', ' '))} {limit}"
 
 
 def _described(text: str, inputs: Sequence[Input]) -> str:

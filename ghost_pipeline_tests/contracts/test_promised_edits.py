@@ -136,12 +136,17 @@ import json
 from ghost_pipeline.contracts.benchmark_metrics import json_schema
 from ghost_pipeline.contracts.specified import SPECIFIED_GHOST_BENCHMARKS
 from ghost_pipeline.defs.benchmark_charts import FIGURES
-from ghost_pipeline.definitions import TABLE_ASSETS
+from ghost_pipeline.cli.open_data_contract import open_data_contract
+from ghost_pipeline.definitions import TABLE_ASSETS, defs
 from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS, owner_column
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.ingest.dependents import VERSION_COLUMNS
 from ghost_pipeline.serving.responses import BenchmarkRow
+from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.docs.tables_page import source_page, tables_page
+SPECS = {
+    name: spec for spec in defs.resolve_all_asset_specs() if (name := spec.key.to_user_string()) in CONTRACTS
+}
 print(json.dumps({
     "ghost_benchmarks.schema.json": json_schema(),
     "ddl": SPECIFIED_GHOST_BENCHMARKS.ddl(),
@@ -151,6 +156,19 @@ print(json.dumps({
     "owner": owner_column(CONTRACTS["lessons"]),
     "response": list(BenchmarkRow.model_fields),
     "versions": {table.name: columns for columns, tables in VERSION_COLUMNS["users"] for table in tables},
+    "export": {
+        table["name"]: [column["name"] for column in table["properties"]]
+        for table in open_data_contract(TABLE_ASSETS, Settings.load())["schema"]
+    },
+    "dagster": {
+        name: [column.name for column in spec.metadata["dagster/column_schema"].columns] for name, spec in SPECS.items()
+    },
+    "lineage": {
+        f"{name}.{column}": [".".join((*one.asset_key.path, one.column_name)) for one in inputs]
+        for name, spec in SPECS.items()
+        if "dagster/column_lineage" in spec.metadata
+        for column, inputs in spec.metadata["dagster/column_lineage"].deps_by_column.items()
+    },
     "tables.md": tables_page(),
     "source.md": source_page(),
 }))
@@ -318,6 +336,26 @@ def test_a_setting_is_read_and_listed(edited: Edited) -> None:
 )
 def test_every_new_column_is_documented(derived: dict[str, Any], column: str) -> None:
     assert re.search(rf"^\| (\*\*)?{column}(\*\*)? \|", derived["tables.md"], re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("column", "inputs"),
+    [
+        (f"cohort_ghost_data.{ON_AN_OLD_COLUMN}", ["user_ghost_stats.tasks_this_week"]),
+        (f"cohort_ghost_release.{ON_A_NEW_COLUMN}", ["user_ghost_stats.tasks_besides_reading"]),
+        ("user_ghost_stats.weekly_goal", ["users.weekly_goal"]),
+        ("users.weekly_goal", ["source.users.weekly_goal"]),
+        ("ghost_benchmarks.avg_reading_minutes", ["user_progress.time_spent_ms"]),
+        ("lessons.lesson_note", ["source.lessons.lesson_note"]),
+    ],
+)
+def test_every_new_column_is_exported_and_in_dagster_with_its_inputs(
+    derived: dict[str, Any], column: str, inputs: list[str]
+) -> None:
+    table, _, name = column.partition(".")
+    assert name in derived["export"][table]
+    assert name in derived["dagster"][table]
+    assert derived["lineage"][column] == inputs
 
 
 def test_a_source_table_is_documented(derived: dict[str, Any]) -> None:
