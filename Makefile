@@ -8,7 +8,7 @@ SOAK_MINUTES ?= 30
 YEAR_DAYS ?= 365
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long soak check format bench year docs lock ui clean
+.PHONY: help run test test-long soak check format bench year docs lock ui notebook clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ docs: $(READY)  ## Write the pages of docs/ that follow from the code
 
 ui: $(READY)  ## Open the Dagster UI on http://127.0.0.1:3000
 	@$(BIN)/ghost-pipeline ui
+
+notebook: $(READY)  ## Open the example notebook over what was built
+	@$(BIN)/marimo edit examples/three_pictures.py
 
 lock: $(if $(wildcard $(BIN)/uv),,$(READY))  ## Resolve the dependencies again into requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
