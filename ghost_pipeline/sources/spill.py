@@ -2,9 +2,12 @@
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import IO
 
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from ghost_pipeline.errors import SourceError
@@ -12,6 +15,9 @@ from ghost_pipeline.errors import SourceError
 _TOGETHER = 64
 """Temporary files that one frame holds open: a process may have some 1,000."""
 _BATCH = 1 << 16
+_REPEATED = 8
+"""Rows per different value from which on a column of texts has a dictionary: one of distinct ids takes as long as all
+the rest of the file."""
 
 
 def spilled(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pl.LazyFrame:
@@ -26,13 +32,27 @@ def spilled(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pl.LazyFram
     """
     try:
         with tempfile.TemporaryFile() as file:
-            with pq.ParquetWriter(file, schema, compression="lz4") as writer:
-                for batch in batches:
+            arriving = iter(batches)
+            first = next(arriving, None)
+            with _writer(file, schema, first) as writer:
+                for batch in chain(() if first is None else (first,), arriving):
                     writer.write_batch(batch)
             file.seek(0)
             return pl.scan_parquet(file)
     except OSError as error:
         raise no_room(error) from error
+
+
+def _writer(file: IO[bytes], schema: pa.Schema, first: pa.RecordBatch | None) -> pq.ParquetWriter:
+    """Open the file, which is read once or twice and lives for minutes.
+
+    Two million events take 0.28 CPU s, 0.76 with compression and all dictionaries, for a third more room. Statistics of
+    times tell which row groups an hour is in; no others are asked for.
+    """
+    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    repeated = [name for name in texts if first and pc.count_distinct(first[name]).as_py() * _REPEATED <= len(first)]
+    times = [field.name for field in schema if pa.types.is_temporal(field.type)]
+    return pq.ParquetWriter(file, schema, compression="none", use_dictionary=repeated, write_statistics=times)
 
 
 def together(frames: Iterable[pl.LazyFrame]) -> pl.LazyFrame:

@@ -5,7 +5,6 @@ from zlib import crc32
 import polars as pl
 
 from ghost_pipeline.contracts.raw import MOCK_TEST, TASK_TYPES
-from ghost_pipeline.domain.shared.id_join import joined_by_id
 
 NUMBERED_SCHEMA = pl.Schema({"user_id": pl.String(), "number": pl.UInt32(), "shard": pl.UInt16()})
 """Users with the number that stands for them in their events, and their shard."""
@@ -59,7 +58,7 @@ def compact(progress: pl.LazyFrame, users: pl.LazyFrame) -> pl.LazyFrame:
         `COMPACT_SCHEMA` and the users' `shard`.
 
     """
-    return joined_by_id(progress, users, "user_id").select(
+    return progress.join(users, on="user_id").select(
         "completed_at",
         "time_spent_ms",
         pl.col("task_type").cast(COMPACT_SCHEMA["task_type"]),
