@@ -83,7 +83,7 @@ def _spark(dtype: pl.DataType, _has_null: bool) -> str:  # noqa: FBT001
     return names[type(dtype)]
 
 
-DUCKDB = Client("DuckDB", "FROM '{folder}/**/*.parquet'", _duckdb, "2.0, 1.4, 0.10")
+DUCKDB = Client("DuckDB", "FROM '{folder}/**/*.parquet'", _duckdb, "2.0, 1.4.0, 0.10.3")
 POLARS = Client("polars", 'pl.read_parquet("{folder}")', _polars, pl.__version__)
 PANDAS = Client("pandas", 'pd.read_parquet("{folder}")', _pandas, pd.__version__)
 PYARROW = Client("pyarrow", 'ds.dataset("{folder}", partitioning="hive").to_table()', _pyarrow, pa.__version__)
