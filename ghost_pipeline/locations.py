@@ -94,10 +94,6 @@ class Mirrored:
         """The location above."""
         return type(self)(ObjectAddress(self.address.bucket, self.address.key.rpartition("/")[0]), self.copy.parent)
 
-    def with_suffix(self, suffix: str) -> Self:
-        """The location beside it with another suffix."""
-        return self.parent / self.copy.with_suffix(suffix).name
-
 
 Location = Path | Mirrored
 

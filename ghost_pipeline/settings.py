@@ -379,11 +379,6 @@ class Settings(BaseSettings):
         return self.place / "ghost.duckdb"
 
     @property
-    def benchmark_dictionary(self) -> Location:
-        """The published nested form of the benchmarks (G5.4)."""
-        return self.place / "ghost_benchmarks.json"
-
-    @property
     def dagster_home(self) -> Path:
         """Dagster's run and event records, unless `DAGSTER_HOME` names another folder."""
         return self.local / "dagster_home"

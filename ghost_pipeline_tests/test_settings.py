@@ -125,12 +125,11 @@ def test_defaults_are_those_of_the_decisions() -> None:
 
 def test_everything_that_is_written_lies_below_data_by_default() -> None:
     settings = Settings.load()
-    paths = (settings.lake, settings.database, settings.benchmark_dictionary, settings.dagster_home)
+    paths = (settings.lake, settings.database, settings.dagster_home)
     assert settings.data == Path("data")
     assert [str(path) for path in paths] == [
         "data/lake",
         "data/ghost.duckdb",
-        "data/ghost_benchmarks.json",
         "data/dagster_home",
     ]
 
@@ -264,10 +263,9 @@ def test_every_setting_survives_its_own_text(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("address", ["s3://bucket", "s3://bucket/a", "s3://my.bucket-1/a/b=c"])
 def test_data_in_a_bucket_lies_below_its_address_and_the_rest_in_a_local_folder(address: str) -> None:
     settings = Settings.load(data=address)
-    assert [str(one) for one in (settings.lake, settings.database, settings.benchmark_dictionary)] == [
+    assert [str(one) for one in (settings.lake, settings.database)] == [
         f"{address}/lake",
         f"{address}/ghost.duckdb",
-        f"{address}/ghost_benchmarks.json",
     ]
     below = Path("data", address.replace("s3://", "s3/"))
     assert (settings.local, settings.dagster_home) == (below, below / "dagster_home")

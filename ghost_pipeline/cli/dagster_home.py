@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ghost_pipeline.defs.event_storage import open_event_files
 from ghost_pipeline.errors import LakeError
-from ghost_pipeline.lake.atomic import replacing
+from ghost_pipeline.lake.atomic import make_folder, replacing
 from ghost_pipeline.settings import Settings
 
 DAGSTER_YAML = """\
@@ -62,7 +62,7 @@ def prepare_dagster_home(settings: Settings) -> Path:
     home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home).absolute()
     config = home / "dagster.yaml"
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        make_folder(home)
         if not config.exists():
             # Atomic: a partly written file would pass for the user's own configuration from then on.
             with replacing(home) as replacements:

@@ -23,9 +23,10 @@ from ghost_pipeline.object_storage import is_of_storage
 from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS
 from ghost_pipeline.privacy.tombstones import NO_TOMBSTONES, tombstones
 from ghost_pipeline.publish.database_file import PublishedFile
-from ghost_pipeline.publish.database_query import query
+from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.publish.history_damage import history_faults
 from ghost_pipeline.publish.postgres_copy import published_state
+from ghost_pipeline.publish.publication_parts import file_differences, published_name
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.bucket_files import storage_error
 from ghost_pipeline.sources.opening import open_source
@@ -256,30 +257,46 @@ def _erased(settings: Settings) -> Iterator[Finding]:
 
 def _published(settings: Settings) -> Iterator[Finding]:
     try:
-        published = PublishedFile(settings.database).fetched()
+        found = PublishedFile(settings.database).found()
+        if found is None:
+            yield Finding(Verdict.LOOK, "published", f"{settings.database} does not exist yet; every run publishes it")
+            return
+        tables = PublishedDatabase.open(settings.database).table_info()
+        different = list(file_differences(settings))
+        faults = history_faults(found.path, open_files(settings.place))
     except GhostError as error:
         yield Finding(Verdict.WRONG, "published", str(error))
         return
-    if published is None:
-        yield Finding(Verdict.LOOK, "published", f"{settings.database} does not exist yet; every run publishes it")
-        return
-    try:
-        info = query("SELECT count(*), max(as_of) FROM table_info", settings.database, Lake(settings.lake))
-    except GhostError as error:
-        yield Finding(Verdict.WRONG, "published", str(error))
-        return
-    tables, newest = info.row(0)
-    if newest is None:
-        yield Finding(Verdict.LOOK, "published", f"{settings.database}: {tables} tables, all empty; every run fills it")
-        return
-    yield Finding(
-        Verdict.OK,
-        "published",
-        f"{settings.database}: {tables} tables, newest as of {newest:%Y-%m-%dT%H:%MZ}",
-    )
-    if faults := history_faults(published, open_files(settings.place)):
+    newest = tables["as_of"].max()
+    if not isinstance(newest, datetime):
+        yield Finding(
+            Verdict.LOOK, "published", f"{settings.database}: {tables.height} tables, all empty; every run fills it"
+        )
+    elif not found.fault:
+        yield Finding(
+            Verdict.OK,
+            "published",
+            f"{settings.database}: {tables.height} tables, newest as of {newest:%Y-%m-%dT%H:%MZ}",
+        )
+    for one in different:
+        yield Finding(Verdict.WRONG, "published", one)
+    yield from _client_files(settings)
+    if faults:
         more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
-        yield Finding(Verdict.WRONG, "history", f"{faults[0]}{more}. Materialize the newest hour again: it writes them")
+        yield Finding(Verdict.WRONG, "history", f"{faults[0]}{more}. Run `ghost-pipeline publish`: it writes them")
+
+
+def _client_files(settings: Settings) -> Iterator[Finding]:
+    """Tell of what another client has left beside the published file, or writes at this moment."""
+    published = settings.local / settings.database.name
+    for left in (published.with_name(f"{published.name}{end}") for end in (".wal", ".tmp")):
+        if left.exists():
+            yield Finding(
+                Verdict.LOOK,
+                "published",
+                f"{left}: another program opened the file for writing. Our readers are not affected; others are, until "
+                f"it ends and `ghost-pipeline publish` has run",
+            )
 
 
 def _postgres(settings: Settings) -> Iterator[Finding]:
@@ -299,6 +316,14 @@ def _postgres(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             Verdict.LOOK, "published_postgres", f"{there.name}: nothing has been published yet; every run publishes"
         )
+        return
+    try:
+        different = there.difference_from(published_name(settings.database))
+    except GhostError:
+        # Told above.
+        different = None
+    if different:
+        yield Finding(Verdict.WRONG, "published_postgres", different)
         return
     tables = ", ".join(f"{table} {_state(as_of)}" for table, as_of in sorted(there.as_of.items()))
     yield Finding(Verdict.OK, "published_postgres", f"{there.name}: can be written; {tables}")

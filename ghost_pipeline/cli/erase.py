@@ -38,6 +38,7 @@ from ghost_pipeline.privacy.erasure_report import (
 from ghost_pipeline.privacy.personal_columns import USER
 from ghost_pipeline.privacy.tombstones import Tombstones, require_erasure_key
 from ghost_pipeline.publish.database_builder import publication_lock, with_gaps
+from ghost_pipeline.publish.database_file import published_copy
 from ghost_pipeline.publish.history import remove_unnamed
 from ghost_pipeline.settings import Settings
 
@@ -126,7 +127,7 @@ def erase(
     def remove_earlier_histories() -> None:
         # Readers of an earlier publication keep their files, but not after an erasure.
         with publication_lock(settings.database):
-            remove_unnamed(settings.database)
+            remove_unnamed(settings.place, published_copy(settings.database))
 
     try:
         # After the first publication: a month takes a while, and this process may be killed or the month fail.

@@ -20,6 +20,9 @@ from ghost_pipeline.errors import GhostError
 from ghost_pipeline.locations import shown_source
 from ghost_pipeline.settings import Settings
 
+OTHERS = 0o027
+"""Rights that no file or folder of this process gets: those of other users, and writing by the group."""
+
 
 class _Commands(click.Group):
     """Turns the project's own errors into one line and exit code 1; other exceptions are defects and stay visible."""
@@ -41,6 +44,8 @@ def fail(message: str) -> NoReturn:
 @click.version_option(__version__)
 def main() -> None:
     """Peer comparison for learners and n-gram analytics for typists: build, publish and query."""
+    # What libraries write, Dagster's records among it, is closed to other users, too.
+    os.umask(os.umask(0) | OTHERS)
 
 
 domain_option = click.option(
@@ -111,6 +116,19 @@ def backfill(
         raise click.UsageError("Name the range with --from and --to, or give --stale.")
     selected = Domain(domain) if domain else None
     runs.backfill(settings, start, end, selected, everything=everything, progress=progress)
+
+
+@main.command()
+@long_command
+def publish(progress: Progress) -> None:
+    """Publish the lake again as it is, without reading the source.
+
+    Writes ghost.duckdb and the JSON files, and updates PostgreSQL if it is set: whatever has become of them, they are
+    then one publication.
+    """
+    from ghost_pipeline.cli import run as runs
+
+    runs.publish(Settings.load(), progress=progress)
 
 
 @main.command()
@@ -205,7 +223,7 @@ def _lines_of_input(*, yes: bool) -> list[str]:
 @main.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def status_command(*, as_json: bool) -> None:
-    """Show freshness, rejected rows, stale hours and months, and failed runs."""
+    """Show freshness, rejected rows, stale hours and months, failed runs, and the publication."""
     from ghost_pipeline.cli.render import as_table
     from ghost_pipeline.cli.status import status
     from ghost_pipeline.clock import wall_clock
@@ -220,6 +238,9 @@ def status_command(*, as_json: bool) -> None:
     failed = found.failed
     ended = f" at {failed.ended:%Y-%m-%dT%H:%MZ}" if failed and failed.ended else ""
     click.echo(f"last failed run: {f'{failed.job} {failed.partition}, {failed.run_id}{ended}' if failed else 'none'}")
+    click.echo(f"publication: {found.publication or 'none'}")
+    for one in found.differences:
+        click.echo(f"differs: {one}")
 
 
 @main.command("query")

@@ -28,7 +28,7 @@ from ghost_pipeline.defs.launcher import PROCESS, this_process
 from ghost_pipeline.defs.partitions import SOURCE_FROM, Partitions, chunks, range_tags
 from ghost_pipeline.defs.publishing import PUBLISHED_DATABASE, publications
 from ghost_pipeline.defs.retention import RETENTION
-from ghost_pipeline.errors import UnknownTimeError
+from ghost_pipeline.errors import NothingPublishedError, UnknownTimeError
 from ghost_pipeline.incremental.retention import newest_snapshot
 from ghost_pipeline.incremental.stale_months import is_current
 from ghost_pipeline.lake.lake import Lake
@@ -199,6 +199,24 @@ def backfill_stale(settings: Settings, chosen: Domain | None = None, *, progress
         runs.of_publication(newest, [STALE_HOURS.name, STALE_MONTHS.name, RETENTION, *publications(settings)])
 
 
+def publish(settings: Settings, *, progress: Progress = NO_PROGRESS) -> None:
+    """Publish the lake as it is.
+
+    Raises:
+        NothingPublishedError: the lake has no hour yet.
+        GhostError: the run failed, with the reason in one line; the previous publication stays.
+
+    """
+    newest = _newest_hour(Lake(settings.lake))
+    if newest is None:
+        raise NothingPublishedError(
+            f"{settings.lake}: has no hour to publish yet. Run `ghost-pipeline materialize --as-of ...`, or "
+            f"`ghost-pipeline demo`",
+        )
+    with _running(_with_partitions_from(settings, newest.start), progress) as runs:
+        runs.of_publication(newest, publications(settings))
+
+
 def republish(
     settings: Settings,
     months: Sequence[Month] = (),
@@ -218,10 +236,7 @@ def republish(
         GhostError: a run failed, with the reason in one line; the previous publication stays.
 
     """
-    lake = Lake(settings.lake)
-    hourly = {Partitioning.SNAPSHOT_HOUR, Partitioning.EVENT_HOUR, Partitioning.VERSION_HOUR}
-    found = (lake.newest_hour(one) for one in CONTRACTS.values() if one.partitioning in hourly)
-    newest = max((hour for hour in found if hour), default=None)
+    newest = _newest_hour(Lake(settings.lake))
     if newest is None:
         return
     settings = _with_partitions_from(settings, min([newest.start, *(month.start for month in months)]))
@@ -255,6 +270,12 @@ def selection(chosen: set[Domain], *, monthly: bool) -> list[str]:
         if wanted and (contract.partitioning is Partitioning.MONTH) == monthly:
             names.append(contract.name)
     return [*names, PUBLISHED_DATABASE] if monthly else [*names, *AT_THE_END]
+
+
+def _newest_hour(lake: Lake) -> Hour | None:
+    hourly = {Partitioning.SNAPSHOT_HOUR, Partitioning.EVENT_HOUR, Partitioning.VERSION_HOUR}
+    found = (lake.newest_hour(one) for one in CONTRACTS.values() if one.partitioning in hourly)
+    return max((hour for hour in found if hour), default=None)
 
 
 def _derived_tables(chosen: set[Domain]) -> list[str]:

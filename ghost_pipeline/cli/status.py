@@ -1,4 +1,4 @@
-"""`ghost-pipeline status`: how fresh tables are, rejected rows, stale hours and months, the last failed run."""
+"""`ghost-pipeline status`: freshness, rejected rows, stale hours and months, failed runs, the publication."""
 
 import json
 import os
@@ -11,10 +11,13 @@ import polars as pl
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Contract, Partitioning
 from ghost_pipeline.contracts.raw import REJECTED_ROWS
+from ghost_pipeline.errors import GhostError
 from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline.incremental.stale_months import Reason, stale_months
 from ghost_pipeline.lake.concurrent_replace import retry_on_replace
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.publish.publication_parts import file_differences, published_name
+from ghost_pipeline.publish.publication_record import PublicationName
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Day, Hour, Month
 
@@ -46,7 +49,7 @@ class FailedRun(NamedTuple):
 
 @dataclass(frozen=True)
 class Status:
-    """The state of the lake and of the last runs."""
+    """The state of the lake, of the last runs and of what is published."""
 
     tables: pl.DataFrame
     """Of `STATUS_SCHEMA`."""
@@ -54,6 +57,10 @@ class Status:
     stale_hours: int
     stale_months: int
     failed: FailedRun | None
+    publication: PublicationName | None
+    """Which publication readers answer from."""
+    differences: tuple[str, ...]
+    """What of the published parts is not of that publication."""
 
     def as_json(self) -> str:
         """The status as a JSON object."""
@@ -63,12 +70,25 @@ class Status:
             ended = f"{self.failed.ended:%Y-%m-%dT%H:%M:%SZ}" if self.failed.ended else None
             failed = {**self.failed._asdict(), "ended": ended}
         stale = {"stale_hours": self.stale_hours, "stale_months": self.stale_months}
-        found = {"tables": tables, "rejected_rows": self.rejected_rows, **stale, "last_failed_run": failed}
+        found = {
+            "tables": tables,
+            "rejected_rows": self.rejected_rows,
+            **stale,
+            "last_failed_run": failed,
+            "publication": self._publication(),
+        }
         return json.dumps(found, indent=2)
+
+    def _publication(self) -> dict[str, object] | None:
+        name = self.publication
+        if name is None and not self.differences:
+            return None
+        as_of = f"{name.as_of:%Y-%m-%dT%H:%M:%SZ}" if name and name.as_of else None
+        return {"id": name.id if name else None, "as_of": as_of, "differences": list(self.differences)}
 
 
 def status(settings: Settings, now: datetime) -> Status:
-    """Read the status from the lake and Dagster's records.
+    """Read the status from the lake, what is published and Dagster's records.
 
     Args:
         settings: name the data folder.
@@ -80,7 +100,28 @@ def status(settings: Settings, now: datetime) -> Status:
     tables = pl.DataFrame([row for row in rows if row], schema=STATUS_SCHEMA, orient="row")
     rejected = retry_on_replace(lambda: int(lake.scan(REJECTED_ROWS).select(pl.len()).collect().item()))
     hours, months = stale_hours(lake).height, stale_months(lake, settings).height
-    return Status(tables, rejected, hours, months, _last_failed_run(settings))
+    name, differences = _publication(settings)
+    return Status(tables, rejected, hours, months, _last_failed_run(settings), name, differences)
+
+
+def _publication(settings: Settings) -> tuple[PublicationName | None, tuple[str, ...]]:
+    """Which publication readers answer from, and what of the published parts is not of it, in one line each."""
+    name, found = None, list[str]()
+    try:
+        name = published_name(settings.database)
+        found += file_differences(settings)
+        if settings.publish_postgres and (told := _of_postgres(settings.publish_postgres, name)):
+            found.append(told)
+    except GhostError as error:
+        found.append(str(error))
+    return name, tuple(found)
+
+
+def _of_postgres(location: str, name: PublicationName | None) -> str | None:
+    # Importing the driver takes longer than everything that a data folder without PostgreSQL needs.
+    from ghost_pipeline.publish.postgres_copy import published_state
+
+    return published_state(location).difference_from(name)
 
 
 def stale_rows(lake: Lake, settings: Settings) -> pl.DataFrame:

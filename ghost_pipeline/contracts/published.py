@@ -1,9 +1,20 @@
-"""Contracts of the tables that are published only: how fresh the others are, and which files hold the histories."""
+"""Contracts of the tables that are published only: the publication, how fresh its tables are, its history files."""
 
 import dataframely as dy
 
 from ghost_pipeline.contracts.columns import instant
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
+
+
+class Publication(dy.Schema):
+    """Which publication this is; `publication.json` and `ghost_publication` in PostgreSQL name theirs, too."""
+
+    id = dy.String(
+        primary_key=True,
+        regex="^[0-9a-f]{20}$",
+        description="Follows from what is published: the same lake, the same id",
+    )
+    as_of = instant("as_of of the newest table; null while all are empty", nullable=True)
 
 
 class TableInfo(dy.Schema):
@@ -31,6 +42,14 @@ class HistoryFiles(dy.Schema):
     bytes = dy.Int64(min=1, description="Size of the file")
 
 
+PUBLICATION = Contract(
+    name="publication",
+    schema=Publication,
+    layer=Layer.OPERATIONS,
+    partitioning=Partitioning.SNAPSHOT_HOUR,
+    grain="the publication, one row",
+    published=True,
+)
 TABLE_INFO = Contract(
     name="table_info",
     schema=TableInfo,
@@ -48,5 +67,5 @@ HISTORY_FILES = Contract(
     published=True,
 )
 
-PUBLISHED_ONLY = (TABLE_INFO, HISTORY_FILES)
+PUBLISHED_ONLY = (PUBLICATION, TABLE_INFO, HISTORY_FILES)
 """Not in the lake: they are written with the published database."""

@@ -14,7 +14,7 @@ from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS, CohortMetric
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEASE, GHOST_BENCHMARKS
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
-from ghost_pipeline.contracts.published import TABLE_INFO
+from ghost_pipeline.contracts.published import PUBLICATION, TABLE_INFO
 from ghost_pipeline.sql_quoting import sql_literal
 
 _TEXT, _INT, _LONG, _DOUBLE = pl.String(), pl.Int32(), pl.Int64(), pl.Float64()
@@ -278,3 +278,18 @@ GHOST_TABLE_INFO = SpecifiedTable(
     ),
 )
 """Our own table beside them; it corresponds to `table_info` in the published database."""
+
+GHOST_PUBLICATION = SpecifiedTable(
+    name="ghost_publication",
+    contract=PUBLICATION,
+    description="The publication that the tables hold, one row; the table `publication` in ghost.duckdb and "
+    "publication.json name theirs.",
+    columns=(
+        SpecifiedColumn("id", _TEXT, "TEXT PRIMARY KEY"),
+        SpecifiedColumn("as_of", pl.Datetime("us", "UTC"), "TIMESTAMPTZ"),
+    ),
+)
+"""Our own table beside them; it corresponds to `publication` in the published database."""
+
+OWN_TABLES = (GHOST_TABLE_INFO, GHOST_PUBLICATION)
+"""The tables beside those of the specification."""

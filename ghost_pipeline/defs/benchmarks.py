@@ -4,14 +4,13 @@ Each is computed from summaries that merge over users (counts of values, streaks
 gives the same result.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial, wraps
 
 import dagster as dg
 import polars as pl
 
-from ghost_pipeline.contracts.benchmark_metrics import json_schema
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import (
     GHOST_BENCHMARKS,
@@ -35,7 +34,7 @@ from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import (
     POPULATIONS,
     benchmark_counts,
 )
-from ghost_pipeline.domain.ghost.benchmarks.benchmark_dictionary import benchmark_dictionary
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_dictionary import recorded_dictionary
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_drift import CELL_NAMES, benchmark_drift
 from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import benchmark_means, finish_benchmarks
 from ghost_pipeline.domain.ghost.benchmarks.ghost_fastest_improvers import finish_fastest_improvers, improvers
@@ -53,7 +52,6 @@ from ghost_pipeline.incremental.activity_history import activity_lock
 from ghost_pipeline.incremental.stale_ledger import mark_building, mark_rebuilt, mark_stale
 from ghost_pipeline.incremental.stale_months import recorded_rules
 from ghost_pipeline.lake.concurrent_replace import retry_on_replace
-from ghost_pipeline.publish.json_files import publish_json
 from ghost_pipeline.windows import HOUR, Month
 
 STABLE = Check(
@@ -87,8 +85,10 @@ def _month_by_month(table: Contract) -> Callable[[Callable[[RunContext, Month], 
     return decorate
 
 
-def _write(run: RunContext, table: Contract, month: Month, figures: pl.DataFrame) -> None:
-    """Write a month's figures, with the rules that they were computed with.
+def _write(
+    run: RunContext, table: Contract, month: Month, figures: pl.DataFrame, recorded: Mapping[str, str] | None = None
+) -> None:
+    """Write a month's figures, with the rules that they were computed with, and what else its file is to record.
 
     Messages that showed other figures, or those of an older month because this one was missing, are stale; those that
     show a newer month are not.
@@ -98,13 +98,13 @@ def _write(run: RunContext, table: Contract, month: Month, figures: pl.DataFrame
         serves_from = month.as_of + delay - timedelta(microseconds=1)
         newer = [later.as_of + delay for later in lake.months(table) if month < later][:1]
         mark_stale(lake, [GHOST_MESSAGES], serves_from, month.as_of, *newer)
-    lake.write(table, month, figures, metadata=recorded_rules(run.settings))
+    lake.write(table, month, figures, metadata={**recorded_rules(run.settings), **(recorded or {})})
 
 
 @_month_by_month(GHOST_BENCHMARKS)
 def materialize_ghost_benchmarks(run: RunContext, month: Month) -> TableResult:
     """Write what achievers had done by each day of their journey, as of the end of the month (G5)."""
-    lake, settings, rules = run.lake, run.settings, MonthRules.of(run.settings)
+    rules = MonthRules.of(run.settings)
     bands, starts = rules.bands, rules.starting_skills
     # Concatenated, not merged: readers add the counts up, and merging 43 M rows takes 4 GB.
     counts = pl.concat(
@@ -123,13 +123,7 @@ def materialize_ghost_benchmarks(run: RunContext, month: Month) -> TableResult:
         min_sample=rules.min_sample,
     ).collect()
     means = benchmark_means(counts, bands=bands, starts=starts, min_sample=rules.min_sample)
-    dictionary = settings.benchmark_dictionary
-    GHOST_BENCHMARKS.require(benchmarks, month.key)
-    if not any(month < later for later in lake.months(GHOST_BENCHMARKS)):
-        # Before the month itself: if the run is killed in between, the month is missing or stale, and built again.
-        schema = dictionary.with_suffix(".schema.json")
-        publish_json({dictionary: benchmark_dictionary(means), schema: json_schema()})
-    _write(run, GHOST_BENCHMARKS, month, benchmarks)
+    _write(run, GHOST_BENCHMARKS, month, benchmarks, recorded_dictionary(means))
     samples = cell_samples(
         counts,
         bands=bands,

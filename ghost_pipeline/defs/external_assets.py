@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.contracts.source import SOURCE, Domain, SourceTable
-from ghost_pipeline.contracts.specified import GHOST_TABLE_INFO, SPECIFIED_TABLES, SpecifiedTable
+from ghost_pipeline.contracts.specified import OWN_TABLES, SPECIFIED_TABLES, SpecifiedTable
 from ghost_pipeline.locations import shown_source
+from ghost_pipeline.publish.json_files import DICTIONARY_FILE
 from ghost_pipeline.settings import Settings
 
 CONSUMERS = "consumers"
@@ -89,18 +89,19 @@ def consumers(settings: Settings, database: str, postgres: str) -> list[dg.Asset
         ),
         dg.AssetSpec(
             "ghost_benchmarks_json",
-            deps=[GHOST_BENCHMARKS.name],
-            description="The benchmarks of the newest month as nested JSON, with its schema beside it.",
+            deps=[database],
+            description="The benchmarks of the newest month as nested JSON, with its schema beside it. Written with "
+            "the published database; publication.json names the publication of both.",
             group_name=CONSUMERS,
             kinds={"json"},
-            metadata={"dagster/uri": str(settings.benchmark_dictionary)},
+            metadata={"dagster/uri": str(settings.place / DICTIONARY_FILE)},
         ),
         *(_postgres_tables(settings.publish_postgres, postgres) if settings.publish_postgres else ()),
     ]
 
 
 def _postgres_tables(address: str, upstream: str) -> Iterator[dg.AssetSpec]:
-    for table in (*SPECIFIED_TABLES.values(), GHOST_TABLE_INFO):
+    for table in (*SPECIFIED_TABLES.values(), *OWN_TABLES):
         yield dg.AssetSpec(
             dg.AssetKey([POSTGRES, table.name]),
             deps=[upstream],

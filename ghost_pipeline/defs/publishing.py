@@ -28,10 +28,12 @@ from ghost_pipeline.domain.ghost.specified_tables import (
 from ghost_pipeline.errors import SettingsError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import shared_lock
+from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import shown_source
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.publish.postgres_copy import ReplacedTable, replacing_tables
+from ghost_pipeline.publish.publication_record import read_record
 from ghost_pipeline.serving.inputs import Inputs
 from ghost_pipeline.settings import Settings
 
@@ -57,9 +59,9 @@ def published_database(upstream: list[str], *, allow_gaps: bool = False) -> dg.A
 
     @dg.asset(
         name=PUBLISHED_DATABASE,
-        description="The DuckDB file that apps query. Built as a temporary file from the newest partitions, then "
-        "swapped in atomically: readers see the old or the new version, never a mix. Its table `table_info` says how "
-        "fresh each table is.",
+        description="The DuckDB file that apps query, and the benchmarks as JSON. Built as temporary files from the "
+        "newest partitions, then swapped in: readers see the old or the new version, never a mix. The table "
+        "`publication` and publication.json name the publication; `table_info` says how fresh each table is.",
         group_name=Layer.OPERATIONS.value,
         kinds={"duckdb"},
         # Without a mapping Dagster would list every hour and month since the first one, for each table and run.
@@ -69,8 +71,13 @@ def published_database(upstream: list[str], *, allow_gaps: bool = False) -> dg.A
         with shared_lock(lake.root):
             tables = publish(lake, settings.database, allow_gaps=allow_gaps)
         rows = [{"table": one.table, "as_of": one.as_of, "rows": one.rows} for one in tables]
+        record = read_record(open_files(settings.place))
         return dg.MaterializeResult(
-            metadata={"tables": as_table(pl.DataFrame(rows, schema=_FRESHNESS)), "file": str(settings.database)}
+            metadata={
+                "tables": as_table(pl.DataFrame(rows, schema=_FRESHNESS)),
+                "file": str(settings.database),
+                "publication": record.id if record else "",
+            }
         )
 
     return database
@@ -124,6 +131,7 @@ def publish_postgres(settings: Settings) -> list[ReplacedTable]:
     with replacing_tables(settings.publish_postgres) as tables:
         # Only now: after waiting for another run, the newest database is another one.
         database = PublishedDatabase.open(settings.database)
+        tables.belong_to(database.name)
         hashes = {table: inputs_hash for table, _, _, inputs_hash in database.table_info().iter_rows()}
         benchmarks, month, cohorts = _ghost_rows(database, settings)
         return [

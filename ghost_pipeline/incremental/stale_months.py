@@ -1,4 +1,4 @@
-"""Which months have to be built again, and why: changed inputs, other rules, or a dictionary that is missing.
+"""Which months have to be built again, and why: changed inputs, other rules, or a file that records too little.
 
 Changed inputs are in `stale_ledger`. The rules are recorded in each month's own files, so that a month and what is
 known about it are replaced together.
@@ -11,11 +11,11 @@ import polars as pl
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, MONTHLY_FIGURES
 from ghost_pipeline.contracts.raw import USER_PROGRESS
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_dictionary import RECORDED_DICTIONARY
 from ghost_pipeline.domain.ghost.benchmarks.month_rules import MonthRules
 from ghost_pipeline.incremental.stale_ledger import changed_months
 from ghost_pipeline.lake.concurrent_replace import retry_on_replace
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Month
 
@@ -29,7 +29,6 @@ class Reason(Enum):
     INPUTS = "inputs changed"
     RULES = "settings or code changed"
     UNRECORDED = "built by an earlier release"
-    DICTIONARY = "ghost_benchmarks.json is missing"
 
 
 STALE_MONTHS_SCHEMA = pl.Schema(
@@ -53,7 +52,7 @@ def stale_months(lake: Lake, settings: Settings) -> pl.DataFrame:
     """The built months that have to be built again, one row per table: `STALE_MONTHS_SCHEMA`, sorted by table, month.
 
     A month is stale if its inputs changed, or if it was computed with other settings or by another version of the code;
-    the newest one also if it does not record them, or if its dictionary is missing.
+    the newest one also if it does not record them, or does not record its form for `ghost_benchmarks.json`.
     """
     changes = {(table, Month.containing(start)): rest for table, start, *rest in changed_months(lake).rows()}
 
@@ -90,16 +89,11 @@ def _reason(lake: Lake, settings: Settings, table: Contract, month: Month, *, ch
             return Reason.UNRECORDED
     elif recorded[RULES] != recorded_rules(settings)[RULES]:
         return Reason.RULES
-    if table is GHOST_BENCHMARKS and month == lake.months(table)[-1] and not _has_dictionary(settings):
-        return Reason.DICTIONARY
+    if table is GHOST_BENCHMARKS and month == lake.months(table)[-1] and RECORDED_DICTIONARY not in recorded:
+        return Reason.UNRECORDED
     return None
 
 
 def _is_newest_complete(lake: Lake, month: Month) -> bool:
     newest = lake.newest_hour(USER_PROGRESS)
     return newest is not None and month >= Month.newest_complete(newest.as_of)
-
-
-def _has_dictionary(settings: Settings) -> bool:
-    path = settings.benchmark_dictionary
-    return bool(open_files(path.parent).file_versions([path.name]))

@@ -49,6 +49,10 @@ class Replacements:
         self._staged.append((temporary, target))
         return temporary
 
+    def retarget(self, target: Path, other: Path) -> None:
+        """Let the file that was staged for `target` replace another one: its name may follow from its content."""
+        self._staged = [(staged, other if one == target else one) for staged, one in self._staged]
+
     def commit(self) -> None:
         """Flush the files to disk, so that a power cut leaves no empty file under a good name; then rename them."""
         for temporary, _ in self._staged:

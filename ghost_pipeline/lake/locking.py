@@ -7,6 +7,7 @@ Lock order, to avoid deadlock: lake, table, derived tables, activity, achiever e
 table's settled days. A process takes the lake's lock only once.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, ReadWriteLock, Timeout
 
 from ghost_pipeline.errors import LakeError
-from ghost_pipeline.lake.atomic import make_folder
+from ghost_pipeline.lake.atomic import FILE_MODE, make_folder
 
 LOCK_SECONDS = 600
 _LAKE = ".lake.lock"
@@ -38,7 +39,7 @@ def table_lock(folder: Path, table: str) -> Iterator[None]:
     path = folder / f".{table}.lock"
     lock = FileLock(path, timeout=LOCK_SECONDS)
     try:
-        make_folder(folder)
+        _make_file(path)
         lock.acquire()
     except Timeout as error:
         raise LakeError(
@@ -64,7 +65,7 @@ def table_lock_if_free(folder: Path, table: str) -> Iterator[bool]:
     path = folder / f".{table}.lock"
     lock = FileLock(path, timeout=0)
     try:
-        make_folder(folder)
+        _make_file(path)
         with suppress(Timeout):
             lock.acquire()
     except OSError as error:
@@ -129,6 +130,13 @@ def _lake(folder: Path, *, exclusive: bool, refused: str) -> Iterator[None]:
     finally:
         lock.release()
         lock.close()
+
+
+def _make_file(path: Path) -> None:
+    """Make a lock file that is missing, closed to other users: a library would make one that all may read."""
+    make_folder(path.parent)
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, FILE_MODE))
 
 
 def _unwritable(folder: Path, path: Path, error: Exception) -> LakeError:

@@ -9,15 +9,17 @@ from ghost_pipeline.lake.atomic import staged_folder
 from ghost_pipeline.sql_quoting import sql_literal
 
 
-def connect(folder: Path) -> duckdb.DuckDBPyConnection:
+def connect(folder: Path | None = None) -> duckdb.DuckDBPyConnection:
     """Open an in-memory database of its own, in UTC.
 
     Rows that do not fit in memory spill into the staging folder below `folder`: there they are cleared after a killed
-    process, and an erasure reaches them. DuckDB's own choice is the current working directory.
+    process, and an erasure reaches them. DuckDB's own choice is the current working directory. Without a folder nothing
+    may spill: for some hundred rows.
     """
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    connection.execute(f"SET temp_directory = {sql_literal(str(staged_folder(folder)))}")
+    if folder is not None:
+        connection.execute(f"SET temp_directory = {sql_literal(str(staged_folder(folder)))}")
     return connection
 
 

@@ -1,12 +1,15 @@
-"""Build the published database as a temporary file, then swap it in atomically.
+"""Build a publication from temporary files, then swap its parts in by renames.
 
 While one process writes a DuckDB file, no other process can read it. So the pipeline never writes to the published
 file: it builds a new one from the lake and replaces the old one. Readers that have the old file open keep reading it.
+Its parts are in place in this order: new files of histories, the copy for this project's readers, the JSON files, the
+database, and `publication.json`, which names them.
 
 Snapshots and months are tables of the file. Histories are views over Parquet files beside it, of which a publication
 writes those that hold something new; see `history`.
 """
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -16,24 +19,36 @@ import duckdb
 
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Contract, Partitioning, duckdb_ddl, duckdb_indexes, duckdb_view
-from ghost_pipeline.contracts.published import HISTORY_FILES, TABLE_INFO
+from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS
+from ghost_pipeline.contracts.published import HISTORY_FILES, PUBLICATION, TABLE_INFO
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_dictionary import RECORDED_DICTIONARY
 from ghost_pipeline.errors import LakeError, PublishError, without_values
-from ghost_pipeline.lake.atomic import clear_leftovers, remove_file, remove_folder
+from ghost_pipeline.lake.atomic import clear_leftovers, remove_file, remove_folder, replacing
 from ghost_pipeline.lake.concurrent_replace import require_unreplaced, retry_on_replace
 from ghost_pipeline.lake.file_versions import file_versions
 from ghost_pipeline.lake.gaps import require_gapless
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.lake.local_files import Files
+from ghost_pipeline.lake.local_files import Files, Staging
 from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import Location
 from ghost_pipeline.publish.connection import connect
+from ghost_pipeline.publish.database_file import published_copy
 from ghost_pipeline.publish.history import History, find_files_in, rows_of, view_of
 from ghost_pipeline.publish.history_damage import damage
 from ghost_pipeline.publish.history_files import HistoryFile, history_files
+from ghost_pipeline.publish.json_files import DICTIONARY_FILES, dictionary_texts
 from ghost_pipeline.publish.partition_contents import PartitionContents
+from ghost_pipeline.publish.private_copies import (
+    PRIVATE,
+    copy_as_it_is,
+    keep_in_step,
+    private_name,
+    remove_private_copies,
+)
+from ghost_pipeline.publish.publication_record import PUBLICATION_FILE, PartFile, PublicationName, record_text
 from ghost_pipeline.sql_quoting import sql_identifier, sql_literal
-from ghost_pipeline.windows import HOUR
+from ghost_pipeline.windows import HOUR, Month
 
 STORAGE_VERSION = "v1.4.0"
 """Oldest DuckDB version that can open the file: clients upgrade later than pipelines."""
@@ -85,10 +100,15 @@ def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list
             with connect(files.folder) as connection:
                 connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
                 publication = _Publication(lake, database, files, connection, allow_gaps=allow_gaps)
-                with files.replacing([]) as staging:
-                    info = publication.build(staging.add(database.name))
-                    _remove_client_files(files.folder / database.name)
+                parts = [*DICTIONARY_FILES, database.name, PUBLICATION_FILE]
+                with files.replacing(parts) as staging:
+                    built = staging.add(database.name)
+                    info = publication.build(built)
+                    private = publication.stage_others(staging, built)
+                    _make_room(files.folder / database.name)
                 # Only now: until the swap, readers were given files of the publication before.
+                keep_in_step(private, files.folder / database.name)
+                remove_private_copies(files.folder, [private])
                 publication.history.remove_others(publication.files)
                 return info
         except duckdb.Error as error:
@@ -101,19 +121,21 @@ def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list
             ) from None
 
 
-def _remove_client_files(database: Path) -> None:
+def _make_room(database: Path) -> None:
     """Remove what a client that wrote to the published file and was killed left beside it.
 
-    DuckDB would apply the log to the next file of that name, and every reader would fail. Before the swap, so that no
-    reader meets the new file with the old log.
+    DuckDB would apply the log to the next file of that name, and its clients would fail. Before the swap, so that no
+    client meets the new file with the old log.
 
     Raises:
-        LakeError: it cannot be removed.
+        LakeError: it cannot be removed, or a folder is in the place of the file.
 
     """
     remove_file(database.parent, database.with_name(f"{database.name}.wal"))
     if (spilled := database.with_name(f"{database.name}.tmp")).is_dir():
         remove_folder(database.parent, spilled)
+    if database.is_dir():
+        raise LakeError(f"{database}: cannot be written (it is a folder). Move it away, then run again")
 
 
 class _Publication:
@@ -124,10 +146,14 @@ class _Publication:
     ) -> None:
         self._lake, self._database, self._connection, self._allow_gaps = lake, database, connection, allow_gaps
         self._files, self._folder = files, files.folder
-        previous = next(iter(files.located([database.name])), None)
+        previous = published_copy(database)
         self.history = History(files, connection, history_files(previous) if previous else [])
         self.files: list[HistoryFile] = []
         """The files of the histories that stay."""
+        self._dictionary: str | None = None
+        """The benchmarks of the newest month in their specified form, as JSON; None if there is no month, or if an
+        earlier release built it."""
+        self._name: PublicationName | None = None
 
     def build(self, target: Path) -> list[PublishedTable]:
         """Write the database to `target`."""
@@ -136,8 +162,11 @@ class _Publication:
         )
         find_files_in(self._connection, self._folder)
         info = [self._fill(contract) for contract in CONTRACTS.values() if contract.published]
+        self._name = PublicationName.of_contents(
+            self._contents(info), max((one.as_of for one in info if one.as_of), default=None)
+        )
         self.files = self.history.kept(self.files)
-        for contract, rows in ((TABLE_INFO, info), (HISTORY_FILES, self.files)):
+        for contract, rows in ((PUBLICATION, [self._name]), (TABLE_INFO, info), (HISTORY_FILES, self.files)):
             for statement in duckdb_ddl(contract, f"published.{contract.name}"):
                 self._connection.execute(statement)
             if rows:
@@ -152,6 +181,31 @@ class _Publication:
         self._connection.execute("CHECKPOINT published")
         self._connection.execute("DETACH published")
         return info
+
+    def stage_others(self, staging: Staging, built: Path) -> Path:
+        """Put the copy for this project's readers in place, stage the other parts, and return the copy."""
+        assert self._name is not None  # noqa: S101 - `build` has set it
+        with replacing(self._folder) as replacements:
+            # Named after its content, which is known once it is there.
+            staged = self._folder / PRIVATE / built.name
+            sha256 = copy_as_it_is(built, replacements.add(staged))
+            size = built.stat().st_size
+            private = self._folder / private_name(self._name.id, size, sha256)
+            replacements.retarget(staged, private)
+        parts = {self._database.name: PartFile(size, sha256)}
+        for name, text in dictionary_texts(self._dictionary).items():
+            staging.put(name, text.encode())
+            parts[name] = PartFile.of_text(text)
+        staging.put(PUBLICATION_FILE, record_text(self._name, parts).encode())
+        return private
+
+    def _contents(self, info: list[PublishedTable]) -> Iterator[str]:
+        """What the name of the publication follows from."""
+        for one in info:
+            columns = CONTRACTS[one.table].polars_schema
+            yield f"{one.table} {one.as_of} {one.rows} {one.inputs_hash} {columns}"
+        yield from sorted(one.file for one in self.files)
+        yield str(self._dictionary)
 
     def _fill(self, contract: Contract) -> PublishedTable:
         by_hour = contract.partitioning not in {Partitioning.SNAPSHOT_HOUR, Partitioning.MONTH}
@@ -181,6 +235,7 @@ class _Publication:
 
     def _state(self, contract: Contract) -> PublishedTable:
         """Publish the newest snapshot, or all months."""
+        months: list[Month] = []
         if contract.partitioning is Partitioning.MONTH:
             months = self._lake.months(contract)
             files, as_of = self._lake.files(contract, months), (months[-1].as_of if months else None)
@@ -189,6 +244,8 @@ class _Publication:
             files, as_of = self._lake.files(contract, [newest] if newest else []), (newest.as_of if newest else None)
         before = file_versions(files)
         try:
+            if contract is GHOST_BENCHMARKS and months:
+                self._dictionary = self._lake.metadata(contract, months[-1]).get(RECORDED_DICTIONARY)
             rows = self._create(contract, files)
             inputs_hash = self._lake.content_hash(files)
         except duckdb.Error:

@@ -1,5 +1,6 @@
 """SQL queries over the published database and the lake."""
 
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from duckdb import StatementType
 
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import duckdb_type
-from ghost_pipeline.errors import PublishError
+from ghost_pipeline.errors import NothingPublishedError, PublishError
 from ghost_pipeline.lake.concurrent_replace import require_unreplaced, retry_on_replace
 from ghost_pipeline.lake.file_versions import file_versions
 from ghost_pipeline.lake.lake import Lake
@@ -20,6 +21,7 @@ from ghost_pipeline.publish.database_file import PublishedFile
 from ghost_pipeline.publish.history import find_files_beside
 from ghost_pipeline.sql_quoting import sql_literal
 
+_log = logging.getLogger("ghost_pipeline.publish")
 _READING = {StatementType.SELECT, StatementType.MULTI}
 """Kinds of statement that write nothing. A PIVOT is a MULTI. EXPLAIN is not listed: EXPLAIN ANALYZE runs writes."""
 _WRONG = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
@@ -30,12 +32,12 @@ _UNSUPPORTED = re.compile(r"\b(INTERVAL|BLOB|BIT)\b")
 def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
     """Run one statement over the published tables and a view `lake.<table>` for every table of the lake.
 
-    The published database is attached read-only, so a query never blocks a publication. Only reading statements run:
-    a `COPY ... TO` could overwrite the file.
+    A private copy of the published database is attached read-only, so a query neither waits for another client nor
+    blocks a publication. Only reading statements run: a `COPY ... TO` could overwrite the file.
 
     Raises:
-        PublishError: neither database nor lake exists; or the statement is invalid, writes, or returns a type that
-            polars lacks.
+        PublishError: neither database nor lake exists; the database is damaged and there is no copy of it; or the
+            statement is invalid, writes, or returns a type that polars lacks.
         LakeError: another release has written the lake; runs replace the published database or files of the tables
             faster than they are read; or a file is missing.
 
@@ -44,31 +46,39 @@ def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
     published_file = PublishedFile(database)
 
     def read() -> pl.DataFrame:
-        published = published_file.fetched()
-        if published is None and lake.is_empty:
-            raise PublishError(
-                f"{database}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and run "
-                f"`ghost-pipeline materialize --as-of ...`",
-            )
+        published = _published(published_file, lake)
         tables = _files(lake, sql)
         by_name = {**({database.name: [published]} if published else {}), **tables}
         files = [file for found in by_name.values() for file in found]
         before = file_versions(files)
         try:
-            return _answer(sql, published, tables, lake.root)
+            return _answer(sql, published, published_file.folder, tables, lake.root)
         except duckdb.Error as error:
             require_unreplaced(files, before, f"query of {', '.join(name for name, found in by_name.items() if found)}")
             # Reads the whole history: not for a statement that is wrong.
             if published and not isinstance(error, _WRONG):
                 histories = (one.name for one in CONTRACTS.values() if one.append_only and one.name in sql.lower())
-                for told in filter(None, map(published_file.damage, histories)):
+                for told in filter(None, (published_file.damage(one, published) for one in histories)):
                     raise PublishError(told) from error
             raise PublishError(f"query: {' '.join(str(error).split())}") from error
 
     return retry_on_replace(read)
 
 
-def _answer(sql: str, published: Path | None, tables: dict[str, list[Path]], folder: Path) -> pl.DataFrame:
+def _published(file: PublishedFile, lake: Lake) -> Path | None:
+    """The copy to query; None without a publication, if there is a lake to query instead."""
+    try:
+        found = file.required() if lake.is_empty else file.found()
+    except NothingPublishedError as error:
+        raise PublishError(str(error)) from error
+    if found and found.fault:
+        _log.warning("%s", found.fault)
+    return found.path if found else None
+
+
+def _answer(
+    sql: str, published: Path | None, beside: Path, tables: dict[str, list[Path]], folder: Path
+) -> pl.DataFrame:
     with connect(folder) as connection:
         # Its own catalog, so that `lake.<table>` names a view in any default catalog.
         connection.execute("ATTACH ':memory:' AS lake")
@@ -77,7 +87,7 @@ def _answer(sql: str, published: Path | None, tables: dict[str, list[Path]], fol
         if published is not None:
             connection.execute(f"ATTACH {sql_literal(str(published))} AS published (READ_ONLY)")
             connection.execute("USE published")
-            find_files_beside(connection, published.parent)
+            find_files_beside(connection, beside)
         _require_reading(sql, connection)
         relation = connection.sql(sql)
         _require_supported(relation)

@@ -1,4 +1,4 @@
-"""Read one version of the published database, and tell whether a newer one has replaced it."""
+"""Read one publication, and tell whether a newer one has replaced it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,13 +10,19 @@ import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.published import TABLE_INFO
-from ghost_pipeline.errors import LakeError, NothingPublishedError, PublishError
-from ghost_pipeline.lake.concurrent_replace import ConcurrentReplaceError, require_unreplaced, retry_on_replace
-from ghost_pipeline.lake.file_versions import FileVersion, file_version
+from ghost_pipeline.errors import LakeError, PublishError
+from ghost_pipeline.lake.concurrent_replace import require_unreplaced, retry_on_replace
 from ghost_pipeline.locations import Location
 from ghost_pipeline.publish.connection import connect
-from ghost_pipeline.publish.database_file import PublishedFile
+from ghost_pipeline.publish.database_file import (
+    REPAIR,
+    FoundDatabase,
+    PublishedFile,
+    UnusableError,
+    publication_of,
+)
 from ghost_pipeline.publish.history import find_files_beside
+from ghost_pipeline.publish.publication_record import PublicationName
 from ghost_pipeline.sql_quoting import sql_literal
 
 BATCH_ROWS = 100_000
@@ -27,65 +33,91 @@ THREADS = 2
 
 
 class PublishedDatabase:
-    """The published tables as they were when the file was opened.
+    """The published tables of one publication.
 
-    A publication replaces the file, or its local copy, by a rename. An open instance keeps reading the old file, so
-    that all its answers belong together; once `is_current` is false, open a new instance. Safe to use from threads.
+    What is open is a copy that nobody changes, so all answers belong together, and go on if it is removed. Once
+    `is_current` is false, ask for the `successor`. Safe to use from threads.
     """
 
-    def __init__(self, file: PublishedFile, version: FileVersion, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self,
+        file: PublishedFile,
+        found: FoundDatabase,
+        connection: duckdb.DuckDBPyConnection,
+        name: PublicationName | None,
+    ) -> None:
         """Take the connection that `open` has made."""
-        self.location, self.version = file.location, version
-        self._file, self._connection = file, connection
+        self.location, self.name = file.location, name
+        """Where it is published, and which publication it is; None if an earlier release wrote it."""
+        self._file, self._found, self._connection = file, found, connection
         self._damaged: dict[str, str] = {}
 
     @classmethod
     def open(cls, location: Location) -> Self:
-        """Open the file read-only, without blocking publications.
+        """Open the newest publication, without waiting for other clients of the file or blocking anyone.
 
         Raises:
-            NothingPublishedError: the file does not exist.
-            PublishError: the file cannot be read.
+            NothingPublishedError: nothing has been published.
+            PublishError: the file cannot be read, and there is no copy of it.
 
         """
         file = PublishedFile(location)
         try:
-            return retry_on_replace(lambda: cls._open(file))
+            return retry_on_replace(lambda: cls._open(file, file.required()))
         except LakeError as error:
             raise PublishError(str(error)) from error
 
     @classmethod
-    def _open(cls, file: PublishedFile) -> Self:
-        path = file.fetched()
-        version = file_version(path) if path else None
-        if path is None or version is None:
-            raise NothingPublishedError(
-                f"{file.location}: nothing has been published yet. Run `ghost-pipeline demo`, or set GHOST_SOURCE and "
-                f"run `ghost-pipeline materialize --as-of ...`",
-            )
+    def _open(cls, file: PublishedFile, found: FoundDatabase) -> Self:
         # Attached to a new in-memory database: a second connection to the same path would get the old file.
-        connection = connect(path.parent)
+        connection = connect(file.folder)
         try:
             connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
             connection.execute(f"SET threads = {THREADS}")
-            connection.execute(f"ATTACH {sql_literal(str(path))} AS published (READ_ONLY)")
-            require_unreplaced([path], [version], str(file.location))
-        except ConcurrentReplaceError:
+            name = publication_of(found.path)
+            connection.execute(f"ATTACH {sql_literal(str(found.path))} AS published (READ_ONLY)")
+            require_unreplaced([found.path], [found.version], str(file.location))
+        except (duckdb.Error, UnusableError) as error:
+            connection.close()
+            # A publication that ended meanwhile has removed the copy.
+            require_unreplaced([found.path], [found.version], str(file.location))
+            reason = str(error).splitlines()[0]
+            raise PublishError(f"{file.location}: its copy {found.path} cannot be read ({reason}). {REPAIR}") from error
+        except BaseException:
             connection.close()
             raise
-        except duckdb.Error as error:
-            connection.close()
-            raise PublishError(
-                f"{file.location}: cannot be read ({str(error).splitlines()[0]}). Run `ghost-pipeline materialize` "
-                f"again: it rebuilds the file",
-            ) from error
-        return cls(file, version, connection)
+        return cls(file, found, connection, name)
 
     @property
     def is_current(self) -> bool:
-        """Whether the opened file is still the published one; a missing file counts as unchanged."""
+        """Whether the published file, and the copy that is open, are still what they were when they were looked at."""
         self._file.start_refresh()
-        return file_version(self._file.path) in (self.version, None)
+        return self._file.is_as_found(self._found)
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the published file, in one line; empty if this is what it holds."""
+        return self._found.fault
+
+    def successor(self) -> Self:
+        """The newest publication: this one if there is no newer, although its file may be gone or damaged.
+
+        Raises:
+            NothingPublishedError: the file and its copies are gone.
+            PublishError: there is another file, which cannot be read, and no copy.
+
+        """
+        try:
+            return retry_on_replace(self._looked_again)
+        except LakeError as error:
+            raise PublishError(str(error)) from error
+
+    def _looked_again(self) -> Self:
+        found = self._file.required()
+        if (found.path, found.version) == (self._found.path, self._found.version):
+            self._found = found
+            return self
+        return self._open(self._file, found)
 
     def rows(self, contract: Contract, **key: str | datetime | Sequence[str]) -> pl.DataFrame:
         """The rows of a published table, or those whose columns equal a given value or one of several.
@@ -148,7 +180,7 @@ class PublishedDatabase:
         with self._connection.cursor() as cursor:
             if contract.append_only:
                 # A variable belongs to a cursor. The folder may be another than that of the publication: a copy.
-                find_files_beside(cursor, self._file.path.parent)
+                find_files_beside(cursor, self._file.folder)
             yield cursor
 
     def _unreadable(self, contract: Contract, error: duckdb.Error) -> PublishError:
@@ -169,7 +201,7 @@ class PublishedDatabase:
     def _damage(self, contract: Contract) -> str | None:
         if contract.append_only and contract.name not in self._damaged:
             try:
-                told = self._file.damage(contract.name)
+                told = self._file.damage(contract.name, self._found.path)
             except LakeError as error:
                 return str(error)
             if told is None:

@@ -42,10 +42,15 @@ _FORMAT = 1
 """Raise it when the files of the same rows are to be written in another way."""
 
 
-def fetch_history(files: Files, database: Path) -> None:
+def fetch_history(files: Files, database: Path, published: str) -> None:
     """Make copies on this machine of a bucket's files that a published database names, and remove other copies.
 
     Not while this machine publishes: a publication has written files that the present one does not name.
+
+    Args:
+        files: the bucket.
+        database: a copy of the published database.
+        published: the name of that in the bucket.
 
     Raises:
         LakeError: the storage cannot be read, or a copy cannot be written.
@@ -62,7 +67,7 @@ def fetch_history(files: Files, database: Path) -> None:
         return set(copies.names(HISTORY)) - {one.file for one in history_files(database)}
 
     if unnamed():
-        with table_lock_if_free(files.folder, database.name) as is_held:
+        with table_lock_if_free(files.folder, published) as is_held:
             # Looked at again: the lock may be free because a publication has just ended here.
             _remove(copies, unnamed() if is_held else ())
 
@@ -190,17 +195,20 @@ def find_files_beside(connection: duckdb.DuckDBPyConnection, folder: Path) -> No
         find_files_in(connection, folder)
 
 
-def remove_unnamed(database: Location) -> None:
+def remove_unnamed(place: Location, published: Path | None) -> None:
     """Remove every file that the present publication does not name, those kept for readers of earlier ones included.
 
     The caller holds the publication's lock.
+
+    Args:
+        place: where the database is published.
+        published: the database, or a copy of it; None if nothing has been published.
 
     Raises:
         LakeError: the storage cannot be read, or a file cannot be removed.
 
     """
-    files = open_files(database.parent)
-    published = next(iter(files.located([database.name])), None)
+    files = open_files(place)
     named = {one.file for one in history_files(published) if not one.publications_ago} if published else set()
     _remove(files, set(files.names(HISTORY)) - named)
     files.forget_copies(HISTORY)

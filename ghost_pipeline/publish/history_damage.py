@@ -41,7 +41,7 @@ def damage(table: str, files: Iterable[HistoryFile], place: Files) -> str | None
                 _is_readable(connection, path) for path in place.fresh([one.file])
             ):
                 return (
-                    f"{table}: {place}/{one.file} is damaged. Delete it and run `ghost-pipeline materialize` again: it "
+                    f"{table}: {place}/{one.file} is damaged. Delete it and run `ghost-pipeline publish`: it "
                     f"writes the file from the lake"
                 )
     return None

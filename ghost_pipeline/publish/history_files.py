@@ -23,7 +23,7 @@ class HistoryFile(NamedTuple):
 
 def history_files(database: Path) -> list[HistoryFile]:
     """The rows of `history_files` of a published database; none if it has no such table, or is no database."""
-    with connect(database.parent) as connection:
+    with connect() as connection:
         try:
             connection.execute(f"ATTACH {sql_literal(str(database))} AS published (READ_ONLY)")
             found = connection.execute(f"FROM published.{HISTORY_FILES.name}")

@@ -3,8 +3,12 @@
 import json
 from typing import Any
 
+from ghost_pipeline.contracts.benchmark_metrics import json_schema
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import Location
+
+DICTIONARY_FILE, SCHEMA_FILE = DICTIONARY_FILES = ("ghost_benchmarks.json", "ghost_benchmarks.schema.json")
+"""The benchmarks of the newest month in their specified form (G5.4), and the JSON Schema of that."""
 
 
 def publish_json(files: dict[Location, Any]) -> None:
@@ -17,5 +21,15 @@ def publish_json(files: dict[Location, Any]) -> None:
     first = next(iter(files))
     with open_files(first.parent).replacing([]) as staging:
         for path, content in files.items():
-            text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-            staging.add(path.name).write_text(text, encoding="utf-8")
+            staging.add(path.name).write_text(_as_text(content), encoding="utf-8")
+
+
+def dictionary_texts(recorded: str | None) -> dict[str, str]:
+    """The texts of `DICTIONARY_FILES` by name, from what the month has recorded; none without that."""
+    if recorded is None:
+        return {}
+    return {DICTIONARY_FILE: _as_text(json.loads(recorded)), SCHEMA_FILE: _as_text(json_schema())}
+
+
+def _as_text(content: object) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -16,11 +16,18 @@ import adbc_driver_manager as adbc
 import adbc_driver_postgresql.dbapi as driver  # type: ignore[import-untyped]
 import polars as pl
 
-from ghost_pipeline.contracts.specified import GHOST_TABLE_INFO, SPECIFIED_TABLES, SpecifiedTable
+from ghost_pipeline.contracts.specified import (
+    GHOST_PUBLICATION,
+    GHOST_TABLE_INFO,
+    OWN_TABLES,
+    SPECIFIED_TABLES,
+    SpecifiedTable,
+)
 from ghost_pipeline.errors import PublishError
 from ghost_pipeline.postgres import LOST, SESSION, PostgresAddress
 from ghost_pipeline.publish.database_builder import PublishedTable
 from ghost_pipeline.publish.postgres_merge import STAGING, SentRows, merge_statements, staged, staging_ddl
+from ghost_pipeline.publish.publication_record import PublicationName
 
 LOCK_SECONDS = 600
 """How long a publication waits for another one, or for a locked row."""
@@ -84,8 +91,17 @@ class PublishedState:
     """The address, without the password, and the schema."""
     as_of: dict[str, datetime | None]
     """The as_of of every table that has been published there."""
+    publication: PublicationName | None
+    """The publication that they hold; None if nothing has been published there, or by an earlier release."""
     faults: tuple[str, ...]
     """The reasons why publishing would fail now."""
+
+    def difference_from(self, publication: PublicationName | None) -> str | None:
+        """What to do if the tables hold another publication; None if they hold this one, or nothing yet."""
+        if not self.as_of or self.publication == publication:
+            return None
+        holds = f"publication {self.publication}" if self.publication else "a publication of an earlier release"
+        return f"{self.name}: holds {holds}, not {publication}. Run `ghost-pipeline publish`: it updates the tables"
 
 
 class PostgresTables:
@@ -95,6 +111,7 @@ class PostgresTables:
         """Begin the transaction and find the schema."""
         self._connection, self._address = connection, address
         self._replaced: dict[str, PublishedTable] = {}
+        self._publication: PublicationName | None = None
         with self._executing("looking for the schema"):
             for statement in _BEGIN:
                 self._execute(statement)
@@ -128,14 +145,17 @@ class PostgresTables:
             PublishError: `ghost_table_info` is not ours, or cannot be read.
 
         """
-        with self._executing(f"reading {GHOST_TABLE_INFO.name}"):
-            columns = self._columns(GHOST_TABLE_INFO)
-            if columns is None:
-                return {}
-            self._require(GHOST_TABLE_INFO, columns)
-            names = ", ".join(GHOST_TABLE_INFO.names)
-            rows = self._execute(f"SELECT {names} FROM {self._relation(GHOST_TABLE_INFO)}")  # noqa: S608 - our own names
-        return {row[0]: PublishedTable(*row) for row in rows}
+        return {row[0]: PublishedTable(*row) for row in self._rows(GHOST_TABLE_INFO)}
+
+    def publication(self) -> PublicationName | None:
+        """The publication that the tables hold; None if none is named there.
+
+        Raises:
+            PublishError: `ghost_publication` is not ours, or cannot be read.
+
+        """
+        rows = self._rows(GHOST_PUBLICATION)
+        return PublicationName(*rows[0]) if rows else None
 
     def replace(
         self, table: SpecifiedTable, rows: Iterable[pl.DataFrame], as_of: datetime | None, inputs_hash: str
@@ -162,19 +182,21 @@ class PostgresTables:
         self._replaced[table.name] = PublishedTable(table.name, as_of, sent.rows, inputs_hash)
         return ReplacedTable(table.name, as_of, sent.rows, *done, sent.not_storable)
 
+    def belong_to(self, publication: PublicationName | None) -> None:
+        """Name the publication that the tables hold from now on; None if an earlier release wrote it."""
+        self._publication = publication
+
     def record(self) -> None:
-        """Record the replaced tables in `ghost_table_info`, in the same transaction.
+        """Record the replaced tables and their publication in our own tables, in the same transaction.
 
         Raises:
             PublishError: see `replace`.
 
         """
         known = {**self.recorded(), **self._replaced}
-        info = pl.DataFrame(list(known.values()), schema=GHOST_TABLE_INFO.polars_schema, orient="row")
-        with self._executing(f"replacing {GHOST_TABLE_INFO.name}"):
-            types = self._types(GHOST_TABLE_INFO, ours=True)
-            self._send(GHOST_TABLE_INFO, [info])
-            self._write(GHOST_TABLE_INFO, types)
+        self._replace_own(GHOST_TABLE_INFO, list(known.values()))
+        self._replace_own(GHOST_PUBLICATION, [self._publication] if self._publication else [])
+        with self._executing("committing"):
             self._connection.commit()
 
     def faults(self) -> Iterator[str]:
@@ -193,7 +215,7 @@ class PostgresTables:
                 yield f"{self.name}: the database's encoding is {encoding}, which cannot store every text. Use UTF8"
             if self._execute(_MAY_STAGE) != [(True,)]:
                 yield f"{self.name}: no right to create temporary tables. GRANT TEMPORARY ON DATABASE"
-            for table in (*SPECIFIED_TABLES.values(), GHOST_TABLE_INFO):
+            for table in (*SPECIFIED_TABLES.values(), *OWN_TABLES):
                 relation, columns = self._relation(table), self._columns(table)
                 if columns is None:
                     if self._execute(_MAY_CREATE) != [(True,)]:
@@ -205,7 +227,7 @@ class PostgresTables:
                     continue
                 try:
                     self._require(table, columns)
-                    if table is not GHOST_TABLE_INFO and table.name not in recorded:
+                    if table not in OWN_TABLES and table.name not in recorded:
                         self._require_empty(table)
                 except PublishError as error:
                     yield str(error)
@@ -267,6 +289,22 @@ class PostgresTables:
     def _columns(self, table: SpecifiedTable) -> list[tuple[str, str, bool, bool]] | None:
         """Each column's name, type, whether it needs a value, and whether its relation is a table."""
         return self._execute(_COLUMNS, self._relation(table)) or None
+
+    def _rows(self, table: SpecifiedTable) -> list[tuple[Any, ...]]:
+        """All rows of a table of ours; none if there is no such table."""
+        with self._executing(f"reading {table.name}"):
+            columns = self._columns(table)
+            if columns is None:
+                return []
+            self._require(table, columns)
+            return self._execute(f"SELECT {', '.join(table.names)} FROM {self._relation(table)}")  # noqa: S608 - our own names
+
+    def _replace_own(self, table: SpecifiedTable, rows: list[PublishedTable] | list[PublicationName]) -> None:
+        frame = pl.DataFrame(rows, schema=table.polars_schema, orient="row")
+        with self._executing(f"replacing {table.name}"):
+            types = self._types(table, ours=True)
+            self._send(table, [frame])
+            self._write(table, types)
 
     def _relation(self, table: SpecifiedTable) -> str:
         return f"{self.schema}.{table.name}"
@@ -333,7 +371,7 @@ def published_state(location: str) -> PublishedState:
     """
     with _opened(location) as tables:
         as_of = {name: one.as_of for name, one in tables.recorded().items()}
-        return PublishedState(tables.name, as_of, tuple(tables.faults()))
+        return PublishedState(tables.name, as_of, tables.publication(), tuple(tables.faults()))
 
 
 @contextmanager

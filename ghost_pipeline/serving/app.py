@@ -13,7 +13,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ghost_pipeline import __version__
 from ghost_pipeline.clock import wall_clock
-from ghost_pipeline.errors import ForbiddenError, GhostError, NothingPublishedError, UnknownUserError
+from ghost_pipeline.errors import ForbiddenError, GhostError, NothingPublishedError, PublishError, UnknownUserError
 from ghost_pipeline.serving.auth import describe_tokens
 from ghost_pipeline.serving.learner_routes import ghost_data_route, health_route, learner_routes
 from ghost_pipeline.serving.page import PageFiles
@@ -30,12 +30,15 @@ STATUS = {
     ForbiddenError: 403,
     UnknownUserError: 404,
     NothingPublishedError: 503,
+    PublishError: 503,
 }
-INTERNAL = {
-    500: "the published data cannot be read; the reason is in the server's log",
-    503: "nothing has been published yet",
+INTERNAL: dict[type[Exception], str] = {
+    NothingPublishedError: "nothing has been published yet",
+    GhostError: "the published data cannot be read; the reason is in the server's log",
 }
-
+"""What a caller is told in place of paths and remedies, which are for the operator of the server."""
+_OPERATORS = 500
+"""From this status on, it is the operator of the server who has to do something."""
 _log = logging.getLogger("ghost_pipeline.serving")
 
 
@@ -47,7 +50,8 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = wall_clock) ->
         version=__version__,
         summary="Anonymized peer comparison and n-gram typing analytics",
         description="Every answer comes from one publication. The header `Ghost-As-Of` gives its `as_of`; "
-        "`Ghost-Stale: true` means that the publication is older than its schedule promises.",
+        "`Ghost-Stale: true` means that the publication is older than its schedule promises, or that the published "
+        "file is gone or damaged and the last publication answers.",
         lifespan=_lifespan_of(service),
         # FastAPI's own pages load their scripts from other hosts.
         docs_url=None,
@@ -99,11 +103,11 @@ async def _refused(_request: Request, error: Exception) -> Response:
     if status is None:
         status = 422 if isinstance(error, ValueError) else 500
     headers = {**PRIVATE, "WWW-Authenticate": "Bearer"} if status == STATUS[TokenError] else PRIVATE
-    if status not in INTERNAL:
+    if status < _OPERATORS:
         return JSONResponse({"detail": str(error)}, status, headers)
-    # Paths and remedies are for the operator of the server.
     _log.warning("%s", error)
-    return JSONResponse({"detail": INTERNAL[status]}, status, headers)
+    told = next(text for kind, text in INTERNAL.items() if isinstance(error, kind))
+    return JSONResponse({"detail": told}, status, headers)
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from ghost_pipeline.contracts import CONTRACTS
-from ghost_pipeline.serving.responses import Health, TableHealth
+from ghost_pipeline.serving.responses import Health, PublicationHealth, TableHealth
 from ghost_pipeline.windows import FIRST_INSTANT
 
 
@@ -14,11 +14,12 @@ def stale_from(as_of: datetime | None, table: str) -> datetime:
     return FIRST_INSTANT if as_of is None else as_of + CONTRACTS[table].max_age
 
 
-def health(table_info: pl.DataFrame, now: datetime) -> Health:
-    """The freshness of every published table.
+def health(table_info: pl.DataFrame, publication: PublicationHealth, now: datetime) -> Health:
+    """The freshness of every published table, and whether the publication is whole.
 
     Args:
-        table_info: the rows of the table `table_info`; none if nothing has been published.
+        table_info: the rows of the table `table_info`.
+        publication: the publication that they are of.
         now: the current time, aware.
 
     """
@@ -34,5 +35,9 @@ def health(table_info: pl.DataFrame, now: datetime) -> Health:
         for table, as_of, rows in table_info.select("table", "as_of", "rows").sort("table").iter_rows()
     ]
     if not any(one.as_of for one in tables):
-        return Health(status="unpublished", tables=tables)
-    return Health(status="stale" if any(one.stale for one in tables) else "ok", tables=tables)
+        status = "unpublished"
+    elif publication.kept or publication.differing_parts or any(one.stale for one in tables):
+        status = "stale"
+    else:
+        status = "ok"
+    return Health(status=status, publication=publication, tables=tables)

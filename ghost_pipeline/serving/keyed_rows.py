@@ -90,7 +90,7 @@ class KeyedRows:
             return
         if not ids.is_sorted() or (self._firsts and ids[0] <= self._firsts[-1]):
             raise PublishError(
-                f"{USER_GHOST_STATS.name}: not in the order of user_id. Run `ghost-pipeline materialize` again: it "
+                f"{USER_GHOST_STATS.name}: not in the order of user_id. Run `ghost-pipeline publish`: it "
                 f"rebuilds the file"
             )
         lines, starts = _as_lines(rows)

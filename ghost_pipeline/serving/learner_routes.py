@@ -10,7 +10,8 @@ from pydantic_core import to_json
 from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, USER_GHOST_STATS
 from ghost_pipeline.contracts.rank_metrics import RANK_ALIASES, RANK_BASES, RANK_METRICS
 from ghost_pipeline.domain.ghost.percentile_rank import rank_column
-from ghost_pipeline.errors import NothingPublishedError
+from ghost_pipeline.errors import NothingPublishedError, PublishError
+from ghost_pipeline.publish.publication_parts import differing_files
 from ghost_pipeline.serving.auth import CheckedRoute, UserId, authenticated_route
 from ghost_pipeline.serving.freshness import health
 from ghost_pipeline.serving.json_rows import as_json_rows
@@ -22,6 +23,7 @@ from ghost_pipeline.serving.responses import (
     Health,
     Messages,
     PercentileRank,
+    PublicationHealth,
     extended_ghost_data,
     ghost_data_fields,
 )
@@ -137,17 +139,26 @@ def health_route(service: Service) -> APIRouter:
         response_model=Health,
         responses={
             422: {"model": Problem, "description": "The route takes no parameters"},
-            503: {"model": Health, "description": "Nothing has been published yet"},
+            503: {"model": Health, "description": "Nothing has been published yet, or it cannot be read"},
         },
         tags=["operations"],
     )
     def server_health() -> Response:
         """Freshness of every published table against its schedule; needs no token."""
         try:
-            info = service.served.reader.publication().database.table_info()
-        except NothingPublishedError:
-            unpublished = Health(status="unpublished", tables=[]).model_dump_json()
-            return Response(unpublished, 503, PRIVATE, media_type=JSON)
-        return Response(health(info, service.clock()).model_dump_json(), headers=PRIVATE, media_type=JSON)
+            database = service.served.reader.publication().database
+            info = database.table_info()
+        except (NothingPublishedError, PublishError) as error:
+            status = "unpublished" if isinstance(error, NothingPublishedError) else "unreadable"
+            found = Health(status=status, publication=None, tables=[])
+            return Response(found.model_dump_json(), 503, PRIVATE, media_type=JSON)
+        name = database.name
+        of = PublicationHealth(
+            id=name.id if name else None,
+            as_of=name.as_of if name else None,
+            kept=service.is_kept,
+            differing_parts=differing_files(service.settings.place, name),
+        )
+        return Response(health(info, of, service.clock()).model_dump_json(), headers=PRIVATE, media_type=JSON)
 
     return router

@@ -63,7 +63,7 @@ class PublicationWatcher:
         self._lock = Lock()
         self._publication: Publication | None = None
         self._cache = BoundedCache(CACHE_BYTES)
-        self._failing = ""
+        self._failing = self._told = ""
         self.is_watching = True
         """False for a reader that stays with one publication."""
 
@@ -79,6 +79,12 @@ class PublicationWatcher:
         pinned = copy(self)
         pinned.is_watching = False
         return pinned
+
+    @property
+    def fault(self) -> str:
+        """Why answers come from a copy or from an earlier publication, in one line; empty if from what is published."""
+        found = self._publication
+        return self._failing or (found.database.fault if found else "")
 
     def publication(self) -> Publication:
         """The newest publication; it stays usable after another one has replaced it.
@@ -98,7 +104,13 @@ class PublicationWatcher:
 
     def _open(self, before: Publication | None) -> Publication:
         try:
-            database = PublishedDatabase.open(self.settings.database)
+            if before is None:
+                database = PublishedDatabase.open(self.settings.database)
+            elif (database := before.database.successor()) is before.database:
+                # Its file was touched, removed or replaced by something else, and it is the newest all the same.
+                self._failing = ""
+                self._tell(database.fault)
+                return before
             try:
                 inputs = Inputs.published(database, self.settings)
             except NothingPublishedError:
@@ -113,5 +125,12 @@ class PublicationWatcher:
             return before
         self._cache.clear()
         self._failing = ""
+        self._tell(database.fault)
         self._publication = Publication(database, inputs, self._cache)
         return self._publication
+
+    def _tell(self, fault: str) -> None:
+        """Log what is wrong with the published file, once for all the times that it is found so in a row."""
+        if fault and fault != self._told:
+            _log.error("%s", fault)
+        self._told = fault

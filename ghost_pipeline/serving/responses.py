@@ -188,10 +188,20 @@ class TableHealth(_Response):
     stale: bool
 
 
-class Health(_Response):
-    """Whether everything published is as fresh as its schedule promises."""
+class PublicationHealth(_Response):
+    """The publication that answers come from."""
 
-    status: str = Field(description="ok, stale or unpublished")
+    id: str | None = Field(description="As in the table `publication`; null if an earlier release wrote it")
+    as_of: datetime | None
+    kept: bool = Field(description="Whether it is kept because what is published now is gone or damaged")
+    differing_parts: list[str] = Field(description="Parts of the data folder that belong to another publication")
+
+
+class Health(_Response):
+    """Whether everything published is whole, and as fresh as its schedule promises."""
+
+    status: str = Field(description="ok, stale, unreadable or unpublished")
+    publication: PublicationHealth | None
     tables: list[TableHealth]
 
 

@@ -39,8 +39,7 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
     401: {"model": Problem, "description": "The token is missing or invalid"},
     403: {"model": Problem, "description": "The token is another user's"},
     422: {"model": Problem, "description": "A parameter is wrong; the detail lists the allowed values"},
-    500: {"model": Problem, "description": "The published data cannot be read"},
-    503: {"model": Problem, "description": "Nothing has been published yet"},
+    503: {"model": Problem, "description": "Nothing has been published yet, or what this answer needs cannot be read"},
 }
 UNKNOWN_USER: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "The user is unknown"},
@@ -104,7 +103,8 @@ class Service:
         """The publication whose users are being read, or could not be read by key: it is not tried again."""
         self._change = Lock()
         """Held while what is served is looked at and replaced, by `refresh` and `serve_newest` in threads."""
-        self._failing = ""
+        self._failing, self._unreadable = "", False
+        self._is_kept = False
         self._problem: GhostError = NothingPublishedError("nothing has been looked for yet")
         """Why there is no publication to serve, while there is none."""
         self._turn = asyncio.Lock()
@@ -113,6 +113,11 @@ class Service:
     def present(self) -> Served | None:
         """The publication that answers come from; None before there is one."""
         return self._served
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether answers come from a publication that is kept, because what is published now is gone or damaged."""
+        return self._is_kept
 
     @property
     def served(self) -> Served:
@@ -146,6 +151,12 @@ class Service:
         """
         self.start()
         try:
+            self._refresh()
+        finally:
+            self._is_kept = self._unreadable or bool(self._newest.fault)
+
+    def _refresh(self) -> None:
+        try:
             reader = self._newest.pinned()
             publication = reader.publication()
             with self._change:
@@ -158,6 +169,7 @@ class Service:
             return
         except PublishError as error:
             self._report(f"{error}; answers continue from the previous publication, if there is one")
+            self._unreadable = True
             return
         if rows is not None:
             self._unkeyed = None
@@ -167,6 +179,7 @@ class Service:
             is_newest = present is None or present is before or present.is_of(publication)
             if is_newest and not self.stopping.is_set():
                 self._served, self._failing = Served(reader, rows, self._turn), ""
+                self._unreadable = False
 
     def serve_newest(self, failed: Served | None) -> bool:
         """Serve the newest publication at once, after one has failed to answer; returns whether it is another one.
@@ -201,9 +214,12 @@ class Service:
         self._failing = what
 
     def answer(self, content: str | bytes, as_of: datetime | None, table: str) -> Response:
-        """A JSON response whose headers give its `as_of` and whether its table is older than its schedule promises."""
+        """A JSON response whose headers give its `as_of` and whether it is stale.
+
+        It is if its table is older than its schedule promises, or if it comes from a publication that is kept.
+        """
         stamp = _stamp(as_of, table)
-        headers = stamp.stale if self.clock() > stamp.stale_from else stamp.fresh
+        headers = stamp.stale if self._is_kept or self.clock() > stamp.stale_from else stamp.fresh
         return Response(content, media_type=JSON, headers=headers)
 
 

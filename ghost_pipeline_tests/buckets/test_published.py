@@ -17,6 +17,7 @@ from ghost_pipeline.lake.objects import ObjectFiles
 from ghost_pipeline.locations import Mirrored
 from ghost_pipeline.publish import database_file
 from ghost_pipeline.publish.database_builder import publish
+from ghost_pipeline.publish.database_file import published_copy
 from ghost_pipeline.publish.database_query import query
 from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.publish.history import remove_unnamed
@@ -177,7 +178,7 @@ def test_a_query_fetches_the_tables_that_it_names(place: Mirrored, server: S3Ser
 
 def test_json_files_are_objects_beside_the_database(place: Mirrored, server: S3Server, prefix: str) -> None:
     file = place / "ghost_benchmarks.json"
-    publish_json({file: {"a": 1}, file.with_suffix(".schema.json"): {}})
+    publish_json({file: {"a": 1}, place / "ghost_benchmarks.schema.json": {}})
     assert server.objects(prefix) == {
         "ghost_benchmarks.json": b'{\n  "a": 1\n}\n',
         "ghost_benchmarks.schema.json": b"{}\n",
@@ -222,7 +223,7 @@ def test_after_an_erasure_the_bucket_has_no_other_file_and_readers_drop_their_co
         lake.write(HISTORY, HOUR, sample(HISTORY, rows, 1))
         published(place, 1)
         PublishedDatabase.open(there / "ghost.duckdb")
-    remove_unnamed(place / "ghost.duckdb")
+    remove_unnamed(place, published_copy(place / "ghost.duckdb"))
     published(place, 1)
     PublishedDatabase.open(there / "ghost.duckdb")
     (left,) = [name for name in server.objects(prefix) if name.startswith("history/")]

@@ -21,6 +21,7 @@ from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.database_builder import publish
+from ghost_pipeline.publish.json_files import DICTIONARY_FILE
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
@@ -132,7 +133,8 @@ class World:
 
     def dictionary(self) -> Any:  # noqa: ANN401 - nested as the specification has it
         """The benchmarks as published in JSON."""
-        return json.loads(Path(str(self.settings.benchmark_dictionary)).read_text(encoding="utf-8"))
+        self.reader()
+        return json.loads((self.settings.local / DICTIONARY_FILE).read_text(encoding="utf-8"))
 
     def _compute(self, window: Hour | Month) -> None:
         self._published = False

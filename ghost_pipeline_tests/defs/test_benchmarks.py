@@ -1,9 +1,11 @@
 """The monthly tables as the steps write them, over the demo world."""
 
 import json
+from copy import deepcopy
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -14,7 +16,9 @@ from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS, STABLE, materialize
 from ghost_pipeline.defs.raw import RAW_ASSETS
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.table_result import TableResult
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_dictionary import RECORDED_DICTIONARY
 from ghost_pipeline.errors import LakeError
+from ghost_pipeline.publish.json_files import dictionary_texts
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.computing import compute_one, shown_rows
@@ -43,13 +47,18 @@ class February:
     settings: Settings
     outcomes: dict[str, TableResult]
     streak_shares: pl.DataFrame
+    dictionary: Any
+    schema: Any
 
 
 @pytest.fixture(scope="module")
 def february(resources: RunContext, tmp_path_factory: pytest.TempPathFactory) -> February:
-    # Its own dictionary beside the lake that the tests share.
     of = with_settings(resources, data=tmp_path_factory.mktemp("february"))
-    return February(of.settings, run(of), of.lake.scan(GHOST_STREAK_SHARES, [FEBRUARY]).collect())
+    outcomes = run(of)
+    recorded = of.lake.metadata(GHOST_BENCHMARKS, FEBRUARY)[RECORDED_DICTIONARY]
+    dictionary, schema = (json.loads(text) for text in dictionary_texts(recorded).values())
+    shares = of.lake.scan(GHOST_STREAK_SHARES, [FEBRUARY]).collect()
+    return February(of.settings, outcomes, shares, dictionary, schema)
 
 
 def run(resources: RunContext, month: Month = FEBRUARY) -> dict[str, TableResult]:
@@ -63,9 +72,9 @@ def with_settings(resources: RunContext, **changes: object) -> RunContext:
 def test_one_part_and_sixteen_parts_give_the_same_bytes(resources: RunContext) -> None:
     run(resources)
     data = resources.settings.local
-    once = lake_digest(data), (resources.settings.local / "ghost_benchmarks.json").read_bytes()
+    once = lake_digest(data)
     run(with_settings(resources, shards=16))
-    assert (lake_digest(data), (resources.settings.local / "ghost_benchmarks.json").read_bytes()) == once
+    assert lake_digest(data) == once
 
 
 def test_streak_shares_of_the_demo_world(february: February) -> None:
@@ -81,31 +90,17 @@ def test_streak_shares_of_the_demo_world(february: February) -> None:
 
 
 def test_the_dictionary_fulfils_its_schema(february: February) -> None:
-    dictionary = february.settings.local / "ghost_benchmarks.json"
-    schema = json.loads(dictionary.with_suffix(".schema.json").read_text(encoding="utf-8"))
-    nested = json.loads(dictionary.read_text(encoding="utf-8"))
-    Draft202012Validator.check_schema(schema)
-    Draft202012Validator(schema).validate(nested)
+    nested = february.dictionary
+    Draft202012Validator.check_schema(february.schema)
+    Draft202012Validator(february.schema).validate(nested)
     assert set(nested) == {"band_7.5_achievers"}
     assert len(nested["band_7.5_achievers"]["starting_skill_6.0"]) == 90
 
 
 def test_the_schema_refuses_a_figure_that_is_no_number(february: February) -> None:
-    dictionary = february.settings.local / "ghost_benchmarks.json"
-    nested = json.loads(dictionary.read_text(encoding="utf-8"))
+    nested = deepcopy(february.dictionary)
     nested["band_7.5_achievers"]["starting_skill_6.0"]["day_1"]["mock_tests"] = "none"
-    schema = json.loads(dictionary.with_suffix(".schema.json").read_text(encoding="utf-8"))
-    assert not Draft202012Validator(schema).is_valid(nested)
-
-
-def test_an_older_month_does_not_replace_the_dictionary_of_a_newer_one(resources: RunContext, tmp_path: Path) -> None:
-    settings = resources.settings.model_copy(update={"data": tmp_path, "min_sample": 1, **ONE_CELL})
-    ours = RunContext.of(settings, resources.lake)
-    run(ours, MARCH)
-    newest = (settings.local / "ghost_benchmarks.json").read_bytes()
-    run(ours, FEBRUARY)
-    assert (settings.local / "ghost_benchmarks.json").read_bytes() == newest
-    resources.lake.remove(GHOST_BENCHMARKS, MARCH)
+    assert not Draft202012Validator(february.schema).is_valid(nested)
 
 
 def test_a_cell_that_shrank_below_the_minimum_is_gone_after_the_refresh(resources: RunContext) -> None:

@@ -11,6 +11,7 @@ from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.definitions import build_defs
 from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS
 from ghost_pipeline.defs.jobs import MONTHLY
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_dictionary import RECORDED_DICTIONARY
 from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.incremental.stale_months import recorded_rules
 from ghost_pipeline.lake.lake import Lake
@@ -30,9 +31,9 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def build(lake: Lake, month: Month) -> None:
+    recorded = {**recorded_rules(Settings.load()), RECORDED_DICTIONARY: "{}"}
     for step in BENCHMARK_ASSETS:
-        lake.write(step.contract, month, step.contract.empty(), metadata=recorded_rules(Settings.load()))
-    (lake.root.parent / "ghost_benchmarks.json").write_text("{}")
+        lake.write(step.contract, month, step.contract.empty(), metadata=recorded)
 
 
 def records(folder: Path) -> dg.DagsterInstance:

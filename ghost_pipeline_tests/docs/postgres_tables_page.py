@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ghost_pipeline.contracts.specified import GHOST_TABLE_INFO, SPECIFIED_TABLES, SpecifiedTable
+from ghost_pipeline.contracts.specified import OWN_TABLES, SPECIFIED_TABLES, SpecifiedTable
 from ghost_pipeline_tests.docs.tables_page import GENERATED
 
 _INTRODUCTION = """\
@@ -15,8 +15,10 @@ The rows are those that `GhostReader` answers from, so they contain nothing of a
 
 All three tables change in one transaction. New rows are first sent to temporary tables, and only what differs is
 deleted, updated and inserted: readers wait for nothing and see the old or the new state, and the application's own
-grants, views, triggers and columns stay. `ghost_table_info` states the hour of each table. To read several tables in
-one state, read them in one transaction: `BEGIN ISOLATION LEVEL REPEATABLE READ`.
+grants, views, triggers and columns stay. `ghost_table_info` states the hour of each table, `ghost_publication` the
+publication that all of them hold: its `id` is that of the table `publication` in `ghost.duckdb` and of
+`publication.json` if they are the same. To read several tables in one state, read them in one transaction: `BEGIN
+ISOLATION LEVEL REPEATABLE READ`.
 
 The tables are in the first existing schema of the search_path, usually `public`. The address can name another one:
 `?options=-csearch_path%3Dghost`. Passwords and certificates may be where libpq looks for them, in `~/.pgpass` or
@@ -54,11 +56,12 @@ either to create the tables once or to write tables that were created with the s
 GRANT TEMPORARY ON DATABASE app TO ghost_writer;
 GRANT USAGE, CREATE ON SCHEMA public TO ghost_writer;          -- to create them; or, if they exist:
 GRANT SELECT, INSERT, UPDATE, DELETE
-    ON ghost_benchmarks, cohort_ghost_data, ngram_speed_summaries, ghost_table_info TO ghost_writer;
+    ON ghost_benchmarks, cohort_ghost_data, ngram_speed_summaries, ghost_table_info, ghost_publication TO ghost_writer;
 GRANT SELECT ON ghost_benchmarks, cohort_ghost_data, ngram_speed_summaries TO app;   -- for readers
 ```
 
-`ghost-pipeline doctor` connects, and reports missing rights and the `as_of` of each table.
+`ghost-pipeline doctor` connects, and reports missing rights, the `as_of` of each table, and tables that hold another
+publication than `ghost.duckdb`.
 
 ## Existing tables
 
@@ -76,7 +79,8 @@ deleted there but not erased here stops the publication; erase here first.
 ## Failures
 
 The run fails with one line, in Dagster at the step `published_postgres`, and nothing in PostgreSQL changes.
-`ghost.duckdb` is nevertheless the new one, and the next run repairs, because it compares everything. This covers a lost
+`ghost.duckdb` is nevertheless the new one, and `ghost-pipeline status` says that they differ. The next run repairs, and
+so does `ghost-pipeline publish`, because it compares everything. This covers a lost
 connection, a constraint of the application, a full disk, and a lock that is held for 600 s.
 
 An advisory lock makes publications follow one another, and each reads `ghost.duckdb` when it has the lock: the last
@@ -109,7 +113,7 @@ def _page() -> Iterator[str]:
     yield "## Statements"
     yield ""
     yield "Every table and column also gets a comment, which `\\d+` of psql shows."
-    for table in (*SPECIFIED_TABLES.values(), GHOST_TABLE_INFO):
+    for table in (*SPECIFIED_TABLES.values(), *OWN_TABLES):
         yield from _table(table)
     yield ""
     yield "## Differences from the specification"

@@ -27,7 +27,7 @@ from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import finish_bench
 from ghost_pipeline.domain.ghost.benchmarks.month_rules import MonthRules
 from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.incremental.stale_ledger import drop_expired, mark_stale, stale_hours
-from ghost_pipeline.incremental.stale_months import is_current, stale_months
+from ghost_pipeline.incremental.stale_months import is_current, recorded_rules, stale_months
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.windows import HOUR, Hour, Month
 from ghost_pipeline_tests.crashes.scenarios import MONTHLY, SMALL, TAKING_IN
@@ -300,13 +300,13 @@ def test_a_stale_month_is_due_once_it_serves_and_a_missing_one_at_once(world: Wo
     assert is_month_due(context.settings, context.lake, FEBRUARY, FEBRUARY.as_of)
 
 
-def test_a_missing_dictionary_is_written_again(world: World) -> None:
-    dictionary = world.data / "ghost_benchmarks.json"
-    content = dictionary.read_bytes()
-    dictionary.unlink()
-    assert stale(world) == {GHOST_BENCHMARKS.name: "ghost_benchmarks.json is missing"}
+def test_a_newest_month_that_does_not_record_its_dictionary_is_stale(world: World) -> None:
+    context = world.resources(**SMALL)
+    rows = context.lake.scan(GHOST_BENCHMARKS, [FEBRUARY]).collect()
+    context.lake.write(GHOST_BENCHMARKS, FEBRUARY, rows, metadata=recorded_rules(context.settings))
+    assert stale(world) == {GHOST_BENCHMARKS.name: "built by an earlier release"}
     build(world)
-    assert dictionary.read_bytes() == content
+    assert stale(world) == {}
 
 
 def messages_in(lake: Lake, *keys: str) -> None:

@@ -1,6 +1,5 @@
 """SQL over what was published and over the lake: every table is there, and nothing can be written."""
 
-import shutil
 import threading
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,6 +16,7 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish import database_query
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.publish.database_query import query
+from ghost_pipeline.publish.private_copies import private_copies
 from ghost_pipeline.windows import DAY, Day
 from ghost_pipeline_tests.samples import HOUR, partition_of, sample
 
@@ -67,25 +67,26 @@ def test_a_file_that_is_removed_while_it_is_looked_for_is_looked_for_again(
     assert left == []
 
 
-def test_a_question_is_asked_again_if_the_database_is_replaced_before_it_is_opened(
+def test_a_question_is_asked_again_if_its_copy_is_removed_before_it_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake, database = Lake(tmp_path / "lake"), tmp_path / "ghost.duckdb"
     lake.write(STATS, HOUR, sample(STATS, 3, 0))
     publish(lake, database)
-    good, damaged = tmp_path / "good.duckdb", tmp_path / "damaged.duckdb"
-    shutil.copy(database, good)
-    damaged.write_bytes(b"not a database")
-    next_files = iter([damaged, good])
-    answer = database_query._answer  # noqa: SLF001 - the step before which the file is replaced
+    (copy,) = private_copies(tmp_path)
+    removed = iter([copy.path])
+    answer = database_query._answer  # noqa: SLF001 - the step before which the copy is removed
 
-    def replaced_before(*arguments: Any) -> pl.DataFrame:  # noqa: ANN401 - handed on
-        next(next_files).rename(database)
+    def removed_before(*arguments: Any) -> pl.DataFrame:  # noqa: ANN401 - handed on
+        for path in removed:
+            path.unlink()
+            break
         return answer(*arguments)
 
-    monkeypatch.setattr(database_query, "_answer", replaced_before)
+    monkeypatch.setattr(database_query, "_answer", removed_before)
     assert query("SELECT count(*) FROM user_ghost_stats", database, lake).rows() == [(3,)]
-    assert list(next_files) == []
+    assert list(removed) == []
+    assert [one.path for one in private_copies(tmp_path)] == [copy.path]
 
 
 def test_a_question_is_answered_from_the_lake_if_the_database_is_removed_before_it_is_opened(
@@ -263,5 +264,5 @@ def test_folders_may_have_the_signs_of_sql_and_of_patterns(tmp_path: Path) -> No
 
 def test_a_damaged_database_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "ghost.duckdb").write_bytes(b"no database" * 1000)
-    with pytest.raises(PublishError, match=r"^query: .*ghost\.duckdb"):
+    with pytest.raises(PublishError, match=r"ghost\.duckdb: is not a published database .*`ghost-pipeline publish`"):
         ask("SELECT 1", tmp_path)

@@ -280,7 +280,7 @@ def test_a_reader_is_told_which_file_is_damaged_and_what_to_do(data: Path, how: 
     with pytest.raises(PublishError) as raised:
         PublishedDatabase.open(data / "ghost.duckdb").rows(HISTORY)
     assert str(raised.value) == (
-        f"{HISTORY.name}: {file} is damaged. Delete it and run `ghost-pipeline materialize` again: it writes the file "
+        f"{HISTORY.name}: {file} is damaged. Delete it and run `ghost-pipeline publish`: it writes the file "
         f"from the lake"
     )
     file.unlink()
@@ -310,9 +310,9 @@ def test_copies_are_not_removed_while_a_publication_is_made(data: Path) -> None:
     written = data / "history" / HISTORY.name / "2025-03-05T01.0123.parquet"
     written.write_bytes(b"to be named")
     with publication_lock(data / "ghost.duckdb"):
-        fetch_history(LocalFiles(data), data / "ghost.duckdb")
+        fetch_history(LocalFiles(data), data / "ghost.duckdb", "ghost.duckdb")
         assert written.exists()
-    fetch_history(LocalFiles(data), data / "ghost.duckdb")
+    fetch_history(LocalFiles(data), data / "ghost.duckdb", "ghost.duckdb")
     assert there(data) == set(named(data))
 
 
@@ -422,7 +422,7 @@ def test_after_an_erasure_no_other_file_stays(data: Path) -> None:
         put(data, "2025-03-05T00", rows=rows)
         published(data)
     assert len(there(data)) == 2
-    remove_unnamed(data / "ghost.duckdb")
+    remove_unnamed(data, data / "ghost.duckdb")
     assert there(data) == set(named(data))
 
 

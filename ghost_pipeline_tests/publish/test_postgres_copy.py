@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from ghost_pipeline.contracts.specified import (
-    GHOST_TABLE_INFO,
+    OWN_TABLES,
     SPECIFIED_COHORT_GHOST_DATA,
     SPECIFIED_GHOST_BENCHMARKS,
     SPECIFIED_NGRAM_SPEED_SUMMARIES,
@@ -490,6 +490,7 @@ def test_rights_that_are_missing_are_told(database: Database) -> None:
         "no right to create cohort_ghost_data. GRANT CREATE ON SCHEMA, or create it",
         "no right to INSERT, UPDATE, DELETE on ngram_speed_summaries. Grant it",
         "no right to INSERT, UPDATE, DELETE on ghost_table_info. Grant it",
+        "no right to INSERT, UPDATE, DELETE on ghost_publication. Grant it",
     ]
     message = refusal(database.with_password)
     assert "replacing ngram_speed_summaries failed (permission denied for table ngram_speed_summaries)" in message
@@ -526,7 +527,7 @@ def test_an_encoding_that_not_every_text_fits_is_told(database: Database) -> Non
 def test_tables_that_are_there_need_no_right_to_make_them(database: Database) -> None:
     """What the page of the tables lists for a user who shall do nothing else."""
     grants = "SELECT, INSERT, UPDATE, DELETE"
-    tables = (*SPECIFIED_TABLES.values(), GHOST_TABLE_INFO)
+    tables = (*SPECIFIED_TABLES.values(), *OWN_TABLES)
     database.execute(*(statement for table in tables for statement in table.ddl()))
     database.execute(*(f"GRANT {grants} ON {table.name} TO reader" for table in tables))
     assert published_state(database.with_password).faults == ()

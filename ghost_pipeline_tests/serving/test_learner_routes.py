@@ -288,7 +288,8 @@ def test_what_cannot_be_read_from_the_start_names_no_path(tmp_path: Path) -> Non
     (of.local / "ghost.duckdb").write_bytes(b"not a database")
     with served(of) as client:
         answer = client.get("/users/me/percentile?metric=streak")
-    assert answer.status_code == 500
+    assert answer.status_code == 503
+    assert answer.json() == {"detail": "the published data cannot be read; the reason is in the server's log"}
     assert str(tmp_path) not in answer.text
 
 

@@ -9,7 +9,7 @@ from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, GHOST_BENCHMARKS
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.specified import (
-    GHOST_TABLE_INFO,
+    OWN_TABLES,
     SPECIFIED_COHORT_GHOST_DATA,
     SPECIFIED_GHOST_BENCHMARKS,
     SPECIFIED_NGRAM_SPEED_SUMMARIES,
@@ -119,7 +119,7 @@ def test_a_row_with_nul_in_an_id_cannot_be_stored() -> None:
 
 
 def test_every_column_says_what_it_means() -> None:
-    for table in (*SPECIFIED_TABLES.values(), GHOST_TABLE_INFO):
+    for table in (*SPECIFIED_TABLES.values(), *OWN_TABLES):
         described = table.contract.column_descriptions
         assert [one.name for one in table.columns if not (one.description or described[one.name])] == []
 

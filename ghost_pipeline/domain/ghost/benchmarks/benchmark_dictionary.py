@@ -1,5 +1,6 @@
 """The nested form of the benchmarks that the specification shows, with means (G5.4)."""
 
+import json
 from decimal import Decimal
 from typing import cast
 
@@ -10,6 +11,8 @@ from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import INTERVAL
 
 BenchmarkDictionary = dict[str, dict[str, dict[str, dict[str, int | float]]]]
 
+RECORDED_DICTIONARY = "ghost_pipeline.benchmark_dictionary"
+"""The entry in the metadata of a month's file of `ghost_benchmarks`: this form of the month, as JSON."""
 _KEYS = {metric.name: metric.json_key for metric in BENCHMARK_METRICS}
 
 
@@ -33,3 +36,8 @@ def benchmark_dictionary(means: pl.LazyFrame) -> BenchmarkDictionary:
             {},
         )[_KEYS[metric]] = int(mean) if mean == int(mean) else float(mean)
     return nested
+
+
+def recorded_dictionary(means: pl.LazyFrame) -> dict[str, str]:
+    """What a month's file of `ghost_benchmarks` records, so that a publication can write the form of that month."""
+    return {RECORDED_DICTIONARY: json.dumps(benchmark_dictionary(means), separators=(",", ":"))}

@@ -1,0 +1,72 @@
+"""Whether the files of what is published belong to one publication, for people and for monitoring."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ghost_pipeline.lake.opening import open_files
+from ghost_pipeline.locations import Location
+from ghost_pipeline.publish.database_file import REPAIR, PublishedFile, publication_of
+from ghost_pipeline.publish.json_files import DICTIONARY_FILES
+from ghost_pipeline.publish.private_copies import sha256_of
+from ghost_pipeline.publish.publication_record import (
+    PUBLICATION_FILE,
+    PartFile,
+    PublicationName,
+    read_record,
+)
+from ghost_pipeline.settings import Settings
+
+
+def published_name(database: Location) -> PublicationName | None:
+    """Which publication readers answer from; None without one, or if an earlier release wrote it.
+
+    Raises:
+        PublishError: it cannot be read.
+        LakeError: storage cannot be read.
+
+    """
+    found = PublishedFile(database).found()
+    return publication_of(found.path) if found else None
+
+
+def differing_files(place: Location, name: PublicationName | None) -> list[str]:
+    """Files beside the database that are missing or belong to another publication, by name; hashes the JSON files.
+
+    Raises:
+        LakeError: a bucket cannot be read.
+
+    """
+    files = open_files(place)
+    record = read_record(files)
+    there = {path.name: path for path in files.located(DICTIONARY_FILES)}
+    if name is None or (record is None and not there):
+        # Of an earlier release, or copied without them.
+        return []
+    if record is None or record.id != name.id:
+        return [PUBLICATION_FILE, *sorted(there)]
+    of_publication = [one for one in DICTIONARY_FILES if one in record.files or one in there]
+    return [one for one in of_publication if one not in there or _part(there[one]) != record.files.get(one)]
+
+
+def file_differences(settings: Settings) -> Iterator[str]:
+    """What of the data folder is not of the publication that readers answer from, each with its remedy.
+
+    Raises:
+        PublishError: the publication cannot be read.
+        LakeError: storage cannot be read.
+
+    """
+    found = PublishedFile(settings.database).found()
+    if found is None:
+        return
+    if found.fault:
+        yield found.fault
+    for file in differing_files(settings.place, publication_of(found.path)):
+        yield f"{settings.place / file}: is missing or belongs to another publication. {REPAIR}"
+
+
+def _part(path: Path) -> PartFile | None:
+    try:
+        return PartFile(path.stat().st_size, sha256_of(path))
+    except OSError:
+        return None
