@@ -18,8 +18,8 @@ SOURCE = "source"
 """Names the source where tables of the lake are named as well."""
 UPDATED_AT = "updated_at"
 """The column that says when the source last changed a row."""
-NULL_MARKERS = ("\\N", "NULL", "null", "NA", "NaN", "nan", "NaT", "<NA>", "None")
-"""Texts that databases, R, pandas, Python and Java write for a missing value."""
+NULL_MARKERS = ("\\N", "NULL", "null", "NA", "NaN", "nan", "NaT", "<NA>", "None", "N/A", "n/a", "#N/A")
+"""Texts that databases, R, pandas, Python, Java and spreadsheets write for a missing value."""
 
 
 class Domain(Enum):

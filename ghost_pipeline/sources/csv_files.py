@@ -9,19 +9,18 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from ghost_pipeline.contracts.source import NULL_MARKERS, Kind, SourceColumn, SourceTable
-from ghost_pipeline.errors import SourceError
+from ghost_pipeline.contracts.source import SourceColumn, SourceTable
+from ghost_pipeline.sources.csv_layout import BACKSLASH, Layout, layout_of, name_of
 from ghost_pipeline.sources.mapping import TextFormat
 from ghost_pipeline.sources.source import FAULT, LINE
 from ghost_pipeline.sources.text_files import (
     NOT_TEXT,
     Block,
     Check,
-    TextError,
     TextFile,
     TextRows,
     blocks_of,
@@ -33,26 +32,7 @@ from ghost_pipeline.sources.text_files import (
 TOO_FEW = "the line has too few fields"
 TOO_MANY = "the line has too many fields"
 NOT_CSV = "the line has a quote or a carriage return out of place"
-DELIMITERS = (",", ";", "\t", "|")
-_BACKSLASH = "\\"
-_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", '"': "double quote", "'": "single quote"}
 _LONGEST_FIELD = csv.field_size_limit()
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """How the lines of one file are taken apart."""
-
-    delimiter: str
-    quote: str
-    escape: str
-    """What stands before a quote inside of quotes: the quote itself, or a backslash."""
-    names: tuple[str, ...]
-    wanted: Mapping[str, int]
-    """The wanted columns, each with its position."""
-    verbatim: frozenset[str]
-    """Those in which a null marker is text."""
-    markers: tuple[str, ...]
 
 
 @dataclass
@@ -92,85 +72,27 @@ def read_csv(
 
     """
     encoding = encoding_of(file, given.encoding)
-    layout, header_line = _layout(file, table, columns, given, encoding, check)
-    tried = [given.escape] if given.escape else [layout.quote, _BACKSLASH]
+    layout = layout_of(file, table, columns, given, encoding, check)
+    tried = [given.escape] if given.escape else [layout.quote, BACKSLASH]
     read: list[tuple[int, str, pl.LazyFrame, _Seen]] = []
     for escape in tried:
         seen = _Seen()
-        one = _Layout(**{**layout.__dict__, "escape": escape})
-        rows = rows_of(layout.wanted, _batches(file, encoding, one, header_line, seen))
+        rows = rows_of(layout.wanted, _batches(file, encoding, replace(layout, escape=escape), seen))
         read.append((seen.faults[NOT_CSV], escape, rows, seen))
         # Only a file with faulty quotes and with backslashes can be one that escapes quotes by backslashes.
         if not seen.faults[NOT_CSV] or not seen.has_backslash:
             break
     _, escape, rows, seen = min(read, key=lambda one: one[0])
-    how = f", quotes escaped by {'a backslash' if escape == _BACKSLASH else 'a second quote'}"
+    how = f", quotes escaped by {'a backslash' if escape == BACKSLASH else 'a second quote'}"
     missing = f", read as missing: {', '.join(sorted(seen.markers))}" if seen.markers else ""
     detected = (
-        f"{_name(layout.delimiter)} between fields, {_name(layout.quote)}{how if seen.has_backslash else ''}, "
+        f"{name_of(layout.delimiter)} between fields, {name_of(layout.quote)}{how if seen.has_backslash else ''}, "
         f"{encoding.upper()}, {'the first line is the header' if given.header else 'no header'}{missing}"
     )
     return TextRows(rows if seen.faults else rows.drop(LINE, FAULT), detected, seen.faults[NOT_TEXT])
 
 
-def _name(character: str) -> str:
-    return _NAMES.get(character, repr(character))
-
-
-def _layout(
-    file: TextFile,
-    table: SourceTable,
-    columns: Mapping[str, SourceColumn],
-    given: TextFormat,
-    encoding: str,
-    check: Check,
-) -> tuple[_Layout, int]:
-    """Return the layout of a file and the number of its header's line (0: it has none)."""
-    first = next((block for block in blocks_of(file, encoding) if block.text.strip()), None)
-    if first is None:
-        raise TextError("the file is empty")
-    lines = first.text.split("\n")
-    number, line = next((number, line) for number, line in enumerate(lines, start=1) if line.strip())
-    delimiters = [given.delimiter] if given.delimiter else DELIMITERS
-    # Of the delimiters the one that shows the most known names; the first of them if none does.
-    found = [(delimiter, _fields(line, delimiter, given.quote)) for delimiter in delimiters]
-    delimiter, names = max(found, key=lambda one: len(columns.keys() & set(one[1])))
-    if not given.header:
-        names, number = [str(position) for position in range(1, len(names) + 1)], 0
-    known = [name for name in names if name in columns]
-    twice = [name for name, count in Counter(known).items() if count > 1]
-    if twice:
-        raise SourceError(f"{file}: table {table.name} has the column {twice[0]} more than once. Keep one of them")
-    missing = [name for name, column in columns.items() if not column.optional and name not in known]
-    if missing and "\r" in line.rstrip("\r"):
-        raise SourceError(
-            f"{file}: table {table.name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}: its "
-            f"lines end with carriage returns alone, so it seems to be one line. Write it with line feeds",
-        )
-    # Not the names that were found: without a header they are a person's data.
-    check(known, len(names) - len(known))
-    layout = _Layout(
-        delimiter,
-        given.quote,
-        given.escape or given.quote,
-        tuple(names),
-        {name: names.index(name) for name in names if name in columns},
-        frozenset(name for name, column in columns.items() if column.kind is Kind.NGRAM),
-        NULL_MARKERS if given.null_markers is None else given.null_markers,
-    )
-    return layout, number
-
-
-def _fields(line: str, delimiter: str, quote: str) -> list[str]:
-    try:
-        return [name.strip() for name in next(csv.reader([line.strip("\r")], delimiter=delimiter, quotechar=quote))]
-    except csv.Error:
-        return [name.strip() for name in line.split(delimiter)]
-
-
-def _batches(
-    file: TextFile, encoding: str, layout: _Layout, header_line: int, seen: _Seen
-) -> Iterator[Mapping[str, pl.Series]]:
+def _batches(file: TextFile, encoding: str, layout: Layout, seen: _Seen) -> Iterator[Mapping[str, pl.Series]]:
     line, rest = 1, ""
     blocks = blocks_of(file, encoding)
     block = next(blocks, None)
@@ -178,12 +100,12 @@ def _batches(
         following = next(blocks, None)
         text = rest + block.text
         rest = ""
-        skipped = max(header_line - line + 1, 0)
+        skipped = max(layout.header_ends - line + 1, 0)
         if skipped:
             parts = text.split("\n", skipped)
             text = parts[skipped] if len(parts) > skipped else ""
             line += skipped
-        seen.has_backslash = seen.has_backslash or f"{_BACKSLASH}{layout.quote}" in text
+        seen.has_backslash = seen.has_backslash or f"{BACKSLASH}{layout.quote}" in text
         if text:
             if block.is_valid and layout.quote not in text and "\r" not in text.replace("\r\n", ""):
                 rows = _plain(text, line, layout, seen)
@@ -195,7 +117,7 @@ def _batches(
         block = following
 
 
-def _plain(text: str, line: int, layout: _Layout, seen: _Seen) -> dict[str, pl.Series]:
+def _plain(text: str, line: int, layout: Layout, seen: _Seen) -> dict[str, pl.Series]:
     """Split lines without any quote."""
     lines = pl.Series(LINE, [text.removesuffix("\n")]).str.split("\n").explode()
     if "\r" in text:
@@ -222,7 +144,7 @@ def _plain(text: str, line: int, layout: _Layout, seen: _Seen) -> dict[str, pl.S
     return frame.select(*fields, pl.when(is_good.not_()).then(LINE).alias(LINE), fault.alias(FAULT)).to_dict()
 
 
-def _markers(text: str, frame: pl.DataFrame, layout: _Layout) -> set[str]:
+def _markers(text: str, frame: pl.DataFrame, layout: Layout) -> set[str]:
     """Return the null markers among the wanted fields."""
     possible = [marker for marker in layout.markers if marker in text]
     if not possible:
@@ -235,28 +157,27 @@ def _markers(text: str, frame: pl.DataFrame, layout: _Layout) -> set[str]:
     return {one for field in fields for one in field.filter(field.is_in(possible)).unique()}
 
 
-def _unmarked(value: pl.Expr, name: str, layout: _Layout) -> pl.Expr:
+def _unmarked(value: pl.Expr, name: str, layout: Layout) -> pl.Expr:
     if name in layout.verbatim or not layout.markers:
         return value
     return pl.when(value.str.strip_chars().is_in(layout.markers).not_()).then(value)
 
 
 def _quoted(
-    text: str, line: int, layout: _Layout, block: Block, seen: _Seen, *, is_last: bool
+    text: str, line: int, layout: Layout, block: Block, seen: _Seen, *, is_last: bool
 ) -> tuple[dict[str, pl.Series], str]:
     """Take lines with quotes apart; also return the text of a row that the next block ends."""
     lines = [f"{one}\n" for one in text.split("\n")]
     if lines[-1] == "\n":
         lines.pop()
-    width = len(layout.names)
     rows: list[list[str | None]] = []
     numbers: list[int | None] = []
     faults: list[str | None] = []
     read = 0
-    records = _escaped_records if layout.escape == _BACKSLASH else _records
+    records = _escaped_records if layout.escape == BACKSLASH else _records
     for record in records(lines, layout, is_last=is_last):
         read = record.after
-        fault = _fault(record, width, block)
+        fault = _fault(record, lines, layout, block)
         if fault is None and record.fields is not None:
             if len(record.fields) == 1 and not record.fields[0].strip() and '""' not in lines[record.first]:
                 continue
@@ -273,10 +194,10 @@ def _quoted(
     return found | marks, "".join(lines[read:])
 
 
-def _fault(record: _Record, width: int, block: Block) -> str | None:
+def _fault(record: _Record, lines: list[str], layout: Layout, block: Block) -> str | None:
     """Return what is wrong with a record; empty if it is a blank line, None if it is good."""
-    fields = record.fields
-    if fields is None:
+    fields, width = record.fields, len(layout.names)
+    if fields is None or _has_space_before_a_quote(record, lines, layout):
         return NOT_CSV
     if not block.is_valid and not all(map(is_text, fields)):
         return NOT_TEXT
@@ -287,7 +208,17 @@ def _fault(record: _Record, width: int, block: Block) -> str | None:
     return TOO_FEW if len(fields) < width else TOO_MANY
 
 
-def _values(record: _Record, lines: list[str], layout: _Layout, seen: _Seen) -> list[str | None]:
+def _has_space_before_a_quote(record: _Record, lines: list[str], layout: Layout) -> bool:
+    """Whether a field looks quoted and is not, as in `7, "a"`: its quotes would become part of an id."""
+    return any(
+        field.startswith(" ")
+        and field.lstrip(" ").startswith(layout.quote)
+        and not _is_quoted("".join(lines[record.first : record.after]), position, layout)
+        for position, field in enumerate(record.fields or ())
+    )
+
+
+def _values(record: _Record, lines: list[str], layout: Layout, seen: _Seen) -> list[str | None]:
     fields = record.fields or []
     values: list[str | None] = []
     for name, position in layout.wanted.items():
@@ -301,7 +232,7 @@ def _values(record: _Record, lines: list[str], layout: _Layout, seen: _Seen) -> 
     return values
 
 
-def _is_quoted(text: str, position: int, layout: _Layout) -> bool:
+def _is_quoted(text: str, position: int, layout: Layout) -> bool:
     if layout.quote not in text:
         return False
     field, at = _field_pattern(layout), 0
@@ -312,7 +243,7 @@ def _is_quoted(text: str, position: int, layout: _Layout) -> bool:
     return text.startswith(layout.quote, at)
 
 
-def _records(lines: list[str], layout: _Layout, *, is_last: bool) -> Iterator[_Record]:
+def _records(lines: list[str], layout: Layout, *, is_last: bool) -> Iterator[_Record]:
     """Yield the rows of lines whose quotes are escaped by a second quote."""
     start = 0
     while start < len(lines):
@@ -338,7 +269,7 @@ def _records(lines: list[str], layout: _Layout, *, is_last: bool) -> Iterator[_R
         start = first + 1
 
 
-def _escaped_records(lines: list[str], layout: _Layout, *, is_last: bool) -> Iterator[_Record]:
+def _escaped_records(lines: list[str], layout: Layout, *, is_last: bool) -> Iterator[_Record]:
     """Yield the rows of lines whose quotes are escaped by a backslash, as Spark writes them."""
     field, text = _field_pattern(layout), "".join(lines)
     first = at = 0
@@ -362,17 +293,17 @@ def _escaped_records(lines: list[str], layout: _Layout, *, is_last: bool) -> Ite
         first = after
 
 
-def _field_pattern(layout: _Layout) -> re.Pattern[str]:
+def _field_pattern(layout: Layout) -> re.Pattern[str]:
     """Return the pattern of a field and what ends it: groups of its quoted text, its plain text, and the end."""
     quote, delimiter = re.escape(layout.quote), re.escape(layout.delimiter)
-    pair = rf"(?:\\.|{quote}{quote})" if layout.escape == _BACKSLASH else f"{quote}{quote}"
-    but = rf"[^{quote}\\]" if layout.escape == _BACKSLASH else f"[^{quote}]"
+    pair = rf"(?:\\.|{quote}{quote})" if layout.escape == BACKSLASH else f"{quote}{quote}"
+    but = rf"[^{quote}\\]" if layout.escape == BACKSLASH else f"[^{quote}]"
     return re.compile(
         rf"(?:{quote}({but}*(?:{pair}{but}*)*){quote}|((?!{quote})[^{delimiter}\r\n]*))({delimiter}|\r?\n)", re.DOTALL
     )
 
 
-def _is_open(text: str, at: int, layout: _Layout) -> bool:
+def _is_open(text: str, at: int, layout: Layout) -> bool:
     """Whether a quoted field begins here and is not closed."""
     if not text.startswith(layout.quote, at):
         return False

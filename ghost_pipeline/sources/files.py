@@ -177,7 +177,9 @@ class FileSource:
             texts = list(self._scan_texts(found.files, location, table))
             several = len(texts) > 1
             detected = Counter(one.detected for one in texts).most_common()
-            notes += [f"{number:,} files: {says}" if several else says for says, number in detected]
+            notes += [
+                f"{number:,} file{'' if number == 1 else 's'}: {says}" if several else says for says, number in detected
+            ]
             if not_text := sum(one.not_text for one in texts):
                 lines = "1 line is" if not_text == 1 else f"{not_text:,} lines are"
                 notes.append(
@@ -274,9 +276,10 @@ class FileSource:
         def check(found: Sequence[str], others: int) -> None:
             every = list(dict.fromkeys([*found, *told]))
             self._require_mapped(table, every)
-            require_columns(str(file), table, [own[name].name for name in every], others)
+            require_columns(str(file), table, [own[name].name for name in every], others, has_header=is_csv)
 
-        read_rows = read_csv if form_of(file.part) == CSV else read_ndjson
+        is_csv = form_of(file.part) == CSV
+        read_rows = read_csv if is_csv else read_ndjson
         with file.reopenable() as opened:
             found = read_rows(TextFile(str(file), opened), table, own, given, check)
         rows = found.rows

@@ -32,6 +32,7 @@ Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 
 
 Character = Annotated[str, Field(min_length=1, max_length=1)]
+BACKSLASH = "\\"
 
 
 class TextFormat(BaseModel):
@@ -48,6 +49,14 @@ class TextFormat(BaseModel):
     """Whether the first line names the columns; otherwise they are called 1, 2, 3 ..."""
     null_markers: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     """Texts without quotes that stand for a missing value."""
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        if self.quote == self.delimiter or {self.quote, self.delimiter} & {"\n", "\r", BACKSLASH}:
+            raise ValueError("delimiter and quote are two characters, and none of them is a line end or a backslash")
+        if self.escape not in {None, self.quote, BACKSLASH}:
+            raise ValueError("escape is a backslash or the quote itself")
+        return self
 
 
 class MappedTable(BaseModel):

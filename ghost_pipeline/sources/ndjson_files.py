@@ -46,6 +46,10 @@ class _Reading:
         self.markers = frozenset(given.null_markers or ())
         self.found: set[str] = set()
         self.rows = self.objects = self.faults = self.not_text = 0
+        self.others = 0
+        """Keys of the first object beside the wanted columns."""
+        self.is_of_columns = False
+        """Whether the first object holds an object in place of every value."""
 
     def batch(self, objects: list[object], numbers: list[int]) -> dict[str, pl.Series]:
         """Return the columns of parsed lines; a text in place of an object is the fault of its line."""
@@ -58,6 +62,9 @@ class _Reading:
             else:
                 rows.append({})
                 faults.append(one if isinstance(one, _Fault) else NOT_AN_OBJECT)
+        if rows and not self.rows:
+            self.others = len(rows[0].keys() - self.columns.keys())
+            self.is_of_columns = bool(rows[0]) and all(isinstance(value, dict) for value in rows[0].values())
         self.rows += len(rows)
         self.objects += sum(fault is None for fault in faults)
         for name in self.columns:
@@ -98,7 +105,7 @@ class _Reading:
         try:
             return _DECODER.decode(line)
         except json.JSONDecodeError as error:
-            if is_last and not line.endswith("\n"):
+            if is_last and not line.endswith("\n") and error.msg != "Extra data":
                 raise self.truncated(f"line {number} is not valid JSON ({error.msg})") from None
             return _Fault(NOT_JSON)
         except RecursionError:
@@ -162,8 +169,12 @@ def read_ndjson(
     rows = rows_of(reading.columns, batches)
     if reading.rows and not reading.objects:
         raise TextError(f"none of its {reading.rows:,} lines is a JSON object")
+    if reading.rows == 1 and reading.is_of_columns:
+        raise TextError(
+            "it is one object of columns, not of rows; pandas writes rows if orient is records and lines is true"
+        )
     absent = [name for name in reading.columns if name not in reading.found] if reading.rows else []
-    check([name for name in reading.columns if name not in absent], 0)
+    check([name for name in reading.columns if name not in absent], reading.others)
     rows = rows.drop(*absent, *([] if reading.faults else [LINE, FAULT]))
     detected = f"{'an array of objects' if is_array else 'an object per line'}, {encoding.upper()}"
     return TextRows(rows, detected, reading.not_text)

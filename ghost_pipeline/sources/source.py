@@ -163,7 +163,9 @@ def require_domain(source: Source, domain: Domain) -> None:
         )
 
 
-def require_columns(source: str, table: SourceTable, found: Iterable[str], others: int | None = None) -> None:
+def require_columns(
+    source: str, table: SourceTable, found: Iterable[str], others: int | None = None, *, has_header: bool = False
+) -> None:
     """Require the required columns of a table.
 
     Args:
@@ -171,6 +173,7 @@ def require_columns(source: str, table: SourceTable, found: Iterable[str], other
         table: the canonical table.
         found: the columns that are there.
         others: if names may be data: how many there are besides the known ones in `found`.
+        has_header: whether a first line names the columns, which may be a row.
 
     Raises:
         SourceError: names each one that is missing.
@@ -182,7 +185,7 @@ def require_columns(source: str, table: SourceTable, found: Iterable[str], other
         known = ", ".join(sorted(names)) or "none"
         there = f"it has {known}" if others is None else _known(len(names) + others, known)
         remedy = f"Rename or add {'them' if len(missing) > 1 else 'it'}"
-        if others and not names:
+        if has_header and others and not names:
             remedy += ", or state header: false in the mapping if the first line is a row"
         raise SourceError(
             f"{source}: table {table.name} lacks the column{'s' if len(missing) > 1 else ''} "

@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,19 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+
+
+_OTHER_CONTENT = (
+    (rb"\x1f\x8b", "gzip"),
+    (rb"\x28\xb5\x2f\xfd", "Zstandard"),
+    (rb"BZh[1-9]1AY&SY", "bzip2"),
+    (rb"\xfd7zXZ\x00", "xz"),
+    (rb"PK\x03\x04", "a ZIP archive or a spreadsheet"),
+    (rb"PAR1[\x00-\x1f]", "Parquet"),
+    (rb"SQLite format 3\x00", "SQLite"),
+    (rb"\xff\xfe\x00\x00|\x00\x00\xfe\xff", "UTF-32"),
+)
+"""How files begin that are no text which is read here."""
 
 
 class TextError(Exception):
@@ -69,8 +83,16 @@ class Block:
 
 
 def encoding_of(file: TextFile, stated: str | None) -> str:
-    """Return the encoding of a file: the stated one, that of its byte order mark, UTF-16 by its zeros, or UTF-8."""
+    """Return the encoding of a file: the stated one, that of its byte order mark, UTF-16 by its zeros, or UTF-8.
+
+    Raises:
+        TextError: the file cannot be unpacked, or its content is no text.
+
+    """
     start = next(_unpacked(file, 64), b"")
+    for beginning, what in _OTHER_CONTENT:
+        if re.match(beginning, start):
+            raise TextError(f"its content is {what}")
     for mark, encoding in _MARKS:
         if start.startswith(mark):
             return encoding

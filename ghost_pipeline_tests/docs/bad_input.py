@@ -3,6 +3,7 @@
 import gzip
 import io
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -258,6 +259,9 @@ SPELLINGS: tuple[Spelling, ...] = (
     Spelling("`true`", "cohorts.ndjson", b'{"cohort_id": true}\n', reason="cohort_id holds true or false"),
     Spelling("`7.0`", "cohorts.csv", _ID + b"7.0\n", "7"),
     Spelling("`7.0`", "cohorts.ndjson", b'{"cohort_id": 7.0}\n', "7"),
+    Spelling("`7e0`", "cohorts.ndjson", b'{"cohort_id": 7e0}\n', "7"),
+    Spelling("`Infinity`", "cohorts.ndjson", b'{"cohort_id": Infinity}\n', reason="cohort_id holds an infinite number"),
+    Spelling("after a line `sep=;`", "cohorts.csv", b"sep=;\ncohort_id;x\n7;y\n", "7"),
     Spelling("the number 7.0", "cohorts.parquet", parquet(cohort_id=[7.0]), "7"),
     Spelling("20 digits", "cohorts.ndjson", b'{"cohort_id": 12345678901234567890}\n', "12345678901234567890"),
     Spelling("text stored as bytes", "cohorts.parquet", parquet(cohort_id=[b"c1"]), "c1"),
@@ -267,11 +271,104 @@ SPELLINGS: tuple[Spelling, ...] = (
         parquet(cohort_id=[bytes(range(240, 256))]),
         "f0f1f2f3-f4f5-f6f7-f8f9-fafbfcfdfeff",
     ),
+    Spelling(
+        "16 bytes that are text, whatever the other rows hold",
+        "cohorts.parquet",
+        parquet(cohort_id=[b"user-00000000001"]),
+        "user-00000000001",
+    ),
+    Spelling(
+        "fixed 16 bytes",
+        "cohorts.parquet",
+        parquet(cohort_id=pa.array([b"A" * 16], pa.binary(16))),
+        "41414141-4141-4141-4141-414141414141",
+    ),
     Spelling("other bytes", "cohorts.parquet", parquet(cohort_id=[b"\xff"]), reason="cohort_id holds bytes, not text"),
     Spelling("UTF-8 with a byte order mark", "cohorts.csv", _ID.join([b"\xef\xbb\xbf", b"c1\n"]), "c1"),
     Spelling("UTF-16", "cohorts.csv", "cohort_id\nc1\n".encode("utf-16"), "c1"),
     Spelling("Latin-1, with `encoding: latin-1`", "cohorts.csv", _ID + b"\xe9\n", "é", None, "{encoding: latin-1}"),
     Spelling("beside columns that are not listed", "cohorts.csv", b"cohort_id,password\nc1,x\n", "c1"),
+)
+
+
+@dataclass(frozen=True)
+class OptionalValue:
+    """A way to write that a value of `users` is missing, or something close to it, and what it becomes."""
+
+    kind: str
+    file: str
+    content: bytes
+    column: str
+    value: object = None
+    reason: str | None = None
+
+
+_BEFORE = b"user_id,created_at,"
+_BEFORE_JSON = b'{"user_id": "u1", "created_at": "2025-03-01", '
+
+
+def _users(**columns: object) -> bytes:
+    return parquet(user_id=["u1"], created_at=["2025-03-01"], **columns)
+
+
+OPTIONAL_VALUES: tuple[OptionalValue, ...] = (
+    *(
+        OptionalValue(
+            f"`{marker}` without quotes",
+            "users.csv",
+            _BEFORE + f"{column}\nu1,2025-03-01,{marker}\n".encode(),
+            column,
+        )
+        for marker in ("\\N", "NaN")
+        for column in ("cohort_id", "timezone", "diagnostic_score", "final_band_at")
+    ),
+    OptionalValue("`NA` in quotes", "users.csv", _BEFORE + b'cohort_id\nu1,2025-03-01,"NA"\n', "cohort_id", "NA"),
+    OptionalValue(
+        "`NA` in quotes", "users.csv", _BEFORE + b'diagnostic_score\nu1,2025-03-01,"NA"\n', "diagnostic_score"
+    ),
+    OptionalValue("a bare `NaN`", "users.ndjson", _BEFORE_JSON + b'"cohort_id": NaN}\n', "cohort_id"),
+    OptionalValue("a bare `NaN`", "users.ndjson", _BEFORE_JSON + b'"diagnostic_score": NaN}\n', "diagnostic_score"),
+    OptionalValue("the text `NULL`", "users.ndjson", _BEFORE_JSON + b'"cohort_id": "NULL"}\n', "cohort_id", "NULL"),
+    OptionalValue("the text `NULL`", "users.ndjson", _BEFORE_JSON + b'"final_band_at": "NULL"}\n', "final_band_at"),
+    OptionalValue("NaN", "users.parquet", _users(cohort_id=[float("nan")]), "cohort_id"),
+    OptionalValue("NaN", "users.parquet", _users(diagnostic_score=[float("nan")]), "diagnostic_score"),
+    OptionalValue("NaN", "users.parquet", _users(final_band_at=[float("nan")]), "final_band_at"),
+    OptionalValue("the text `NA`", "users.parquet", _users(diagnostic_score=["NA"]), "diagnostic_score"),
+    OptionalValue("the text `NA`", "users.parquet", _users(cohort_id=["NA"]), "cohort_id", "NA"),
+    OptionalValue(
+        "an infinite time",
+        "users.parquet",
+        _users(final_band_at=pa.array([2**63 - 1], pa.timestamp("us"))),
+        "final_band_at",
+        reason="final_band_at is outside 1970 to 2199",
+    ),
+    OptionalValue(
+        "a float from 2^53 on",
+        "users.parquet",
+        _users(cohort_id=[2.0**53]),
+        "cohort_id",
+        reason="cohort_id holds a float too large to be exact",
+    ),
+    *(
+        OptionalValue(
+            f"a time in the zone `{zone}`",
+            "users.parquet",
+            _users(final_band_at=pa.array([datetime(2025, 3, 2, tzinfo=UTC)], pa.timestamp("us", zone))),
+            "final_band_at",
+            datetime(2025, 3, 2, tzinfo=UTC),
+        )
+        for zone in ("localtime", "Factory")
+    ),
+    *(
+        OptionalValue(
+            f"the zone `{zone}`: as UTC, a finding",
+            "users.csv",
+            _BEFORE + f"timezone\nu1,2025-03-01,{zone}\n".encode(),
+            "timezone",
+            zone,
+        )
+        for zone in ("localtime", "Factory")
+    ),
 )
 
 
@@ -307,6 +404,21 @@ BAD_FOLDERS: tuple[BadFolder, ...] = (
         "folders that contradict each other",
         {"cohorts/cohort_key=k1/cohort_key=k2/part.parquet": _C1},
         "cohorts/cohort_key=…/cohort_key=…/part.parquet: two of its folders give the column cohort_key different",
+    ),
+    BadFolder(
+        "one part of a folder without a header",
+        {"cohorts/0.csv": b"cohort_id\nc1\n", "cohorts/1.csv": b"c2\nc3\n"},
+        "cohorts/1.csv: table cohorts lacks the column cohort_id (known of its only column: none)",
+    ),
+    BadFolder(
+        "one part of a folder with another header",
+        {"cohorts/0.csv": b"cohort_id\nc1\n", "cohorts/1.csv": b"id,cohort_key\nc2,k\n"},
+        "cohorts/1.csv: table cohorts lacks the column cohort_id (known of its 2 columns: cohort_key)",
+    ),
+    BadFolder(
+        "a file with the ending of another form",
+        {"cohorts.csv": _C1},
+        "cohorts.csv: table cohorts cannot be read (its content is Parquet)",
     ),
     BadFolder(
         "a listed column of a type that holds no single value",

@@ -1,6 +1,7 @@
 """The pages of `docs/` that are written from code; `make docs` writes them and a test compares."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -8,7 +9,15 @@ from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.demo_source.generated import generate_source
 from ghost_pipeline.demo_source.landmarks import DEMO_AS_OF
 from ghost_pipeline.settings import Settings
-from ghost_pipeline_tests.docs.bad_input import BAD_FILES, BAD_FOLDERS, BAD_INPUTS, BAD_LINES, SPELLINGS
+from ghost_pipeline_tests.docs.bad_input import (
+    BAD_FILES,
+    BAD_FOLDERS,
+    BAD_INPUTS,
+    BAD_LINES,
+    OPTIONAL_VALUES,
+    SPELLINGS,
+    OptionalValue,
+)
 from ghost_pipeline_tests.docs.data_quality import data_quality_page
 from ghost_pipeline_tests.docs.messages import messages_page
 from ghost_pipeline_tests.docs.opening_messages import opening_messages_page
@@ -18,6 +27,17 @@ from ghost_pipeline_tests.docs.tables_page import GENERATED, source_page, tables
 from ghost_pipeline_tests.serving.worlds import materialize
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
+
+
+_ELSEWHERE = (
+    ("a DuckDB file that another process has open for writing", "another process has the file open for writing"),
+    ("a bucket that is not there", "cannot be read (the bucket does not exist). Create it, or correct GHOST_SOURCE"),
+    ("a bucket that the credentials may not read", "cannot be read (access is denied). Let these credentials list"),
+    ("a bucket that cannot be reached", "cannot be read (<host> cannot be reached). Look at AWS_ENDPOINT_URL"),
+    ("an object that is replaced while it is read", "was replaced while it was read. Nothing was written. Run again"),
+    ("an object that is removed while it is read", "was removed while the source was read"),
+)
+"""Faults of databases and buckets, which their own tests cause, and what is said."""
 
 
 def bad_input_page() -> str:
@@ -76,6 +96,24 @@ def _spellings() -> Iterator[str]:
         result = f"`{one.id}`" if one.id else f"rejected: {one.reason}"
         yield f"| {one.kind} | .{one.file.partition('.')[2]} | {result} |"
     yield ""
+    yield "## Missing values"
+    yield ""
+    yield "What stands for a missing value in an optional column of `users`, and what only looks like it."
+    yield ""
+    yield "| written | file | column | read as |"
+    yield "|---|---|---|---|"
+    for value in OPTIONAL_VALUES:
+        yield f"| {value.kind} | .{value.file.partition('.')[2]} | `{value.column}` | {_shown(value)} |"
+    yield "| `0000-00-00` | MySQL | `final_band_at` | null |"
+    yield "| `0000-00-00` | MySQL | `created_at`, required | rejected: created_at is not a time |"
+    yield ""
+
+
+def _shown(value: OptionalValue) -> str:
+    if value.reason:
+        return f"rejected: {value.reason}"
+    shown = f"{value.value:%Y-%m-%dT%H:%MZ}" if isinstance(value.value, datetime) else value.value
+    return "null" if shown is None else f"`{shown}`"
 
 
 def _bad_files() -> Iterator[str]:
@@ -93,6 +131,8 @@ def _bad_files() -> Iterator[str]:
     yield "| a required table is missing | `source <folder>: table users is missing, which the ghost domain needs …` |"
     yield "| two files for one table | `source <folder>: table users exists more than once (users.parquet, …) …` |"
     yield "| a policy of PostgreSQL that would hide rows | `… query would be affected by row-level security policy …` |"
+    for kind, says in _ELSEWHERE:
+        yield f"| {kind} | `… {says} …` |"
     yield "| an address in another form | shown as `…`, with the form to use, so that no password is shown |"
     yield ""
     yield "Files below names that begin with `_` or `.` are no data: they are skipped, and `doctor` counts them."

@@ -23,7 +23,7 @@ that are not UTF-8, or hold control characters, is a UUID. One of 100,000 random
 export UUIDs as text or, in Parquet, as UUID or as fixed 16 bytes, which are always UUIDs. Times are instants: with a
 zone they are converted to UTC, without one they are UTC. As text they are ISO 8601 (`2025-03-12T11:59:00.5+01:00`); a
 bare number is not a time, because it could be seconds, milliseconds or microseconds. In numbers and times, NaN and the
-texts `\\N`, `NULL`, `null`, `NA`, `NaN`, `nan`, `NaT`, `<NA>` and `None` are missing values.
+texts `\\N`, `NULL`, `null`, `NA`, `NaN`, `nan`, `NaT`, `<NA>`, `None`, `N/A`, `n/a` and `#N/A` are missing values.
 
 Each domain's tables may be absent: `cohorts` and `user_progress`, or `keyboards`, `practice_sessions` and the rows of
 sessions. `users` is always required. `ghost-pipeline doctor` reports what it found and shows some rows, without
@@ -44,20 +44,21 @@ refused, and so is one to a folder that holds the table's; a folder behind any o
 
 CSV and NDJSON may be packed (`.csv.gz`, `.ndjson.zst`). NDJSON is an object per line or one array of objects; `.json`
 and `.jsonl` are read the same way if a table has no other file. They are UTF-8 or UTF-16, with or without a byte order
-mark. The first line of a CSV file names the columns. Fields are separated by commas, semicolons, tabs or bars,
-whichever shows the known names; quotes are doubled or, if that leaves fewer faulty lines, escaped by a backslash. Blank
-lines are skipped, and a line with another number of fields is rejected with its line number (and, in a folder, its
-file), as is an object of JSON with an object or list in place of a value, or with `true`, `false` or `Infinity` in
-place of an id. In CSV, the texts for missing values above stand for a missing id or name as well, unless they are in
-quotes; in `ngram_text` they are text. `doctor` reports what it detected, and how many lines are not text in that
-encoding: Latin-1 is read only where the mapping states it. What the mapping states is not guessed:
+mark. The first line of a CSV file names the columns, or the second one after a line `sep=;`. Fields are separated by
+commas, semicolons, tabs or bars, whichever shows the known names; quotes are doubled or, if that leaves fewer faulty
+lines, escaped by a backslash. Blank lines are skipped, and a line with another number of fields is rejected with its
+line number (and, in a folder, its file), as is an object of JSON with an object or list in place of a value, or with
+`true`, `false` or `Infinity` in place of an id. In CSV, the texts for missing values above stand for a missing id or
+name as well, unless they are in quotes; in `ngram_text` they are text. `doctor` reports what it detected, and how many
+lines are not text in that encoding: Latin-1 is read only where the mapping states it. What the mapping states is not
+guessed:
 
 ```yaml
 users:
   columns: {user_id: "1", created_at: "2"}   # without a header, columns are called 1, 2, 3 ...
   format:
     delimiter: ";"
-    quote: "'"
+    quote: "'"                # a character that never comes, such as "\\u0001", if nothing is quoted
     escape: '\\'               # or the quote itself
     encoding: latin-1         # or utf-8, utf-16-le, utf-16-be, cp1252
     header: false

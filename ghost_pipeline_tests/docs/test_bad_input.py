@@ -22,11 +22,13 @@ from ghost_pipeline_tests.docs.bad_input import (
     BAD_INPUTS,
     BAD_LINES,
     GOOD,
+    OPTIONAL_VALUES,
     SPELLINGS,
     BadFile,
     BadFolder,
     BadInput,
     BadLine,
+    OptionalValue,
     Spelling,
 )
 
@@ -133,6 +135,15 @@ def test_an_id_is_read_as_the_page_says(spelling: Spelling, tmp_path: Path) -> N
     rows = read_rows(FileSource(tmp_path, load_mapping(mapping)).scan(cohorts), cohorts).collect()
     assert rows.select("_reason").rows() == [(spelling.reason,)]
     assert spelling.id is None or rows["cohort_id"].to_list() == [spelling.id]
+
+
+@pytest.mark.parametrize("one", OPTIONAL_VALUES, ids=lambda one: f"{one.file}-{one.column}-{one.kind}")
+def test_an_optional_value_is_read_as_the_page_says(one: OptionalValue, tmp_path: Path) -> None:
+    (tmp_path / one.file).write_bytes(one.content)
+    users = SOURCE_TABLES["users"]
+    rows = read_rows(FileSource(tmp_path).scan(users), users).collect()
+    assert rows["_reason"].to_list() == [one.reason]
+    assert one.reason or rows[one.column].to_list() == [one.value]
 
 
 @pytest.mark.parametrize("bad", BAD_FOLDERS, ids=lambda bad: bad.kind)

@@ -40,6 +40,13 @@ def written(folder: Path, text: str) -> Path:
         ("users: {table: " + "a" * 201 + "}", "table users, table: String should have at most 200 characters"),
         ("users: {}", "table users: says nothing: name a table, columns, a format, keys or a query"),
         ("users: {table: people, query: SELECT 1}", "table users: has a query, whose columns have the canonical names"),
+        ("users: {format: {delimiter: '\"'}}", "table users, format: delimiter and quote are two characters"),
+        ("users: {format: {delimiter: ',', quote: ','}}", "table users, format: delimiter and quote are two char"),
+        (
+            'users: {format: {delimiter: "\\n"}}',
+            "table users, format: delimiter and quote are two characters, and none",
+        ),
+        ("users: {format: {escape: '!'}}", "table users, format: escape is a backslash or the quote itself"),
         ("users: {query: \"SELECT '{start}'\"}", "table users: {start} and {end} are values, not text"),
         ("- users", "Input should be a valid dictionary"),
         ("users: [", "is not valid YAML (line 1: "),

@@ -255,6 +255,60 @@ def test_the_number_of_a_bad_line_does_not_depend_on_blocks(
     assert found["_line"].drop_nulls().to_list() == [4, 6, 8, 9]
 
 
+@pytest.mark.parametrize("line", [b'c1, "k"', b'c1,  "k"', b' "c1",k'])
+@pytest.mark.parametrize("others", [b"", b'c0,"\\""\n'])
+def test_a_space_before_a_quote_makes_no_part_of_an_id_of_it(line: bytes, others: bytes, tmp_path: Path) -> None:
+    written(tmp_path, b"cohort_id,cohort_key\n" + others + line + b'\nc2," ""k"\n')
+    assert reasons(tmp_path)[-2:] == ["the line has a quote or a carriage return out of place", None]
+    assert good(tmp_path).tail(1).select("cohort_id", "cohort_key").row(0) == ("c2", '"k')
+
+
+# --- the header ---
+
+
+@pytest.mark.parametrize("separator", ["sep=;", "SEP=;", '"sep=;"', "sep=; ", "\nsep=;\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_line_that_names_the_separator_is_no_header(separator: str, end: str, encoding: str, tmp_path: Path) -> None:
+    content = f"{separator}\ncohort_id;cohort_key\nc1;a,b\nbad\n".replace("\n", end)
+    written(tmp_path, content.encode(encoding))
+    assert good(tmp_path).select("cohort_id", "cohort_key").rows() == [("c1", "a,b")]
+    assert source(tmp_path).scan(COHORTS).collect()["_line"][-1] == content.count("\n")
+
+
+def test_a_stated_delimiter_counts_more_than_a_line_that_names_one(tmp_path: Path) -> None:
+    written(tmp_path, b"sep=;\ncohort_id|cohort_key\nc1|k\n")
+    assert rows(tmp_path, "cohorts: {format: {delimiter: '|'}}") == [("c1", "k")]
+
+
+def test_rows_without_a_header_may_follow_a_line_that_names_the_separator(tmp_path: Path) -> None:
+    written(tmp_path, b"sep=;\nc1;k\n")
+    mapping = "cohorts: {columns: {cohort_id: '1', cohort_key: '2'}, format: {header: false}}"
+    assert rows(tmp_path, mapping) == [("c1", "k")]
+
+
+def test_a_name_in_a_header_may_hold_line_ends(tmp_path: Path) -> None:
+    written(tmp_path, b'"of\nwhom",cohort_id,"a\n\nb",cohort_key\nx,c1,y,k\nbad\n')
+    assert good(tmp_path).select("cohort_id", "cohort_key").rows() == [("c1", "k")]
+    assert source(tmp_path).scan(COHORTS).collect()["_line"].to_list() == [None, 6]
+
+
+def test_a_quote_in_a_header_that_is_not_closed_does_not_take_the_rows_that_follow(tmp_path: Path) -> None:
+    written(tmp_path, b'cohort_id,cohort_key,"x\nc1,k,1\nc2,k,2\n')
+    assert [row[0] for row in rows(tmp_path)] == ["c1", "c2"]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_of_rows_without_a_header_is_the_one_that_gives_most_fields(
+    delimiter: str, tmp_path: Path
+) -> None:
+    written(tmp_path, f"1{delimiter}k\n2{delimiter}k\n".encode())
+    assert good(tmp_path, "cohorts: {columns: {cohort_id: '1'}, format: {header: false}}")["cohort_id"].to_list() == [
+        "1",
+        "2",
+    ]
+
+
 def test_a_good_file_has_no_columns_for_bad_lines(tmp_path: Path) -> None:
     assert source(written(tmp_path, b"cohort_id\nc1\n")).scan(COHORTS).collect_schema().names() == ["cohort_id"]
 

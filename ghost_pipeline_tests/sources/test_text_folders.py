@@ -169,7 +169,7 @@ def test_doctor_is_told_how_many_files_were_read_in_which_way(tmp_path: Path) ->
     assert FileSource(tmp_path).inspect(COHORTS).notes == [
         "files skipped: 1 without the ending .csv",
         "2 files: comma between fields, double quote, UTF-8, the first line is the header",
-        "1 files: semicolon between fields, double quote, UTF-8, the first line is the header",
+        "1 file: semicolon between fields, double quote, UTF-8, the first line is the header",
     ]
 
 
