@@ -84,7 +84,7 @@ def _tags(contract: Contract, tier: int) -> dict[str, str]:
 def table_metadata(table: TableAsset, lake: Location) -> dict[str, Any]:
     """Return what the catalogue says of a table of the lake."""
     contract = table.contract
-    lineage = column_lineage(contract, table.upstream)
+    lineage, declared = column_lineage(contract, table.upstream), _declared_in(contract)
     return {
         "dagster/table_name": f"lake.{contract.name}",
         "dagster/uri": _uri(lake / contract.name),
@@ -93,7 +93,7 @@ def table_metadata(table: TableAsset, lake: Location) -> dict[str, Any]:
         "dagster/code_references": dg.CodeReferencesMetadataValue(
             code_references=[
                 _reference(*_computed_in(table), "the computation"),
-                _reference(*_declared_in(contract), "the contract"),
+                *([_reference(*declared, "the contract")] if declared else []),
             ]
         ),
     }
@@ -123,12 +123,12 @@ def _computed_in(table: TableAsset) -> tuple[str, int]:
 
 
 @cache
-def _declared_in(contract: Contract) -> tuple[str, int]:
-    """Return file and line of the statement that gives a contract its name in a module."""
+def _declared_in(contract: Contract) -> tuple[str, int] | None:
+    """Return file and line of the statement that gives a contract its name in a module; None if none does."""
     for name, module in [*sys.modules.items()]:
         if name.startswith(f"{contracts.__name__}.") and (line := _assignment(module, contract)):
             return str(module.__file__), line
-    raise dg.DagsterInvariantViolationError(f"{contract.name}: no module of contracts assigns it to a name")
+    return None
 
 
 def _assignment(module: ModuleType, contract: Contract) -> int | None:

@@ -3,7 +3,8 @@
 How the database is built and how PostgreSQL is written is in `publish/`.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 
@@ -30,7 +31,7 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import shared_lock
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import shown_source
-from ghost_pipeline.publish.database_builder import publish
+from ghost_pipeline.publish.database_builder import PublishedTable, publish
 from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.publish.postgres_copy import ReplacedTable, replacing_tables
 from ghost_pipeline.publish.publication_record import read_record
@@ -40,7 +41,9 @@ from ghost_pipeline.settings import Settings
 PUBLISHED_DATABASE = "published_database"
 PUBLISHED_POSTGRES = "published_postgres"
 STORABLE = Check("coverage", "Warns if rows were left out because PostgreSQL cannot store a NUL in an id.")
-_FRESHNESS = pl.Schema({"table": pl.String(), "as_of": pl.Datetime("us", "UTC"), "rows": pl.Int64()})
+_FRESHNESS = pl.Schema(
+    {"table": pl.String(), "as_of": pl.Datetime("us", "UTC"), "rows": pl.Int64(), "inputs_hash": pl.String()}
+)
 
 
 def publications(settings: Settings) -> list[str]:
@@ -70,14 +73,14 @@ def published_database(upstream: list[str], *, allow_gaps: bool = False) -> dg.A
     def database(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[None]:
         with shared_lock(lake.root):
             tables = publish(lake, settings.database, allow_gaps=allow_gaps)
-        rows = [{"table": one.table, "as_of": one.as_of, "rows": one.rows} for one in tables]
         record = read_record(open_files(settings.place))
         return dg.MaterializeResult(
             metadata={
-                "tables": as_table(pl.DataFrame(rows, schema=_FRESHNESS)),
+                "tables": as_table(pl.DataFrame(tables, schema=_FRESHNESS, orient="row")),
                 "file": str(settings.database),
                 "publication": record.id if record else "",
-            }
+            },
+            data_version=_data_version(tables),
         )
 
     return database
@@ -115,6 +118,12 @@ def published_postgres() -> dg.AssetsDefinition:
         )
 
     return tables
+
+
+def _data_version(tables: Iterable[PublishedTable]) -> dg.DataVersion:
+    """Return what changes with the inputs of any published table."""
+    text = ";".join(f"{one.table} {one.inputs_hash}" for one in tables)
+    return dg.DataVersion(hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
 def publish_postgres(settings: Settings) -> list[ReplacedTable]:

@@ -43,9 +43,11 @@ EDITS = (
     ),
     (
         "contracts/ghost.py",
-        'listening_tasks = count("Listening tasks so far")\n',
+        'listening_tasks = _summed_up("listening_tasks", count("Listening tasks so far"))\n',
         (
-            '    tasks_besides_reading = count("Tasks in all besides reading")\n'
+            "    tasks_besides_reading = computed_from(\n"
+            '        count("Tasks in all besides reading"), "tasks_completed", "reading_tasks"\n'
+            "    )\n"
             '    weekly_goal = count("Tasks a week aimed at")\n'
         ),
     ),

@@ -195,6 +195,31 @@ def test_a_run_tells_its_rows_and_passes_its_checks(hour: tuple[Path, dg.Execute
     assert all(one.passed for one in checks)
 
 
+@pytest.mark.parametrize("table", ["users", "user_progress", "user_ghost_stats", "cohort_ghost_release"])
+def test_a_run_tells_the_bytes_of_its_partition(table: str, hour: tuple[Path, dg.ExecuteInProcessResult]) -> None:
+    data, result = hour
+    (materialization,) = result.asset_materializations_for_node(table)
+    file = Lake(data / "lake").path(CONTRACTS[table], Hour.from_key(HOURS[-1]))
+    assert materialization.metadata["bytes"].value == file.stat().st_size
+
+
+def data_versions(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    found = (event.materialization for event in result.get_asset_materialization_events())
+    return {one.asset_key.to_user_string(): (one.tags or {})["dagster/data_version"] for one in found}
+
+
+def test_an_hour_that_runs_again_without_news_has_the_same_data_versions(
+    hour: tuple[Path, dg.ExecuteInProcessResult], tmp_path: Path
+) -> None:
+    shutil.copytree(hour[0], tmp_path, dirs_exist_ok=True)
+    with dg.DagsterInstance.ephemeral() as instance:
+        first, again = (data_versions(execute(tmp_path, HOURLY, instance, partition_key=HOURS[-1])) for _ in range(2))
+        other = data_versions(execute(tmp_path, HOURLY, instance, partition_key=HOURS[0]))
+    tables = ("users", "user_progress", "user_ghost_stats", "cohort_ghost_release", "published_database")
+    assert {name: again[name] for name in tables} == {name: first[name] for name in tables}
+    assert other["user_ghost_stats"] != first["user_ghost_stats"]
+
+
 def test_nothing_that_names_a_person_reaches_dagsters_records(hour: tuple[Path, dg.ExecuteInProcessResult]) -> None:
     data, result = hour
     text = events(result)
