@@ -4,7 +4,6 @@ Dagster hands its log to this module's logger in place of its own; what a run ex
 """
 
 import time
-from collections import defaultdict
 from collections.abc import Mapping
 from logging import Handler, Logger, LogRecord
 
@@ -14,7 +13,7 @@ from ghost_pipeline.cli.progress import Progress
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Partitioning
 from ghost_pipeline.defs.publishing import PUBLISHED_DATABASE
-from ghost_pipeline.defs.table_asset import HOUR_WRITTEN, ROWS_READ
+from ghost_pipeline.defs.table_asset import HOURS_WRITTEN, ROWS_READ, HoursWritten
 
 LOGGER = "progress"
 """The name of the logger in a run's configuration."""
@@ -47,14 +46,14 @@ class _ProgressHandler(Handler):
     def __init__(self, progress: Progress) -> None:
         super().__init__()
         self.progress, self.table_since = progress, time.monotonic()
-        self.rows: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        """Rows by hour of the tables that take many hours, by table."""
+        self.written: dict[str, HoursWritten] = {}
+        """What is written of the tables that take many hours, by table."""
         self.done: set[str] = set()
 
     def emit(self, record: LogRecord) -> None:
-        if written := getattr(record, HOUR_WRITTEN, None):
-            self.rows[written.table][written.hour] = written.rows
-            self.progress.working_on(f"{written.table}: up to {written.hour}")
+        if written := getattr(record, HOURS_WRITTEN, None):
+            self.written[written.table] = written
+            self.progress.working_on(f"{written.table}: up to {written.last}")
         if read := getattr(record, ROWS_READ, None):
             self.progress.rows(*read)
         event = getattr(record, "dagster_event", None)
@@ -85,9 +84,8 @@ class _ProgressHandler(Handler):
             summary.look(_LOOK_AT[partitioning], needed=bool(_number(metadata.get(_ROWS))))
 
     def _print(self, table: str, metadata: Mapping[str, object]) -> None:
-        hours = self.rows.get(table)
-        if hours:
-            name, shown = f"{table} ({len(hours)} hours)", f"{sum(hours.values()):>10,} rows"
+        if written := self.written.get(table):
+            name, shown = f"{table} ({written.hours} hours)", f"{written.rows:>10,} rows"
         else:
             # Extracted rows are not rows of the source.
             rows = metadata.get(_EXTRACTED) or metadata.get(_READ, metadata.get(_ROWS))

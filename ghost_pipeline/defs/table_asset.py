@@ -57,21 +57,22 @@ FILE_PER_PARTITION = frozenset(
 )
 """Tables whose partitions in Dagster are those of the lake; of the others, an hour has parts or is one."""
 
-HOUR_WRITTEN = "hour_written"
-"""The field of a log record that holds an `HourWritten`."""
+HOURS_WRITTEN = "hours_written"
+"""The field of a log record that holds an `HoursWritten`."""
 
 
-class HourWritten(NamedTuple):
-    """An hour of a table that a run over several hours has written."""
+class HoursWritten(NamedTuple):
+    """What a run over several hours has written of a table so far."""
 
     table: str
-    hour: str
+    hours: int
+    last: str
     rows: int
 
 
 ROWS_READ = "rows_read"
 """The field of a log record that holds a `RowsRead`."""
-SECONDS_BETWEEN_ROWS = 2.0
+SECONDS_BETWEEN = 2.0
 """Dagster stores every record, so that not every part that is read becomes one."""
 
 
@@ -186,6 +187,7 @@ class TableAsset:
 
     def _results(self, log: Logger, run: RunContext, keys: Sequence[str]) -> dict[str, TableResult]:
         results: dict[str, TableResult] = {}
+        logged = time.monotonic()
         for key, result in zip(keys, self.compute(run, self._partitions(keys)), strict=True):
             if result.findings and not self.counts:
                 raise ValueError(
@@ -193,9 +195,12 @@ class TableAsset:
                     f"TableAsset what they count, or return none"
                 )
             results[key] = result
-            if len(keys) > 1:
-                written = HourWritten(self.contract.name, key, result.rows)
-                log.info("%s %s: %d rows", *written, extra={HOUR_WRITTEN: written})
+            is_last = len(results) == len(keys)
+            if len(keys) > 1 and (is_last or time.monotonic() - logged >= SECONDS_BETWEEN):
+                logged = time.monotonic()
+                rows = sum(one.rows for one in results.values())
+                written = HoursWritten(self.contract.name, len(results), key, rows)
+                log.info("%s: %d hours up to %s, %d rows", *written, extra={HOURS_WRITTEN: written})
         return results
 
     def _files(self, lake: Lake, keys: Sequence[str]) -> dict[str, FileVersion]:
@@ -234,7 +239,7 @@ def _rows_to_log(log: Logger) -> OnRows:
 
     def on_rows(table: str, rows: int, total: int | None) -> None:
         nonlocal logged
-        if time.monotonic() - logged >= SECONDS_BETWEEN_ROWS:
+        if time.monotonic() - logged >= SECONDS_BETWEEN:
             logged = time.monotonic()
             read = RowsRead(table, rows, total)
             log.info("%s: %d of %s rows read", table, rows, total or "unknown", extra={ROWS_READ: read})

@@ -233,7 +233,7 @@ class Counting(Progress):
 def test_what_ingestion_tells_of_rows_reaches_the_progress(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_asset, "SECONDS_BETWEEN_ROWS", 0)
+    monkeypatch.setattr(table_asset, "SECONDS_BETWEEN", 0)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "records"))
     progress, settings = Counting(), Settings.load(source=str(source), data=tmp_path / "data")
     materialize(settings, datetime(2025, 3, 12, 12, tzinfo=UTC), progress=progress)

@@ -1,6 +1,7 @@
 """Events of runs whose files were kept open: Dagster's own storage reads them, during the runs and afterwards."""
 
 import inspect
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,12 +9,35 @@ import dagster as dg
 import pytest
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
-from ghost_pipeline.defs.event_storage import MOST_OPEN, open_event_files
+from ghost_pipeline.defs.event_storage import BATCH, MOST_OPEN, open_event_files
 
 
 @dg.asset
 def numbers() -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata={"rows": 7})
+
+
+HOURS = dg.HourlyPartitionsDefinition("2025-03-12-00:00", fmt="%Y-%m-%d-%H:%M")
+
+
+@dg.asset(
+    partitions_def=HOURS,
+    backfill_policy=dg.BackfillPolicy.multi_run(24),
+    check_specs=[dg.AssetCheckSpec("whole", asset="by_hour")],
+)
+def by_hour(context: dg.AssetExecutionContext) -> Iterator[object]:
+    for key in context.partition_keys:
+        context.add_asset_metadata({"hour": key}, partition_key=key)
+    yield dg.AssetCheckResult(check_name="whole", passed=True)
+    yield dg.MaterializeResult(data_version=dg.DataVersion("7"))
+
+
+def run_of_hours(instance: dg.DagsterInstance) -> str:
+    tags = {
+        "dagster/asset_partition_range_start": "2025-03-12-04:00",
+        "dagster/asset_partition_range_end": "2025-03-12-09:00",
+    }
+    return dg.materialize([by_hour], instance=instance, tags=tags).run_id
 
 
 @pytest.fixture
@@ -43,6 +67,42 @@ def test_a_run_has_the_events_that_it_has_without(instance: dg.DagsterInstance, 
         run_id = run(instance)
     with dg.DagsterInstance.local_temp(str(tmp_path)) as other:
         assert event_types(other, run_id) == plain
+
+
+def test_partitions_that_are_stored_together_are_those_that_are_stored_alone(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    plain = event_types(instance, run_of_hours(instance))
+    with open_event_files(instance):
+        run_id = run_of_hours(instance)
+    key = dg.AssetKey("by_hour")
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as other:
+        assert event_types(other, run_id) == plain
+        assert plain.count("ASSET_MATERIALIZATION") == 6
+        found = other.fetch_materializations(key, limit=100).records
+        of_run = [one for one in found if one.run_id == run_id]
+        hours = {str(one.partition_key): one.asset_materialization for one in of_run}
+        assert sorted(hours) == [f"2025-03-12-{hour:02}:00" for hour in range(4, 10)]
+        assert all(one and one.metadata["hour"].value == partition for partition, one in hours.items())
+        assert other.get_materialized_partitions(key) == set(hours)
+        latest = other.get_latest_materialization_event(key)
+        assert latest is not None
+        assert latest.run_id == run_id
+        tags = other.get_event_tags_for_asset(key, filter_tags={"dagster/data_version": "7"})
+        assert len(tags) == 2 * 6
+
+
+def test_after_the_block_dagster_stores_events_as_it_is_set_up_to(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(BATCH, raising=False)
+    with open_event_files(instance):
+        assert BATCH in os.environ
+    assert BATCH not in os.environ
+    monkeypatch.setenv(BATCH, "7")
+    with open_event_files(instance):
+        assert os.environ[BATCH] == "7"
+    assert os.environ[BATCH] == "7"
 
 
 def test_another_process_sees_events_while_files_are_open(instance: dg.DagsterInstance, tmp_path: Path) -> None:
@@ -80,3 +140,17 @@ def test_dagster_connects_to_a_file_by_these_names() -> None:
     assert "self._db_lock" in text
     assert "self._initialized_dbs" in text
     assert "NullPool" in inspect.getsource(SqliteEventLogStorage._connect), "open_event_files may be superfluous"  # noqa: SLF001
+
+
+def test_dagster_stores_events_of_assets_by_these_names() -> None:
+    storage = SqliteEventLogStorage
+    for method, parameters in (
+        (storage.store_event_batch, ["self", "events"]),
+        (storage.prepare_insert_event, ["self", "event"]),
+        (storage._store_asset_event_tags, ["self", "conn", "events", "event_ids"]),  # noqa: SLF001
+        (storage._store_asset_event, ["self", "conn", "event", "event_id"]),  # noqa: SLF001
+    ):
+        assert list(inspect.signature(method).parameters) == parameters
+        assert method.__name__ in inspect.getsource(storage.store_event) or method is storage.store_event_batch
+    assert "store_event_batch" not in vars(storage), "storing events together may be superfluous"
+    assert BATCH in inspect.getsource(dg.DagsterInstance._get_event_batch_size)  # noqa: SLF001
