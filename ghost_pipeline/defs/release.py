@@ -26,14 +26,41 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
 from ghost_pipeline.windows import Hour
 
+HELD_BYTES, HELD_ROWS = 4 << 20, 1_000_000
+"""Files of contributions that a run reads once, and their rows in memory: 100 MB."""
+
 
 def materialize_cohort_ghost_release(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
     """Write the figures that peers may see from the end of each hour on, and the contributions of the members."""
+    earlier = _Contributions(run.lake, held=len(hours) > 1)
     for hour in hours:
-        yield _release(run, hour)
+        yield _release(run, hour, earlier)
 
 
-def _release(run: RunContext, hour: Hour) -> TableResult:
+class _Contributions:
+    """Contributions to releases. A run of many hours reads small ones once: each hour compares with a week of files.
+
+    Nothing replaces them meanwhile: a release is written once, and an erasure waits until the run has ended.
+    """
+
+    def __init__(self, lake: Lake, *, held: bool) -> None:
+        self._lake, self._held = lake, held
+        self._hours: set[Hour] = set()
+        self._rows = COHORT_RELEASE_CONTRIBUTIONS.empty()
+
+    def scan(self, hours: Sequence[Hour]) -> pl.LazyFrame:
+        """Return the contributions of some hours, and perhaps of older ones, which `cohort_ghost_release` ignores."""
+        new = [hour for hour in hours if hour not in self._hours]
+        parts = list(self._lake.in_parts(COHORT_RELEASE_CONTRIBUTIONS, new, HELD_BYTES)) if self._held else []
+        if not self._held or len(parts) > 1 or self._rows.height > HELD_ROWS:
+            self._held, self._hours, self._rows = False, set(), self._rows.clear()
+            return self._lake.scan(COHORT_RELEASE_CONTRIBUTIONS, hours)
+        self._rows = pl.concat([self._rows, self._lake.scan(COHORT_RELEASE_CONTRIBUTIONS, new).collect()], rechunk=True)
+        self._hours.update(new)
+        return self._rows.lazy()
+
+
+def _release(run: RunContext, hour: Hour, earlier: _Contributions) -> TableResult:
     lake = run.lake
     # A release depends on the one before it; without the lock, two runs would not see each other's.
     with table_lock(lake.root, COHORT_GHOST_RELEASE.name):
@@ -49,7 +76,7 @@ def _release(run: RunContext, hour: Hour) -> TableResult:
                 rows=lake.rows(COHORT_GHOST_RELEASE, hour),
                 metadata={"ledger": f"unchanged: it ends with {newest.key} and takes newer hours only"},
             )
-        return _append(lake, newest, hour, rules)
+        return _append(lake, newest, hour, rules, earlier)
 
 
 def count_cohort_release_contributions(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
@@ -58,7 +85,7 @@ def count_cohort_release_contributions(run: RunContext, hours: Sequence[Hour]) -
         yield TableResult(rows=run.lake.rows(COHORT_RELEASE_CONTRIBUTIONS, hour))
 
 
-def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules) -> TableResult:
+def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules, earlier: _Contributions) -> TableResult:
     if not lake.exists(USER_GHOST_STATS, hour):
         raise LakeError(
             f"{COHORT_GHOST_RELEASE.name}, partition {hour.key}: {USER_GHOST_STATS.name} has no such hour, and the "
@@ -67,9 +94,7 @@ def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules) ->
     before = lake.scan(COHORT_GHOST_RELEASE, [newest] if newest else []).collect()
     compared = _compared(lake, before, hour.as_of - rules.compared)
     members = member_contributions(lake.scan(USER_GHOST_STATS, [hour]), hour.as_of).collect().lazy()
-    release = cohort_ghost_release(
-        members, before.lazy(), lake.scan(COHORT_RELEASE_CONTRIBUTIONS, compared), hour.as_of, rules
-    ).collect()
+    release = cohort_ghost_release(members, before.lazy(), earlier.scan(compared), hour.as_of, rules).collect()
     # In this order: contributions without a ledger entry are ignored, an entry without them could never be compared.
     contributions = released_contributions(members, release.lazy(), hour.as_of).collect()
     lake.write(COHORT_RELEASE_CONTRIBUTIONS, hour, contributions)

@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
+from ghost_pipeline.defs import release as of_release
 from ghost_pipeline.defs.release import RELEASE_ASSETS, materialize_cohort_ghost_release
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.table_result import TableResult
@@ -287,3 +288,21 @@ def test_whoever_was_erased_still_counts_as_having_left(resources: RunContext) -
     lake.rewrite(COHORT_RELEASE_CONTRIBUTIONS, [hour(0)], lambda rows: rows.filter(~gone))
     run(resources, 2, members=PEOPLE[1:])
     assert seen(resources, 2) == (True, None, 2)
+
+
+@pytest.mark.parametrize("held_rows", [0, 20, 10**6])
+def test_many_hours_of_one_run_release_what_single_runs_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_rows: int
+) -> None:
+    monkeypatch.setattr(of_release, "HELD_ROWS", held_rows)
+    digests = []
+    for name in ("single", "together"):
+        resources = RunContext.of(Settings.load(data=tmp_path / name, release_compared_hours=4))
+        for number, busy in enumerate([0, 3, 4, 0, 12, 1, 7]):
+            take_in(resources, number, busy=busy)
+        window = [hour(number) for number in range(7)]
+        for some in [window] if name == "together" else [[one] for one in window]:
+            list(materialize_cohort_ghost_release(resources, some))
+        digests.append(lake_digest(tmp_path / name))
+        assert {seen(resources, number)[2] for number in range(7)} > {0}
+    assert digests[0] == digests[1]
