@@ -187,6 +187,9 @@ class Contract:
             missing = sorted(expected.keys() - found.keys())
             unknown = sorted(found.keys() - expected.keys())
             return [f"columns differ (missing {missing}, unknown {unknown}, or another order)"]
+        if found == expected and frame.is_empty():
+            # The rules are about rows. Of a small product's hours, a third of the tables have none.
+            return []
         coded = coded_texts(expected, frame)
         if not coded:
             is_told = found == expected and self._has_unique_key(frame)

@@ -49,7 +49,7 @@ from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.incremental.achiever_events import AchieverEvents
 from ghost_pipeline.incremental.activity_history import activity_lock
-from ghost_pipeline.incremental.stale_ledger import mark_building, mark_rebuilt, mark_stale
+from ghost_pipeline.incremental.stale_ledger import mark_building, mark_stale
 from ghost_pipeline.incremental.stale_months import recorded_rules
 from ghost_pipeline.lake.concurrent_replace import retry_on_replace
 from ghost_pipeline.windows import HOUR, Month
@@ -72,12 +72,12 @@ def _month_by_month(table: Contract) -> Callable[[Callable[[RunContext, Month], 
         @wraps(of_month)
         def compute(run: RunContext, months: Sequence[Month]) -> Iterator[TableResult]:
             for month in months:
-                with mark_building(run.lake, table, [month]):
+                with mark_building(run.lake, table, [month]) as rebuilt:
                     # A run that marked the month before this one began has written what it marked once this is free.
                     with activity_lock(run.lake):
                         pass
                     result = retry_on_replace(partial(of_month, run, month))
-                    mark_rebuilt(run.lake, table, [month])
+                    rebuilt.add(month)
                 yield result
 
         return compute

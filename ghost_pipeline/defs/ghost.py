@@ -13,7 +13,7 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
 from ghost_pipeline.contracts.raw import COHORTS, USER_PROGRESS, USERS
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.resources import RunContext
-from ghost_pipeline.defs.retention import expired_result, hours_within_retention
+from ghost_pipeline.defs.retention import expired_results, hours_within_retention
 from ghost_pipeline.defs.table_asset import TableAsset
 from ghost_pipeline.defs.table_result import TableResult, count
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
@@ -23,7 +23,7 @@ from ghost_pipeline.domain.ghost.user_ghost_stats import completed_user_ghost_st
 from ghost_pipeline.domain.shared.local_time import unknown_timezones
 from ghost_pipeline.domain.shared.period_figures import cohort_figures, row_count
 from ghost_pipeline.incremental.activity_history import ActivityHistory, activity_lock
-from ghost_pipeline.incremental.stale_ledger import mark_building, mark_rebuilt, stale_hours_of
+from ghost_pipeline.incremental.stale_ledger import mark_building, stale_hours_of
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.windows import Hour
 
@@ -31,12 +31,12 @@ from ghost_pipeline.windows import Hour
 def materialize_user_ghost_stats(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
     """Write every user's figures at the end of each hour (G2, G4)."""
     lake, kept = run.lake, hours_within_retention(run, USER_GHOST_STATS, hours)
-    with mark_building(lake, USER_GHOST_STATS, kept):
-        yield from (expired_result(run, USER_GHOST_STATS, hour) for hour in hours if hour not in kept)
+    with mark_building(lake, USER_GHOST_STATS, kept) as rebuilt:
+        yield from expired_results(run, USER_GHOST_STATS, hours, kept)
         for hour, figures in zip(kept, _figures(lake, kept), strict=True):
             stats = _stats(run, figures, hour).collect()
             lake.write(USER_GHOST_STATS, hour, stats)
-            mark_rebuilt(lake, USER_GHOST_STATS, [hour])
+            rebuilt.add(hour)
             yield TableResult(
                 rows=stats.height,
                 findings={
@@ -49,8 +49,8 @@ def materialize_user_ghost_stats(run: RunContext, hours: Sequence[Hour]) -> Iter
 def materialize_cohort_ghost_data(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
     """Write every cohort's figures at the end of each hour (G3)."""
     lake, kept = run.lake, hours_within_retention(run, COHORT_GHOST_DATA, hours)
-    with mark_building(lake, COHORT_GHOST_DATA, kept):
-        yield from (expired_result(run, COHORT_GHOST_DATA, hour) for hour in hours if hour not in kept)
+    with mark_building(lake, COHORT_GHOST_DATA, kept) as rebuilt:
+        yield from expired_results(run, COHORT_GHOST_DATA, hours, kept)
         usable = set(hours_within_retention(run, USER_GHOST_STATS, hours)) - stale_hours_of(lake, USER_GHOST_STATS)
         there = set(lake.written(USER_GHOST_STATS, [hour for hour in kept if hour in usable]))
         figures = _figures(lake, [hour for hour in kept if hour not in there])
@@ -62,7 +62,7 @@ def materialize_cohort_ghost_data(run: RunContext, hours: Sequence[Hour]) -> Ite
                 # The run of a newer hour has just removed it.
                 snapshot, unknown = _snapshot(lake, _stats(run, next(_figures(lake, [hour])), hour), hour)
             lake.write(COHORT_GHOST_DATA, hour, snapshot)
-            mark_rebuilt(lake, COHORT_GHOST_DATA, [hour])
+            rebuilt.add(hour)
             yield TableResult(rows=snapshot.height, findings={"cohorts_unknown_to_the_source": unknown})
 
 

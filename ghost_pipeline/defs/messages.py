@@ -16,13 +16,14 @@ from ghost_pipeline.contracts.ghost import (
 from ghost_pipeline.defs.metadata import as_table
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.resources import RunContext
-from ghost_pipeline.defs.retention import expired_result, hours_within_retention, skipped_by_retention
+from ghost_pipeline.defs.retention import expired_results, hours_within_retention, skipped_by_retention
+from ghost_pipeline.defs.stretches import stretches
 from ghost_pipeline.defs.table_asset import TableAsset
 from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits, ghost_figures, serving_month
 from ghost_pipeline.domain.ghost.ghost_messages import coded_messages
 from ghost_pipeline.domain.shared.period_figures import row_count
-from ghost_pipeline.incremental.stale_ledger import mark_building, mark_rebuilt
+from ghost_pipeline.incremental.stale_ledger import mark_building
 from ghost_pipeline.windows import Hour
 
 USERS_AT_ONCE = 100_000
@@ -31,38 +32,35 @@ USERS_AT_ONCE = 100_000
 
 def materialize_ghost_messages(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
     """Write every user's messages in every context at the end of each hour (G7)."""
-    for hour in hours:
-        yield _export(run, hour)
+    if not run.settings.export_messages:
+        off = "switched off by GHOST_EXPORT_MESSAGES; nothing was written"
+        yield from (TableResult(rows=0, metadata={"export": off}) for _ in hours)
+        return
+    kept = hours_within_retention(run, GHOST_MESSAGES, hours)
+    yield from expired_results(run, GHOST_MESSAGES, hours, kept)
+    for stretch in stretches(kept):
+        with mark_building(run.lake, GHOST_MESSAGES, stretch) as rebuilt:
+            for hour in stretch:
+                result = _export(run, hour)
+                rebuilt.add(hour)
+                yield result
 
 
 def _export(run: RunContext, hour: Hour) -> TableResult:
-    if not run.settings.export_messages:
-        return TableResult(rows=0, metadata={"export": "switched off by GHOST_EXPORT_MESSAGES; nothing was written"})
+    """Write the messages of an hour; those of an hour whose user rows have expired stay as they are."""
     lake = run.lake
-    with mark_building(lake, GHOST_MESSAGES, [hour]):
-        if not hours_within_retention(run, GHOST_MESSAGES, [hour]):
-            return expired_result(run, GHOST_MESSAGES, hour)
-        if unchanged := _unchanged(run, hour):
-            return unchanged
-        try:
-            written = lake.write_parts(GHOST_MESSAGES, hour, _parts(run, hour))
-        except FileNotFoundError:
-            # The run of a newer hour may just have removed the users' figures.
-            if unchanged := _unchanged(run, hour):
-                return unchanged
-            raise
-        mark_rebuilt(lake, GHOST_MESSAGES, [hour])
+    if skipped := skipped_by_retention(run, hour):
+        return skipped
+    try:
+        written = lake.write_parts(GHOST_MESSAGES, hour, _parts(run, hour))
+    except FileNotFoundError:
+        # The run of a newer hour may just have removed the users' figures.
+        if skipped := skipped_by_retention(run, hour):
+            return skipped
+        raise
     messages = lake.scan(GHOST_MESSAGES, [hour])
     shown = messages.group_by("context", "type").agg(messages=pl.len()).sort("context", "type")
     return TableResult(rows=written.rows, metadata={"shown": as_table(shown.collect())})
-
-
-def _unchanged(run: RunContext, hour: Hour) -> TableResult | None:
-    """Return the result of an hour whose user rows have expired: its messages, if kept for longer, stay as they are."""
-    skipped = skipped_by_retention(run, hour)
-    if skipped:
-        mark_rebuilt(run.lake, GHOST_MESSAGES, [hour])
-    return skipped
 
 
 def _parts(run: RunContext, hour: Hour) -> Iterator[pl.DataFrame]:

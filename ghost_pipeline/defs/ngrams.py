@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 
 import polars as pl
@@ -22,7 +22,8 @@ from ghost_pipeline.defs.metadata import PREVIEW_ROWS
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.raw import REJECTED, ingest_report, looking_back_over, read_together
 from ghost_pipeline.defs.resources import RunContext
-from ghost_pipeline.defs.retention import expired_result, hours_within_retention
+from ghost_pipeline.defs.retention import expired_results, hours_within_retention
+from ghost_pipeline.defs.stretches import stretches
 from ghost_pipeline.defs.table_asset import TableAsset
 from ghost_pipeline.defs.table_result import TableResult, count
 from ghost_pipeline.defs.volume import VOLUME_OF_EVENTS
@@ -41,7 +42,8 @@ from ghost_pipeline.domain.ngrams.unknown_keyboards import unknown_keyboards
 from ghost_pipeline.domain.shared.period_figures import row_count
 from ghost_pipeline.domain.shared.versions import keyboards_at
 from ghost_pipeline.incremental.changed_inputs import INPUT_SCHEMA, ChangedInputs
-from ghost_pipeline.incremental.stale_ledger import mark_building, mark_rebuilt, mark_stale, stale_hours_of
+from ghost_pipeline.incremental.hashed_sessions import session_versions
+from ghost_pipeline.incremental.stale_ledger import mark_building, mark_stale, stale_hours_of
 from ghost_pipeline.incremental.summary_cache import KeptState, NgramCache, kept_beside
 from ghost_pipeline.ingest.deletion_guard import require_rows_stay
 from ghost_pipeline.ingest.dependents import NGRAM_SNAPSHOTS
@@ -241,20 +243,25 @@ def _summarised(run: RunContext, hour: Hour, cache: NgramCache) -> _Summarised:
 
 def materialize_ngram_speed_summaries(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
     """Write every typist's speed on every n-gram at the end of each hour (N2, N3)."""
-    for hour in hours:
-        yield _summarise(run, hour)
+    kept = hours_within_retention(run, NGRAM_SPEED_SUMMARIES, hours)
+    yield from expired_results(run, NGRAM_SPEED_SUMMARIES, hours, kept)
+    for stretch in stretches(kept):
+        with mark_building(run.lake, NGRAM_SPEED_SUMMARIES, stretch) as rebuilt:
+            # Whatever replaces files from now on makes the hours of the stretch stale.
+            versions = session_versions(run.lake, stretch[-1].as_of)
+            for hour in stretch:
+                result = _summarise(run, hour, versions)
+                rebuilt.add(hour)
+                yield result
 
 
-def _summarise(run: RunContext, hour: Hour) -> TableResult:
+def _summarise(run: RunContext, hour: Hour, versions: pl.DataFrame) -> TableResult:
     lake = run.lake
-    if not hours_within_retention(run, NGRAM_SPEED_SUMMARIES, [hour]):
-        return expired_result(run, NGRAM_SPEED_SUMMARIES, hour)
-    with mark_building(lake, NGRAM_SPEED_SUMMARIES, [hour]), NgramCache(lake, hour) as cache:
+    with NgramCache(lake, hour, versions) as cache:
         found = _summarised(run, hour, cache)
         written = lake.write_parts(NGRAM_SPEED_SUMMARIES, hour, found.rows, validated=True)
         cache.keep_inputs(found.inputs)
         cache.forget(cache.before.inputs.join(found.inputs, on=PAIR, how="anti"))
-        mark_rebuilt(lake, NGRAM_SPEED_SUMMARIES, [hour])
     return TableResult(
         rows=written.rows,
         findings={"keyboards_unknown_to_the_source": found.unknown_keyboards},
@@ -266,27 +273,32 @@ def _summarise(run: RunContext, hour: Hour) -> TableResult:
 def materialize_ngram_speed_summary_history(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
     """Write the summaries that differ from those of the hour before (N3.5)."""
     lake, kept = run.lake, hours_within_retention(run, NGRAM_SPEED_SUMMARY_HISTORY, hours)
-    yield from (expired_result(run, NGRAM_SPEED_SUMMARY_HISTORY, hour) for hour in hours if hour not in kept)
-    with closing(_Carried()) as carried:
-        for hour in kept:
-            with mark_building(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour]):
-                changed = _written_changes(lake, hour)
-                if changed is None:
-                    changed = carried.changes(run, hour)
-                lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
-                mark_rebuilt(lake, NGRAM_SPEED_SUMMARY_HISTORY, [hour])
-            yield TableResult(rows=changed.height, sample=changed)
+    yield from expired_results(run, NGRAM_SPEED_SUMMARY_HISTORY, hours, kept)
+    with closing(_Carried(run)) as carried:
+        for stretch in stretches(kept):
+            with mark_building(lake, NGRAM_SPEED_SUMMARY_HISTORY, stretch) as rebuilt:
+                stale = stale_hours_of(lake, NGRAM_SPEED_SUMMARIES)
+                versions = lru_cache(partial(session_versions, lake, stretch[-1].as_of))
+                for hour in stretch:
+                    changed = None if hour in stale else _written_changes(lake, hour)
+                    if changed is None:
+                        changed = carried.changes(hour, versions())
+                    lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
+                    rebuilt.add(hour)
+                    yield TableResult(rows=changed.height, sample=changed)
 
 
 class _Carried:
     """The summaries of hours that are not written, carried over from hour to hour."""
 
-    _state: KeptState | None = None
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+        self._state: KeptState | None = None
 
-    def changes(self, run: RunContext, hour: Hour) -> pl.DataFrame:
+    def changes(self, hour: Hour, versions: pl.DataFrame) -> pl.DataFrame:
         """Return the summaries of an hour that differ from those of the hour before."""
-        with NgramCache(run.lake, hour, self._state) as cache:
-            found = _summarised(run, hour, cache)
+        with NgramCache(self._run.lake, hour, versions, self._state) as cache:
+            found = _summarised(self._run, hour, cache)
             state = kept_beside(found.rows, found.inputs)
         self.close()
         self._state = state
@@ -299,8 +311,8 @@ class _Carried:
 
 
 def _written_changes(lake: Lake, hour: Hour) -> pl.DataFrame | None:
-    """Return the summaries of an hour that differ from those of the hour before; None if they are missing or stale."""
-    if not lake.exists(NGRAM_SPEED_SUMMARIES, hour) or hour in stale_hours_of(lake, NGRAM_SPEED_SUMMARIES):
+    """Return the summaries of an hour that differ from those of the hour before; None if they are missing."""
+    if not lake.exists(NGRAM_SPEED_SUMMARIES, hour):
         return None
     # The run of a newer hour may be removing them.
     with suppress(FileNotFoundError):
@@ -310,28 +322,29 @@ def _written_changes(lake: Lake, hour: Hour) -> pl.DataFrame | None:
 
 def materialize_session_ngram_summary(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
     """Summarise the n-grams of every session (N3.6), for the hours whose inputs changed."""
-    for hour in hours:
-        yield _summarise_sessions(run, hour)
+    lake, last = run.lake, hours[-1]
+    computed = _summarise_sessions(lake, last)
+    written = lake.scan(SESSION_NGRAM_SUMMARY, hours)
+    by_hour = written.group_by(pl.col("start_time").dt.truncate("1h")).len().collect()
+    rows: dict[object, int] = dict(by_hour.iter_rows())
+    yield from (TableResult(rows=rows.get(hour.start, 0)) for hour in hours[:-1])
+    sample = lake.scan(SESSION_NGRAM_SUMMARY, [last]).head(PREVIEW_ROWS).collect()
+    yield TableResult(rows=rows.get(last.start, 0), metadata=computed, sample=sample)
 
 
-def _summarise_sessions(run: RunContext, hour: Hour) -> TableResult:
-    lake = run.lake
+def _summarise_sessions(lake: Lake, last: Hour) -> dict[str, int]:
+    """Summarise the sessions of the changed hours up to the last one; returns how much was done."""
     inputs = (PRACTICE_SESSIONS, SESSION_NGRAM_SPEED, SESSION_NGRAM_ERRORS)
     rows, changed = 0, 0
     # Otherwise files that another run has written from older inputs would count as seen.
     with table_lock(lake.root, SESSION_NGRAM_SUMMARY.name):
-        seen = ChangedInputs(lake, SESSION_NGRAM_SUMMARY, inputs, hour)
+        seen = ChangedInputs(lake, SESSION_NGRAM_SUMMARY, inputs, last)
         for part in lake.in_parts(SESSION_NGRAM_SPEED, seen.changed):
             found = session_ngram_summary(*(lake.scan(table, part) for table in inputs)).collect()
             rows += found.height
             changed += lake.write_hours(SESSION_NGRAM_SUMMARY, part, found, found["start_time"].dt.truncate("1h"))
         seen.keep()
-    written = lake.scan(SESSION_NGRAM_SUMMARY, [hour])
-    return TableResult(
-        rows=count(written),
-        metadata={"rows_computed": rows, "partitions_changed": changed},
-        sample=written.head(PREVIEW_ROWS).collect(),
-    )
+    return {"rows_computed": rows, "partitions_changed": changed}
 
 
 NGRAM_ASSETS = (

@@ -39,11 +39,23 @@ def hours_within_retention(run: RunContext, contract: Contract, hours: Sequence[
     return [hour for hour in hours if until is None or hour.as_of > until]
 
 
-def expired_result(run: RunContext, contract: Contract, hour: Hour) -> TableResult:
-    """Remove an hour that has expired, if it was written, and return its result."""
-    run.lake.remove(contract, hour)
-    mark_rebuilt(run.lake, contract, [hour])
-    return _not_written()
+def expired_results(
+    run: RunContext, contract: Contract, hours: Sequence[Hour], kept: Sequence[Hour]
+) -> list[TableResult]:
+    """Remove the hours of a run that have expired, if they were written, and return their results.
+
+    Args:
+        run: the run.
+        contract: the table.
+        hours: the hours of the run, ascending.
+        kept: those `hours_within_retention`: the last ones.
+
+    """
+    expired = hours[: len(hours) - len(kept)]
+    for hour in expired:
+        run.lake.remove(contract, hour)
+    mark_rebuilt(run.lake, contract, expired)
+    return [_not_written() for _ in expired]
 
 
 def skipped_by_retention(run: RunContext, hour: Hour) -> TableResult | None:

@@ -43,10 +43,20 @@ _Day = tuple[datetime, pl.DataFrame]
 """The start of a day, and rows of its hours."""
 
 
+def session_versions(lake: Lake, as_of: datetime) -> pl.DataFrame:
+    """Return the `Lake.file_versions` that hashed sessions follow from, of the hours before `as_of`.
+
+    Raises:
+        LakeError: hours are missing; names them.
+
+    """
+    return lake.file_versions((PRACTICE_SESSIONS, SESSION_NGRAM_SPEED), as_of)
+
+
 class HashedSessions:
     """The sessions of a lake that started before `as_of`."""
 
-    def __init__(self, lake: Lake, cache: Cache, as_of: datetime, keep: Keep) -> None:
+    def __init__(self, lake: Lake, cache: Cache, as_of: datetime, keep: Keep, versions: pl.DataFrame) -> None:
         """Bring the totals up to date.
 
         Args:
@@ -54,13 +64,11 @@ class HashedSessions:
             cache: the frames of an earlier run.
             as_of: the end of an hour.
             keep: writes frames to the cache, in the order of the calls.
-
-        Raises:
-            LakeError: hours are missing; names them.
+            versions: the `session_versions` of the lake until `as_of` or later.
 
         """
         self._lake, self._cache, self._as_of, self._keep = lake, cache, as_of, keep
-        self._versions = lake.file_versions((PRACTICE_SESSIONS, SESSION_NGRAM_SPEED), as_of)
+        self._versions = versions.filter(pl.col("hour") < as_of)
         self._came, self._gone = HASHED_SESSION_SCHEMA.to_frame(), HASHED_SESSION_SCHEMA.to_frame()
         self.totals = self._up_to_date()
         """The `pair_totals` of all sessions, sorted."""

@@ -88,16 +88,17 @@ class NgramCache:
     A thread reads the previous state and writes frames while the run computes, so caching adds no time.
     """
 
-    def __init__(self, lake: Lake, hour: Hour, before: KeptState | None = None) -> None:
+    def __init__(self, lake: Lake, hour: Hour, versions: pl.DataFrame, before: KeptState | None = None) -> None:
         """Open the cache in a lake; nothing is created before the first write.
 
         Args:
             lake: the lake.
             hour: the hour of the run.
+            versions: the `session_versions` of the lake, listed once for all hours of a run.
             before: a previous state to use in place of the lake's.
 
         """
-        self._lake, self._hour = lake, hour
+        self._lake, self._hour, self._versions = lake, hour, versions
         self._cache = Cache(lake.root, NGRAM_SPEED_SUMMARIES.name)
         self._beside = ThreadPoolExecutor(max_workers=1)
         self._given = before
@@ -131,13 +132,8 @@ class NgramCache:
 
     @cached_property
     def sessions(self) -> HashedSessions:
-        """The hashed sessions at the end of the hour; reads only hours whose files were replaced.
-
-        Raises:
-            LakeError: hours are missing; names them.
-
-        """
-        return HashedSessions(self._lake, self._cache, self._hour.as_of, self._keep)
+        """The hashed sessions at the end of the hour; reads only hours whose files were replaced."""
+        return HashedSessions(self._lake, self._cache, self._hour.as_of, self._keep, self._versions)
 
     def measurements(self, pairs: pl.DataFrame, max_sessions: int) -> pl.DataFrame:
         """The measurements of some pairs that still count; reads only sessions without a usable cached frame.

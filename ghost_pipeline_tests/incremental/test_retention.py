@@ -21,6 +21,7 @@ from ghost_pipeline.incremental.summary_cache import NgramCache
 from ghost_pipeline.lake.cache import Cache
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.partitions import Rejects
+from ghost_pipeline.lake.reading import FILE_VERSION_SCHEMA
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import DAY, HOUR, Day, Hour, Month, hours
 
@@ -127,7 +128,7 @@ def test_after_a_kill_between_partitions_and_ledger_the_next_run_takes_them_off(
 def test_what_summaries_follow_from_goes_with_them(lake: Lake) -> None:
     build(lake, NGRAM_SPEED_SUMMARIES, hours(NOON - 4 * HOUR, NOON))
     for hour in hours(NOON - 4 * HOUR, NOON):
-        with NgramCache(lake, hour) as cache:
+        with NgramCache(lake, hour, FILE_VERSION_SCHEMA.to_frame()) as cache:
             cache.keep_inputs(PAIR_INPUT_SCHEMA.to_frame())
     kept = Cache(lake.root, NGRAM_SPEED_SUMMARIES.name)
     assert len(kept.names("inputs")) == 4
