@@ -30,7 +30,7 @@ from ghost_pipeline.publish.publication_parts import file_differences, published
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.bucket_files import storage_error
 from ghost_pipeline.sources.opening import open_source
-from ghost_pipeline.sources.source import LINE, LINE_FILE, Source, TableSample, domains
+from ghost_pipeline.sources.source import LINE, LINE_FILE, Source, TableSample, domains, not_read
 
 LOW_SPACE = 1 << 30
 REASONS_SHOWN = 3
@@ -101,7 +101,9 @@ def _source(settings: Settings) -> Iterator[Finding]:
             if name in tables:
                 yield from _source_table(source, SOURCE_TABLES[name], settings.max_task_minutes)
             elif SOURCE_TABLES[name].domain in present:
-                yield Finding(Verdict.OK, name, "missing, but optional")
+                alike = source.lookalikes(SOURCE_TABLES[name])
+                verdict = Verdict.LOOK if alike else Verdict.OK
+                yield Finding(verdict, name, f"missing, but optional{not_read(alike)}")
 
 
 def _source_table(source: Source, table: SourceTable, max_task_minutes: int) -> Iterator[Finding]:

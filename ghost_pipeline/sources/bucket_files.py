@@ -153,6 +153,11 @@ class BucketFiles:
         parent, _, own = name.rpartition("/")
         return own in self._names_in(parent)[1]
 
+    def names(self) -> set[str]:
+        """See `Files`."""
+        files, folders = self._names_in("")
+        return files | folders
+
     def file(self, name: str) -> BucketFile:
         """See `Files`."""
         return self._noted(self.asked(name, lambda: obstore.head(self.store, name)))

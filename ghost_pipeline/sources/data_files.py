@@ -1,6 +1,6 @@
 """Files of a source, in a folder or in a bucket: what reads tables sees no difference."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
@@ -89,6 +89,9 @@ class Files(Protocol):
 
     def is_folder(self, name: str) -> bool:
         """Return whether there is such a folder."""
+
+    def names(self) -> Collection[str]:
+        """Return the names of the files and folders in the source, not of those below a folder."""
 
     def file(self, name: str) -> DataFile:
         """Return a file as it is now.

@@ -159,6 +159,10 @@ class DatabaseSource(ABC):
         whole = rows.select(pl.len()).collect().item() < SAMPLE_ROWS
         return TableSample(relation.origin, columns, rows, None if whole else self._size(table, relation))
 
+    def lookalikes(self, table: SourceTable) -> Sequence[str]:  # noqa: ARG002 - see below
+        """Return nothing: a database's names are not guessed."""
+        return []
+
     def require_unreplaced(self, table: SourceTable) -> None:  # noqa: B027 - no adapter has anything to do
         """Do nothing: a table is read by one query."""
 

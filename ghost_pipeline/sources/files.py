@@ -20,13 +20,24 @@ from ghost_pipeline.locations import ObjectAddress
 from ghost_pipeline.object_storage import is_of_storage
 from ghost_pipeline.sources.bucket_files import BucketFiles, replaced_error, storage_error
 from ghost_pipeline.sources.csv_files import read_csv
-from ghost_pipeline.sources.data_files import CSV, ENDINGS, JSON, NDJSON, PARQUET, DataFile, Files, Listing, form_of
+from ghost_pipeline.sources.data_files import (
+    CSV,
+    ENDINGS,
+    JSON,
+    NDJSON,
+    PARQUET,
+    DataFile,
+    Files,
+    Listing,
+    form_of,
+    is_hidden,
+)
 from ghost_pipeline.sources.folder_files import FolderFiles
 from ghost_pipeline.sources.mapping import SourceMapping
 from ghost_pipeline.sources.ndjson_files import read_ndjson
 from ghost_pipeline.sources.parquet_files import column_names, frames_alike, scan_parquet_files
 from ghost_pipeline.sources.partition_values import FILE, named, values_of, with_values
-from ghost_pipeline.sources.source import FAULT, LINE_FILE, PART, TableSample, Window, require_columns
+from ghost_pipeline.sources.source import FAULT, LINE_FILE, PART, TableSample, Window, not_read, require_columns
 from ghost_pipeline.sources.spill import together
 from ghost_pipeline.sources.text_files import TextError, TextFile, TextRows
 
@@ -67,6 +78,13 @@ class FileSource:
                     f"{self.mapping.place(name, 'query')}: files answer no queries. Name a file by table, and its "
                     f"columns, or read from a database",
                 )
+            first: dict[str, str] = {}
+            for canonical, own in mapped.columns.items():
+                if first.setdefault(own, canonical) != canonical:
+                    raise SourceError(
+                        f"{self.mapping.place(name, f'columns.{canonical}')}: {own} is {first[own]} already. Of files, "
+                        f"map a column once, or read from a database"
+                    )
 
     @property
     def reads_windows(self) -> bool:
@@ -98,7 +116,7 @@ class FileSource:
         if not candidates:
             raise SourceError(
                 f"{self.name}: table {table.name} is missing. Add {self._own(table.name)}.parquet, .csv or .ndjson, or "
-                f"a folder {self._own(table.name)}/ of such files",
+                f"a folder {self._own(table.name)}/ of such files{not_read(self.lookalikes(table))}",
             )
         if len(candidates) > 1:
             raise SourceError(
@@ -203,9 +221,16 @@ class FileSource:
             if now.get(part) != version:
                 raise replaced_error(f"{self.files.shown(part)}: table {table.name}")
 
+    def lookalikes(self, table: SourceTable) -> Sequence[str]:
+        """Return the files and folders with the table's name in other letters or with another ending."""
+        own, read = self._own(table.name).lower(), self._candidates(table.name)
+        named = [name for name in self.files.names() if name.lower().partition(".")[0] == own]
+        return sorted(name for name in named if not is_hidden(name)) if not read else []
+
     def remedy(self, missing: Sequence[str]) -> str:
         """Name the files to add."""
-        return f"Add {' and '.join(f'{self._own(name)}.parquet, .csv or .ndjson' for name in missing)}"
+        alike = [one for name in missing for one in self.lookalikes(SOURCE_TABLES[name])]
+        return f"Add {' and '.join(f'{self._own(name)}.parquet, .csv or .ndjson' for name in missing)}{not_read(alike)}"
 
     def close(self) -> None:
         """Do nothing: no file stays open."""

@@ -93,6 +93,10 @@ class FolderFiles:
         """See `Files`."""
         return (self.folder / name).is_dir()
 
+    def names(self) -> list[str]:
+        """See `Files`."""
+        return [path.name for path in self.folder.iterdir()]
+
     def file(self, name: str) -> FolderFile:
         """See `Files`."""
         require_inside(self.folder / name, self.folder)

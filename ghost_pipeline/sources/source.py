@@ -120,6 +120,9 @@ class Source(Protocol):
 
         """
 
+    def lookalikes(self, table: SourceTable) -> Sequence[str]:
+        """Return what a missing table may be in and is not read, such as `users.CSV` or `users.xlsx`."""
+
     def remedy(self, missing: Sequence[str]) -> str:
         """Return how missing canonical tables can be added, as a sentence."""
 
@@ -139,13 +142,19 @@ def domains(source: Source) -> set[Domain]:
         domain for domain in Domain if any(table.name in found for table in _of(domain) if table.domain is domain)
     }
     if not present:
+        alike = [name for table in SOURCE_TABLES.values() for name in source.lookalikes(table)]
         raise SourceError(
-            f"{source.name}: has {_only(found)}. A source needs users with cohorts and user_progress, or users with "
-            f"keyboards and practice_sessions",
+            f"{source.name}: has {_only(found)}{not_read(alike)}. A source needs users with cohorts and user_progress, "
+            f"or users with keyboards and practice_sessions",
         )
     for domain in sorted(present, key=lambda domain: domain.value):
         require_domain(source, domain)
     return present
+
+
+def not_read(names: Sequence[str]) -> str:
+    """Return the end of a sentence about a missing table that names what is not read for it; empty without a name."""
+    return f" ({', '.join(names)}: not read under this name)" if names else ""
 
 
 def require_domain(source: Source, domain: Domain) -> None:

@@ -36,7 +36,8 @@ folder `<table>/` (also called `<table>.parquet/` or `<table>.csv/`) of such fil
 files of a folder have one form: CSV beside Parquet is an error. A partition's value applies to the files below it; a
 file that contradicts it is an error. Of a path, messages show such a value only if it is a date (`month=2025-03`), for
 others may name a person (`user_id=…`). Columns that are not listed here are not read. Each file that has not changed is
-left unread, whatever its form.
+left unread, whatever its form. Names are read as they are: of `users.CSV` or `users.xlsx`, `doctor` says that it is not
+read.
 
 Below a table's folder, files are skipped if their name, or the name of a folder above them, begins with `_` or `.`
 (except partitions such as `_year=2025`); `doctor` counts them. A symbolic link that leads out of the source folder is

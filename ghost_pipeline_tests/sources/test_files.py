@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -396,6 +397,16 @@ def test_several_missing_columns_are_all_named(tmp_path: Path) -> None:
     PROGRESS.select("user_id").write_parquet(tmp_path / "user_progress.parquet")
     message = fault(tmp_path, SOURCE_USER_PROGRESS)
     assert "lacks the columns progress_id, task_type, completed_at (it has user_id). Rename or add them" in message
+
+
+@pytest.mark.parametrize("name", ["cohorts.CSV", "Cohorts.csv", "cohorts.csv.bz2", "cohorts.xlsx", "COHORTS"])
+def test_a_missing_table_is_told_what_may_hold_it(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    (tmp_path / ".cohorts.csv").touch()
+    (tmp_path / "cohorts_old.csv").touch()
+    assert f" ({name}: not read under this name)" in fault(tmp_path)
+    with pytest.raises(SourceError, match=rf"no canonical table \({re.escape(name)}: not read under this name\)"):
+        domains(FileSource(tmp_path))
 
 
 @pytest.mark.parametrize("second", ["cohorts.csv", "cohorts.parquet", "cohorts/"])

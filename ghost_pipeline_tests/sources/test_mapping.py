@@ -183,6 +183,12 @@ def test_a_mapped_column_that_a_file_lacks_is_named_with_its_key(tmp_path: Path)
         scanned(tmp_path, "cohorts: {table: v1.groups, columns: {cohort_id: group_id}}")
 
 
+def test_a_column_of_a_file_is_mapped_once(tmp_path: Path) -> None:
+    mapping = load_mapping(written(tmp_path, "cohorts: {columns: {cohort_id: course, cohort_key: course}}"))
+    with pytest.raises(SourceError, match=r"table cohorts, columns\.cohort_key: course is cohort_id already"):
+        FileSource(tmp_path, mapping)
+
+
 def test_a_mapped_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     source = open_source(str(folder_of(tmp_path)), written(tmp_path, "users: {table: people}"))
     with pytest.raises(SourceError, match=r"table users is missing. Add people\.parquet, \.csv or \.ndjson"):
