@@ -12,7 +12,6 @@ import polars as pl
 
 from ghost_pipeline.contracts.raw import SOURCE_USER_PROGRESS
 from ghost_pipeline.contracts.source import SourceTable
-from ghost_pipeline.domain.shared.id_join import has_unknown_id
 from ghost_pipeline.domain.shared.versions import INSTANT
 from ghost_pipeline.ingest.deletion_guard import identity_columns
 from ghost_pipeline.ingest.key_hours import KeyHours
@@ -242,10 +241,9 @@ class EventRows:
             return []
         if refers_to_users(self.table):
             users = pl.concat([batch.select(USER) for batch in there])
-            # Most often none: a look at all rows costs less than finding the different ids among them first.
-            if has_unknown_id(users[USER], self.known_users[USER]):
-                strangers = users.join(self.known_users, on=USER, how="anti")[USER].unique()
-                there = [self._without_strangers(batch, strangers) for batch in there]
+            # Most often none: a join of all rows costs less than finding the different ids among them first.
+            strangers = users.join(self.known_users, on=USER, how="anti")[USER].unique()
+            there = [self._without_strangers(batch, strangers) for batch in there] if len(strangers) else there
         return [self._with_text(batch) for batch in there]
 
     def _without_strangers(self, batch: pl.DataFrame, strangers: pl.Series) -> pl.DataFrame:

@@ -1,7 +1,8 @@
 """Joins of many rows on ids, by their hashes.
 
-polars takes 340 ns a row to look up a text among a million, and 60 ns to look up a number. Four million ids of 36
-characters are hashed, looked up and compared in 0.45 CPU s instead of 1.4.
+polars looks up a number in a sixth of the time of a text: with their hashes, two million events find their users among
+a million in 0.57 CPU s instead of 0.90, among 200,000 in 0.27 instead of 0.32. A join that only asks which ids are
+there gains nothing, because the ids have to be compared.
 """
 
 from collections.abc import Sequence
@@ -25,13 +26,6 @@ def joined_by_id(rows: pl.LazyFrame, others: pl.LazyFrame, on: str) -> pl.LazyFr
     # as a join on the texts.
     is_same = pl.map_batches([on, _OTHER], _are_equal, return_dtype=pl.Boolean, is_elementwise=True)
     return rows.with_columns(_hash_of(on)).join(looked_up, on=_HASH).filter(is_same).drop(_HASH, _OTHER)
-
-
-def has_unknown_id(ids: pl.Series, known: pl.Series) -> bool:
-    """Return whether some id is null or not among the known ones, which are distinct."""
-    name = ids.name
-    found = joined_by_id(ids.to_frame().lazy(), known.alias(name).to_frame().lazy(), name)
-    return bool(found.select(pl.len()).collect().item() != len(ids))
 
 
 def _are_equal(texts: Sequence[pl.Series]) -> pl.Series:

@@ -5,11 +5,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ghost_pipeline.domain.shared import id_join
-from ghost_pipeline.domain.shared.id_join import has_unknown_id, joined_by_id
+from ghost_pipeline.domain.shared.id_join import joined_by_id
 
 ids = st.sampled_from(["a", "b", "c", "aa", "bb", "", "a long id, kept outside of the column"])
 rows = st.lists(ids | st.none(), max_size=12)
-known_ids = st.lists(ids, max_size=7, unique=True)
 
 
 def by_length(on: str) -> pl.Expr:
@@ -32,10 +31,3 @@ def test_the_join_by_hashes_is_the_inner_join_of_the_ids(left: list[str | None],
     other = pl.LazyFrame({"id": right, "place": range(len(right))}, schema={"id": pl.String, "place": pl.Int64})
     expected = one.join(other, on="id").sort("row", "place")
     assert_frame_equal(joined_by_id(one, other, "id").sort("row", "place").collect(), expected.collect())
-
-
-@pytest.mark.usefixtures("_hashes")
-@given(rows, known_ids)
-def test_an_id_is_unknown_if_it_is_null_or_not_among_the_known_ones(some: list[str | None], known: list[str]) -> None:
-    found = has_unknown_id(pl.Series("id", some, pl.String), pl.Series("known", known, pl.String))
-    assert found == bool({*some} - {*known})
