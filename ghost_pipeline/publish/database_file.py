@@ -238,7 +238,10 @@ class PublishedFile:
             UnusableError: it is not.
 
         """
-        record = None if isinstance(self.location, Mirrored) else read_record(self._files)
+        if isinstance(self.location, Mirrored):
+            # Copied because the object is another one; a copy that somebody changed would have been fetched again.
+            return
+        record = read_record(self._files)
         if record and record.id != publication_id:
             raise UnusableError(f"is another publication than the one that {PUBLICATION_FILE} names")
         recorded = record and record.files.get(self.location.name)

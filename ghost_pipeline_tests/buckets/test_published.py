@@ -22,6 +22,7 @@ from ghost_pipeline.publish.database_query import query
 from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.publish.history import remove_unnamed
 from ghost_pipeline.publish.json_files import publish_json
+from ghost_pipeline.publish.private_copies import private_copies
 from ghost_pipeline_tests.buckets.s3_server import S3Server, allow
 from ghost_pipeline_tests.samples import HOUR, sample
 
@@ -66,8 +67,8 @@ def test_a_publication_is_one_put_of_the_database_that_a_folder_would_have(
     place: Mirrored, server: S3Server, prefix: str, tmp_path: Path
 ) -> None:
     in_bucket = published(place, 3)
-    assert server.asked("PUT")[-1] == f"{prefix}/ghost.duckdb"
-    assert len(server.asked("PUT")) == 2
+    assert server.asked("PUT")[-2:] == [f"{prefix}/ghost.duckdb", f"{prefix}/publication.json"]
+    assert len([name for name in server.asked("PUT") if "/lake/" not in name]) == 2
     local = Lake(tmp_path / "lake")
     local.write(USER_GHOST_STATS, HOUR, sample(USER_GHOST_STATS, 3, 1))
     publish(local, tmp_path / "ghost.duckdb")
@@ -90,7 +91,9 @@ def test_a_reader_elsewhere_follows_the_publications(place: Mirrored, tmp_path: 
             assert counted(reader) == before
             reader = PublishedDatabase.open(there)
             assert counted(reader) == rows
-    assert sorted(path.name for path in (tmp_path / "elsewhere").rglob("*") if path.is_file()) == ["ghost.duckdb"]
+    there_now = {path.name for path in (tmp_path / "elsewhere").rglob("*") if path.is_file()}
+    (copy,) = private_copies(tmp_path / "elsewhere")
+    assert there_now == {"ghost.duckdb", ".ghost.duckdb.lock", copy.path.name}
 
 
 def test_a_version_is_fetched_once_and_asked_for_at_times(place: Mirrored, server: S3Server, tmp_path: Path) -> None:
@@ -132,7 +135,7 @@ def test_while_the_storage_fails_the_publication_before_goes_on_answering(
             assert reader.is_current
             time.sleep(0.01)
         assert counted(reader) == 1
-        told = [one.getMessage() for one in caplog.records if one.name == "ghost_pipeline.lake"]
+        told = [one.getMessage() for one in caplog.records if one.name == "ghost_pipeline.publish"]
         server.refuses = allow
         published(place, 2)
         wait_for_another(reader)
@@ -173,7 +176,7 @@ def test_a_query_fetches_the_tables_that_it_names(place: Mirrored, server: S3Ser
     for sql, fetched in (("SELECT count(*) FROM table_info", 1), ("SELECT count(*) FROM lake.user_ghost_stats", 1)):
         server.requests.clear()
         query(sql, there / "ghost.duckdb", Lake(there / "lake"))
-        assert len(server.asked("GET")) == fetched
+        assert len([name for name in server.asked("GET") if not name.endswith("layout.json")]) == fetched
 
 
 def test_json_files_are_objects_beside_the_database(place: Mirrored, server: S3Server, prefix: str) -> None:

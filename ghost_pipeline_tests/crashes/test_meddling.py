@@ -8,6 +8,8 @@ import pytest
 
 from ghost_pipeline.cli.doctor import Finding, Verdict, diagnose
 from ghost_pipeline.errors import LakeError
+from ghost_pipeline.publish.json_files import DICTIONARY_FILE
+from ghost_pipeline.publish.publication_parts import file_differences, published_name
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.crashes.meddling import (
@@ -118,6 +120,22 @@ def test_a_server_that_starts_over_a_damaged_file_answers_from_the_copy(of: Sett
     with served(of, LATER) as client:
         answer = client.get(f"/cohort/{USER}/ghost-data")
         assert (answer.status_code, number_of_response(answer.json())) == (200, 1)
+
+
+def test_a_part_of_another_publication_is_told_and_the_same_lake_has_the_same_name(of: Settings) -> None:
+    before = published_name(of.database)
+    dictionary = of.local / DICTIONARY_FILE
+    content = dictionary.read_bytes()
+    assert list(file_differences(of)) == []
+    dictionary.write_text("{}", encoding="utf-8")
+    (told,) = file_differences(of)
+    assert told.startswith(f"{dictionary}: is missing or belongs to another publication. Run `ghost-pipeline publish`")
+    publish_number(of, 1)
+    assert dictionary.read_bytes() == content
+    assert list(file_differences(of)) == []
+    assert published_name(of.database) == before
+    publish_number(of, 2)
+    assert published_name(of.database) != before
 
 
 def _until(done: Callable[[], bool]) -> None:

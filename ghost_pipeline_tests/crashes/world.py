@@ -12,6 +12,7 @@ from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.publish.history_files import history_files
+from ghost_pipeline.publish.private_copies import private_copies
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.computing import compute_one
@@ -72,8 +73,11 @@ class World:
         publish(resources.lake, resources.settings.database)
 
     def state(self) -> dict[str, str]:
-        """Every file that counts, by its path, with the hash of its bytes; the published database is not among them."""
-        files = [*self.data.glob("lake/[!.]*/**/*.parquet"), *self.data.glob("*.json")]
+        """Every file that counts, by its path, with the hash of its bytes; the published database is not among them.
+
+        Nor is `publication.json`, which has the hash of that: the same rows may be written in other blocks.
+        """
+        files = [*self.data.glob("lake/[!.]*/**/*.parquet"), *self.data.glob("ghost_benchmarks*.json")]
         return {
             str(file.relative_to(self.data)): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)
         }
@@ -89,7 +93,8 @@ class World:
         folder = self.data if is_published else self.data / "lake"
         named = {self.data / one.file for one in history_files(self.data / "ghost.duckdb")} if is_published else set()
         histories = self.data.glob("history/**/*.parquet") if is_published else ()
-        return [str(file) for file in [*folder.rglob("*.tmp*"), *histories] if file not in named]
+        copies = [one.path for one in private_copies(self.data)[1:]]
+        return [str(file) for file in [*folder.rglob("*.tmp*"), *histories, *copies] if file not in named]
 
 
 Act = Callable[[World], None]

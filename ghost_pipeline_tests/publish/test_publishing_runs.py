@@ -1,6 +1,7 @@
 """Whole runs that publish to PostgreSQL as well, through Dagster and the installed command."""
 
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from ghost_pipeline.cli.status import status
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.definitions import build_defs
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
@@ -19,6 +21,7 @@ from ghost_pipeline.errors import NothingPublishedError, SettingsError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.publish.postgres_copy import replacing_tables
+from ghost_pipeline.publish.publication_parts import published_name
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.computing import shown_rows
@@ -116,6 +119,39 @@ def test_who_has_waited_publishes_what_is_newest_then(database: Database, tmp_pa
     waiting.join()
     found = ask(database.address, "SELECT summary_id FROM ngram_speed_summaries")
     assert {one for (one,) in found} == set(newest["summary_id"])
+
+
+def test_tables_that_hold_another_publication_are_told(database: Database, tmp_path: Path) -> None:
+    of = settings(tmp_path, publish_postgres=database.address)
+    lake = Lake(of.lake)
+    lake.write(NGRAM_SPEED_SUMMARIES, HOUR, summaries_of(HOUR, 1))
+    publish(lake, of.database)
+    publish_postgres(of)
+    published = published_name(of.database)
+    assert published is not None
+    assert ask(database.address, "SELECT id FROM ghost_publication") == [(published.id,)]
+    assert status(of, HOUR.as_of).differences == ()
+    lake.write(NGRAM_SPEED_SUMMARIES, HOUR, summaries_of(HOUR, 2))
+    publish(lake, of.database)
+    (told,) = status(of, HOUR.as_of).differences
+    assert f"holds publication {published}, not {published_name(of.database)}. Run `ghost-pipeline publish`" in told
+    publish_postgres(of)
+    assert status(of, HOUR.as_of).differences == ()
+
+
+@pytest.mark.long
+def test_the_command_repairs_what_has_become_of_the_files(demo_and_typist: Settings, tmp_path: Path) -> None:
+    shutil.copytree(demo_and_typist.local, tmp_path / "data")
+    data = tmp_path / "data"
+    content = (data / "ghost_benchmarks.json").read_bytes()
+    (data / "ghost.duckdb").write_bytes(b"no database")
+    (data / "ghost_benchmarks.json").unlink()
+    assert run(["status"], data).stdout.count("differs: ") == 2
+    done = run(["publish"], data)
+    assert done.returncode == 0, done.stderr
+    assert "differs: " not in run(["status"], data).stdout
+    assert (data / "ghost_benchmarks.json").read_bytes() == content
+    assert as_of_newest(data) == "2025-03-12T12:00:00Z"
 
 
 def test_rows_that_postgresql_cannot_hold_make_the_check_warn(database: Database, tmp_path: Path) -> None:
