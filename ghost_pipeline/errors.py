@@ -47,6 +47,10 @@ class LakeError(GhostError):
     """The lake lacks something that a step needs, or cannot be written."""
 
 
+class EngineError(GhostError):
+    """An engine refused a query, although no file is damaged and every column has its type."""
+
+
 class PublishError(GhostError):
     """The published database cannot be built, replaced or read."""
 

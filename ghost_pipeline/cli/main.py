@@ -156,15 +156,21 @@ def stale(*, as_json: bool) -> None:
 def upgrade_command(progress: Progress) -> dict[str, object]:
     """Bring the lake to this release, if an older one has written it.
 
-    Files are renamed, not written again; nothing may run meanwhile. Safe to interrupt: run it again to go on.
+    Files are renamed, not written again, and what lacks new columns is marked stale. Nothing may run meanwhile.
+    Safe to interrupt: run it again to go on.
     """
+    from ghost_pipeline.incremental.contract_changes import open_current
     from ghost_pipeline.lake.layout import LAYOUT
-    from ghost_pipeline.lake.upgrading import upgrade
 
-    settings = Settings.load()
-    was_older = upgrade(settings.lake, progress.say)
-    progress.say(f"{settings.lake}: has layout {LAYOUT['version']}, the one of this release")
-    return {"command": "upgrade", "lake": str(settings.lake), **LAYOUT, "was_older": was_older}
+    settings, lines = Settings.load(), []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        progress.say(line)
+
+    open_current(settings.lake, say)
+    progress.say(f"{settings.lake}: has layout {LAYOUT['version']} and the columns of this release")
+    return {"command": "upgrade", "lake": str(settings.lake), **LAYOUT, "done": lines}
 
 
 @main.command()

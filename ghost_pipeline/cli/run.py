@@ -29,10 +29,10 @@ from ghost_pipeline.defs.partitions import SOURCE_FROM, Partitions, chunks, rang
 from ghost_pipeline.defs.publishing import PUBLISHED_DATABASE, publications
 from ghost_pipeline.defs.retention import RETENTION
 from ghost_pipeline.errors import NothingPublishedError, UnknownTimeError
+from ghost_pipeline.incremental.contract_changes import open_current
 from ghost_pipeline.incremental.retention import newest_snapshot
 from ghost_pipeline.incremental.stale_months import is_current
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.lake.upgrading import upgrade
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import domains, require_domain
@@ -62,7 +62,7 @@ def materialize(
     hour, month = Hour.ending_at(as_of), Month.newest_complete(as_of)
     settings = _with_partitions_from(settings, min(hour.start, month.start))
     _require_ended(settings, hour)
-    lake = _upgraded(settings, progress)
+    lake = open_current(settings.lake, progress.say)
     selected = _selected(settings, chosen)
     every = _with_publications(settings, selected, monthly=False)
     # Messages show figures of the month, which in turn needs the rows that the hour loads.
@@ -145,7 +145,7 @@ def backfill(
     first, last = window[0], window[-1]
     settings = _with_partitions_from(settings, Month.newest_complete(first.as_of).start)
     _require_ended(settings, last)
-    lake = _upgraded(settings, progress)
+    lake = open_current(settings.lake, progress.say)
     selected = _selected(settings, chosen)
     source_tables = [name for name in selection(selected, monthly=False) if name in SOURCE_TABLES]
     # One look-back over the whole range: the source has only its present state, so it is read once.
@@ -178,7 +178,7 @@ def backfill_stale(settings: Settings, chosen: Domain | None = None, *, progress
         GhostError: a run failed, with the reason in one line; the previous publication stays.
 
     """
-    lake = _upgraded(settings, progress)
+    lake = open_current(settings.lake, progress.say)
     stale = stale_partitions(settings, lake, {chosen} if chosen else set(Domain))
     newest = newest_snapshot(lake)
     if newest is None or not any(stale):
@@ -248,12 +248,6 @@ def republish(
         if months:
             runs.of_publication(newest, publications(settings))
             published()
-
-
-def _upgraded(settings: Settings, progress: Progress) -> Lake:
-    """Open the lake; if an older release has written it, upgrade it first."""
-    upgrade(settings.lake, progress.say)
-    return Lake(settings.lake)
 
 
 def selection(chosen: set[Domain], *, monthly: bool) -> list[str]:

@@ -5,7 +5,7 @@ the DuckDB DDL with comments, Dagster's column schema, the asset checks and the 
 off it; nothing repeats it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
@@ -284,7 +284,7 @@ def duckdb_type(dtype: pl.DataType) -> str:
         raise NotImplementedError(f"no DuckDB type is known for {dtype}") from None
 
 
-def duckdb_ddl(contract: Contract, relation: str) -> list[str]:
+def duckdb_ddl(contract: Contract, relation: str, may_be_null: Collection[str] = ()) -> list[str]:
     """The statements that create a contract's table: columns, comments, the key.
 
     Indexes come after the rows.
@@ -292,10 +292,12 @@ def duckdb_ddl(contract: Contract, relation: str) -> list[str]:
     Args:
         contract: the table.
         relation: its qualified name in the database, quoted where it needs to be.
+        may_be_null: columns that rows of an earlier release lack.
 
     """
     columns = [
-        f"{sql_identifier(name)} {duckdb_type(column.dtype)}{'' if column.nullable else ' NOT NULL'}"
+        f"{sql_identifier(name)} {duckdb_type(column.dtype)}"
+        f"{'' if column.nullable or name in may_be_null else ' NOT NULL'}"
         for name, column in contract.schema.columns().items()
     ]
     if contract.primary_key:

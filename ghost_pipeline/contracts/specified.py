@@ -4,7 +4,7 @@ Columns, names, defaults, keys and indexes are the specification's. If a column 
 hold every row, the wider type is declared with the reason. The executed DDL and `docs/postgres_tables.md` follow.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -44,6 +44,11 @@ class SpecifiedColumn:
     def definition(self) -> str:
         """The definition that is executed."""
         return f"{self.name} {self.widened or self.specified}"
+
+    @property
+    def may_be_added(self) -> bool:
+        """Whether a table with rows can gain it."""
+        return "NOT NULL" not in self.definition and "PRIMARY KEY" not in self.definition
 
 
 @dataclass(frozen=True)
@@ -107,16 +112,32 @@ class SpecifiedTable:
         relation = f"{prefix}{self.name}"
         lines = [column.definition for column in self.columns]
         lines += [constraint.executed for constraint in self.constraints if constraint.executed]
-        described = self.contract.column_descriptions
         return [
             f"CREATE TABLE {relation} (\n    {f',{chr(10)}    '.join(lines)}\n)",
             f"COMMENT ON TABLE {relation} IS {sql_literal(self.description)}",
-            *(
-                f"COMMENT ON COLUMN {relation}.{one.name} IS {sql_literal(one.description or described[one.name])}"
-                for one in self.columns
-            ),
+            *(self._comment(relation, one) for one in self.columns),
             *(f"CREATE INDEX {name} ON {relation} ({columns})" for name, columns in self.indexes),
         ]
+
+    def additions(self, prefix: str, present: Container[str]) -> list[str]:
+        """The statements that add the columns that a table of an earlier release lacks, as far as it can gain them.
+
+        Args:
+            prefix: see `ddl`.
+            present: the columns that the table has.
+
+        """
+        relation = f"{prefix}{self.name}"
+        return [
+            statement
+            for one in self.columns
+            if one.name not in present and one.may_be_added
+            for statement in (f"ALTER TABLE {relation} ADD COLUMN {one.definition}", self._comment(relation, one))
+        ]
+
+    def _comment(self, relation: str, column: SpecifiedColumn) -> str:
+        told = column.description or self.contract.column_descriptions[column.name]
+        return f"COMMENT ON COLUMN {relation}.{column.name} IS {sql_literal(told)}"
 
 
 def _ints(names: Iterable[str]) -> tuple[SpecifiedColumn, ...]:

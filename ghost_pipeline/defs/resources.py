@@ -15,11 +15,11 @@ import dagster as dg
 
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.incremental.contract_changes import open_current
 from ghost_pipeline.ingest.result import OnRows, silent
 from ghost_pipeline.ingest.source_reads import last_read, record_read
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
-from ghost_pipeline.lake.upgrading import upgrade
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
 from ghost_pipeline.sources.source import Source
@@ -102,8 +102,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
     # An instance for each run: opening a lake clears what killed runs have left.
     @dg.resource(description="The Parquet lake (GHOST_DATA), opened once per run")
     def lake(context: dg.InitResourceContext) -> Lake:
-        upgrade(settings.lake, (context.log or dg.get_dagster_logger()).info)
-        return Lake(settings.lake)
+        return open_current(settings.lake, (context.log or dg.get_dagster_logger()).info)
 
     @dg.resource(
         description="The source (GHOST_SOURCE), opened when a run first reads it", required_resource_keys={"lake"}

@@ -14,6 +14,7 @@ from logging import Logger
 from typing import Any, NamedTuple
 
 import dagster as dg
+import duckdb
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract, Partitioning
@@ -32,7 +33,7 @@ from ghost_pipeline.defs.external_assets import source_key
 from ghost_pipeline.defs.partitions import RANGE_END, SOURCE_FROM, Partitions
 from ghost_pipeline.defs.resources import RunContext, RunSource
 from ghost_pipeline.defs.table_result import TableResult
-from ghost_pipeline.errors import ContractError, without_values
+from ghost_pipeline.errors import ContractError, EngineError, without_values
 from ghost_pipeline.ingest.result import OnRows
 from ghost_pipeline.lake.concurrent_replace import retry_on_replace
 from ghost_pipeline.lake.file_versions import FileVersion, file_version
@@ -162,13 +163,16 @@ class TableAsset:
             except ContractError as error:
                 yield structure_failed(error)
                 raise
-            except pl.exceptions.PolarsError as error:
+            except (pl.exceptions.PolarsError, duckdb.Error) as error:
                 # Only now: reading every footer before every run would cost more than the run.
                 lake.require_sound((*self.upstream, contract))
+                lake.require_fitting((*self.upstream, contract))
                 # Engines cite values, and Dagster stores what is raised.
-                raise type(error)(f"{contract.name}: {without_values(error)}").with_traceback(
-                    error.__traceback__
-                ) from None
+                raise EngineError(
+                    f"{contract.name}, partition {keys[0]}: {type(error).__name__}: {without_values(error)}. No file "
+                    f"is damaged: this is a defect of the step that computes it, or of an edit of the contracts "
+                    f"(docs/upgrading.md)"
+                ).with_traceback(error.__traceback__) from None
             files = self._files(lake, keys)
             for key, result in results.items():
                 size = {"bytes": files[key].size} if key in files else {}

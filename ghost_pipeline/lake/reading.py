@@ -15,6 +15,7 @@ from ghost_pipeline.lake.listing import LakeListing
 from ghost_pipeline.lake.merged_files import merged_files
 from ghost_pipeline.lake.parquet import is_sound
 from ghost_pipeline.lake.partitions import Partition, file_name, hour_of, partition_of
+from ghost_pipeline.lake.recorded_columns import RecordedColumns, read_columns
 from ghost_pipeline.stable_hash import row_hashes
 from ghost_pipeline.windows import HOUR, Hour, hours
 
@@ -53,9 +54,7 @@ class LakeReading(LakeListing):
     def _scanned(self, contract: Contract, paths: list[Path]) -> pl.LazyFrame:
         if not paths:
             return contract.empty().lazy()
-        # Without the schema polars would open the first file twice, for its footer and again for its rows, and the
-        # file may have been replaced in between.
-        return pl.scan_parquet(paths, schema=contract.polars_schema, hive_partitioning=False, glob=False)
+        return scan_files(contract, paths)
 
     def scan_hours(self, contract: Contract, start: datetime, end: datetime) -> pl.LazyFrame:
         """The rows of the hours of [start, end) of an event table, found without listing its other hours.
@@ -111,7 +110,7 @@ class LakeReading(LakeListing):
         files = self.files(contract)
         if not files:
             return {}
-        scanned = pl.scan_parquet(files, hive_partitioning=False, glob=False, include_file_paths=_FILE)
+        scanned = scan_files(contract, files, include_file_paths=_FILE)
         found = scanned.filter(condition).group_by(_FILE).len().sort(_FILE).collect()
         return {partition_of(contract.partitioning, Path(file)): rows for file, rows in found.iter_rows()}
 
@@ -187,6 +186,36 @@ class LakeReading(LakeListing):
                     f"source or recomputed",
                 ) from error
 
+    def require_fitting(self, contracts: Iterable[Contract], error: Exception | None = None) -> None:
+        """Require that files have no column of another type than the contract of their table.
+
+        Raises:
+            LakeError: names the first column, its file, and the remedy.
+
+        """
+        for contract in contracts:
+            for path in self._files.at_hand(self._names(contract)):
+                types = pl.read_parquet_schema(path)
+                for column, dtype in contract.polars_schema.items():
+                    if types.get(column, dtype) != dtype:
+                        name = path.relative_to(self.root).as_posix()
+                        raise LakeError(
+                            f"{contract.name}: column {column} is {types[column]} in {self._files}/{name} and {dtype} "
+                            f"in this release. A column keeps its type: docs/upgrading.md says what else can be done",
+                        ) from error
+
+    def columns(self) -> dict[str, RecordedColumns] | None:
+        """The columns of the tables at the last run; None if none are recorded."""
+        return read_columns(self._files)
+
+    def columns_of_newest(self, contract: Contract) -> RecordedColumns | None:
+        """The columns of the last file of a table by its name; None if there is none."""
+        located = self._files.located(self._names(contract)[-1:])
+        if not located:
+            return None
+        types = pl.read_parquet_schema(located[0])
+        return RecordedColumns({name: str(dtype) for name, dtype in types.items()})
+
     def _damaged(self, contract: Contract) -> list[str]:
         """The files of a table that are no Parquet files, by their footers; in a bucket, of those copied here."""
         at_hand = self._files.at_hand(self._names(contract))
@@ -199,6 +228,21 @@ class LakeReading(LakeListing):
         start = (pl.col("day") + pl.col("hour") + "00").str.to_datetime("%Y-%m-%d%H%M", time_unit="us", time_zone="UTC")
         found = self._listing.files(contract.name, first)
         return found.select(start.alias("hour"), "size", pl.col("changed_ns").alias("changed"), "number")
+
+
+def scan_files(contract: Contract, paths: list[Path], include_file_paths: str | None = None) -> pl.LazyFrame:
+    """The rows of files of a table in its columns; what a file of an earlier release lacks is null."""
+    # Without the schema polars would open the first file twice, for its footer and again for its rows, and the
+    # file may have been replaced in between.
+    return pl.scan_parquet(
+        paths,
+        schema=contract.polars_schema,
+        hive_partitioning=False,
+        glob=False,
+        include_file_paths=include_file_paths,
+        missing_columns="insert",
+        extra_columns="ignore",
+    )
 
 
 def _hashed(versions: pl.DataFrame) -> pl.DataFrame:

@@ -20,6 +20,8 @@ from ghost_pipeline.lake.parquet import (
     parquet_bytes_of_parts,
 )
 from ghost_pipeline.lake.partitions import Partition, file_name
+from ghost_pipeline.lake.reading import scan_files
+from ghost_pipeline.lake.recorded_columns import write_columns
 from ghost_pipeline.windows import Hour
 
 REWRITTEN_TOGETHER = 256
@@ -219,7 +221,7 @@ class LakeWriting(LakeListing):
             names, files = [file_name(contract, one) for one in some], self.files(contract, some)
             with self._replacing(contract, names) as staging:
                 for name, file in zip(names, files, strict=True):
-                    rows = pl.scan_parquet(file, hive_partitioning=False, glob=False).collect()
+                    rows = scan_files(contract, [file]).collect()
                     staging.put(name, parquet_bytes(contract, change(rows)))
 
     def remove(self, contract: Contract, partition: Partition) -> bool:
@@ -251,6 +253,25 @@ class LakeWriting(LakeListing):
         else:
             with self._listing.changing(contract.name, self._listing.days(contract.name)):
                 self._files.remove_folder(contract.name)
+
+    def record_columns(self, have_changed: set[str]) -> None:
+        """Record the columns of today's contracts, and which tables may have files with others.
+
+        Raises:
+            LakeError: the file cannot be written.
+
+        """
+        write_columns(self._files, have_changed)
+
+    def remove_all(self, contract: Contract) -> None:
+        """Remove all partitions of a table that has no hours.
+
+        Raises:
+            LakeError: they cannot be removed.
+
+        """
+        if self._files.folders(contract.name):
+            self._files.remove_folder(contract.name)
 
     def forget_copies(self, contracts: Iterable[Contract]) -> None:
         """Remove this machine's copies of a bucket's files that were removed or replaced there.

@@ -9,6 +9,7 @@ Snapshots and months are tables of the file. Histories are views over Parquet fi
 writes those that hold something new; see `history`.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -54,6 +55,8 @@ STORAGE_VERSION = "v1.4.0"
 """Oldest DuckDB version that can open the file: clients upgrade later than pipelines."""
 
 MEMORY_LIMIT = "1GB"
+_LACKING = re.compile(r"NOT NULL constraint failed: \w+\.(\w+)$")
+"""DuckDB's words for a null in a column that may have none."""
 
 
 class PublishedTable(NamedTuple):
@@ -258,13 +261,23 @@ class _Publication:
     def _create(self, contract: Contract, files: list[Path]) -> int:
         """Create a table with the rows of some files and return their number."""
         relation = f"published.{contract.name}"
-        self._connection.execute(f"DROP TABLE IF EXISTS {relation}")
-        for statement in duckdb_ddl(contract, relation):
-            self._connection.execute(statement)
         order = ", ".join(map(sql_identifier, contract.total_order))
-        ((rows,),) = self._connection.execute(
-            f"INSERT INTO {relation} FROM {rows_of(contract, files)} ORDER BY {order}"
-        ).fetchall()
+        may_be_null: set[str] = set()
+        while True:
+            self._connection.execute(f"DROP TABLE IF EXISTS {relation}")
+            for statement in duckdb_ddl(contract, relation, may_be_null):
+                self._connection.execute(statement)
+            try:
+                ((rows,),) = self._connection.execute(
+                    f"INSERT INTO {relation} FROM {rows_of(contract, files)} ORDER BY {order}"
+                ).fetchall()
+                break
+            except duckdb.ConstraintException as error:
+                # Months that an earlier release has built lack a column of this one.
+                lacking = _LACKING.search(str(error))
+                if lacking is None or lacking[1] in may_be_null | set(contract.primary_key):
+                    raise
+                may_be_null.add(lacking[1])
         for statement in duckdb_indexes(contract, relation):
             self._connection.execute(statement)
         return int(rows)

@@ -10,15 +10,14 @@ import polars as pl
 from duckdb import StatementType
 
 from ghost_pipeline.contracts import CONTRACTS
-from ghost_pipeline.contracts.contract import duckdb_type
 from ghost_pipeline.errors import NothingPublishedError, PublishError
 from ghost_pipeline.lake.concurrent_replace import require_unreplaced, retry_on_replace
 from ghost_pipeline.lake.file_versions import file_versions
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.locations import Location
-from ghost_pipeline.publish.connection import connect, exact_pattern
+from ghost_pipeline.publish.connection import connect
 from ghost_pipeline.publish.database_file import PublishedFile
-from ghost_pipeline.publish.history import find_files_beside
+from ghost_pipeline.publish.history import find_files_beside, rows_of
 from ghost_pipeline.sql_quoting import sql_literal
 
 _log = logging.getLogger("ghost_pipeline.publish")
@@ -52,7 +51,7 @@ def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
         files = [file for found in by_name.values() for file in found]
         before = file_versions(files)
         try:
-            return _answer(sql, published, published_file.folder, tables, lake.root)
+            return _answer(sql, published, published_file.folder, tables, lake)
         except duckdb.Error as error:
             require_unreplaced(files, before, f"query of {', '.join(name for name, found in by_name.items() if found)}")
             # Reads the whole history: not for a statement that is wrong.
@@ -76,13 +75,11 @@ def _published(file: PublishedFile, lake: Lake) -> Path | None:
     return found.path if found else None
 
 
-def _answer(
-    sql: str, published: Path | None, beside: Path, tables: dict[str, list[Path]], folder: Path
-) -> pl.DataFrame:
-    with connect(folder) as connection:
+def _answer(sql: str, published: Path | None, beside: Path, tables: dict[str, list[Path]], lake: Lake) -> pl.DataFrame:
+    with connect(lake.root) as connection:
         # Its own catalog, so that `lake.<table>` names a view in any default catalog.
         connection.execute("ATTACH ':memory:' AS lake")
-        for statement in _lake_views(tables):
+        for statement in _lake_views(lake, tables):
             connection.execute(statement)
         if published is not None:
             connection.execute(f"ATTACH {sql_literal(str(published))} AS published (READ_ONLY)")
@@ -118,14 +115,10 @@ def _files(lake: Lake, sql: str) -> dict[str, list[Path]]:
     }
 
 
-def _lake_views(tables: dict[str, list[Path]]) -> Iterator[str]:
-    """A view for every table of the lake; one without files has no rows."""
+def _lake_views(lake: Lake, tables: dict[str, list[Path]]) -> Iterator[str]:
+    """A view for every table of the lake; a column that a file of an earlier release lacks is null."""
+    recorded = lake.columns() or {}
     for name, files in tables.items():
-        if files:
-            paths = ", ".join(sql_literal(exact_pattern(path)) for path in files)
-            body = f"SELECT * FROM read_parquet([{paths}], hive_partitioning = false)"  # noqa: S608 - our own names
-        else:
-            schema = CONTRACTS[name].polars_schema
-            columns = (f'CAST(NULL AS {duckdb_type(dtype)}) AS "{column}"' for column, dtype in schema.items())
-            body = f"SELECT {', '.join(columns)} WHERE false"
-        yield f"CREATE VIEW lake.{name} AS {body}"
+        # Matching columns by file opens every footer one by one: 0.2 ms of CPU time each.
+        as_written = name in recorded and not recorded[name].have_changed
+        yield f"CREATE VIEW lake.{name} AS FROM {rows_of(CONTRACTS[name], files, as_written=as_written)}"

@@ -161,12 +161,21 @@ class History:
                 contents.require_unreplaced(hours)
 
 
-def rows_of(contract: Contract, files: Iterable[Path]) -> str:
-    """A relation of the rows of lake files; a column that a file of an earlier version lacks is null."""
+def rows_of(contract: Contract, files: Iterable[Path], *, as_written: bool = False) -> str:
+    """A relation of the rows of lake files; a column that a file of an earlier version lacks is null.
+
+    Args:
+        contract: the table.
+        files: its files.
+        as_written: whether all of them are known to have the columns of the contract.
+
+    """
     names = ", ".join(map(sql_identifier, contract.polars_schema))
     listed = ", ".join(sql_literal(exact_pattern(file)) for file in files)
     if not listed:
         return duckdb_no_rows(contract)
+    if as_written:
+        return f"(SELECT {names} FROM read_parquet([{listed}], hive_partitioning = false))"  # noqa: S608 - our own names
     return (
         f"(SELECT {names} FROM (FROM {duckdb_no_rows(contract)} UNION ALL BY NAME "  # noqa: S608 - our own names
         f"FROM read_parquet([{listed}], hive_partitioning = false, union_by_name = true)))"

@@ -226,8 +226,9 @@ class PostgresTables:
                     yield f"{self.name}: no right to {', '.join(lacking)} on {table.name}. Grant it"
                     continue
                 try:
-                    self._require(table, columns)
-                    if table not in OWN_TABLES and table.name not in recorded:
+                    is_ours = table in OWN_TABLES or table.name in recorded
+                    self._require(table, columns, may_gain=is_ours)
+                    if not is_ours:
                         self._require_empty(table)
                 except PublishError as error:
                     yield str(error)
@@ -255,14 +256,24 @@ class PostgresTables:
             for statement in table.ddl(f"{self.schema}."):
                 self._execute(statement)
             columns = self._columns(table) or []
-        self._require(table, columns)
+        self._require(table, columns, may_gain=ours)
         if not ours:
             self._require_empty(table)
+        elif additions := table.additions(f"{self.schema}.", {name for name, *_ in columns}):
+            for statement in additions:
+                self._execute(statement)
+            columns = self._columns(table) or []
         return {name: dtype for name, dtype, _, _ in columns}
 
-    def _require(self, table: SpecifiedTable, columns: list[tuple[str, str, bool, bool]]) -> None:
-        """Reject a relation that cannot be our table: a view, or one with other columns."""
-        missing = [name for name in table.names if name not in {column[0] for column in columns}]
+    def _require(
+        self, table: SpecifiedTable, columns: list[tuple[str, str, bool, bool]], *, may_gain: bool = False
+    ) -> None:
+        """Reject a relation that cannot be our table: a view, or one with other columns.
+
+        With `may_gain`, an earlier release has written it, and it may lack columns that can be added.
+        """
+        present = {column[0] for column in columns}
+        missing = [one.name for one in table.columns if one.name not in present and not (may_gain and one.may_be_added)]
         needed = [name for name, _, must, _ in columns if must and name not in table.names]
         faults = [
             *([] if all(column[3] for column in columns) else ["it is not a table"]),
