@@ -259,6 +259,22 @@ def test_columns_that_the_application_has_added_stay(database: Database) -> None
     ]
 
 
+def test_a_column_that_an_earlier_release_did_not_have_is_added_with_its_comment(database: Database) -> None:
+    publish_state(database.address, 1)
+    database.execute("ALTER TABLE ghost_benchmarks DROP avg_tasks_completed")
+    assert published_state(database.address).faults == ()
+    publish_state(database.address, 2)
+    assert ask(database.address, "SELECT DISTINCT avg_tasks_completed FROM ghost_benchmarks") == [(2,)]
+    comment = "SELECT count(*) FROM pg_description WHERE objoid = 'ghost_benchmarks'::regclass"
+    assert ask(database.address, comment) == [(1 + len(SPECIFIED_GHOST_BENCHMARKS.names),)]
+
+
+def test_a_column_that_needs_a_value_is_not_added(database: Database) -> None:
+    publish_state(database.address, 1)
+    database.execute("ALTER TABLE ghost_benchmarks DROP day_number CASCADE")
+    assert any("it lacks day_number" in fault for fault in published_state(database.address).faults)
+
+
 # --- what fails ---
 
 

@@ -41,8 +41,8 @@ RUNS = (
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the first release has written; tests take copies."""
-    return built_once(tmp_path_factory, "recorded", lambda folder: unpack(FIRST, folder))
+    """What the first release has written, whose layout is older; tests take copies."""
+    return built_once(tmp_path_factory, f"recorded-{FIRST}", lambda folder: unpack(FIRST, folder))
 
 
 @pytest.fixture
@@ -178,6 +178,6 @@ def test_a_damaged_layout_has_a_remedy_that_works(content: str, data: Path) -> N
 
 
 def test_the_command_upgrades_and_says_so(data: Path) -> None:
-    assert json.loads(run(["upgrade", "--json"], data).stdout)["was_older"] is True
-    assert json.loads(run(["upgrade", "--json"], data).stdout)["was_older"] is False
+    assert json.loads(run(["upgrade", "--json"], data).stdout)["done"]
+    assert json.loads(run(["upgrade", "--json"], data).stdout)["done"] == []
     assert run(["query", "SELECT count(*) FROM lake.users"], data).returncode == 0
