@@ -24,12 +24,15 @@ NEXT_HOUR, NEXT_MONTH = "2025-03-12T12:00Z", "2025-04-20T12:00Z"
 """What the tests run on it. The month is 2025-03; from 2025-03-12 on there is a silence, which has no files."""
 SETTINGS = {
     "GHOST_MIN_SAMPLE": "1",
-    "GHOST_MIN_COHORT": "3",
+    "GHOST_RELEASE_MIN_MEMBERS": "3",
+    "GHOST_RELEASE_MIN_MEMBERS_PERCENTILES": "3",
+    "GHOST_RELEASE_MAX_SHARE_PERCENT": "100",
+    "GHOST_RELEASE_MIN_CHANGED": "1",
     "GHOST_BANDS": "7.5",
     "GHOST_STARTING_SKILLS": "6.0",
     "GHOST_BENCHMARK_DAYS": "5",
 }
-"""Few rows, so that the record stays small."""
+"""Few rows, so that the record stays small, of which something is released."""
 KEPT = ("source", "data/lake", "data/history", "data/ghost.duckdb", "data/ghost_benchmarks.json")
 _TASKS = ("reading", "writing", "listening", "vocabulary")
 
@@ -83,7 +86,7 @@ def _events() -> Iterator[Row]:
                     yield {
                         "progress_id": f"p{day}-{hour}-{n}",
                         "user_id": f"u{n:02}",
-                        "task_type": _TASKS[(n + hour) % 4],
+                        "task_type": _TASKS[(n + hour // 2) % 4],
                         "completed_at": f"{day}T{hour:02}:{2 * n:02}:00Z",
                         "time_spent_minutes": 5 + (n * hour) % 20,
                         "current_score": 6.0 + (n + hour) % 4 / 2,
