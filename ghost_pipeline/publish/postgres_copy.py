@@ -259,19 +259,14 @@ class PostgresTables:
         self._require(table, columns, may_gain=ours)
         if not ours:
             self._require_empty(table)
-        elif additions := table.additions(f"{self.schema}.", {name for name, *_ in columns}):
-            for statement in additions:
-                self._execute(statement)
-            columns = self._columns(table) or []
-        return {name: dtype for name, dtype, _, _ in columns}
+        for statement in table.additions(f"{self.schema}.", {name for name, *_ in columns}):
+            self._execute(statement)
+        return {name: dtype for name, dtype, _, _ in self._columns(table) or []}
 
     def _require(
         self, table: SpecifiedTable, columns: list[tuple[str, str, bool, bool]], *, may_gain: bool = False
     ) -> None:
-        """Reject a relation that cannot be our table: a view, or one with other columns.
-
-        With `may_gain`, an earlier release has written it, and it may lack columns that can be added.
-        """
+        """Reject a relation that cannot be our table; with `may_gain`, it may lack columns that can be added."""
         present = {column[0] for column in columns}
         missing = [one.name for one in table.columns if one.name not in present and not (may_gain and one.may_be_added)]
         needed = [name for name, _, must, _ in columns if must and name not in table.names]
