@@ -54,25 +54,28 @@ def materialize_cohort_ghost_data(run: RunContext, hours: Sequence[Hour]) -> Ite
         usable = set(hours_within_retention(run, USER_GHOST_STATS, hours)) - stale_hours_of(lake, USER_GHOST_STATS)
         there = set(lake.written(USER_GHOST_STATS, [hour for hour in kept if hour in usable]))
         figures = _figures(lake, [hour for hour in kept if hour not in there])
+        cohorts = lake.scan(COHORTS).collect().lazy()
         for hour in kept:
             try:
                 stats = lake.scan(USER_GHOST_STATS, [hour]) if hour in there else _stats(run, next(figures), hour)
-                snapshot, unknown = _snapshot(lake, stats, hour)
+                snapshot, unknown = _snapshot(cohorts, stats, hour)
             except FileNotFoundError:
                 # The run of a newer hour has just removed it.
-                snapshot, unknown = _snapshot(lake, _stats(run, next(_figures(lake, [hour])), hour), hour)
+                snapshot, unknown = _snapshot(cohorts, _stats(run, next(_figures(lake, [hour])), hour), hour)
             lake.write(COHORT_GHOST_DATA, hour, snapshot)
             rebuilt.add(hour)
             yield TableResult(rows=snapshot.height, findings={"cohorts_unknown_to_the_source": unknown})
 
 
-def _snapshot(lake: Lake, stats: pl.LazyFrame, hour: Hour) -> tuple[pl.DataFrame, int]:
+def _snapshot(cohorts: pl.LazyFrame, stats: pl.LazyFrame, hour: Hour) -> tuple[pl.DataFrame, int]:
     """Return the cohorts of an hour, and how many of them the source does not know."""
-    return cohort_ghost_data(stats, hour.as_of).collect(), count(unknown_cohorts(stats, lake.scan(COHORTS)))
+    return cohort_ghost_data(stats, hour.as_of).collect(), count(unknown_cohorts(stats, cohorts))
 
 
 def _stats(run: RunContext, figures: pl.DataFrame, hour: Hour) -> pl.LazyFrame:
-    return completed_user_ghost_stats(figures.lazy(), hour.as_of, starting_skills=run.settings.starting_skills)
+    """Return every user's figures at the end of an hour, computed once however often they are read."""
+    stats = completed_user_ghost_stats(figures.lazy(), hour.as_of, starting_skills=run.settings.starting_skills)
+    return stats.collect().lazy()
 
 
 def _figures(lake: Lake, hours: Sequence[Hour]) -> Iterator[pl.DataFrame]:

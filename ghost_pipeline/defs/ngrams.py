@@ -5,6 +5,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import chain
+from typing import NamedTuple, Self
 
 import polars as pl
 
@@ -204,16 +205,29 @@ class _Summarised:
     unknown_keyboards: int
 
 
-def _summarised(run: RunContext, hour: Hour, cache: NgramCache) -> _Summarised:
+class _Typing(NamedTuple):
+    """What every hour of a stretch reads: once they are marked, whatever replaces it makes them stale."""
+
+    versions: pl.DataFrame
+    """The `session_versions`."""
+    keyboards: pl.LazyFrame
+    """All versions of all keyboards."""
+
+    @classmethod
+    def until(cls, lake: Lake, last: Hour) -> Self:
+        return cls(session_versions(lake, last.as_of), lake.scan(KEYBOARDS).collect().lazy())
+
+
+def _summarised(run: RunContext, hour: Hour, typing: _Typing, cache: NgramCache) -> _Summarised:
     """Return every typist's speed on every n-gram, computed only for pairs that changed (N3.3)."""
-    lake, settings = run.lake, run.settings
+    settings = run.settings
     limits = SummaryLimits(
         decay_factor=settings.decay_factor,
         max_measurements=settings.max_measurements,
         max_sessions=settings.max_sessions,
         default_target_ms=settings.default_target_ms,
     )
-    keyboards = keyboards_at(lake.scan(KEYBOARDS), hour.as_of).collect().lazy()
+    keyboards = keyboards_at(typing.keyboards, hour.as_of).collect().lazy()
     totals, before = cache.sessions.totals, cache.before
     inputs = pair_inputs(totals, keyboards, limits)
     same = inputs.join(before.inputs, on=PAIR_INPUT_SCHEMA.names(), how="semi")
@@ -247,18 +261,17 @@ def materialize_ngram_speed_summaries(run: RunContext, hours: Sequence[Hour]) ->
     yield from expired_results(run, NGRAM_SPEED_SUMMARIES, hours, kept)
     for stretch in stretches(kept):
         with mark_building(run.lake, NGRAM_SPEED_SUMMARIES, stretch) as rebuilt:
-            # Whatever replaces files from now on makes the hours of the stretch stale.
-            versions = session_versions(run.lake, stretch[-1].as_of)
+            typing = _Typing.until(run.lake, stretch[-1])
             for hour in stretch:
-                result = _summarise(run, hour, versions)
+                result = _summarise(run, hour, typing)
                 rebuilt.add(hour)
                 yield result
 
 
-def _summarise(run: RunContext, hour: Hour, versions: pl.DataFrame) -> TableResult:
+def _summarise(run: RunContext, hour: Hour, typing: _Typing) -> TableResult:
     lake = run.lake
-    with NgramCache(lake, hour, versions) as cache:
-        found = _summarised(run, hour, cache)
+    with NgramCache(lake, hour, typing.versions) as cache:
+        found = _summarised(run, hour, typing, cache)
         written = lake.write_parts(NGRAM_SPEED_SUMMARIES, hour, found.rows, validated=True)
         cache.keep_inputs(found.inputs)
         cache.forget(cache.before.inputs.join(found.inputs, on=PAIR, how="anti"))
@@ -278,11 +291,11 @@ def materialize_ngram_speed_summary_history(run: RunContext, hours: Sequence[Hou
         for stretch in stretches(kept):
             with mark_building(lake, NGRAM_SPEED_SUMMARY_HISTORY, stretch) as rebuilt:
                 stale = stale_hours_of(lake, NGRAM_SPEED_SUMMARIES)
-                versions = lru_cache(partial(session_versions, lake, stretch[-1].as_of))
+                typing = lru_cache(partial(_Typing.until, lake, stretch[-1]))
                 for hour in stretch:
                     changed = None if hour in stale else _written_changes(lake, hour)
                     if changed is None:
-                        changed = carried.changes(hour, versions())
+                        changed = carried.changes(hour, typing())
                     lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
                     rebuilt.add(hour)
                     yield TableResult(rows=changed.height, sample=changed)
@@ -295,10 +308,10 @@ class _Carried:
         self._run = run
         self._state: KeptState | None = None
 
-    def changes(self, hour: Hour, versions: pl.DataFrame) -> pl.DataFrame:
+    def changes(self, hour: Hour, typing: _Typing) -> pl.DataFrame:
         """Return the summaries of an hour that differ from those of the hour before."""
-        with NgramCache(self._run.lake, hour, versions, self._state) as cache:
-            found = _summarised(self._run, hour, cache)
+        with NgramCache(self._run.lake, hour, typing.versions, self._state) as cache:
+            found = _summarised(self._run, hour, typing, cache)
             state = kept_beside(found.rows, found.inputs)
         self.close()
         self._state = state
