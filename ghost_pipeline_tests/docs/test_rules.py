@@ -88,10 +88,10 @@ def of_contracts() -> Iterator[tuple[str, str]]:
 def of_dagster(settings: Settings) -> Iterator[tuple[str, str]]:
     definitions = build_defs(settings)
     for asset in definitions.assets or ():
-        assert isinstance(asset, dg.AssetsDefinition)
-        for spec in asset.specs:
+        assert isinstance(asset, dg.AssetsDefinition | dg.AssetSpec)
+        for spec in [asset] if isinstance(asset, dg.AssetSpec) else asset.specs:
             yield spec.key.to_user_string(), f"{spec.description} {spec.metadata}"
-        for check in asset.check_specs:
+        for check in [] if isinstance(asset, dg.AssetSpec) else asset.check_specs:
             yield f"{check.asset_key.to_user_string()}: {check.name}", check.description or ""
     for schedule in definitions.schedules or ():
         assert isinstance(schedule, dg.ScheduleDefinition)
