@@ -80,6 +80,14 @@ def test_decimals_of_pandas_become_floats_as_the_page_says(every_table: Path) ->
     assert floats.to_list() == [float(one) for one in frame["target_band"]]
 
 
+def test_duckdb_reads_files_with_and_without_a_column_by_name(tmp_path: Path) -> None:
+    for name, rows in {"1": {"a": [1]}, "2": {"a": [2], "b": ["x"]}}.items():
+        pl.DataFrame(rows).write_parquet(tmp_path / f"{name}.parquet")
+    with duckdb.connect() as connection:
+        told = f"FROM read_parquet('{tmp_path}/**/*.parquet', union_by_name = true) ORDER BY a"
+        assert connection.execute(told).fetchall() == [(1, None), (2, "x")]
+
+
 def peer(python: Path, script: str, *arguments: str | Path) -> str:
     done = subprocess.run(
         [python, HERE / script, *arguments], check=False, capture_output=True, text=True, cwd=arguments[-1]
