@@ -51,7 +51,8 @@ from ghost_pipeline.ingest.dependents import NGRAM_SNAPSHOTS
 from ghost_pipeline.ingest.read_policy import ReadPolicy, range_end, source_from
 from ghost_pipeline.ingest.rejects import write_rejects
 from ghost_pipeline.ingest.result import IngestResult
-from ghost_pipeline.ingest.session_rows import keep_ledger, read_session_rows
+from ghost_pipeline.ingest.session_rows import read_session_rows
+from ghost_pipeline.ingest.session_writing import keep_ledger
 from ghost_pipeline.ingest.source_rows import require_no_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
@@ -133,9 +134,9 @@ def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
                     partial(_before_change, run, contract, placed, direct.rejected_ids, hour),
                 )
         seen.keep()
-        write_rejects(lake, table, start, last, direct.rejected, whole=whole)
-        keep_ledger(lake, table, contract, direct)
-        keep_ledger(lake, other, contract, others)
+        write_rejects(lake, table, start, last, [direct.rejected], whole=whole)
+        keep_ledger(lake, table, contract, direct.ledger)
+        keep_ledger(lake, other, contract, others.ledger)
         ingested = IngestResult(
             delivered.height,
             direct.rejected.height,

@@ -27,8 +27,6 @@ from ghost_pipeline.sources.source import PART, Source, Window
 from ghost_pipeline.windows import HOUR, Hour
 
 BATCH_ROWS = 1 << 18
-_BYTES_OF_ROW = 512
-"""What a row takes while its part is checked, sorted and written."""
 _HOUR = pl.col(PLACED_AT).dt.truncate("1h")
 _HASHED = pl.Schema({PART: pl.UInt32(), "hour": INSTANT, "content_hash": pl.UInt64()})
 _HOUR_US = HOUR // timedelta(microseconds=1)
@@ -58,7 +56,7 @@ class EventRows:
     rows: int = 0
     erased: int = 0
     _kept: list[pl.DataFrame] | None = field(default_factory=list)
-    _kept_bytes: int = 0
+    _kept_rows: int = 0
     _hours: dict[str, set[object]] = field(default_factory=dict)
     _looked_at: set[str] = field(default_factory=set)
     """The parts of which only times and keys were read."""
@@ -78,7 +76,7 @@ class EventRows:
     @property
     def rows_together(self) -> int:
         """How many rows may be taken in together."""
-        return self.policy.memory_mb * 2**20 // _BYTES_OF_ROW
+        return self.policy.rows_together
 
     def read_parts(self, parts: Sequence[str], *, every_hour: bool) -> dict[str, "PartRows"]:
         """Read all rows of some parts.
@@ -226,9 +224,9 @@ class EventRows:
     def _keep(self, batch: pl.DataFrame) -> None:
         self._note_keys(_split(batch, batch[REASON].is_null())[0])
         if self._kept is not None:
-            self._kept_bytes += batch.height * _BYTES_OF_ROW
+            self._kept_rows += batch.height
             self._kept.append(batch)
-            if self._kept_bytes > self.policy.memory_mb * 2**20:
+            if self._kept_rows > self.rows_together:
                 self._kept = None
 
     def _note_keys(self, rows: pl.DataFrame) -> None:

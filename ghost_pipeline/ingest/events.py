@@ -106,7 +106,7 @@ class _Ingestion:
     def __post_init__(self) -> None:
         """Begin without rejected rows."""
         self.floor = self.policy.replaces_from(self.lake, self.contract, self.hour)
-        self.rejects = RejectsOfHours(self.lake, self.table, self.floor)
+        self.rejects = RejectsOfHours(lake=self.lake, table=self.table, floor=self.floor)
 
     @property
     def table(self) -> SourceTable:
@@ -257,7 +257,7 @@ class _Ingestion:
             self.good += good.height
             there = self.lake.scan(self.contract, sorted(old & {*some})).select(self.table.key).collect()
             before = good.filter(pl.col(PLACED_AT).dt.truncate("1h") < floor).select(self.table.key)
-            self.rejects.add(_as_rejected(bad, self.table), before.join(there, on=self.table.key, how="anti"))
+            self.rejects.add_of_hours(_as_rejected(bad, self.table), before.join(there, on=self.table.key, how="anti"))
             yield some, keeping_old_rows(self.lake, self.contract, sorted(old & {*some}), floor, good, newer)
 
     def _ids_from(self, floor: datetime) -> pl.DataFrame:

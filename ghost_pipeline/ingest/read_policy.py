@@ -13,6 +13,8 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour
 
 ALL_PERCENT = 100
+BYTES_OF_ROW = 512
+"""What a row takes while its part is checked, sorted and written."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class ReadPolicy:
     """The longest time that a task may take."""
     memory_mb: int
     """How much memory the rows that are read together may take."""
+
+    @property
+    def rows_together(self) -> int:
+        """How many rows may be taken in together."""
+        return self.memory_mb * 2**20 // BYTES_OF_ROW
 
     @classmethod
     def of(cls, settings: Settings) -> "ReadPolicy":

@@ -1,5 +1,6 @@
 """Writing rejected rows: one partition for each source table and hour, replaced whenever the hour is read again."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -17,19 +18,28 @@ _HELD_BYTES = 64 * 2**20
 
 
 def write_rejects(
-    lake: Lake, table: SourceTable, start: datetime | None, hour: Hour, rejected: pl.DataFrame, *, whole: bool = True
+    lake: Lake,
+    table: SourceTable,
+    start: datetime | None,
+    hour: Hour,
+    rejected: Iterable[pl.DataFrame],
+    *,
+    whole: bool = True,
 ) -> None:
     """Replace the rejected rows of the hours of [start, end of `hour`), and those without an hour.
 
     Rows that name a missing session have no hour and are in no window. Unless the `whole` table was read, earlier rows
-    without an hour stay.
+    without an hour stay. No hour is in two frames of the rejected rows.
     """
-    by_hour = rejected.partition_by("hour", maintain_order=True, as_dict=True)
-    found = {Hour.containing(key[0]) if isinstance(key[0], datetime) else None: part for key, part in by_hour.items()}
-    for one, part in found.items():
-        partition = Rejects(table.name, one)
-        before = [] if one or whole else [lake.scan(REJECTED_ROWS, [partition]).collect()]
-        lake.write(REJECTED_ROWS, partition, pl.concat([*before, part]).unique(maintain_order=True) if before else part)
+    found: set[Hour | None] = set()
+    for rows in rejected:
+        for (start_of_hour,), part in rows.partition_by("hour", maintain_order=True, as_dict=True).items():
+            one = Hour.containing(start_of_hour) if isinstance(start_of_hour, datetime) else None
+            found.add(one)
+            partition = Rejects(table.name, one)
+            before = [] if one or whole else [lake.scan(REJECTED_ROWS, [partition]).collect()]
+            every = pl.concat([*before, part]).unique(maintain_order=True) if before else part
+            lake.write(REJECTED_ROWS, partition, every)
     for old in lake.rejects(REJECTED_ROWS, table.name):
         in_window = old.hour is not None and (start is None or old.hour.start >= start) and old.hour <= hour
         was_read = in_window or (old.hour is None and whole)
@@ -38,28 +48,16 @@ def write_rejects(
 
 
 @dataclass
-class RejectsOfHours:
+class HeldRejects:
     """Rejected rows that wait, in bounded memory, until the good rows of their table are written."""
 
-    lake: Lake
-    table: SourceTable
-    floor: datetime
-    """The instant from which the source still has every row: rejected rows of hours before it are kept, too."""
     rows: int = 0
     _held: list[pl.DataFrame] = field(default_factory=list)
     _spilled: list[pl.LazyFrame] = field(default_factory=list)
-    _added: list[pl.DataFrame] = field(default_factory=list)
 
-    def add(self, rejected: pl.DataFrame, added: pl.DataFrame) -> None:
-        """Add the rejected rows of some hours; no other call has rows of these.
-
-        Args:
-            rejected: as `rejected_rows` has them.
-            added: the keys of good rows before `floor` that the lake did not have: they are no longer rejected.
-
-        """
+    def add(self, rejected: pl.DataFrame) -> None:
+        """Add the rejected rows of some hours, as `rejected_rows` has them; no other call has rows of these."""
         self.rows += rejected.height
-        self._added.append(added)
         if rejected.height:
             self._held.append(rejected)
         if sum(one.estimated_size() for one in self._held) > _HELD_BYTES:
@@ -67,11 +65,37 @@ class RejectsOfHours:
             self._spilled.append(spilled(rows.schema, rows.to_batches()))
             self._held = []
 
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """Yield the rows, sorted by hour, reason and row within a frame."""
+        for part in [*self._spilled, *(one.lazy() for one in self._held)]:
+            yield part.sort("hour", "reason", "row").collect()
+
+
+@dataclass
+class RejectsOfHours(HeldRejects):
+    """Rejected rows of an event table, of which those of hours before `floor` stay."""
+
+    lake: Lake = field(kw_only=True)
+    table: SourceTable = field(kw_only=True)
+    floor: datetime = field(kw_only=True)
+    """The instant from which the source still has every row: rejected rows of hours before it are kept, too."""
+    _added: list[pl.DataFrame] = field(default_factory=list)
+
+    def add_of_hours(self, rejected: pl.DataFrame, added: pl.DataFrame) -> None:
+        """Add the rejected rows of some hours.
+
+        Args:
+            rejected: see `add`.
+            added: the keys of good rows before `floor` that the lake did not have: they are no longer rejected.
+
+        """
+        self.add(rejected)
+        self._added.append(added)
+
     def write(self, hours: set[Hour], without_hour: pl.DataFrame) -> None:
         """Replace the rejected rows of some hours, and those without an hour."""
         found: set[Hour | None] = set()
-        for part in [*self._spilled, *(one.lazy() for one in self._held), without_hour.lazy()]:
-            ordered = part.sort("hour", "reason", "row").collect()
+        for ordered in (*self.frames(), without_hour.sort("hour", "reason", "row")):
             for (start,), rows in ordered.partition_by("hour", maintain_order=True, as_dict=True).items():
                 hour = Hour.containing(start) if isinstance(start, datetime) else None
                 found.add(hour)

@@ -4,6 +4,7 @@ A run does not open the table if nothing can have changed. Otherwise it reads ne
 those that have rows in the hours to write or whose sessions have come since.
 """
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -13,21 +14,20 @@ from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, REJECTED_ROWS, SOURCE_PRACTICE_SESSIONS
 from ghost_pipeline.contracts.source import SourceTable
 from ghost_pipeline.domain.shared.versions import INSTANT
-from ghost_pipeline.ingest.deletion_guard import identity_columns, require_rows_stay
-from ghost_pipeline.ingest.event_hours import keeping_old_rows, write_events
+from ghost_pipeline.ingest.event_hours import write_events
 from ghost_pipeline.ingest.part_ledger import UNPLACED, read_as
 from ghost_pipeline.ingest.people import known_users, reject_unknown_users, set_aside_erased_people
 from ghost_pipeline.ingest.read_policy import ReadPolicy, range_end, source_from
-from ghost_pipeline.ingest.rejects import write_rejects
 from ghost_pipeline.ingest.result import NOT_IN_SOURCE, IngestResult
+from ghost_pipeline.ingest.session_groups import in_groups
 from ghost_pipeline.ingest.session_ledger import (
     ABSENT,
     HOURS_OF_PART,
     SessionLedger,
-    forget_session_ledger,
     load_session_ledger,
     save_session_ledger,
 )
+from ghost_pipeline.ingest.session_writing import KnownRows, SessionWriting
 from ghost_pipeline.ingest.source_rows import (
     PLACED_AT,
     ReadRows,
@@ -43,7 +43,6 @@ from ghost_pipeline.ingest.validation import (
     ERASED,
     REASON,
     read_rows,
-    reject_repeats,
     reject_unknown,
     rejected_rows,
     set_aside_erased,
@@ -72,15 +71,6 @@ def read_session_rows(
         return _SessionRows(source, lake, table, contract, hour, erased).of_window(start)
 
 
-def keep_ledger(lake: Lake, table: SourceTable, contract: Contract, found: ReadRows) -> None:
-    """Record what was read as taken in, now that the lake has its rows."""
-    if found.ledger is None:
-        forget_session_ledger(lake, contract.name, table.name)
-    else:
-        ledger = replace(found.ledger, lake=lake.file_versions_of(contract))
-        save_session_ledger(lake, contract.name, table.name, ledger)
-
-
 def ingest_session_rows(
     source: Source,
     lake: Lake,
@@ -99,33 +89,28 @@ def ingest_session_rows(
     if not is_in_source(source, lake, table, contract):
         return NOT_IN_SOURCE
     start, hour = source_from(lake, contract, hour, policy), range_end(lake, contract, hour)
-    with reading(source, table, lake):
-        rows = _SessionRows(source, lake, table, contract, hour, erased)
-        if rows.are_taken_in(start):
-            return rows.nothing_new(start, policy)
-        found = rows.of_window(start)
-    good = found.good.sort(PLACED_AT, *table.key)
-    hours = {*lake.hours_between(contract, found.start, hour.as_of)}
-    hours |= set(map(Hour.containing, good[PLACED_AT].dt.truncate("1h").unique()))
-    floor = policy.replaces_from(lake, contract, hour)
-    newer = good.filter(pl.col(PLACED_AT) >= floor).select(identity_columns(contract))
-    old = [one for one in lake.written(contract, sorted(hours)) if one.start < floor]
-    kept = keeping_old_rows(lake, contract, old, floor, good, newer)
+    with ExitStack() as kept_rows:
+        with reading(source, table, lake):
+            rows = _SessionRows(source, lake, table, contract, hour, erased)
+            if rows.are_taken_in(start):
+                return rows.nothing_new(start, policy)
+            window = rows.window(start)
+            here = Window(window.start, hour.as_of)
+            groups = kept_rows.enter_context(in_groups(window.read, rows.placed, table, here, policy.rows_together))
+            known = rows.known_now(window)
+        whole = start is None or not source.reads_windows
+        writing = SessionWriting(lake, table, contract, hour, policy, window.start, groups, known)
+        return writing.write(whole=whole)
 
-    def require_rows(existing: list[Hour], rows: pl.DataFrame) -> None:
-        require_rows_stay(lake, contract, existing, rows, found.rejected_ids, policy)
 
-    changed = write_events(lake, contract, hour, hours, [(sorted(hours), kept)], policy, require_rows)
-    write_rejects(lake, table, found.start, hour, found.rejected, whole=start is None or not source.reads_windows)
-    keep_ledger(lake, table, contract, found)
-    return IngestResult(
-        good.height,
-        found.rejected.height,
-        changed=changed,
-        erased=found.erased,
-        files_read=found.files_read,
-        files_skipped=found.files_skipped,
-    )
+@dataclass(frozen=True)
+class _Window:
+    """What is read for a window."""
+
+    start: datetime | None
+    read: pl.LazyFrame
+    """Read rows, also of other hours."""
+    parts: set[str]
 
 
 @dataclass
@@ -167,7 +152,7 @@ class _SessionRows:
             )
             users = known_users(self.lake).lazy()
             read = reject_unknown_users(read, SOURCE_PRACTICE_SESSIONS, users, self.erased)
-            self._sessions = read.select("session_id", REASON).collect()
+            self._sessions = read.select("session_id", REASON).collect(engine="streaming")
         return self._sessions
 
     def are_taken_in(self, start: datetime | None) -> bool:
@@ -203,10 +188,9 @@ class _SessionRows:
             files_skipped=len(self.versions or {}),
         )
 
-    def of_window(self, start: datetime | None) -> ReadRows:
-        """Read the rows of [start, end of the hour), and of earlier hours if rows of them are late."""
+    def window(self, start: datetime | None) -> _Window:
+        """Return the rows of [start, end of the hour), and of earlier hours if rows of them are late."""
         self._start = start
-        every = set(self.versions or {})
         parts = self._parts_to_read(start)
         sessions = self.lake.scan(PRACTICE_SESSIONS, []) if self.is_absent else self.lake.scan_merged(PRACTICE_SESSIONS)
         starts = sessions.select("session_id", pl.col("start_time").alias(PLACED_AT))
@@ -216,30 +200,41 @@ class _SessionRows:
         # its hour.
         self.awaited = good.join(self.starts, on="session_id", how="anti")
         self.known_ids = pl.concat([good, self.starts.select("session_id")])
-        rows = self._placed(self._read(parts))
+        read = self._read(parts)
         if self.table.name == self.contract.name and not self.is_absent:
-            late = start_of_late_rows(self.source, self.lake, self.contract, rows, start, ["session_id"])
+            late = start_of_late_rows(self.source, self.lake, self.contract, self.placed(read), start, ["session_id"])
             more = parts | self._parts_to_read(late)
             if more != parts:
-                parts, rows = more, self._placed(self._read(more))
+                parts, read = more, self._read(more)
             start = late
-        found = collect_window(rows, self.table, start, self.hour.as_of)
+        return _Window(start, read, parts)
+
+    def known_now(self, window: _Window) -> KnownRows:
+        """Return what is known once the rows of a window are in the lake."""
         if self.versions is None:
-            return found
-        kept = self.ledger.of_parts(every - parts) if self.ledger is not None else {}
-        ledger = self._taken_in(parts, kept, start)
+            return KnownRows(None, REJECTED_ROWS.empty(), 0, 0)
+        others = set(self.versions) - window.parts
+        kept = self.ledger.of_parts(others) if self.ledger is not None else {}
+        ledger = self._taken_in(window.parts, kept, window.start)
         for read in (SOURCE_PRACTICE_SESSIONS, self.table):
             self.source.require_unreplaced(read)
         unplaced = kept.get("unplaced", UNPLACED.to_frame())
         of_others = unplaced.select(
             source_table=pl.lit(self.table.name), hour=pl.lit(None, INSTANT), reason="reason", row="row"
         )
+        return KnownRows(ledger, of_others, len(window.parts), len(others))
+
+    def of_window(self, start: datetime | None) -> ReadRows:
+        """Return the rows of a window in one frame; they may repeat."""
+        window = self.window(start)
+        found = collect_window(self.placed(window.read), self.table, window.start, self.hour.as_of)
+        known = self.known_now(window)
         return replace(
             found,
-            rejected=pl.concat([found.rejected, of_others]).sort("hour", "reason", "row"),
-            ledger=ledger,
-            files_read=len(parts),
-            files_skipped=len(every - parts),
+            rejected=pl.concat([found.rejected, known.unplaced]).sort("hour", "reason", "row"),
+            ledger=known.ledger,
+            files_read=known.files_read,
+            files_skipped=known.files_skipped,
         )
 
     def _parts_to_read(self, start: datetime | None) -> set[str]:
@@ -283,7 +278,7 @@ class _SessionRows:
         some = None if parts == set(self.versions) else sorted(parts)
         return read_rows(self.source.scan(self.table, None, some), self.table)
 
-    def _placed(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+    def placed(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Reject rows that name no session, and place the others at its start; those that wait for it are left out."""
         rows = reject_unknown(rows, "session_id", self.known_ids, "practice session")
         if self.erased is not NO_TOMBSTONES:
@@ -292,8 +287,6 @@ class _SessionRows:
             is_theirs = pl.col(REASON).is_not_null() & pl.col("session_id").is_in(of_erased.implode())
             rows = set_aside_erased(rows, is_theirs)
             rows = set_aside_erased_people(rows, self.known_ids, ["session_id"], self.erased)
-        if self.table.key:
-            rows = reject_repeats(rows, self.table, ())
         rows = rows.join(self.awaited, on="session_id", how="anti")
         return rows.join(self.starts, on="session_id", how="left", maintain_order="left")
 
@@ -303,7 +296,7 @@ class _SessionRows:
         starts = self.starts.select("session_id", hour=pl.col(PLACED_AT).dt.truncate("1h")).collect()
         for part in sorted(parts):
             rows = read_rows(self.source.scan(self.table, None, [part]), self.table)
-            ids = rows.select(pl.col("session_id").unique()).collect()
+            ids = rows.select("session_id").unique().collect(engine="streaming")
             placed = ids.join(starts, on="session_id", how="left")
             here = {"part": pl.lit(part)}
             hours.append(placed.select(pl.col("hour").drop_nulls().unique()).select(**here, hour="hour"))
@@ -314,7 +307,7 @@ class _SessionRows:
                 is_unplaced = pl.col("session_id").is_null() | pl.col("session_id").is_in(
                     without["session_id"].drop_nulls().implode()
                 )
-                bad = self._placed(rows.filter(is_unplaced)).filter(pl.col(REASON).is_not_null())
+                bad = self.placed(rows.filter(is_unplaced)).filter(pl.col(REASON).is_not_null())
                 text = rejected_rows(bad, self.table, pl.col(PLACED_AT)).collect()
                 unplaced.append(text.select(**here, reason="reason", row="row"))
         return SessionLedger(

@@ -146,7 +146,9 @@ def start_of_late_rows(
         return start
     before = pl.col(PLACED_AT) < pl.lit(start, pl.Datetime("us", "UTC"))
     time = SOURCE_TABLES[contract.name].time
-    late = good_rows(rows).filter(before).select(*identity, pl.col(PLACED_AT).alias("_late")).collect().lazy()
+    late = good_rows(rows).filter(before).select(*identity, pl.col(PLACED_AT).alias("_late"))
+    # Of a session's rows one is enough, and the others are never in memory together.
+    late = late.unique().collect(engine="streaming").lazy()
     if time is None:
         # Nearly always the lake has them in their hours, and the others are not read.
         places = map(Hour.containing, late.select(pl.col("_late").unique()).collect().to_series())

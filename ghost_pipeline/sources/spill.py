@@ -1,9 +1,10 @@
 """Rows that arrive in batches, kept in a temporary file so that memory does not grow with a table."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from io import BytesIO
 from itertools import chain
-from typing import IO
+from typing import IO, Self
 
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -84,6 +85,58 @@ def _rewritten(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
             yield from batch.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema).to_batches()
 
     return spilled(schema, batches())
+
+
+class Groups:
+    """Frames in a temporary file, of which those of one group are read together; a context manager.
+
+    The file has no name, as in `spilled`. It keeps every type as it is.
+    """
+
+    def __init__(self) -> None:
+        """Open a file without rows.
+
+        Raises:
+            SourceError: the temporary folder cannot be written.
+
+        """
+        self._places: dict[Hashable, list[tuple[int, int]]] = {}
+        try:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end of the block
+        except OSError as error:
+            raise no_room(error) from error
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file, which removes it."""
+        self._file.close()
+
+    def add(self, group: Hashable, rows: pl.DataFrame) -> None:
+        """Add rows to a group.
+
+        Raises:
+            SourceError: the temporary folder is full.
+
+        """
+        buffer = BytesIO()
+        rows.write_ipc(buffer, compression="lz4")
+        try:
+            place = self._file.seek(0, 2)
+            self._file.write(buffer.getbuffer())
+        except OSError as error:
+            raise no_room(error) from error
+        self._places.setdefault(group, []).append((place, buffer.tell()))
+
+    def read(self, group: Hashable) -> list[pl.DataFrame]:
+        """Return the frames of a group, in the order in which they were added."""
+        found = []
+        for place, size in self._places.get(group, ()):
+            self._file.seek(place)
+            found.append(pl.read_ipc(BytesIO(self._file.read(size))))
+        return found
 
 
 def no_room(error: OSError) -> SourceError:

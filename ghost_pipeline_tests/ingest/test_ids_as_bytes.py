@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghost_pipeline.ingest import event_rows
+from ghost_pipeline.ingest import read_policy
 from ghost_pipeline_tests.examples import examples
 from ghost_pipeline_tests.ingest.test_part_ledger import OTHERS, Exports, Row
 
@@ -85,7 +85,7 @@ def test_files_with_ids_as_bytes_in_any_order_end_as_from_scratch(
 ) -> None:
     with TemporaryDirectory() as one, TemporaryDirectory() as other, pytest.MonkeyPatch.context() as patch:
         if memory == "for one hour":
-            patch.setattr(event_rows, "_BYTES_OF_ROW", 2**40)
+            patch.setattr(read_policy, "BYTES_OF_ROW", 2**40)
         exports, scratch = BytesExports(Path(one), table), BytesExports(Path(other), table)
         newest = hours = 30
         for number, (changes, later) in enumerate(rounds):

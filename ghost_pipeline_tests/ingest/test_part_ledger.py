@@ -17,7 +17,7 @@ from ghost_pipeline.defs.raw import RAW_ASSETS
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.errors import SourceError
-from ghost_pipeline.ingest import event_rows, rejects
+from ghost_pipeline.ingest import read_policy, rejects
 from ghost_pipeline.ingest.part_ledger import forget_ledger
 from ghost_pipeline.lake.cache import clear_cache
 from ghost_pipeline.lake.lake import Lake
@@ -124,7 +124,7 @@ def test_files_in_any_order_end_as_from_scratch(
 ) -> None:
     with TemporaryDirectory() as one, TemporaryDirectory() as other, pytest.MonkeyPatch.context() as patch:
         if memory == "for one hour":
-            patch.setattr(event_rows, "_BYTES_OF_ROW", 2**40)
+            patch.setattr(read_policy, "BYTES_OF_ROW", 2**40)
         exports, scratch = Exports(Path(one), table), Exports(Path(other), table)
         newest = hours = 30
         for changes, later in rounds:
@@ -316,7 +316,7 @@ def test_rows_in_several_parts_of_memory_are_guarded_together(
     careful = exports.run_context.settings.model_copy(update={"accept_deletions": False})
     exports.run_context = RunContext.of(careful, exports.lake)
     exports.export("moving", [exports.row(f"e{number}", 7) for number in range(20)])
-    monkeypatch.setattr(event_rows, "_BYTES_OF_ROW", 2**40)
+    monkeypatch.setattr(read_policy, "BYTES_OF_ROW", 2**40)
     exports.run(11)
     assert len(_ids(exports)) == 21
 
@@ -324,7 +324,7 @@ def test_rows_in_several_parts_of_memory_are_guarded_together(
 def test_a_row_without_an_hour_is_rejected_once_however_often_its_file_is_read(
     exports: Exports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_rows, "_BYTES_OF_ROW", 2**40)
+    monkeypatch.setattr(read_policy, "BYTES_OF_ROW", 2**40)
     exports.export("bad", [exports.row("e1", 3), exports.row("e2", 3, timed=False)])
     exports.run(10)
     assert exports.lake.scan(REJECTED_ROWS).collect().height == 1
@@ -352,7 +352,7 @@ def test_rejected_rows_in_temporary_files_are_all_written(exports: Exports, monk
     clear_cache(exports.lake.root)
     for one in exports.lake.rejects(REJECTED_ROWS, exports.table.name):
         exports.lake.remove(REJECTED_ROWS, one)
-    monkeypatch.setattr(event_rows, "_BYTES_OF_ROW", 2**40)
+    monkeypatch.setattr(read_policy, "BYTES_OF_ROW", 2**40)
     monkeypatch.setattr(rejects, "_HELD_BYTES", 0)
     exports.run(10)
     assert exports.content() == before

@@ -1,6 +1,8 @@
 """Files with rows of practice sessions that come, change and go, against runs that know nothing of earlier ones."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +19,7 @@ from ghost_pipeline.defs.ngrams import NGRAM_ASSETS
 from ghost_pipeline.defs.raw import RAW_ASSETS
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.table_result import TableResult
+from ghost_pipeline.ingest import read_policy
 from ghost_pipeline.lake.cache import clear_cache
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
@@ -166,13 +169,21 @@ def _make(exports: Exports, what: str, table: str, file: str, value: Any) -> Non
                 exports.lake(name).remove(contract, one)
 
 
+@contextmanager
+def in_small_groups() -> Iterator[None]:
+    """Let no two hours of rows fit into memory together."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(read_policy, "BYTES_OF_ROW", 2**40)
+        yield
+
+
 @given(rounds=_rounds)
 @examples(4, 40)
 def test_known_files_give_the_lake_of_runs_that_know_none(
     rounds: list[tuple[list[tuple[str, str, str, Any]], int]],
 ) -> None:
     with TemporaryDirectory() as one:
-        exports = Exports(Path(one), lakes=("knows", "forgets"))
+        exports = Exports(Path(one), lakes=("knows", "forgets", "reads in groups"))
         hours = 30
         for changes, later in rounds:
             for change in changes:
@@ -182,6 +193,9 @@ def test_known_files_give_the_lake_of_runs_that_know_none(
             clear_cache(exports.lake("forgets").root)
             exports.run(hours, "forgets")
             assert exports.content("knows") == exports.content("forgets")
+            with in_small_groups():
+                exports.run(hours, "reads in groups")
+            assert exports.content("reads in groups") == exports.content("knows")
 
 
 @given(rounds=_rounds)
@@ -272,6 +286,24 @@ def test_a_run_reads_new_files_and_those_of_the_look_back(exports: Exports, read
     result = exports.run(11)["session_keystrokes"]
     assert set(reads) == {"new", "recent"}
     assert (result.metadata["files_read"], result.metadata["files_skipped"]) == (2, 1)
+
+
+@pytest.mark.parametrize("session", ["s0", "s2"], ids=["to a later group", "to an earlier group"])
+def test_rows_that_move_to_another_group_of_hours_are_not_lost(session: str, tmp_path: Path) -> None:
+    exports = Exports(tmp_path, lookback_hours=30)
+    strict = {"accept_deletions": False, "max_removed_percent": 0, "min_removed_rows": 1}
+    run = exports.runs["lake"]
+    exports.runs["lake"] = replace(run, settings=run.settings.model_copy(update=strict))
+    exports.sessions = {"s0": 1.5, "s1": 5.5, "s2": 9.5}
+    rows = [exports.row("session_keystrokes", one, number) for one in exports.sessions for number in range(3)]
+    exports.export("session_keystrokes", "first", rows)
+    with in_small_groups():
+        exports.run(12)
+        exports.sessions[session] = 7.5
+        exports.run(12)
+    hours = {one: exports.lake().rows(SESSION_KEYSTROKES, one) for one in exports.lake().hours(SESSION_KEYSTROKES)}
+    assert hours[Hour.containing(START + 7 * HOUR)] == 3
+    assert sum(hours.values()) == 9
 
 
 def test_rejected_rows_of_unread_files_stay(exports: Exports, reads: list[str]) -> None:
