@@ -178,7 +178,7 @@ BAD_FILES: tuple[BadFile, ...] = (
     BadFile(
         "a truncated .gz file",
         "cohorts.csv.gz",
-        gzip.compress(b"cohort_id\nc1\n")[:-9],
+        gzip.compress(b"cohort_id\nc1\n", mtime=0)[:-9],
         "table cohorts cannot be read (it cannot be unpacked, EOFError)",
     ),
     BadFile("an empty file", "cohorts.csv", b"", "table cohorts cannot be read (the file is empty)"),

@@ -457,7 +457,7 @@ TRUNCATED_ZST = pa.compress(ROWS_OF_ZST, "zstd", asbytes=True)[:-999]
     [
         ("cohorts.csv", b"", "cannot be read (the file is empty)"),
         ("cohorts.csv", b"\n\n", "cannot be read (the file is empty)"),
-        ("cohorts.csv", gzip.compress(b"cohort_id\nc1\n"), "cannot be read (its content is gzip)"),
+        ("cohorts.csv", gzip.compress(b"cohort_id\nc1\n", mtime=0), "cannot be read (its content is gzip)"),
         ("cohorts.ndjson", pa.compress(b"{}", "zstd", asbytes=True), "cannot be read (its content is Zstandard)"),
         ("cohorts.csv", b"PK\x03\x04\x14", "cannot be read (its content is a ZIP archive or a spreadsheet)"),
         ("cohorts.csv", WHOLE, "cannot be read (its content is Parquet)"),
