@@ -25,13 +25,15 @@ OTHERS = 0o027
 
 
 class _Commands(click.Group):
-    """Turns the project's own errors into one line and exit code 1; other exceptions are defects and stay visible."""
+    """Turns the project's own errors and closed files into one line and exit code 1; others are defects and show."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
             return super().invoke(ctx)
         except GhostError as error:
             fail(str(error))
+        except PermissionError as error:
+            fail(f"{error.filename or error}: {error.strerror or 'is closed'}. Run as a user who may open it")
 
 
 def fail(message: str) -> NoReturn:

@@ -166,6 +166,8 @@ class LocalFiles:
             return os.listdir(f"{self.folder}/{parent}")  # noqa: PTH208 - names, not paths
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except PermissionError as error:
+            raise _closed(error) from error
 
     def names(self, parent: str) -> list[str]:
         """See `Files`."""
@@ -277,11 +279,17 @@ def holds(path: Path, content: bytes) -> bool:
     return False
 
 
+def _closed(error: OSError) -> LakeError:
+    return LakeError(f"{error.filename}: cannot be read ({error.strerror}). Let this user read it, or run as its owner")
+
+
 def _partitions(folder: str, levels: int, since: str = "") -> Iterator[tuple[tuple[str, ...], FileVersion]]:
     try:
         entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return
+    except PermissionError as error:
+        raise _closed(error) from error
     with entries:
         for entry in entries:
             _, equals, value = entry.name.partition("=")

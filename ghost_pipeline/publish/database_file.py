@@ -46,6 +46,10 @@ CHECK_SECONDS = 5.0
 """Minimum interval between two checks for a newer object."""
 REPAIR = "Run `ghost-pipeline publish`: it writes the file from the lake"
 _CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_own_folders: dict[Path, TemporaryDirectory[str]] = {}
+"""For each data folder that this process may only read, one in `TMPDIR` with its copies; removed when the process ends.
+Not of one `PublishedFile`: what has found a copy opens it later."""
+_own_folders_change = Lock()
 _log = logging.getLogger("ghost_pipeline.publish")
 
 
@@ -65,6 +69,11 @@ class FoundDatabase(NamedTuple):
 class UnusableError(Exception):
     """The published file is missing or holds no publication; says which."""
 
+    def __init__(self, why: str, remedy: str = REPAIR) -> None:
+        """Take the reason, and what to do about it."""
+        super().__init__(why)
+        self.remedy = remedy
+
 
 class PublishedFile:
     """The published file at one location. Safe to use from threads."""
@@ -81,7 +90,6 @@ class PublishedFile:
         self._complete: Path | None = None
         self._refused: tuple[FileVersion, str] | None = None
         """A version of the published file that is no publication, and why: it is not copied again."""
-        self._temporary: TemporaryDirectory[str] | None = None
 
     def found(self) -> FoundDatabase | None:
         """Fetch the newest version with its history and find what to open; None if nothing has been published.
@@ -160,19 +168,35 @@ class PublishedFile:
         return found
 
     def _looked(self) -> FoundDatabase | None:
-        seen, copies = _seen(self.path), private_copies(self.folder)
+        seen = _seen(self.path)
+        copies = private_copies(self.folder, *_own_folder(self.folder, make=False))
         if found := next((one for one in copies if one.is_of(seen)), None):
+            for own in _own_folder(self.folder, make=False):
+                # Those of earlier publications may show people who were erased since.
+                remove_private_copies(own, [found.path])
             return _as_found(found.path, seen)
-        if seen is None and not copies and not (self.folder / PUBLICATION_FILE).exists():
-            return None
         try:
+            if seen is None and not copies and self._is_unpublished():
+                return None
             return _as_found(self._adopted(seen, copies), seen)
         except UnusableError as why:
             fault = f"{self.location}: {why}"
             if not copies:
-                raise PublishError(f"{fault}. {REPAIR}") from None
-            stays = f"{fault}; answers come from the copy of the last publication. {REPAIR}"
+                raise PublishError(f"{fault}. {why.remedy}") from None
+            stays = f"{fault}; answers come from the copy of the last publication. {why.remedy}"
             return _as_found(copies[0].path, seen, stays)
+
+    def _is_unpublished(self) -> bool:
+        """Whether there is no trace of a publication.
+
+        Raises:
+            UnusableError: that cannot be seen.
+
+        """
+        try:
+            return file_version(self.path) is None and file_version(self.folder / PUBLICATION_FILE) is None
+        except OSError as error:
+            raise _unreadable(error) from error
 
     def _adopted(self, seen: FileVersion | None, copies: list[PrivateCopy]) -> Path:
         """A private copy of the file that lies there now, if it is a publication.
@@ -194,17 +218,15 @@ class PublishedFile:
                 if error.errno not in _CLOSED or not os.access(self.path, os.R_OK):
                     raise
                 # A process that may only read here keeps a copy of its own, until it ends.
-                if self._temporary is None:
-                    self._temporary = TemporaryDirectory(prefix="ghost-published-")
-                folder = Path(self._temporary.name)
-                return self._copied(staged_folder(folder), folder, seen, private_copies(folder) or copies)
+                (folder,) = _own_folder(self.folder, make=True)
+                return self._copied(staged_folder(folder), folder, seen, copies)
         except UnusableError as why:
             self._refused = seen, str(why)
             raise
         except FileNotFoundError as error:
             raise ConcurrentReplaceError(str(self.location)) from error
         except OSError as error:
-            raise UnusableError(f"cannot be read ({error.strerror or error})") from error
+            raise _unreadable(error) from error
 
     def _copied(self, staging: Path, folder: Path, seen: FileVersion, copies: list[PrivateCopy]) -> Path:
         make_folder(staging)
@@ -254,6 +276,25 @@ class PublishedFile:
             # Otherwise a publication is under way, whose copy is there before its file.
             if is_held and _seen(self.path) == seen:
                 remove_private_copies(folder, [kept])
+
+
+def _own_folder(folder: Path, *, make: bool) -> list[Path]:
+    """The folder of this process in `TMPDIR` for copies of a data folder; none if there is none and none is to be made.
+
+    Raises:
+        OSError: it cannot be made.
+
+    """
+    with _own_folders_change:
+        if make and folder not in _own_folders:
+            _own_folders[folder] = TemporaryDirectory(prefix="ghost-published-")
+        return [Path(_own_folders[folder].name)] if folder in _own_folders else []
+
+
+def _unreadable(error: OSError) -> UnusableError:
+    closed = "Let this user read it and the folders above it"
+    remedy = closed if error.errno in _CLOSED else "Correct that, or free some space there and in TMPDIR, and ask again"
+    return UnusableError(f"cannot be read ({error.strerror or error})", remedy)
 
 
 def _as_found(path: Path, seen: FileVersion | None, fault: str = "") -> FoundDatabase:

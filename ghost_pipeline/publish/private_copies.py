@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -40,9 +41,10 @@ class PrivateCopy(NamedTuple):
         return seen is not None and self.version[:2] == seen[:2]
 
 
-def private_copies(folder: Path) -> list[PrivateCopy]:
-    """The complete copies in a data folder, the newest first."""
-    return sorted(_complete(folder / PRIVATE), key=lambda one: one.version.changed_ns, reverse=True)
+def private_copies(*folders: Path) -> list[PrivateCopy]:
+    """The complete copies in some data folders, the newest first."""
+    found = (one for folder in folders for one in _complete(folder / PRIVATE))
+    return sorted(found, key=lambda one: one.version.changed_ns, reverse=True)
 
 
 def private_name(publication_id: str, size: int, sha256: str) -> str:
@@ -71,7 +73,8 @@ def copy_as_it_is(source: Path, target: Path) -> str:
         raise ConcurrentReplaceError(str(source))
     digest = sha256_of(target)
     os.utime(target, ns=(before.st_mtime_ns, before.st_mtime_ns))
-    target.chmod(_MODE)
+    # Of the rights that the umask leaves.
+    target.chmod(stat.S_IMODE(target.stat().st_mode) & _MODE)
     return digest
 
 

@@ -1,11 +1,14 @@
 """Whether the files of what is published belong to one publication, for people and for monitoring."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from ghost_pipeline.errors import NothingPublishedError
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import Location
-from ghost_pipeline.publish.database_file import REPAIR, PublishedFile, publication_of
+from ghost_pipeline.publish.database_file import REPAIR
+from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.publish.json_files import DICTIONARY_FILES
 from ghost_pipeline.publish.private_copies import sha256_of
 from ghost_pipeline.publish.publication_record import (
@@ -22,11 +25,10 @@ def published_name(database: Location) -> PublicationName | None:
 
     Raises:
         PublishError: it cannot be read.
-        LakeError: storage cannot be read.
 
     """
-    found = PublishedFile(database).found()
-    return publication_of(found.path) if found else None
+    published = _published(database)
+    return published.name if published else None
 
 
 def differing_files(place: Location, name: PublicationName | None) -> list[str]:
@@ -56,13 +58,19 @@ def file_differences(settings: Settings) -> Iterator[str]:
         LakeError: storage cannot be read.
 
     """
-    found = PublishedFile(settings.database).found()
-    if found is None:
+    published = _published(settings.database)
+    if published is None:
         return
-    if found.fault:
-        yield found.fault
-    for file in differing_files(settings.place, publication_of(found.path)):
+    if published.fault:
+        yield published.fault
+    for file in differing_files(settings.place, published.name):
         yield f"{settings.place / file}: is missing or belongs to another publication. {REPAIR}"
+
+
+def _published(database: Location) -> PublishedDatabase | None:
+    with suppress(NothingPublishedError):
+        return PublishedDatabase.open(database)
+    return None
 
 
 def _part(path: Path) -> PartFile | None:

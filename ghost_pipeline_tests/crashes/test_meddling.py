@@ -1,5 +1,7 @@
 """Nothing that another client does to `ghost.duckdb` reaches the next reader, nor the next publication."""
 
+import os
+import stat
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -76,6 +78,16 @@ def test_readers_answer_from_the_last_publication_until_the_next_repairs(
         assert reader.fault == ""
     assert query_number(of) == 2
     assert beside(database) == [database.name]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o440), (0o077, 0o400)])
+def test_a_copy_is_for_reading_by_those_whom_the_umask_leaves(umask: int, mode: int, of: Settings) -> None:
+    before = os.umask(umask)
+    try:
+        publish_number(of, 2)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(copy.stat().st_mode) for copy in (of.local / ".published").iterdir()] == [mode]
 
 
 def test_a_client_that_stays_blocks_neither_readers_nor_publications(of: Settings) -> None:
