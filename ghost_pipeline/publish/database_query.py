@@ -14,6 +14,7 @@ from ghost_pipeline.errors import NothingPublishedError, PublishError
 from ghost_pipeline.lake.concurrent_replace import require_unreplaced, retry_on_replace
 from ghost_pipeline.lake.file_versions import file_versions
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.recorded_columns import RecordedColumns
 from ghost_pipeline.locations import Location
 from ghost_pipeline.publish.connection import connect
 from ghost_pipeline.publish.database_file import PublishedFile
@@ -120,5 +121,6 @@ def _lake_views(lake: Lake, tables: dict[str, list[Path]]) -> Iterator[str]:
     recorded = lake.columns() or {}
     for name, files in tables.items():
         # Matching columns by file opens every footer one by one: 0.2 ms of CPU time each.
-        as_written = name in recorded and not recorded[name].have_changed
+        # Before its first run, a release may know other columns than those that are recorded.
+        as_written = recorded.get(name) == RecordedColumns.of(CONTRACTS[name])
         yield f"CREATE VIEW lake.{name} AS FROM {rows_of(CONTRACTS[name], files, as_written=as_written)}"
