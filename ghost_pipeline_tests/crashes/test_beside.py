@@ -19,6 +19,7 @@ from ghost_pipeline.defs.release import materialize_cohort_ghost_release
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.incremental.stale_ledger import stale_hours
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.layout import LAYOUT_FILE
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.computing import compute_one
@@ -72,6 +73,7 @@ def check_ledger(world: World, before: World, folder: Path) -> None:
     alone = RunContext.of(Settings.load(data=folder), Lake(folder / "lake"))
     for contract in (COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS):
         shutil.copytree(before.data / "lake" / contract.name, folder / "lake" / contract.name)
+    shutil.copy(before.data / "lake" / LAYOUT_FILE, folder / "lake")
     released = alone.lake.hours(COHORT_GHOST_RELEASE)
     for hour in lake.hours(COHORT_GHOST_RELEASE)[len(released) :]:
         alone.lake.write(USER_GHOST_STATS, hour, lake.scan(USER_GHOST_STATS, [hour]).collect())
