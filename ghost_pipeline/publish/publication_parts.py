@@ -19,6 +19,11 @@ from ghost_pipeline.publish.publication_record import (
 )
 from ghost_pipeline.settings import Settings
 
+_NO_CONTENTS = (
+    "Run `ghost-pipeline backfill --stale`: an earlier release built the newest month, and did not record what the "
+    "file holds. If the lake has no month, remove the file"
+)
+
 
 def published_name(database: Location) -> PublicationName | None:
     """Which publication readers answer from; None without one, or if an earlier release wrote it.
@@ -63,8 +68,12 @@ def file_differences(settings: Settings) -> Iterator[str]:
         return
     if published.fault:
         yield published.fault
-    for file in differing_files(settings.place, published.name):
-        yield f"{settings.place / file}: is missing or belongs to another publication. {REPAIR}"
+    name, record = published.name, read_record(open_files(settings.place))
+    for file in differing_files(settings.place, name):
+        if name and record and record.id == name.id and file not in record.files:
+            yield f"{settings.place / file}: belongs to no publication. {_NO_CONTENTS}"
+        else:
+            yield f"{settings.place / file}: is missing or belongs to another publication. {REPAIR}"
 
 
 def _published(database: Location) -> PublishedDatabase | None:

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from ghost_pipeline.cli.doctor import Finding, Verdict, diagnose
+from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS
 from ghost_pipeline.errors import LakeError
-from ghost_pipeline.publish.json_files import DICTIONARY_FILE
+from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.publish.database_builder import publish
+from ghost_pipeline.publish.json_files import DICTIONARY_FILE, DICTIONARY_FILES
 from ghost_pipeline.publish.publication_parts import file_differences, published_name
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings
@@ -30,6 +33,7 @@ from ghost_pipeline_tests.crashes.numbered import (
     query_number,
     read_number,
 )
+from ghost_pipeline_tests.samples import MONTH
 from ghost_pipeline_tests.serving.worlds import served
 
 
@@ -148,6 +152,14 @@ def test_a_part_of_another_publication_is_told_and_the_same_lake_has_the_same_na
     assert published_name(of.database) == before
     publish_number(of, 2)
     assert published_name(of.database) != before
+
+
+def test_a_file_of_a_month_that_records_no_contents_is_not_to_be_published_again(of: Settings) -> None:
+    lake = Lake(of.lake)
+    lake.write(GHOST_BENCHMARKS, MONTH, lake.scan(GHOST_BENCHMARKS, [MONTH]).collect())
+    publish(lake, of.database)
+    for file, told in zip(DICTIONARY_FILES, file_differences(of), strict=True):
+        assert told.startswith(f"{of.local / file}: belongs to no publication. Run `ghost-pipeline backfill --stale`")
 
 
 def _until(done: Callable[[], bool]) -> None:
