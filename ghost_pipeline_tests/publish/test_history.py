@@ -18,6 +18,7 @@ from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.errors import LakeError, PublishError
 from ghost_pipeline.lake.cache import clear_cache
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.layout import write_layout
 from ghost_pipeline.lake.local_files import LocalFiles
 from ghost_pipeline.publish.database_builder import publication_lock, publish
 from ghost_pipeline.publish.database_query import query
@@ -362,6 +363,7 @@ def test_a_large_file_has_the_same_bytes_every_time(data: Path) -> None:
     many = pl.concat([ROWS] * 10_000).with_columns(
         pl.format("user{}", pl.int_range(120_000).hash(1) % 1_000_000).alias("user_id")
     )
+    write_layout(LocalFiles(data / "lake"))
     path = Lake(data / "lake").path(HISTORY, at("2025-03-05T00"))
     path.parent.mkdir(parents=True)
     many.unique(HISTORY.primary_key).sort(HISTORY.primary_key).write_parquet(path)
