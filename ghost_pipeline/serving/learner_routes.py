@@ -1,5 +1,6 @@
 """Routes about learners (peer comparison, messages, ranks, benchmarks) and the health of the published tables."""
 
+import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -10,8 +11,10 @@ from pydantic_core import to_json
 from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, USER_GHOST_STATS
 from ghost_pipeline.contracts.rank_metrics import RANK_ALIASES, RANK_BASES, RANK_METRICS
 from ghost_pipeline.domain.ghost.percentile_rank import rank_column
-from ghost_pipeline.errors import NothingPublishedError, PublishError
+from ghost_pipeline.errors import LakeError, NothingPublishedError, PublishError
+from ghost_pipeline.locations import Location
 from ghost_pipeline.publish.publication_parts import differing_files
+from ghost_pipeline.publish.publication_record import PUBLICATION_FILE, PublicationName
 from ghost_pipeline.serving.auth import CheckedRoute, UserId, authenticated_route
 from ghost_pipeline.serving.freshness import health
 from ghost_pipeline.serving.json_rows import as_json_rows
@@ -28,6 +31,8 @@ from ghost_pipeline.serving.responses import (
     ghost_data_fields,
 )
 from ghost_pipeline.serving.service import JSON, PRIVATE, PROBLEMS, UNKNOWN_USER, Problem, Service
+
+_log = logging.getLogger("ghost_pipeline.serving")
 
 # For the OpenAPI description only: the reader rejects other values with an error that lists the allowed ones.
 Context = Annotated[str, Query(description="Where the messages are shown", json_schema_extra={"enum": list(CONTEXTS)})]
@@ -157,8 +162,17 @@ def health_route(service: Service) -> APIRouter:
             id=name.id if name else None,
             as_of=name.as_of if name else None,
             kept=service.is_kept,
-            differing_parts=differing_files(service.settings.place, name),
+            differing_parts=_differing_parts(service.settings.place, name),
         )
         return Response(health(info, of, service.clock()).model_dump_json(), headers=PRIVATE, media_type=JSON)
 
     return router
+
+
+def _differing_parts(place: Location, name: PublicationName | None) -> list[str]:
+    try:
+        return differing_files(place, name)
+    except LakeError as error:
+        # Answers go on while the storage fails. Which parts differ is not known; what lists them cannot be read.
+        _log.warning("%s", error)
+        return [PUBLICATION_FILE]

@@ -194,7 +194,9 @@ class PublicationHealth(_Response):
     id: str | None = Field(description="As in the table `publication`; null if an earlier release wrote it")
     as_of: datetime | None
     kept: bool = Field(description="Whether it is kept because what is published now is gone or damaged")
-    differing_parts: list[str] = Field(description="Parts of the data folder that belong to another publication")
+    differing_parts: list[str] = Field(
+        description="Parts of the data folder that belong to another publication, or cannot be read"
+    )
 
 
 class Health(_Response):

@@ -23,8 +23,10 @@ from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.publish.history import remove_unnamed
 from ghost_pipeline.publish.json_files import publish_json
 from ghost_pipeline.publish.private_copies import private_copies
+from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.buckets.s3_server import S3Server, allow
 from ghost_pipeline_tests.samples import HOUR, sample
+from ghost_pipeline_tests.serving.worlds import served
 
 pytestmark = pytest.mark.long
 
@@ -141,6 +143,15 @@ def test_while_the_storage_fails_the_publication_before_goes_on_answering(
         wait_for_another(reader)
     assert len(told) == 1
     assert "access is denied" in told[0]
+
+
+def test_while_the_storage_fails_a_server_tells_its_health(place: Mirrored, server: S3Server, tmp_path: Path) -> None:
+    published(place, 1)
+    settings = Settings.load(data=str(place), work=tmp_path / "elsewhere")
+    with served(settings) as client:
+        server.refuses = lambda _request: ("403 Forbidden", b"AccessDenied")
+        told = client.get("/health")
+    assert (told.status_code, told.json()["publication"]["differing_parts"]) == (200, ["publication.json"])
 
 
 def test_a_publication_that_cannot_be_sent_leaves_the_one_before(place: Mirrored, server: S3Server) -> None:
