@@ -98,6 +98,11 @@ class Mirrored:
 Location = Path | Mirrored
 
 
+def as_uri(location: Location) -> str:
+    """The address of a file or folder as a URI, for other tools."""
+    return location.absolute().as_uri() if isinstance(location, Path) else str(location)
+
+
 def parse_data_location(value: object) -> object:
     """An address of a bucket as an `ObjectAddress`; anything else as it is.
 

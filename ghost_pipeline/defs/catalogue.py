@@ -22,8 +22,9 @@ from ghost_pipeline.contracts.lineage import Input, column_lineage
 from ghost_pipeline.contracts.source import SOURCE
 from ghost_pipeline.defs.external_assets import CONSUMERS
 from ghost_pipeline.defs.metadata import column_schema
+from ghost_pipeline.defs.publishing import PUBLISHED_DATABASE
 from ghost_pipeline.defs.table_asset import TableAsset
-from ghost_pipeline.locations import Location
+from ghost_pipeline.locations import Location, as_uri
 from ghost_pipeline.privacy.personal_columns import personal_columns
 from ghost_pipeline.settings import Settings
 
@@ -64,6 +65,8 @@ def catalogued(
     def described(spec: dg.AssetSpec) -> dg.AssetSpec:
         group = spec.group_name or ""
         spec = spec.merge_attributes(owners=[settings.owner], metadata={"group": f"{group}: {GROUPS[group]}"})
+        if spec.key == dg.AssetKey(PUBLISHED_DATABASE):
+            spec = spec.merge_attributes(metadata={"dagster/uri": as_uri(settings.database)})
         table = by_name.get(spec.key.to_user_string())
         if table is None:
             return spec
@@ -87,7 +90,7 @@ def table_metadata(table: TableAsset, lake: Location) -> dict[str, Any]:
     lineage, declared = column_lineage(contract, table.upstream), _declared_in(contract)
     return {
         "dagster/table_name": f"lake.{contract.name}",
-        "dagster/uri": _uri(lake / contract.name),
+        "dagster/uri": as_uri(lake / contract.name),
         "dagster/column_schema": column_schema(contract, lineage),
         **({"dagster/column_lineage": _dagster_lineage(lineage)} if lineage else {}),
         "dagster/code_references": dg.CodeReferencesMetadataValue(
@@ -97,10 +100,6 @@ def table_metadata(table: TableAsset, lake: Location) -> dict[str, Any]:
             ]
         ),
     }
-
-
-def _uri(location: Location) -> str:
-    return location.absolute().as_uri() if isinstance(location, Path) else str(location)
 
 
 def _dagster_lineage(lineage: Mapping[str, Sequence[Input]]) -> dg.TableColumnLineage:

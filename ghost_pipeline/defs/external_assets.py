@@ -11,7 +11,7 @@ import dagster as dg
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.contracts.source import SOURCE, Domain, SourceTable
 from ghost_pipeline.contracts.specified import OWN_TABLES, SPECIFIED_TABLES, SpecifiedTable
-from ghost_pipeline.locations import shown_source
+from ghost_pipeline.locations import as_uri, shown_source
 from ghost_pipeline.publish.json_files import DICTIONARY_FILE
 from ghost_pipeline.settings import Settings
 
@@ -94,7 +94,7 @@ def consumers(settings: Settings, database: str, postgres: str) -> list[dg.Asset
             "the published database; publication.json names the publication of both.",
             group_name=CONSUMERS,
             kinds={"json"},
-            metadata={"dagster/uri": str(settings.place / DICTIONARY_FILE)},
+            metadata={"dagster/uri": as_uri(settings.place / DICTIONARY_FILE)},
         ),
         *(_postgres_tables(settings.publish_postgres, postgres) if settings.publish_postgres else ()),
     ]

@@ -104,6 +104,14 @@ def test_a_table_says_where_it_is_and_what_it_is_called(table: TableAsset, specs
     assert metadata["dagster/uri"] == Path("lake-here", "lake", name).absolute().as_uri()
 
 
+@pytest.mark.parametrize(
+    ("asset", "file"),
+    [("published_database", "ghost.duckdb"), ("ghost_benchmarks_json", "ghost_benchmarks.json")],
+)
+def test_what_is_published_says_where_it_is(asset: str, file: str, specs: dict[str, dg.AssetSpec]) -> None:
+    assert specs[asset].metadata["dagster/uri"] == Path("lake-here", file).absolute().as_uri()
+
+
 def test_a_table_in_a_bucket_says_which() -> None:
     found = build_defs(Settings.load(data="s3://bucket/prefix")).resolve_assets_def("users").get_asset_spec()
     assert found.metadata["dagster/uri"] == "s3://bucket/prefix/lake/users"
