@@ -65,6 +65,10 @@ def adopt_contracts(lake: Lake, say: Callable[[str], object]) -> None:
         if not any(newest.values()):
             return
         changed = {name for name, one in before.items() if one.have_changed or one.columns != today.get(name)}
+        if recorded is None:
+            # A record that was lost may have known of files with other columns.
+            oldest = {name: lake.columns_of_oldest(contract) for name, contract in CONTRACTS.items()}
+            changed |= {name for name, one in oldest.items() if one and one.columns != today[name]}
         gained = {name: one.gained(CONTRACTS[name]) for name, one in before.items() if name in CONTRACTS}
         if any(gained.values()):
             clear_cache(lake.root)

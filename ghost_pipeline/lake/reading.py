@@ -210,7 +210,14 @@ class LakeReading(LakeListing):
 
     def columns_of_newest(self, contract: Contract) -> RecordedColumns | None:
         """The columns of the last file of a table by its name; None if there is none."""
-        located = self._files.located(self._names(contract)[-1:])
+        return self._columns_of(self._names(contract)[-1:])
+
+    def columns_of_oldest(self, contract: Contract) -> RecordedColumns | None:
+        """The columns of the first file of a table by its name; None if there is none."""
+        return self._columns_of(self._names(contract)[:1])
+
+    def _columns_of(self, names: list[str]) -> RecordedColumns | None:
+        located = self._files.located(names)
         if not located:
             return None
         types = pl.read_parquet_schema(located[0])

@@ -118,15 +118,17 @@ def test_a_column_of_another_type_is_named_with_its_file(mixed: Lake, tmp_path: 
     assert tmp_path
 
 
-@pytest.mark.parametrize("run_before", [True, False])
-def test_a_query_sees_files_of_both_kinds(run_before: bool, lake: Lake, tmp_path: Path) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("last_run", ["knew the columns", "did not know them", "lost the record"])
+def test_a_query_sees_files_of_both_kinds(last_run: str, lake: Lake, tmp_path: Path) -> None:
     old = COHORT_GHOST_DATA.polars_schema.keys() - {"avg_streak"}
     rows = sample(COHORT_GHOST_DATA, 3, 2).select(name for name in COHORT_GHOST_DATA.polars_schema if name in old)
     path = lake.path(COHORT_GHOST_DATA, EARLIER)
     path.parent.mkdir(parents=True)
     rows.with_columns(gone=1).write_parquet(path)
     without(lake, COHORT_GHOST_DATA, "avg_streak")
-    if run_before:
+    if last_run == "lost the record":
+        (lake.root / COLUMNS_FILE).unlink()
+    if last_run != "did not know them":
         said(lake)
     found = query("SELECT * FROM lake.cohort_ghost_data", tmp_path / "none.duckdb", lake)
     assert found.columns == list(COHORT_GHOST_DATA.polars_schema)
