@@ -23,6 +23,7 @@ from ghost_pipeline.windows import Hour
 WITHOUT_HOUR = -1
 """The group of rejected rows that tell no hour."""
 _GROUP = "_group"
+_SESSIONS = pl.Schema({"session_id": pl.String(), _GROUP: pl.Int64()})
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class SessionGroups:
     hours: list[list[Hour]]
     """The hours with rows of each group, ascending from group to group."""
     _sessions: pl.DataFrame
-    """`session_id` and `_group`, if there are several."""
+    """The group of each session; empty if there is one group."""
     _rows: Groups | list[pl.DataFrame]
     """By group, or all of them together."""
     _empty: pl.DataFrame
@@ -120,7 +121,7 @@ def in_groups(
             break
     else:
         every = pl.concat([empty, *kept])[PLACED_AT].drop_nulls().dt.truncate("1h").unique().sort()
-        yield SessionGroups(table, [[*map(Hour.containing, every)]], pl.DataFrame(), kept, empty)
+        yield SessionGroups(table, [[*map(Hour.containing, every)]], _SESSIONS.to_frame(), kept, empty)
         return
     kept = []
     counts = here(read).group_by("session_id", hour).len().collect(engine="streaming")
@@ -136,7 +137,7 @@ def in_groups(
             told = batch.with_columns(group.fill_null(WITHOUT_HOUR))
             for (number,), part in told.partition_by(_GROUP, include_key=False, as_dict=True).items():
                 found.add(number, part)
-        sessions = counts.join(group_of, on="hour").select("session_id", _GROUP)
+        sessions = counts.join(group_of, on="hour").select(_SESSIONS.names())
         yield SessionGroups(table, groups, sessions, found, empty)
 
 
