@@ -24,6 +24,7 @@ from ghost_pipeline.defs.activity import materialize_user_activity_checkpoints
 from ghost_pipeline.defs.ghost import materialize_cohort_ghost_data, materialize_user_ghost_stats
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.layout import LAYOUT_FILE
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import DAY, Hour, Month, hours
 from ghost_pipeline_tests.bench.chdb_contender import chdb_python, measure_chdb, prepare_chdb
@@ -77,6 +78,7 @@ def prepare(folder: Path, users: int, events: int) -> int:
         total += len(who)
     few = folder / "few" / "lake"
     shutil.copytree(lake.root / USERS.name, few / USERS.name)
+    shutil.copy(lake.root / LAYOUT_FILE, few)
     for number in range(FEW_DAYS):
         date = f"partition_date={(AS_OF - number * DAY).date()}"
         shutil.copytree(lake.root / USER_PROGRESS.name / date, few / USER_PROGRESS.name / date, copy_function=os.link)
