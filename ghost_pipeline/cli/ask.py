@@ -306,11 +306,15 @@ def serve(host: str, port: int) -> None:
     import uvicorn
 
     from ghost_pipeline.lake.lake import Lake
+    from ghost_pipeline.lake.layout import OlderLayoutError
     from ghost_pipeline.serving.app import build_app
 
     settings = Settings.load()
-    # Rather now than at the first question about an hour of the lake.
-    Lake(settings.lake).require_current()
+    try:
+        # A newer release may have published what this one would misread; an older one has not.
+        Lake(settings.lake).require_current()
+    except OlderLayoutError as error:
+        click.echo(f"{error}. Answers come from what that release has published", err=True)
     if settings.token_key is None:
         if host not in LOOPBACK:
             raise click.UsageError(

@@ -5,9 +5,9 @@ What all assets share is added here once, from the contract: name, group, kinds,
 rows a table has is in its own module.
 """
 
-import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from logging import Logger
@@ -185,7 +185,7 @@ class TableAsset:
             read = self._read_partitions(keys, tags.get(SOURCE_FROM))
             for comparison in self.comparisons:
                 yield comparison.result(lake, settings, contract, read)
-            yield dg.MaterializeResult(data_version=_data_version(files))
+            yield dg.MaterializeResult(data_version=self._data_version(lake, files))
 
         return table
 
@@ -214,6 +214,16 @@ class TableAsset:
         found = {key: file_version(lake.path(self.contract, *self._partitions([key]))) for key in keys}
         return {key: version for key, version in found.items() if version}
 
+    def _data_version(self, lake: Lake, keys: Iterable[str]) -> dg.DataVersion | None:
+        """Return a hash of the contents of a run's files; other machines and copies of the lake have the same."""
+        paths = [lake.path(self.contract, *self._partitions([key])) for key in keys]
+        if not paths:
+            return None
+        # The run of a newer hour may be removing one that expires.
+        with suppress(FileNotFoundError):
+            return dg.DataVersion(lake.content_hash(paths)[:16])
+        return None
+
     def _partitions(self, keys: Sequence[str]) -> Sequence[Hour | Month]:
         return [Month.from_key(key) if self.monthly else Hour.from_key(key) for key in keys]
 
@@ -226,15 +236,6 @@ class TableAsset:
     def _dependency(self, upstream: Contract) -> dg.AssetDep:
         of_month = upstream.partitioning is Partitioning.MONTH and not self.monthly
         return dg.AssetDep(upstream.name, partition_mapping=MONTH_BEFORE if of_month else None)
-
-
-def _data_version(files: Mapping[str, FileVersion]) -> dg.DataVersion | None:
-    """Return what changes if the files of a run do; a partition that was computed again keeps the same file."""
-    if not files:
-        return None
-    # Without the inode, which differs between copies of an object.
-    text = ";".join(f"{key} {one.size} {one.changed_ns}" for key, one in files.items())
-    return dg.DataVersion(hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
 def _rows_to_log(log: Logger) -> OnRows:

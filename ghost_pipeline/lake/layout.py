@@ -16,16 +16,21 @@ LAYOUT = {"version": 2, "shards": 1}
 UPGRADE = "ghost-pipeline upgrade"
 
 
+class OlderLayoutError(LakeError):
+    """An older release has written the lake. What it has published can still be read."""
+
+
 def require_current(files: Files) -> bool:
     """Require that a lake is empty or has the layout of this release; returns whether it says so.
 
     Raises:
-        LakeError: it has an older or a newer layout, or its file is damaged.
+        OlderLayoutError: it has an older layout.
+        LakeError: it has a newer layout, or its file is damaged.
 
     """
     version = layout_version(files)
     if version is not None and version < LAYOUT["version"]:
-        raise LakeError(
+        raise OlderLayoutError(
             f"{files}: is the lake of an older release (layout {version}; this one uses {LAYOUT['version']}). Stop "
             f"what still runs with that release, then run `{UPGRADE}`; the next materialize or backfill does the same",
         )

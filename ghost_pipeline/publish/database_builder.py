@@ -112,6 +112,10 @@ def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list
                 # Only now: until the swap, readers were given files of the publication before.
                 keep_in_step(private, files.folder / database.name)
                 remove_private_copies(files.folder, [private])
+                if not publication.has_months:
+                    # The last month has expired, or was removed.
+                    for name in DICTIONARY_FILES:
+                        files.remove(name)
                 publication.history.remove_others(publication.files)
                 return info
         except duckdb.Error as error:
@@ -153,6 +157,7 @@ class _Publication:
         self.history = History(files, connection, history_files(previous) if previous else [])
         self.files: list[HistoryFile] = []
         """The files of the histories that stay."""
+        self.has_months = False
         self._dictionary: str | None = None
         """The benchmarks of the newest month in their specified form, as JSON; None if there is no month, or if an
         earlier release built it."""
@@ -248,6 +253,7 @@ class _Publication:
         before = file_versions(files)
         try:
             if contract is GHOST_BENCHMARKS and months:
+                self.has_months = True
                 self._dictionary = self._lake.metadata(contract, months[-1]).get(RECORDED_DICTIONARY)
             rows = self._create(contract, files)
             inputs_hash = self._lake.content_hash(files)

@@ -162,6 +162,14 @@ def test_a_file_of_a_month_that_records_no_contents_is_not_to_be_published_again
         assert told.startswith(f"{of.local / file}: belongs to no publication. Run `ghost-pipeline backfill --stale`")
 
 
+def test_the_file_of_a_month_goes_with_the_last_month(of: Settings) -> None:
+    lake = Lake(of.lake)
+    lake.remove(GHOST_BENCHMARKS, MONTH)
+    publish(lake, of.database)
+    assert not any((of.local / file).exists() for file in DICTIONARY_FILES)
+    assert list(file_differences(of)) == []
+
+
 def _until(done: Callable[[], bool]) -> None:
     end = time.monotonic() + 30
     while not done():

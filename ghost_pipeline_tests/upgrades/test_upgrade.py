@@ -13,9 +13,11 @@ from ghost_pipeline.lake.cache import CACHE
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.layout import LAYOUT, LAYOUT_FILE
 from ghost_pipeline.lake.upgrading import upgrade
+from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.built_once import built_once
 from ghost_pipeline_tests.crashes.faults import DiedError, Fault, Faults
 from ghost_pipeline_tests.running import run
+from ghost_pipeline_tests.serving.worlds import served
 from ghost_pipeline_tests.upgrades.record import unpack
 
 FIRST = "0.1.0"
@@ -26,10 +28,10 @@ READERS = (
     ("status",),
     ("doctor",),
     ("stale",),
-    ("serve", "--port", "0"),
     ("ghost", "u01", "--as-of", "2025-03-12T11:00Z"),
     ("erase", "u01", "--yes"),
 )
+SERVE = ("serve", "--port", "0")
 RUNS = (
     ("materialize", "--as-of", "2025-03-12T12:00Z"),
     ("backfill", "--from", "2025-03-12T11:00Z", "--to", "2025-03-12T12:00Z"),
@@ -153,7 +155,19 @@ def test_who_only_reads_an_older_lake_is_told_the_command(command: tuple[str, ..
     assert len(lines) == 1 or command == ("doctor",)
 
 
-@pytest.mark.parametrize("command", [*READERS, *RUNS], ids=" ".join)
+def test_a_server_goes_on_from_what_an_older_release_has_published(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as without_waiting:
+        without_waiting.setattr("uvicorn.Server.run", lambda *_, **__: None)
+        done = run(SERVE, data)
+    assert done.returncode == 0
+    assert "`ghost-pipeline upgrade`" in done.stderr
+    with served(Settings.load(data=data)) as client:
+        answer = client.get("/cohort/u01/ghost-data")
+        assert answer.status_code == 200
+        assert answer.json()["user_stats"]["tasks_completed"] > 0
+
+
+@pytest.mark.parametrize("command", [*READERS, *RUNS, SERVE], ids=" ".join)
 def test_every_command_refuses_the_lake_of_a_newer_release(command: tuple[str, ...], data: Path) -> None:
     (data / "lake" / LAYOUT_FILE).write_text('{"version": 3, "shards": 8}')
     done = run(command, data, data.parent / "source", GHOST_ERASURE_KEY="k" * 32)
