@@ -17,6 +17,8 @@ import polars as pl
 
 from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.lake.layout import write_layout
+from ghost_pipeline.lake.local_files import LocalFiles
 from ghost_pipeline.lake.parquet import parquet_bytes
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.windows import HOUR, Hour
@@ -73,6 +75,7 @@ class _Histories:
 
 def prepare(folder: Path, days: int, typists: int) -> int:
     """Write so many days of history, an hour's rows at a time; returns the number of rows."""
+    write_layout(LocalFiles(folder / "lake"))
     histories, lake = _Histories(typists), Lake(folder / "lake")
     return sum(histories.write(lake, Hour(NEWEST.start - number * HOUR)) for number in range(days * 24))
 
