@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 REQUIRED = "GHOST_REQUIRE_CLIENTS"
 """Set where a client that cannot be installed is a failure; elsewhere its tests are skipped."""
@@ -13,18 +14,9 @@ REQUIRED = "GHOST_REQUIRE_CLIENTS"
 
 def python_with(lock: Path, module: str) -> Path | None:
     """The Python of an environment with what a lock file lists, made if it is missing; None if that is impossible."""
-    environment = Path(sys.prefix) / lock.stem
-    python = environment / "bin" / "python"
-    if _imports(python, module):
-        return python
-    make = [sys.executable, "-m", "venv", "--clear", str(environment)]
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    for command in (make, [*install, "--require-hashes", "-r", str(lock)]):
-        try:
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        except (subprocess.CalledProcessError, OSError):
-            return None
-    return python if _imports(python, module) else None
+    # The tests of another process may be making it.
+    with FileLock(Path(sys.prefix) / lock.name):
+        return _made(Path(sys.prefix) / lock.stem, lock, module)
 
 
 def required_python(lock: Path, module: str) -> Path:
@@ -39,6 +31,20 @@ def found_or_skipped(found: Path | None, otherwise: str) -> Path:
             pytest.fail(otherwise)
         pytest.skip(otherwise)
     return found
+
+
+def _made(environment: Path, lock: Path, module: str) -> Path | None:
+    python = environment / "bin" / "python"
+    if _imports(python, module):
+        return python
+    make = [sys.executable, "-m", "venv", "--clear", str(environment)]
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    for command in (make, [*install, "--require-hashes", "-r", str(lock)]):
+        try:
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        except (subprocess.CalledProcessError, OSError):
+            return None
+    return python if _imports(python, module) else None
 
 
 def _imports(python: Path, module: str) -> bool:

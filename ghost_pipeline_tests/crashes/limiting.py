@@ -18,7 +18,8 @@ from ghost_pipeline_tests.running import COMMAND, environment, is_progress
 
 COMMAND_LINE = ("materialize", "--as-of", "2025-03-12T13:00Z")
 BLOCK = 4096
-MEGABYTES = 24
+MEGABYTES = 48
+"""A publication takes 6 MB and its copy for readers as many, twice while one replaces another."""
 
 
 @contextmanager
