@@ -57,7 +57,7 @@ class FoundDatabase(NamedTuple):
     """What to open."""
 
     path: Path
-    """A private copy, which nobody changes."""
+    """A private copy, which no client changes."""
     version: FileVersion | None
     """Of the private copy; None if it is already gone."""
     seen: FileVersion | None
@@ -261,7 +261,7 @@ class PublishedFile:
 
         """
         if isinstance(self.location, Mirrored):
-            # Copied because the object is another one; a copy that somebody changed would have been fetched again.
+            # Copied because the object is another one; a copy that was changed would have been fetched again.
             return
         record = read_record(self._files)
         if record and record.id != publication_id:

@@ -35,7 +35,7 @@ THREADS = 2
 class PublishedDatabase:
     """The published tables of one publication.
 
-    What is open is a copy that nobody changes, so all answers belong together, and go on if it is removed. Once
+    What is open is a copy that no client changes, so all answers belong together, and go on if it is removed. Once
     `is_current` is false, ask for the `successor`. Safe to use from threads.
     """
 

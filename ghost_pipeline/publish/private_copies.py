@@ -3,7 +3,7 @@
 Whoever opens `ghost.duckdb` for writing locks it against everybody else, changes it, and leaves a log beside it that
 DuckDB applies to whatever has that name next. So each publication is there twice: `ghost.duckdb` for any client, and
 `.published/<id>.<bytes>.<SHA-256>.duckdb`, read-only, for the readers of this project. Both have the same size and time
-of change until somebody touches one of them.
+of change until one of them is touched.
 """
 
 import hashlib

@@ -16,7 +16,7 @@ PARTS: dict[str, Callable[[], Iterable[str]]] = {
 
 
 def reading_page() -> str:
-    """The page with its generated parts written anew.
+    """The page with its generated parts written again.
 
     Raises:
         KeyError: the page has a mark that names no part.

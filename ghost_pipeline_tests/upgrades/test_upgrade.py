@@ -98,7 +98,7 @@ def test_an_upgraded_lake_and_an_empty_one_are_left_alone(data: Path, tmp_path: 
     assert not (tmp_path / "empty").exists()
 
 
-def test_nobody_reads_a_lake_that_is_half_upgraded(data: Path) -> None:
+def test_no_command_reads_a_lake_that_is_half_upgraded(data: Path) -> None:
     with pytest.raises(DiedError), Faults(data, 40, Fault.KILL).installed():
         told(data / "lake")
     with pytest.raises(LakeError, match=r"older release \(layout 1; .*`ghost-pipeline upgrade`"):
