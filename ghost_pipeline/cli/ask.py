@@ -303,11 +303,10 @@ def progress(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options
 )
 def serve(host: str, port: int) -> None:
     """Serve the HTTP API and the web page."""
-    import uvicorn
-
     from ghost_pipeline.lake.lake import Lake
     from ghost_pipeline.lake.layout import OlderLayoutError
     from ghost_pipeline.serving.app import build_app
+    from ghost_pipeline.serving.server import build_server
 
     settings = Settings.load()
     try:
@@ -332,7 +331,7 @@ def serve(host: str, port: int) -> None:
     with listening:
         bound = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         click.echo(f"Web page on {bound}/, API description on {bound}/openapi.json", err=True)
-        server = uvicorn.Server(uvicorn.Config(build_app(settings), log_level="warning", access_log=False))
+        server = build_server(build_app(settings))
         # uvicorn re-raises the interrupt after an orderly shutdown.
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listening])

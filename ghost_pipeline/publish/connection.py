@@ -1,6 +1,7 @@
 """In-memory DuckDB connections, and paths as their statements take them."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -21,6 +22,28 @@ def connect(folder: Path | None = None) -> duckdb.DuckDBPyConnection:
     if folder is not None:
         connection.execute(f"SET temp_directory = {sql_literal(str(staged_folder(folder)))}")
     return connection
+
+
+def confine(connection: duckdb.DuckDBPyConnection, folders: Iterable[Path]) -> None:
+    """Let the statements of a connection read files of some folders, and nothing else of this machine or the network.
+
+    What is attached stays so. No extension is loaded or installed, no variable of this process passes for a table, and
+    none of it can be changed again.
+    """
+    # The folder as a path and as a pattern: DuckDB looks at a pattern before it looks for files.
+    names = {f"{text}/" for folder in folders for text in (str(folder), exact_pattern(folder))}
+    allowed = ", ".join(sql_literal(name) for name in sorted(names))
+    for setting in (
+        f"allowed_directories = [{allowed}]",
+        "autoinstall_known_extensions = false",
+        "autoload_known_extensions = false",
+        "allow_community_extensions = false",
+        "allow_persistent_secrets = false",
+        "python_enable_replacements = false",
+        "enable_external_access = false",
+        "lock_configuration = true",
+    ):
+        connection.execute(f"SET {setting}")
 
 
 def exact_pattern(path: Path | str) -> str:

@@ -16,9 +16,9 @@ from ghost_pipeline.lake.file_versions import file_versions
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.recorded_columns import RecordedColumns
 from ghost_pipeline.locations import Location
-from ghost_pipeline.publish.connection import connect
+from ghost_pipeline.publish.connection import confine, connect
 from ghost_pipeline.publish.database_file import PublishedFile
-from ghost_pipeline.publish.history import find_files_beside, rows_of
+from ghost_pipeline.publish.history import HISTORY, find_files_beside, rows_of
 from ghost_pipeline.sql_quoting import sql_literal
 
 _log = logging.getLogger("ghost_pipeline.publish")
@@ -33,7 +33,8 @@ def query(sql: str, database: Location, lake: Lake) -> pl.DataFrame:
     """Run one statement over the published tables and a view `lake.<table>` for every table of the lake.
 
     A private copy of the published database is attached read-only, so a query neither waits for another client nor
-    blocks a publication. Only reading statements run: a `COPY ... TO` could overwrite the file.
+    blocks a publication. Only reading statements run: a `COPY ... TO` could overwrite the file. They reach the lake and
+    what is published, and no other file, address or extension: who may ask need not be who may read this machine.
 
     Raises:
         PublishError: neither database nor lake exists; the database is damaged and there is no copy of it; or the
@@ -87,6 +88,7 @@ def _answer(sql: str, published: Path | None, beside: Path, tables: dict[str, li
             connection.execute("USE published")
             find_files_beside(connection, beside)
         _require_reading(sql, connection)
+        confine(connection, [lake.root, beside.absolute() / HISTORY])
         relation = connection.sql(sql)
         _require_supported(relation)
         frame: pl.DataFrame = relation.pl()

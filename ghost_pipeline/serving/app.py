@@ -9,7 +9,9 @@ from datetime import datetime
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ghost_pipeline import __version__
 from ghost_pipeline.clock import wall_clock
@@ -66,11 +68,30 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = wall_clock) ->
     app.mount("/", PageFiles(), name="page")
     app.add_exception_handler(GhostError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _failed)
     if settings.token_key is None:
         # Without tokens only the loopback address protects the answers. DNS rebinding would get round it: a foreign
         # page that points its own name at 127.0.0.1.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
+    app.add_middleware(_PrivateAnswers)
     return app
+
+
+class _PrivateAnswers:
+    """Adds the headers of `PRIVATE` to every answer that lacks them, refusals of the framework included."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_private(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in PRIVATE.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_private)
 
 
 def _lifespan_of(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -102,7 +123,7 @@ async def _refused(_request: Request, error: Exception) -> Response:
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), None)
     if status is None:
         status = 422 if isinstance(error, ValueError) else 500
-    headers = {**PRIVATE, "WWW-Authenticate": "Bearer"} if status == STATUS[TokenError] else PRIVATE
+    headers = {"WWW-Authenticate": "Bearer"} if status == STATUS[TokenError] else None
     if status < _OPERATORS:
         return JSONResponse({"detail": str(error)}, status, headers)
     _log.warning("%s", error)
@@ -113,4 +134,9 @@ async def _refused(_request: Request, error: Exception) -> Response:
 async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - the handler is registered for it
     faults = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors())
-    return JSONResponse({"detail": faults}, 422, PRIVATE)
+    return JSONResponse({"detail": faults}, 422)
+
+
+async def _failed(_request: Request, _error: Exception) -> Response:
+    # Sent outside of every middleware. The error itself is logged by the framework.
+    return JSONResponse({"detail": INTERNAL[GhostError]}, 500, PRIVATE)

@@ -27,12 +27,11 @@ def health(table_info: pl.DataFrame, publication: PublicationHealth, now: dateti
         TableHealth(
             table=table,
             as_of=as_of,
-            rows=rows,
             max_age_hours=CONTRACTS[table].max_age // timedelta(hours=1),
             # The tables of a domain that the source lacks stay empty.
             stale=as_of is not None and now > stale_from(as_of, table),
         )
-        for table, as_of, rows in table_info.select("table", "as_of", "rows").sort("table").iter_rows()
+        for table, as_of in table_info.select("table", "as_of").sort("table").iter_rows()
     ]
     if not any(one.as_of for one in tables):
         status = "unpublished"

@@ -1,6 +1,5 @@
 """Routes about learners (peer comparison, messages, ranks, benchmarks) and the health of the published tables."""
 
-import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -11,10 +10,7 @@ from pydantic_core import to_json
 from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, USER_GHOST_STATS
 from ghost_pipeline.contracts.rank_metrics import RANK_ALIASES, RANK_BASES, RANK_METRICS
 from ghost_pipeline.domain.ghost.percentile_rank import rank_column
-from ghost_pipeline.errors import LakeError, NothingPublishedError, PublishError
-from ghost_pipeline.locations import Location
-from ghost_pipeline.publish.publication_parts import differing_files
-from ghost_pipeline.publish.publication_record import PUBLICATION_FILE, PublicationName
+from ghost_pipeline.errors import NothingPublishedError, PublishError
 from ghost_pipeline.serving.auth import CheckedRoute, UserId, authenticated_route
 from ghost_pipeline.serving.freshness import health
 from ghost_pipeline.serving.json_rows import as_json_rows
@@ -30,9 +26,7 @@ from ghost_pipeline.serving.responses import (
     extended_ghost_data,
     ghost_data_fields,
 )
-from ghost_pipeline.serving.service import JSON, PRIVATE, PROBLEMS, UNKNOWN_USER, Problem, Service
-
-_log = logging.getLogger("ghost_pipeline.serving")
+from ghost_pipeline.serving.service import JSON, PROBLEMS, UNKNOWN_USER, Problem, Service
 
 # For the OpenAPI description only: the reader rejects other values with an error that lists the allowed ones.
 Context = Annotated[str, Query(description="Where the messages are shown", json_schema_extra={"enum": list(CONTEXTS)})]
@@ -149,30 +143,20 @@ def health_route(service: Service) -> APIRouter:
         tags=["operations"],
     )
     def server_health() -> Response:
-        """Freshness of every published table against its schedule; needs no token."""
+        """Freshness of every published table against its schedule, without counts of people; needs no token."""
         try:
-            database = service.served.reader.publication().database
-            info = database.table_info()
+            looked = service.looked
         except (NothingPublishedError, PublishError) as error:
             status = "unpublished" if isinstance(error, NothingPublishedError) else "unreadable"
             found = Health(status=status, publication=None, tables=[])
-            return Response(found.model_dump_json(), 503, PRIVATE, media_type=JSON)
-        name = database.name
+            return Response(found.model_dump_json(), 503, media_type=JSON)
+        name = looked.publication.database.name
         of = PublicationHealth(
             id=name.id if name else None,
             as_of=name.as_of if name else None,
             kept=service.is_kept,
-            differing_parts=_differing_parts(service.settings.place, name),
+            differing_parts=looked.differing_parts,
         )
-        return Response(health(info, of, service.clock()).model_dump_json(), headers=PRIVATE, media_type=JSON)
+        return Response(health(looked.table_info, of, service.clock()).model_dump_json(), media_type=JSON)
 
     return router
-
-
-def _differing_parts(place: Location, name: PublicationName | None) -> list[str]:
-    try:
-        return differing_files(place, name)
-    except LakeError as error:
-        # Answers go on while the storage fails. Which parts differ is not known; what lists them cannot be read.
-        _log.warning("%s", error)
-        return [PUBLICATION_FILE]

@@ -179,11 +179,10 @@ BenchmarkRow = create_model(
 
 
 class TableHealth(_Response):
-    """Freshness of a published table."""
+    """Freshness of a published table; not its rows, which count people."""
 
     table: str
     as_of: datetime | None
-    rows: int
     max_age_hours: int = Field(description="Age in hours after which it counts as stale")
     stale: bool
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import tempfile
+import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
@@ -14,7 +15,10 @@ import polars as pl
 from fastapi.responses import Response
 from pydantic import BaseModel, create_model
 
-from ghost_pipeline.errors import GhostError, NothingPublishedError, PublishError
+from ghost_pipeline.errors import GhostError, LakeError, NothingPublishedError, PublishError
+from ghost_pipeline.publish.database_file import CHECK_SECONDS
+from ghost_pipeline.publish.publication_parts import differing_files
+from ghost_pipeline.publish.publication_record import PUBLICATION_FILE, PublicationName
 from ghost_pipeline.serving.freshness import stale_from
 from ghost_pipeline.serving.keyed_rows import KeyedRows
 from ghost_pipeline.serving.learners import response_row
@@ -25,7 +29,8 @@ from ghost_pipeline.settings import Settings
 JSON = "application/json"
 AS_OF, STALE = "Ghost-As-Of", "Ghost-Stale"
 PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-"""Headers of every answer: no proxy or browser keeps a person's figures, or takes them for anything but JSON."""
+"""Headers of every answer: no proxy or browser keeps a person's figures, or takes them for anything but what they are.
+Routes that stamp their answers name them; `app` adds them to all others."""
 _log = logging.getLogger("ghost_pipeline.serving")
 
 
@@ -89,6 +94,18 @@ class Served(NamedTuple):
         return found
 
 
+class Looked(NamedTuple):
+    """What `/health` tells of the publication, as of the last time that it was looked at."""
+
+    publication: Publication
+    table_info: pl.DataFrame
+    """The rows of the table `table_info`."""
+    differing_parts: list[str]
+    """As in `differing_files`."""
+    at: float
+    """On the monotonic clock."""
+
+
 class Service:
     """State of a running server."""
 
@@ -108,6 +125,20 @@ class Service:
         self._problem: GhostError = NothingPublishedError("nothing has been looked for yet")
         """Why there is no publication to serve, while there is none."""
         self._turn = asyncio.Lock()
+        self._looked: Looked | PublishError | None = None
+
+    @property
+    def looked(self) -> Looked:
+        """What `/health` tells: `refresh` has read and hashed it, so that nobody's requests make the server do that.
+
+        Raises:
+            NothingPublishedError: nothing has been published yet.
+            PublishError: the publication cannot be read.
+
+        """
+        if isinstance(self._looked, Looked):
+            return self._looked
+        raise (self._looked or self._problem).with_traceback(None)
 
     @property
     def present(self) -> Served | None:
@@ -134,6 +165,10 @@ class Service:
 
     def start(self) -> None:
         """Open the newest publication, if none is open and there is one that can be read."""
+        self._open()
+        self._look()
+
+    def _open(self) -> None:
         if self._served is None:
             try:
                 reader = self._newest.pinned()
@@ -149,11 +184,34 @@ class Service:
 
         A publication whose users cannot be read is not served while there is another.
         """
-        self.start()
+        self._open()
         try:
             self._refresh()
         finally:
             self._is_kept = self._unreadable or bool(self._newest.fault)
+            self._look()
+
+    def _look(self) -> None:
+        """Read what `/health` tells: at once of another publication, otherwise at most every `CHECK_SECONDS`."""
+        if self._served is None:
+            return
+        publication, before, now = self._served.reader.publication(), self._looked, time.monotonic()
+        is_known = isinstance(before, Looked) and before.publication is publication
+        if isinstance(before, Looked) and is_known and now - before.at < CHECK_SECONDS:
+            return
+        try:
+            info = before.table_info if isinstance(before, Looked) and is_known else publication.database.table_info()
+            self._looked = Looked(publication, info, self._differing_parts(publication.database.name), now)
+        except PublishError as error:
+            self._looked = error
+
+    def _differing_parts(self, name: PublicationName | None) -> list[str]:
+        try:
+            return differing_files(self.settings.place, name)
+        except LakeError as error:
+            # Answers go on while the storage fails. Which parts differ is not known; what lists them cannot be read.
+            self._report(str(error))
+            return [PUBLICATION_FILE]
 
     def _refresh(self) -> None:
         try:

@@ -23,6 +23,7 @@ from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.publish.history import remove_unnamed
 from ghost_pipeline.publish.json_files import publish_json
 from ghost_pipeline.publish.private_copies import private_copies
+from ghost_pipeline.serving import service
 from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.buckets.s3_server import S3Server, allow
 from ghost_pipeline_tests.samples import HOUR, sample
@@ -145,12 +146,18 @@ def test_while_the_storage_fails_the_publication_before_goes_on_answering(
     assert "access is denied" in told[0]
 
 
-def test_while_the_storage_fails_a_server_tells_its_health(place: Mirrored, server: S3Server, tmp_path: Path) -> None:
+def test_while_the_storage_fails_a_server_tells_its_health(
+    place: Mirrored, server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     published(place, 1)
+    monkeypatch.setattr(service, "CHECK_SECONDS", 0)
     settings = Settings.load(data=str(place), work=tmp_path / "elsewhere")
     with served(settings) as client:
         server.refuses = lambda _request: ("403 Forbidden", b"AccessDenied")
-        told = client.get("/health")
+        until = time.monotonic() + SECONDS
+        while not (told := client.get("/health")).json()["publication"]["differing_parts"]:
+            assert time.monotonic() < until
+            time.sleep(0.05)
     assert (told.status_code, told.json()["publication"]["differing_parts"]) == (200, ["publication.json"])
 
 
@@ -188,6 +195,16 @@ def test_a_query_fetches_the_tables_that_it_names(place: Mirrored, server: S3Ser
         server.requests.clear()
         query(sql, there / "ghost.duckdb", Lake(there / "lake"))
         assert len([name for name in server.asked("GET") if not name.endswith("layout.json")]) == fetched
+
+
+@pytest.mark.parametrize("sql", ["FROM read_text('/etc/hostname')", "FROM read_text('{place}/publication.json')"])
+def test_a_query_of_a_bucket_reaches_neither_this_machine_nor_the_bucket(
+    sql: str, place: Mirrored, tmp_path: Path
+) -> None:
+    published(place, 3)
+    there = elsewhere(place, tmp_path)
+    with pytest.raises(PublishError, match=r"^query: Permission Error: Cannot access file"):
+        query(sql.format(place=place), there / "ghost.duckdb", Lake(there / "lake"))
 
 
 def test_json_files_are_objects_beside_the_database(place: Mirrored, server: S3Server, prefix: str) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -14,6 +15,7 @@ from ghost_pipeline.contracts.activity import USER_ACTIVITY_DAYS
 from ghost_pipeline.errors import PublishError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish import database_query
+from ghost_pipeline.publish.connection import confine, connect
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.publish.database_query import query
 from ghost_pipeline.publish.private_copies import private_copies
@@ -213,6 +215,79 @@ def test_only_one_statement_that_reads_is_run(sql: str, data: Path) -> None:
     with pytest.raises(PublishError, match=r"^query: "):
         ask(sql.format(data=data), data)
     assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
+
+
+REACHING = [
+    "FROM read_csv('/etc/passwd')",
+    "FROM '/etc/passwd'",
+    "FROM read_text('/proc/self/environ')",
+    "FROM read_blob('{data}/outside.txt')",
+    "FROM read_text('{data}/lake/../outside.txt')",
+    "FROM read_json_auto('{data}/publication.json')",
+    "FROM read_parquet('{data}/outside.parquet')",
+    "FROM sniff_csv('/etc/passwd')",
+    "FROM glob('/etc/*')",
+    "FROM parquet_metadata('{data}/outside.parquet')",
+    "FROM query('FROM read_text(''/etc/passwd'')')",
+    "FROM query_table('/etc/passwd')",
+    "SELECT (SELECT content FROM read_text('/etc/hostname')) FROM table_info",
+    "WITH one AS (FROM read_csv('/etc/passwd')) FROM one",
+    "DESCRIBE FROM read_csv('/etc/passwd')",
+    "SUMMARIZE FROM read_csv('/etc/passwd')",
+    "FROM read_parquet('s3://bucket/object.parquet')",
+    "FROM read_csv('https://127.0.0.1:1/file.csv')",
+    "FROM sqlite_scan('{data}/outside.db', 'users')",
+    "SELECT getenv('HOME')",
+    # Variables of this process.
+    "FROM connection",
+    "FROM tables",
+    "FROM sql",
+]
+
+
+@pytest.mark.parametrize("sql", REACHING)
+def test_a_statement_reaches_nothing_but_the_lake_and_what_is_published(sql: str, data: Path) -> None:
+    (data / "outside.txt").write_text("outside")
+    pl.DataFrame({"outside": [1]}).write_parquet(data / "outside.parquet")
+    with pytest.raises(PublishError, match=r"^query: ") as raised:
+        ask(sql.format(data=data), data)
+    assert "root:" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COPY (SELECT 1) TO '{data}/lake/new.parquet'",
+        "ATTACH '{data}/lake/new.duckdb' AS other",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "LOAD '{data}/lake/own.duckdb_extension'",
+        "SET enable_external_access = true",
+        "SET allowed_directories = ['/']",
+        "RESET lock_configuration",
+        "CALL enable_logging()",
+        "CREATE SECRET (TYPE s3)",
+    ],
+)
+def test_what_is_no_reading_statement_would_not_get_out_either(sql: str, tmp_path: Path) -> None:
+    with connect() as connection:
+        confine(connection, [tmp_path / "lake"])
+        with pytest.raises(duckdb.Error):
+            connection.execute(sql.format(data=tmp_path / "elsewhere"))
+
+
+def test_a_folder_named_relatively_is_reached(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(data.parent)
+    assert ask("SELECT count(*) FROM lake.users", Path(data.name)) == ask("SELECT count(*) FROM lake.users", data)
+    assert ask("SELECT count(*) FROM ngram_speed_summary_history", Path(data.name))
+
+
+def test_a_confined_question_larger_than_its_memory_spills(tmp_path: Path) -> None:
+    with connect(tmp_path) as connection:
+        connection.execute("SET memory_limit = '60MB'; SET threads = 1")
+        confine(connection, [tmp_path / "lake"])
+        sql = "SELECT count(*) FROM (SELECT DISTINCT hash(i) FROM range(3_000_000) t(i))"
+        assert connection.execute(sql).fetchall() == [(3_000_000,)]
 
 
 @pytest.mark.parametrize(

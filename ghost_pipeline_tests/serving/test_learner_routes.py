@@ -4,6 +4,8 @@ import json
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
+from unittest.mock import create_autospec
 
 import httpx
 import polars as pl
@@ -13,7 +15,9 @@ from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE
 from ghost_pipeline.errors import UnknownArgumentError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.database_builder import publish
-from ghost_pipeline.serving import GhostReader
+from ghost_pipeline.publish.database_reader import PublishedDatabase
+from ghost_pipeline.publish.publication_parts import differing_files
+from ghost_pipeline.serving import GhostReader, learner_routes, service
 from ghost_pipeline.serving.learners import with_own
 from ghost_pipeline.serving.responses import EXAMPLE
 from ghost_pipeline.settings import Settings
@@ -78,12 +82,36 @@ def test_an_answer_says_its_clock_and_that_it_is_fresh(api: httpx.Client) -> Non
         ("/cohort/nobody/ghost-data", 404),
         ("/users/me/percentile?metric=height", 422),
         ("/users/me/messages", 422),
+        ("/openapi.json", 200),
+        ("/users", 404),
+        ("/users/me/percentile/x", 404),
     ],
 )
 def test_nothing_between_server_and_app_keeps_an_answer(path: str, status: int, api: httpx.Client) -> None:
     answer = api.get(path)
     assert (answer.status_code, answer.headers["cache-control"]) == (status, "no-store")
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_refusals_of_the_framework_are_not_kept_either(api: httpx.Client) -> None:
+    for answer, status in (
+        (api.post("/cohort/me/ghost-data"), 405),
+        (api.get("/cohort/me/ghost-data", headers={"Host": "elsewhere.example"}), 400),
+    ):
+        assert (answer.status_code, answer.headers["cache-control"]) == (status, "no-store")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_an_answer_that_fails_is_not_kept_either(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> NoReturn:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(learner_routes, "percentile_of", fails)
+    with served(published) as client:
+        answer = client.get("/users/me/percentile?metric=streak")
+    assert (answer.status_code, answer.headers["cache-control"]) == (500, "no-store")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "defect" not in answer.text
 
 
 def test_a_refused_token_is_not_kept_either(guarded: httpx.Client) -> None:
@@ -223,10 +251,25 @@ def test_health_names_every_published_table_and_its_limit(api: httpx.Client) -> 
     assert tables["ghost_benchmarks"] == {
         "table": "ghost_benchmarks",
         "as_of": "2025-03-01T00:00:00Z",
-        "rows": 810,
         "max_age_hours": 840,
         "stale": False,
     }
+
+
+def test_health_counts_nobody(api: httpx.Client) -> None:
+    answer = api.get("/health").json()
+    assert all(set(table) == {"table", "as_of", "max_age_hours", "stale"} for table in answer["tables"])
+
+
+def test_health_reads_and_hashes_nothing_for_a_request(published: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = create_autospec(PublishedDatabase.table_info, side_effect=PublishedDatabase.table_info)
+    hashed = create_autospec(differing_files, side_effect=differing_files)
+    monkeypatch.setattr(PublishedDatabase, "table_info", read)
+    monkeypatch.setattr(service, "differing_files", hashed)
+    monkeypatch.setattr(service, "CHECK_SECONDS", 3_600)
+    with served(published) as client:
+        assert {client.get("/health").status_code for _ in range(20)} == {200}
+    assert (read.call_count, hashed.call_count) == (1, 1)
 
 
 def test_health_says_what_is_stale(published: Settings) -> None:

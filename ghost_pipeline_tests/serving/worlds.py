@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx
 import jwt
 import polars as pl
-import uvicorn
 
 from ghost_pipeline.cli.run import selection
 from ghost_pipeline.clock import wall_clock
@@ -20,6 +19,7 @@ from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.serving.app import build_app
+from ghost_pipeline.serving.server import build_server
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.computing import compute_one
@@ -73,9 +73,7 @@ def materialize(
 @contextmanager
 def served(of: Settings, now: datetime = NOW) -> Iterator[httpx.Client]:
     """A real server on a free port, with a clock that stands still."""
-    server = uvicorn.Server(
-        uvicorn.Config(build_app(of, lambda: now), host="127.0.0.1", port=0, log_level="warning", ws="none")
-    )
+    server = build_server(build_app(of, lambda: now), host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
