@@ -34,14 +34,21 @@ Visitor = Callable[..., Visit]
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """`u1` on `k1` (target 300) on three days and, with a mistake, on `k2`; `u2` with 2,000 n-grams on `k3`."""
+    """`u1` on `k1` (target 300) on three days and, with a mistake, on `k2`; `u2` with 2,000 n-grams on `k3`.
+
+    `u3` gets faster on `k4` for five days.
+    """
     typist = Typist(tmp_path_factory.mktemp("page"))
-    typist.tables["users"].append({"user_id": "u2", "created_at": "2025-01-01"})
+    typist.tables["users"] += [{"user_id": user, "created_at": "2025-01-01"} for user in ("u2", "u3")]
     typist.tables["keyboards"] = [
         {"keyboard_id": "k1", "user_id": "u1", "keyboard_name": "Desk", "target_ms_per_keystroke": 300},
         {"keyboard_id": "k2", "user_id": "u1", "keyboard_name": "<b>Lap</b>"},
         {"keyboard_id": "k3", "user_id": "u2"},
+        {"keyboard_id": "k4", "user_id": "u3", "target_ms_per_keystroke": 300},
     ]
+    for number, th in enumerate((420, 405, 390, 375, 360)):
+        typist.session(f"better{number}", f"2025-03-{number + 4:02}T08:10:00Z", text="", user_id="u3", keyboard_id="k4")
+        typist.measured(f"better{number}", "th", th)
     for day, th in ((9, 400), (10, 360), (12, 320)):
         typist.session(f"s{day}", f"2025-03-{day:02}T08:10:00Z", text="")
         for text, milliseconds in {"th": th, "he": 250, "in": 500, "e": 280, "the": 390}.items():
@@ -55,8 +62,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     typist.session("many", "2025-03-12T08:30:00Z", text="", user_id="u2", keyboard_id="k3")
     for number in range(MANY):
         typist.measured("many", f"{number:04}", 100 + number)
-    for hour in ("2025-03-09-08:00", "2025-03-10-08:00", "2025-03-12-08:00"):
-        typist.run(hour)
+    for day in (4, 5, 6, 7, 8, 9, 10, 12):
+        typist.run(f"2025-03-{day:02}-08:00")
     publish(typist.lake, typist.resources.settings.database)
     return typist.resources.settings
 
@@ -324,12 +331,20 @@ def test_a_chosen_n_gram_shows_its_progress(desk: Page) -> None:
     )
     expect(trend.locator("circle.point")).to_have_count(3)
     expect(trend).to_contain_text("target 300")
-    expect(trend).to_contain_text(re.compile(r"Gets faster by [\d.]+ ms a day \(r² [\d.]+\)\."))
-    expect(trend).to_contain_text(re.compile(r"reach the 300 ms target in about \d+ more sessions"))
+    expect(trend).to_contain_text("No clear trend yet, over 3 sessions.")
+    expect(trend).not_to_contain_text("At this pace")
     expect(trend).to_contain_text("Best ever: 356 ms (33.7 WPM) on 12 Mar 2025.")
     trend.locator("summary").click()
     expect(trend.locator("tbody tr")).to_have_count(3)
     assert query(desk)["ngram"] == "2:th"
+
+
+def test_a_clear_trend_says_how_fast_it_is_and_how_far_the_target(tab: Visit) -> None:
+    page = opened(tab, user="u3", keyboard="k4")
+    tile(page, "th").click()
+    trend = page.get_by_role("region", name="Progress on th")
+    expect(trend).to_contain_text(re.compile(r"Gets faster by [\d.]+ ms a day \(r² [\d.]+\)\."))
+    expect(trend).to_contain_text(re.compile(r"reach the 300 ms target in about \d+ more sessions"))
 
 
 def test_closing_the_progress_panel_returns_to_the_tile(desk: Page) -> None:

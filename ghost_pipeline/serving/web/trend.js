@@ -55,9 +55,9 @@ function facts(rate) {
   if (slope === null) found.push("One state so far: a trend needs two.");
   else {
     const fit = rate.r_squared === null ? "" : ` (r² ${ratio(rate.r_squared)})`;
-    if (slope < 0) found.push(`Gets faster by ${precise(-slope)} ms a day${fit}.`);
-    else found.push(slope > 0 ? `Gets slower by ${precise(slope)} ms a day${fit}.` : "Speed is unchanged.");
-    found.push(outlook(rate));
+    if (!rate.clear_trend) found.push(`No clear trend yet, over ${count(rate.states, "session")}.`);
+    else found.push(`Gets ${slope < 0 ? "faster" : "slower"} by ${precise(Math.abs(slope))} ms a day${fit}.`);
+    found.push(...outlook(rate));
   }
   if (rate) found.push(`Best ever: ${precise(rate.best_ms)} ms (${precise(wordsPerMinute(rate.best_ms))} WPM) on ${date(rate.best_as_of)}.`);
   return found;
@@ -65,9 +65,9 @@ function facts(rate) {
 
 function outlook(rate) {
   const target = `the ${precise(rate.target_speed_ms)} ms target`;
-  if (rate.sessions_to_target === 0) return `Meets ${target}.`;
-  if (rate.sessions_to_target === null) return `At this pace you won't reach ${target}.`;
-  return `At this pace you will reach ${target} in about ${count(rate.sessions_to_target, "more session")}.`;
+  if (rate.sessions_to_target === 0) return [`Meets ${target}.`];
+  if (rate.sessions_to_target === null) return [];
+  return [`At this pace you will reach ${target} in about ${count(rate.sessions_to_target, "more session")}.`];
 }
 
 function table(states) {
