@@ -65,21 +65,23 @@ def band_literal(band: Decimal) -> pl.Expr:
 def achievers(users: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
     """The users with a diagnostic and a final score whose result was known before `as_of` (G5.1).
 
-    The result is known from `final_band_at` (exclusive), without one from `score_known_at` on, the start
-    of the version that first carried the score (inclusive, G1.7; null: ever since). Returns the columns
-    of `users`.
+    Returns the columns of `users`.
+    """
+    return users.filter(pl.col("created_at") < as_of, pl.col("diagnostic_score").is_not_null(), known_result(as_of))
+
+
+def known_result(as_of: datetime) -> pl.Expr:
+    """Whether a user's result was known before `as_of` (G5.1); false without a result.
+
+    It is known from `final_band_at` (exclusive), without one from `score_known_at` on, the start of the version that
+    first carried the score (inclusive, G1.7; null: ever since).
     """
     known = (
         pl.when(pl.col("final_band_at").is_not_null())
         .then(pl.col("final_band_at") < as_of)
         .otherwise(pl.col("score_known_at").is_null() | (pl.col("score_known_at") <= as_of))
     )
-    return users.filter(
-        pl.col("created_at") < as_of,
-        pl.col("diagnostic_score").is_not_null(),
-        pl.col("final_band_score").is_not_null(),
-        known,
-    )
+    return pl.col("final_band_score").is_not_null() & known
 
 
 def _edges(lower_ends: Sequence[Decimal]) -> list[Decimal]:
