@@ -27,8 +27,8 @@ def test_the_ends_are_the_shares_that_lie_z_errors_from_the_observed_one(people:
 
 
 def test_none_and_all() -> None:
-    assert wilson(0, 50) == (0.0, pytest.approx(Z**2 / (50 + Z**2)))
-    assert wilson(50, 50) == (pytest.approx(50 / (50 + Z**2)), 1.0)
+    assert wilson(0, 50) == pytest.approx((0, Z**2 / (50 + Z**2)))
+    assert wilson(50, 50) == pytest.approx((50 / (50 + Z**2), 1))
 
 
 def test_nobody_has_no_interval() -> None:

@@ -107,7 +107,7 @@ def outcomes(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
 
 def plain_odds(users: Sequence[Row], events: Sequence[Row], figures: tuple[int, int]) -> list[tuple[object, ...]]:
     """Sizes of the groups, read from G10.2: key, above, of them reached, below, of them reached, open."""
-    found = []
+    found: list[tuple[object, ...]] = []
     for band in BANDS:
         for start in STARTS:
             for day in ODDS_DAYS:
