@@ -29,6 +29,7 @@ from ghost_pipeline.defs.resources import build_resources
 from ghost_pipeline.defs.retention import RETENTION, retention
 from ghost_pipeline.defs.run_records import build_pruning
 from ghost_pipeline.defs.schedules import build_schedules
+from ghost_pipeline.defs.sensors import build_sensors
 from ghost_pipeline.settings import Settings
 
 # All are part of every release since 1.8 and locked here; Dagster still calls them beta.
@@ -83,6 +84,7 @@ def build_defs(
                 settings,
             ),
             schedules=build_schedules(settings),
+            sensors=build_sensors(TABLE_ASSETS, settings),
             resources=build_resources(settings),
             # A process per step would cost 6 s and more, a multiple of the work itself.
             executor=dg.in_process_executor,

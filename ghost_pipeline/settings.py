@@ -39,7 +39,7 @@ MAX_NGRAM_SIZE = 20
 MAX_TASK_MINUTES = 24 * 60
 MIN_TARGET_MS, MAX_TARGET_MS = 50.0, 5000.0
 MIN_KEY_LENGTH = 32
-SECRET = frozenset({"token_key", "erasure_key", "source", "publish_postgres"})
+SECRET = frozenset({"token_key", "erasure_key", "source", "publish_postgres", "alert_urls"})
 """Settings whose values no message cites."""
 MAX_LOOKBACK_HOURS = 10 * 366 * 24
 
@@ -91,6 +91,19 @@ class Settings(BaseSettings):
         default="team:data-platform",
         pattern=r"^(team:[\w./-]+|[^@\s]+@[^@\s]+)$",
         description="Who answers for the tables, in Dagster and in exported contracts: team:name or an e-mail address",
+    )
+    alert_urls: SecretStr | None = Field(
+        default=None,
+        description="Where alerts are sent, as addresses of Apprise separated by spaces: json://host/path (a webhook), "
+        "mailtos://user:password@host?to=..., slack://... and many more",
+    )
+    alert_pause_minutes: int = Field(
+        default=10,
+        ge=0,
+        description="Shortest time between two alerts of one kind; what happens meanwhile is in the next one",
+    )
+    alert_rejected_rows: int = Field(
+        default=100, ge=1, description="Rows that may be rejected in addition within a day before an alert is sent"
     )
     partitions_start: datetime = Field(
         default=datetime(2024, 1, 1, tzinfo=UTC),
@@ -314,6 +327,14 @@ class Settings(BaseSettings):
     def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value) < MIN_KEY_LENGTH:
             raise ValueError(f"has {len(value)} characters; a key needs {MIN_KEY_LENGTH} or more")
+        return value
+
+    @field_validator("alert_urls")
+    @classmethod
+    def _check_alert_urls(cls, value: SecretStr | None) -> SecretStr | None:
+        for position, address in enumerate(value.get_secret_value().split() if value else (), 1):
+            if "://" not in address:
+                raise ValueError(f"address {position} has no scheme, such as json:// or mailtos://")
         return value
 
     @field_validator("publish_postgres")

@@ -19,6 +19,9 @@ WRONG = (
     ("GHOST_PUBLISH_POSTGRES", "app"),
     ("GHOST_OWNER", "nobody"),
     ("GHOST_OWNER", "team:"),
+    ("GHOST_ALERT_URLS", "json://hooks.example.com swordfish"),
+    ("GHOST_ALERT_PAUSE_MINUTES", "-1"),
+    ("GHOST_ALERT_REJECTED_ROWS", "0"),
     ("GHOST_MAX_TASK_MINUTES", "0"),
     ("GHOST_MAX_TASK_MINUTES", "527041"),
     ("GHOST_SOURCE_KEEPS", "-1"),
@@ -175,6 +178,13 @@ def test_a_key_that_is_refused_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> 
     assert "swordfish" not in str(raised.value)
 
 
+def test_no_address_of_alerts_is_cited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GHOST_ALERT_URLS", "json://hooks.example.com swordfish")
+    with pytest.raises(SettingsError, match="address 2 has no scheme") as raised:
+        Settings.load()
+    assert "swordfish" not in str(raised.value)
+
+
 def test_a_key_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GHOST_TOKEN_KEY", "swordfish" * 4)
     assert "swordfish" not in Settings.load().model_dump_json()
@@ -244,6 +254,7 @@ def test_every_setting_says_what_it_does() -> None:
 def test_every_setting_survives_its_own_text(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = "user_ghost_stats=36h,rejected_rows=90d,ghost_messages=forever"
     texts = {"source": "somewhere", "source_mapping": "mapping.yaml", "publish_postgres": "postgresql:///app"}
+    texts["alert_urls"] = "json://hooks.example.com"
     settings = Settings.load(**texts, work="work", token_key="k" * 32, erasure_key="e" * 32, retention=kept)
     assert json.loads(settings.model_dump_json())["retention"] == kept
     # The key has one place: its file is the one setting that stays unset.

@@ -1,6 +1,7 @@
 """The folder and the database of Dagster's records, and the environment that its commands need.
 
-What runs in them is in `run`.
+What runs in them is in `run`. Imports Dagster only where records are opened: it takes longer than all that a command
+without them does.
 """
 
 import os
@@ -8,15 +9,17 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import dagster as dg
-from sqlalchemy.exc import DBAPIError
-
-from ghost_pipeline.defs.event_storage import open_event_files
-from ghost_pipeline.errors import LakeError
+from ghost_pipeline.errors import LakeError, SettingsError
 from ghost_pipeline.lake.atomic import make_folder, replacing
 from ghost_pipeline.settings import Settings
 
+if TYPE_CHECKING:
+    import dagster as dg
+
+LONGEST_REASON = 200
+"""Characters of Dagster's message about a wrong `dagster.yaml`, which may have a hundred lines."""
 DAGSTER_YAML = """\
 # Written once by ghost-pipeline; yours to change. deploy/dagster.yaml is the one for a server.
 telemetry:
@@ -77,22 +80,73 @@ def prepare_dagster_home(settings: Settings) -> Path:
 
 
 @contextmanager
-def dagster_records() -> Iterator[dg.DagsterInstance]:
-    """Open Dagster's records in `DAGSTER_HOME`.
+def dagster_records() -> Iterator["dg.DagsterInstance"]:
+    """Open Dagster's records in `DAGSTER_HOME`, to write to them.
 
     Raises:
+        SettingsError: `dagster.yaml` is wrong.
         LakeError: they cannot be read or written.
 
     """
+    from sqlalchemy.exc import DBAPIError
+
+    from ghost_pipeline.defs.event_storage import open_event_files
+
+    home = Path(os.environ["DAGSTER_HOME"])
     try:
-        with dg.DagsterInstance.get() as instance, open_event_files(instance):
+        with _opened(home) as instance, open_event_files(instance):
             yield instance
     except (sqlite3.Error, DBAPIError) as error:
         reason = str(getattr(error, "orig", error)).partition("\n")[0]
         raise LakeError(
-            f"{os.environ['DAGSTER_HOME']}: Dagster's records cannot be written ({reason}); what was there before "
-            f"stays. Free some space there, or make it writable, then run again",
+            f"{home}: Dagster's records cannot be written ({reason}); what was there before stays. Free some space "
+            f"there, or make it writable, then run again",
         ) from error
+
+
+@contextmanager
+def records_if_any(settings: Settings) -> Iterator["dg.DagsterInstance | None"]:
+    """Open Dagster's records to read them; None if Dagster has not run yet.
+
+    Raises:
+        SettingsError: `DAGSTER_HOME` names no folder, or `dagster.yaml` is wrong.
+        LakeError: they cannot be read.
+
+    """
+    named = os.environ.get("DAGSTER_HOME")
+    home = Path(named or settings.dagster_home).absolute()
+    if named and not home.is_dir():
+        raise SettingsError(f"DAGSTER_HOME: {home} is no folder. Name the folder of Dagster's records, or unset it")
+    if not named and not (home / "dagster.yaml").exists():
+        yield None
+        return
+    from sqlalchemy.exc import DBAPIError
+
+    os.environ["DAGSTER_HOME"] = str(home)
+    try:
+        with _opened(home) as instance:
+            yield instance
+    except (sqlite3.Error, DBAPIError) as error:
+        reason = str(getattr(error, "orig", error)).partition("\n")[0]
+        raise LakeError(f"{home}: Dagster's records cannot be read ({reason})") from error
+
+
+@contextmanager
+def _opened(home: Path) -> Iterator["dg.DagsterInstance"]:
+    import dagster as dg
+    import yaml
+    from dagster_shared.check import CheckError
+
+    try:
+        instance = dg.DagsterInstance.get()
+    except (dg.DagsterError, CheckError, yaml.YAMLError, ImportError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(
+            f"{home / 'dagster.yaml'}: {reason[:LONGEST_REASON]}{'…' if len(reason) > LONGEST_REASON else ''}. Correct "
+            f"it, or move it away: the next run writes a new one"
+        ) from error
+    with instance:
+        yield instance
 
 
 def dagster_environment(settings: Settings) -> dict[str, str]:

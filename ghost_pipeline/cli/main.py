@@ -141,8 +141,8 @@ def stale(*, as_json: bool) -> None:
     Their inputs have changed after they were built; a month also if its settings have.
     """
     from ghost_pipeline.cli.render import as_table
-    from ghost_pipeline.cli.status import stale_rows
     from ghost_pipeline.lake.lake import Lake
+    from ghost_pipeline.monitoring.status import stale_rows
     from ghost_pipeline.serving.json_rows import as_json_rows
 
     settings = Settings.load()
@@ -230,25 +230,31 @@ def _lines_of_input(*, yes: bool) -> list[str]:
 
 @main.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def status_command(*, as_json: bool) -> None:
+@click.option(
+    "--exit-code",
+    is_flag=True,
+    help="Exit with 1 if a table is late, a month is missing, or what is published is not whole or unreadable.",
+)
+def status_command(*, as_json: bool, exit_code: bool) -> None:
     """Show freshness, rejected rows, stale hours and months, failed runs, and the publication."""
-    from ghost_pipeline.cli.render import as_table
-    from ghost_pipeline.cli.status import status
-    from ghost_pipeline.clock import wall_clock
+    from ghost_pipeline.cli.status import show_status
 
-    found = status(Settings.load(), wall_clock())
-    if as_json:
-        click.echo(found.as_json())
-        return
-    click.echo(as_table(found.tables))
-    stale_text = f"stale hours: {found.stale_hours}    stale months: {found.stale_months}"
-    click.echo(f"\nrejected rows: {found.rejected_rows}    {stale_text}")
-    failed = found.failed
-    ended = f" at {failed.ended:%Y-%m-%dT%H:%MZ}" if failed and failed.ended else ""
-    click.echo(f"last failed run: {f'{failed.job} {failed.partition}, {failed.run_id}{ended}' if failed else 'none'}")
-    click.echo(f"publication: {found.publication or 'none'}")
-    for one in found.differences:
-        click.echo(f"differs: {one}")
+    show_status(Settings.load(), as_json=as_json, exit_code=exit_code)
+
+
+@main.command("alert")
+@click.option("--dry-run", is_flag=True, help="Print incidents; send and record nothing.")
+@click.option("--test", is_flag=True, help="Send a test message to every address instead.")
+def alert_command(*, dry_run: bool, test: bool) -> None:
+    """Look for incidents once, and send a message to GHOST_ALERT_URLS when one begins or ends.
+
+    For cron, where Dagster's daemon does not run; otherwise Dagster's sensor `alerts` does the same every minute.
+    """
+    if dry_run and test:
+        raise click.UsageError("--dry-run sends nothing, --test sends a message: give one of them.")
+    from ghost_pipeline.cli.status import look_and_alert
+
+    look_and_alert(Settings.load(), dry_run=dry_run, test=test)
 
 
 @main.command("query")

@@ -1,175 +1,113 @@
-"""`ghost-pipeline status`: freshness, rejected rows, stale hours and months, failed runs, the publication."""
+"""`ghost-pipeline status` and `ghost-pipeline alert`: the state of the pipeline with what Dagster's records tell."""
 
-import json
-import os
-from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
+from collections.abc import Iterable
 
-import polars as pl
+import click
 
-from ghost_pipeline.contracts import CONTRACTS
-from ghost_pipeline.contracts.contract import Contract, Partitioning
-from ghost_pipeline.contracts.raw import REJECTED_ROWS
-from ghost_pipeline.errors import GhostError
-from ghost_pipeline.incremental.stale_ledger import stale_hours
-from ghost_pipeline.incremental.stale_months import Reason, stale_months
-from ghost_pipeline.lake.concurrent_replace import retry_on_replace
-from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.publish.publication_parts import file_differences, published_name
-from ghost_pipeline.publish.publication_record import PublicationName
+from ghost_pipeline.cli.dagster_home import records_if_any
+from ghost_pipeline.cli.render import as_table
+from ghost_pipeline.clock import wall_clock
+from ghost_pipeline.errors import GhostError, SettingsError
+from ghost_pipeline.monitoring.incidents import Incident, incidents, published_or_late, unreadable
+from ghost_pipeline.monitoring.status import Status, status
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.windows import HOUR, Day, Hour, Month
-
-STATUS_SCHEMA = pl.Schema(
-    {
-        "table": pl.String(),
-        "newest": pl.String(),
-        "as_of": pl.Datetime("us", "UTC"),
-        "age_hours": pl.Int64(),
-        "may_be_hours": pl.Int64(),
-        "late": pl.Boolean(),
-        "rows": pl.Int64(),
-    }
-)
-"""The columns of `Status.tables`: one row per table that has a partition."""
-
-_LISTS = frozenset({Partitioning.REJECTED, Partitioning.STALE_DAY, Partitioning.ERASED_DAY})
-"""Partitioned by the date that they refer to, not by when they were written: they have no age."""
 
 
-class FailedRun(NamedTuple):
-    """The last run that failed."""
-
-    run_id: str
-    job: str
-    partition: str
-    ended: datetime | None
-
-
-@dataclass(frozen=True)
-class Status:
-    """The state of the lake, of the last runs and of what is published."""
-
-    tables: pl.DataFrame
-    """Of `STATUS_SCHEMA`."""
-    rejected_rows: int
-    stale_hours: int
-    stale_months: int
-    failed: FailedRun | None
-    publication: PublicationName | None
-    """Which publication readers answer from."""
-    differences: tuple[str, ...]
-    """What of the published parts is not of that publication."""
-
-    def as_json(self) -> str:
-        """The status as a JSON object."""
-        tables = self.tables.with_columns(pl.col("as_of").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).to_dicts()
-        failed = None
-        if self.failed:
-            ended = f"{self.failed.ended:%Y-%m-%dT%H:%M:%SZ}" if self.failed.ended else None
-            failed = {**self.failed._asdict(), "ended": ended}
-        stale = {"stale_hours": self.stale_hours, "stale_months": self.stale_months}
-        found = {
-            "tables": tables,
-            "rejected_rows": self.rejected_rows,
-            **stale,
-            "last_failed_run": failed,
-            "publication": self._publication(),
-        }
-        return json.dumps(found, indent=2)
-
-    def _publication(self) -> dict[str, object] | None:
-        name = self.publication
-        if name is None and not self.differences:
-            return None
-        as_of = f"{name.as_of:%Y-%m-%dT%H:%M:%SZ}" if name and name.as_of else None
-        return {"id": name.id if name else None, "as_of": as_of, "differences": list(self.differences)}
+def show_status(settings: Settings, *, as_json: bool, exit_code: bool) -> None:
+    """Print the status; with `exit_code`, exit with 1 if what readers get is unreadable, not whole or out of date."""
+    now = wall_clock()
+    found = _status(settings)
+    click.echo(found.as_json() if as_json else _as_text(found))
+    if exit_code and (wrong := published_or_late(found, now)):
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise GhostError(f"status: {wrong[0].what}{f': {wrong[0].error}' if wrong[0].error else ''}{more}")
 
 
-def status(settings: Settings, now: datetime) -> Status:
-    """Read the status from the lake, what is published and Dagster's records.
+def _status(settings: Settings) -> Status:
+    with records_if_any(settings) as instance:
+        if instance is None:
+            return status(settings, wall_clock())
+        # Importing it takes longer than everything else here.
+        from ghost_pipeline.defs.run_history import finished_runs
+
+        return status(settings, wall_clock(), tuple(finished_runs(instance)))
+
+
+def _as_text(found: Status) -> str:
+    stale_text = f"stale hours: {found.stale_hours}    stale months: {found.stale_months}"
+    failed = found.failed
+    ended = f" at {failed.ended:%Y-%m-%dT%H:%MZ}" if failed and failed.ended else ""
+    lines = [
+        as_table(found.tables),
+        "",
+        f"rejected rows: {found.rejected_rows}    {stale_text}",
+        f"last failed run: {f'{failed.job} {failed.partition}, {failed.run_id}{ended}' if failed else 'none'}",
+        *([f"    {failed.error}"] if failed and failed.error else []),
+        f"publication: {found.publication or 'none'}",
+        *(f"differs: {one}" for one in found.differences),
+    ]
+    return "\n".join(lines)
+
+
+def look_and_alert(settings: Settings, *, dry_run: bool, test: bool) -> None:
+    """Look for incidents once and send what is due; the exit code is 1 if a message was not taken.
 
     Args:
-        settings: name the data folder.
-        now: the current time, aware; ages are for monitoring only (G7.7).
+        settings: name the addresses.
+        dry_run: print the incidents, and neither send nor record anything.
+        test: send a test message to every address instead.
 
     """
-    lake = Lake(settings.lake)
-    rows = [_row(lake, contract, now) for contract in CONTRACTS.values() if contract.partitioning not in _LISTS]
-    tables = pl.DataFrame([row for row in rows if row], schema=STATUS_SCHEMA, orient="row")
-    rejected = retry_on_replace(lambda: int(lake.scan(REJECTED_ROWS).select(pl.len()).collect().item()))
-    hours, months = stale_hours(lake).height, stale_months(lake, settings).height
-    name, differences = _publication(settings)
-    return Status(tables, rejected, hours, months, _last_failed_run(settings), name, differences)
+    from ghost_pipeline.monitoring.alerts import TEST, alert, deliver, services
+
+    if test:
+        addresses = services(settings)
+        if not addresses:
+            raise SettingsError("GHOST_ALERT_URLS: not set, so there is no address to test")
+        failed = list(deliver(addresses, TEST))
+        _report(len(addresses) - len(failed), failed)
+        return
+    found = _look(settings)
+    if dry_run or settings.alert_urls is None:
+        now = wall_clock()
+        if isinstance(found, Status):
+            present = incidents(found, now, None, settings.alert_rejected_rows)
+        else:
+            present = [unreadable(found, now)]
+        _show(present)
+        if settings.alert_urls is None and not dry_run:
+            click.echo("GHOST_ALERT_URLS is not set: nothing is sent.", err=True)
+        return
+    done = alert(settings, found, wall_clock())
+    if done is None:
+        click.echo("Another process is looking at this moment.", err=True)
+        return
+    _show(done.open)
+    _report(len(done.sent), done.undelivered)
 
 
-def _publication(settings: Settings) -> tuple[PublicationName | None, tuple[str, ...]]:
-    """Which publication readers answer from, and what of the published parts is not of it, in one line each."""
-    name, found = None, list[str]()
-    try:
-        name = published_name(settings.database)
-        found += file_differences(settings)
-        if settings.publish_postgres and (told := _of_postgres(settings.publish_postgres, name)):
-            found.append(told)
-    except GhostError as error:
-        found.append(str(error))
-    return name, tuple(found)
+def _look(settings: Settings) -> Status | str:
+    from ghost_pipeline.definitions import TABLE_ASSETS
+    from ghost_pipeline.defs.sensors import look
+
+    with records_if_any(settings) as instance:
+        return look(settings, instance, TABLE_ASSETS)
 
 
-def _of_postgres(location: str, name: PublicationName | None) -> str | None:
-    # Importing the driver takes longer than everything that a data folder without PostgreSQL needs.
-    from ghost_pipeline.publish.postgres_copy import published_state
-
-    return published_state(location).difference_from(name)
-
-
-def stale_rows(lake: Lake, settings: Settings) -> pl.DataFrame:
-    """The stale hours and, below them, the stale months.
-
-    Returns:
-        table, hour (its start, null for a month), month (null for an hour), reason, changed_from, noticed_at.
-
-    """
-    hours = stale_hours(lake).with_columns(month=pl.lit(None, pl.String), reason=pl.lit(Reason.INPUTS.value))
-    months = stale_months(lake, settings).with_columns(hour=pl.lit(None, pl.Datetime("us", "UTC")))
-    columns = ["table", "hour", "month", "reason", "changed_from", "noticed_at"]
-    return pl.concat([hours.select(columns), months.select(columns)])
+def _show(present: Iterable[Incident]) -> None:
+    none = True
+    for one in present:
+        none = False
+        click.echo(f"{one.kind.value}: {one.what}, since {one.since:%Y-%m-%dT%H:%MZ}")
+        if one.error:
+            click.echo(f"    {one.error}")
+        click.echo(f"    {one.command}")
+    if none:
+        click.echo("no incident")
 
 
-def _row(lake: Lake, contract: Contract, now: datetime) -> tuple[object, ...] | None:
-    newest = _newest(lake, contract)
-    if newest is None:
-        return None
-    age, limit = now - newest.as_of, contract.max_age
-    rows = lake.rows(contract, newest)
-    return contract.name, newest.key, newest.as_of, age // HOUR, limit // HOUR, age > limit, rows
-
-
-def _newest(lake: Lake, contract: Contract) -> Hour | Day | Month | None:
-    match contract.partitioning:
-        case Partitioning.MONTH:
-            found: list[Month] | list[Day] = lake.months(contract)
-        case Partitioning.EVENT_DAY:
-            found = lake.days(contract)
-        case _:
-            return lake.newest_hour(contract)
-    return found[-1] if found else None
-
-
-def _last_failed_run(settings: Settings) -> FailedRun | None:
-    """The newest failed run in Dagster's records; None without one, or if Dagster has not run yet."""
-    home = settings.dagster_home.absolute()
-    if not (os.environ.get("DAGSTER_HOME") or (home / "dagster.yaml").exists()):
-        return None
-    # Importing it takes longer than everything else here.
-    import dagster as dg
-
-    os.environ.setdefault("DAGSTER_HOME", str(home))
-    with dg.DagsterInstance.get() as instance:
-        failures = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=1)
-    for record in failures:
-        run, tags = record.dagster_run, record.dagster_run.tags
-        partition = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_end", "")
-        return FailedRun(run.run_id, run.job_name, partition, record.update_timestamp)
-    return None
+def _report(sent: int, failed: Iterable[str]) -> None:
+    failed = list(failed)
+    click.echo(f"{sent} message{'' if sent == 1 else 's'} sent", err=True)
+    if failed:
+        raise GhostError(f"alert: not taken by {', '.join(failed)}. Check GHOST_ALERT_URLS and whether it answers")

@@ -8,7 +8,7 @@ off it; nothing repeats it.
 from collections.abc import Collection, Iterable
 from copy import copy
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from functools import cache
 from types import new_class
@@ -124,6 +124,10 @@ class Contract:
                 return HOURLY_AGE + timedelta(days=1)
             case _:
                 return HOURLY_AGE
+
+    def late_after(self, as_of: datetime) -> datetime:
+        """The instant after which a newest partition that ends at `as_of` is late."""
+        return as_of + self.max_age
 
     @property
     def retention_exempt_reason(self) -> str:

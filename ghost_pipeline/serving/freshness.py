@@ -11,7 +11,7 @@ from ghost_pipeline.windows import FIRST_INSTANT
 
 def stale_from(as_of: datetime | None, table: str) -> datetime:
     """The instant after which a table is older than its schedule promises; an empty table always is."""
-    return FIRST_INSTANT if as_of is None else as_of + CONTRACTS[table].max_age
+    return FIRST_INSTANT if as_of is None else CONTRACTS[table].late_after(as_of)
 
 
 def health(table_info: pl.DataFrame, publication: PublicationHealth, now: datetime) -> Health:

@@ -10,6 +10,7 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.running import DEMO_WORLD, run, run_process
 
 COMMANDS = (
+    "alert",
     "demo",
     "doctor",
     "errors",

@@ -12,13 +12,13 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from ghost_pipeline.cli.status import status
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.definitions import build_defs
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.defs.publishing import publish_postgres
 from ghost_pipeline.errors import NothingPublishedError, SettingsError
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.monitoring.status import status
 from ghost_pipeline.publish.database_builder import publish
 from ghost_pipeline.publish.postgres_copy import replacing_tables
 from ghost_pipeline.publish.publication_parts import published_name

@@ -8,7 +8,6 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from ghost_pipeline.cli.status import status
 from ghost_pipeline.contracts.activity import USER_ACTIVITY_DAYS
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS
 from ghost_pipeline.contracts.raw import REJECTED_ROWS
@@ -16,6 +15,7 @@ from ghost_pipeline.defs.launcher import PROCESS, this_process
 from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.partitions import Rejects
+from ghost_pipeline.monitoring.status import status
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Day, Hour, Month
 from ghost_pipeline_tests.running import run
@@ -82,6 +82,11 @@ def test_the_last_failed_run_is_named(tmp_path: Path) -> None:
     done = run(["status", "--json"], tmp_path)
     failed = json.loads(done.stdout)["last_failed_run"]
     assert (failed["job"], failed["partition"]) == ("hourly", "2025-03-12-11:00")
+    assert "table user_progress lacks the column completed_at" in failed["error"]
+    assert "\n" not in failed["error"]
+    told = run(["alert", "--dry-run"], tmp_path)
+    assert "run failed: the run of hourly of 2025-03-12-11:00 failed" in told.stdout
+    assert "ghost-pipeline materialize --as-of 2025-03-12T12:00Z" in told.stdout
     with dg.DagsterInstance.from_config(str(tmp_path / "dagster_home")) as instance:
         (recorded,) = instance.get_runs()
     assert recorded.tags[PROCESS].partition(":")[0] == this_process().partition(":")[0]
