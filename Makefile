@@ -6,9 +6,10 @@ READY := $(VENV)/.ready
 export GHOST_DATA ?= data
 SOAK_MINUTES ?= 30
 YEAR_DAYS ?= 365
+ATTACK_SEEDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long soak check format bench year docs lock ui notebook clean
+.PHONY: help run test test-long attack soak check format bench year docs lock ui notebook clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +22,9 @@ test: $(READY)  ## Set up and run the tests for every change (about 9 minutes on
 
 test-long: $(READY)  ## Run the others: kills and faults, deployments, buckets, whole ranges, all random examples
 	@GHOST_ALL_EXAMPLES=1 $(BIN)/pytest -n 2 --dist worksteal -m "long or examples"
+
+attack: $(READY)  ## Play one reader against all that is shown, over worlds of ATTACK_SEEDS (3) seeds
+	@$(BIN)/python -m ghost_pipeline_tests.attacks --seeds $(ATTACK_SEEDS)
 
 soak: $(READY)  ## Let runs meet with faults, kills and one another for SOAK_MINUTES (30)
 	@SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m ghost_pipeline_tests.crashes

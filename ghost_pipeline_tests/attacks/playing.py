@@ -1,0 +1,78 @@
+"""All attacks on the worlds of a seed, and the table of what they obtained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ghost_pipeline_tests.attacks.diaries import Diaries
+from ghost_pipeline_tests.attacks.isolation import Tally
+from ghost_pipeline_tests.attacks.months import months, play_months
+from ghost_pipeline_tests.attacks.ranks import ranks
+from ghost_pipeline_tests.attacks.releases import levels_and_differences, random_sums
+from ghost_pipeline_tests.attacks.shown import Shown, play
+from ghost_pipeline_tests.attacks.withholding import dominance, holes
+from ghost_pipeline_tests.attacks.worlds import few_users, many_cohorts
+
+FEW_HOURS = 48
+INFLATED = ("inflated", "inflated2", "slowly", "raised")
+Tallies = dict[str, Tally]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is played."""
+
+    hours: int
+    months: int
+    sizes: tuple[int, ...]
+    """Members of the lively cohorts."""
+    ranked: tuple[str, ...]
+    """Cohorts whose readers look at their rank in every hour."""
+    sums: int
+    """Random sums."""
+
+
+QUICK = Extent(hours=96, months=2, sizes=(12, 16, 22, 30), ranked=("rank",), sums=100_000)
+LONG = Extent(
+    hours=17 * 24, months=4, sizes=(12, 16, 22, 24, 30, 36, 40, 48), ranked=("rank", "lively3"), sums=3_000_000
+)
+
+
+def attack(seed: int, extent: Extent, folder: Path, variables: Mapping[str, str] | None = None) -> Tallies:
+    """Play every attack on the worlds of a seed, in an empty folder."""
+    tallies: Tallies = {}
+    shown = play(many_cohorts(seed, extent.hours, extent.sizes), folder / "cohorts", variables)
+    add(tallies, attack_hours(shown, seed, extent))
+    few = play(few_users(FEW_HOURS, seed), folder / "few", variables)
+    add(tallies, {"A1 rank, among few users": ranks(few, ("few",), ("global",))["A1 rank, global"]})
+    diaries = Diaries.draw(seed, extent.months)
+    add(tallies, months(diaries, play_months(diaries, folder / "months", variables)))
+    return tallies
+
+
+def attack_hours(shown: Shown, seed: int, extent: Extent) -> Tallies:
+    """Play the attacks on what was shown hour by hour."""
+    return {
+        **ranks(shown, extent.ranked, ("cohort", "global")),
+        **levels_and_differences(shown),
+        **dominance(shown, INFLATED),
+        **holes(shown),
+        "A7 random sums": random_sums(shown, np.random.default_rng((seed, 7)), extent.sums),
+    }
+
+
+def add(tallies: Tallies, more: Tallies) -> None:
+    """Add what attacks have obtained to what they had before."""
+    for name, tally in more.items():
+        tallies.setdefault(name, Tally()).add(tally)
+
+
+def as_table(tallies: Tallies) -> str:
+    """The table in Markdown: tried, isolated exactly, isolated to better than a tenth, people."""
+    lines = ["| attack | tried | exact | better than a tenth | people |", "|---|---|---|---|---|"]
+    for name in sorted(tallies):
+        one = tallies[name]
+        lines.append(f"| {name} | {one.tried:,} | {one.exact:,} | {one.near:,} | {len(one.people)} |")
+    return "\n".join(lines)

@@ -1,0 +1,130 @@
+"""Attacks on the rank that is shown (A1): with each of its own figures, the reader's rank compares with everybody.
+
+At a higher own figure, or at a later time, some more or some fewer are below: so many peers have a figure in between.
+A claim about one or two peers counts if the world agrees, and if the claims of an attack are right at least twice as
+often as the same claims at other values. Five at a time are the edge of a step, which is out of scope (G9.6).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from ghost_pipeline_tests.attacks.contributions import MINUTES, STREAK, TASKS, Contributions
+from ghost_pipeline_tests.attacks.isolation import FEW, TIMES, Tally
+from ghost_pipeline_tests.attacks.shown import Shown
+from ghost_pipeline_tests.attacks.worlds import READER, Ints, as_of
+
+METRICS = {"tasks_completed": TASKS, "practice_time": MINUTES, "streak": STREAK}
+BETTER = 2
+"""How many times as often as elsewhere the claims of an attack have to be right."""
+REST = 14 * 24
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A rank, and what the reader had done at the hour that it is taken to be of."""
+
+    hour: int
+    own: int
+    rank: int
+    members: int
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """So many peers have a figure from `low` to `high` at an hour."""
+
+    hour: int
+    low: int
+    high: int
+    peers: int
+
+
+def ranks(shown: Shown, cohorts: Sequence[str], bases: Sequence[str] = ("cohort",)) -> dict[str, Tally]:
+    """Try every rank that is shown to the readers of some cohorts: as if of the hour, and as if of the release."""
+    tallies: dict[str, Tally] = {}
+    for name in cohorts:
+        people = shown.contributions[name]
+        released = {one.hour: one.release_hour for one in shown.told[name]}
+        reader = shown.reader()
+        for base in bases:
+            for metric, figure in METRICS.items():
+                told = [
+                    (hour, reader.percentile(people.cohort.user_id(READER), metric, base, as_of(hour)).percentile)
+                    for hour in shown.world.played
+                ]
+                seen = [(hour, rank) for hour, rank in told if rank is not None]
+                every_hour = [_seen(people, figure, hour, rank) for hour, rank in seen]
+                tallies.setdefault(f"A1 rank, {base}", Tally()).add(_attack(people, figure, every_hour))
+                if base == "cohort":
+                    at_release = {released[hour]: rank for hour, rank in seen}
+                    slow = [_seen(people, figure, hour, rank) for hour, rank in at_release.items() if hour is not None]
+                    tallies.setdefault("A1 slow, rank of releases", Tally()).add(_attack(people, figure, slow))
+    return tallies
+
+
+def _seen(people: Contributions, figure: int, hour: int, rank: int) -> _Seen:
+    own = int(people.values[figure, READER, hour])
+    return _Seen(hour, own, rank, int(people.member[:, hour].sum()))
+
+
+def _attack(people: Contributions, figure: int, seen: list[_Seen]) -> Tally:
+    step = 5 if all(_below(one, 5) is not None for one in seen) else 1
+    claims = []
+    tally = Tally()
+    for one, other in combinations(seen, 2):
+        below = (_below(one, step), _below(other, step))
+        if below[0] is None or below[1] is None or other.hour - one.hour > REST:
+            continue
+        tally.tried += 1
+        if claim := _claim(one, other, below[1] - below[0]):
+            claims.append(claim)
+    right = [claim for claim in claims if _is_right(claim, _peers(people, figure, claim.hour), 0)]
+    elsewhere = [_elsewhere(claim, _peers(people, figure, claim.hour)) for claim in claims]
+    tally.note = f"{len(right)} of {len(claims)} claims right"
+    if claims and len(right) / len(claims) >= BETTER * float(np.mean(elsewhere)):
+        tally.exact = sum(claim.low == claim.high for claim in right)
+        tally.near = len(right)
+        for claim in right:
+            peers = _peers(people, figure, claim.hour)
+            inside = np.flatnonzero((peers >= claim.low) & (peers <= claim.high)) + 1
+            tally.people |= {people.cohort.user_id(int(one)) for one in inside}
+        tally.examples = [f"{people.cohort.name}: {claim}" for claim in right[:5]]
+    return tally
+
+
+def _below(seen: _Seen, step: int) -> int | None:
+    """How many members are below, as far as a rank tells it, in steps of so many; None if no number gives the rank."""
+    found = [number for number in range(0, seen.members, step) if 100 * number // seen.members == seen.rank]
+    return found[0] if len(found) == 1 else None
+
+
+def _claim(one: _Seen, other: _Seen, more: int) -> _Claim | None:
+    low, high = sorted((one.own, other.own))
+    if one.own == other.own:
+        # Who is no longer below has just passed the own figure.
+        high = low + low // TIMES
+        return _Claim(other.hour, low, high, -more) if 0 < -more <= FEW else None
+    if other.own < one.own:
+        more = -more
+    # A tenth is what counts; wider claims are none.
+    return _Claim(other.hour, low, high - 1, more) if 0 < more <= FEW and (high - 1 - low) * TIMES <= low else None
+
+
+def _peers(people: Contributions, figure: int, hour: int) -> Ints:
+    values = people.values[figure, 1:, hour]
+    return np.where(people.member[1:, hour], values, -1)
+
+
+def _is_right(claim: _Claim, peers: Ints, shift: int) -> bool:
+    return int(((peers >= claim.low + shift) & (peers <= claim.high + shift)).sum()) == claim.peers
+
+
+def _elsewhere(claim: _Claim, peers: Ints) -> float:
+    """How often the same claim would be right at other values, from the lowest to the highest of the peers."""
+    shifts = [
+        value - claim.low for value in range(max(0, int(peers.min())), int(peers.max()) + 1) if value != claim.low
+    ]
+    return float(np.mean([_is_right(claim, peers, shift) for shift in shifts])) if shifts else 1.0
