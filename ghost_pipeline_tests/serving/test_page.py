@@ -230,7 +230,7 @@ def test_counts_follow_the_other_filters(desk: Page) -> None:
 
 def test_filters_that_leave_nothing_say_so_and_can_be_cleared(desk: Page) -> None:
     find(desk, "zzz")
-    expect(desk.get_by_text("No n-gram matches these filters.")).to_be_visible()
+    expect(desk.get_by_text("Nothing matches these filters.")).to_be_visible()
     desk.get_by_role("button", name="Clear the filters").click()
     expect(desk.locator(OPEN)).to_have_count(5 + len(HOSTILE))
 
@@ -310,13 +310,31 @@ def test_a_row_down_and_up_again_leads_back_also_over_a_wide_tile(desk: Page) ->
 
 def test_two_thousand_tiles_are_there_and_the_last_can_be_reached(tab: Visit) -> None:
     page = opened(tab, user="u2")
-    expect(page.locator(".tile")).to_have_count(MANY)
+    expect(page.locator("#shown")).to_contain_text("2,000 combinations")
     page.locator(OPEN).first.focus()
     page.keyboard.press("End")
+    expect(page.locator(".tile")).to_have_count(MANY)
     last = page.locator(".tile").last
     expect(last).to_be_focused()
     expect(last).to_be_in_viewport()
     expect(last).to_contain_text("0000")
+
+
+def test_only_tiles_near_those_seen_are_drawn(visitor: Visitor, origin: str) -> None:
+    page = opened(visitor(origin, width=320, height=700), user="u2")
+    tiles = page.locator(".tile")
+    first = tiles.count()
+    assert 0 < first <= MANY // 4
+    assert page.evaluate("document.documentElement.scrollHeight") < 3_000
+    page.locator("#tiles").evaluate("box => box.scrollTo(0, box.scrollHeight)")
+    expect(tiles).not_to_have_count(first)
+    expect(tiles.nth(first)).to_have_attribute("aria-posinset", str(first + 1))
+    expect(tiles.first).to_have_attribute("aria-setsize", str(MANY))
+
+
+def test_a_link_to_a_combination_far_down_draws_and_marks_it(visitor: Visitor, origin: str) -> None:
+    page = opened(visitor(origin), user="u2", keyboard="k3", ngram="4:0100")
+    expect(tile(page, "0100")).to_have_attribute("aria-selected", "true")
 
 
 def test_old_data_is_marked_as_out_of_date(desk: Page) -> None:
@@ -370,7 +388,7 @@ def test_mistakes_name_the_key_that_was_meant(tab: Visit) -> None:
 
 def test_the_keyboard_can_be_chosen_by_its_name(desk: Page) -> None:
     picker = desk.get_by_label("Keyboard")
-    assert picker.locator("option").all_text_contents() == ["Desk · 13 n-grams", "<b>Lap</b> · 3 n-grams"]
+    assert picker.locator("option").all_text_contents() == ["Desk · 13 combinations", "<b>Lap</b> · 3 combinations"]
     picker.select_option("k2")
     expect(desk.locator(OPEN)).to_have_count(3)
     assert query(desk)["keyboard"] == "k2"
@@ -418,8 +436,8 @@ def test_a_phone_never_scrolls_sideways(visitor: Visitor, origin: str, width: in
 
 def test_on_a_phone_the_progress_panel_opens_where_it_was_chosen(visitor: Visitor, origin: str) -> None:
     page = opened(visitor(origin, width=360, height=800), user="u2")
-    page.locator(".tile").nth(1500).scroll_into_view_if_needed()
-    page.locator(".tile").nth(1500).click()
+    page.locator(".tile").nth(150).scroll_into_view_if_needed()
+    page.locator(".tile").nth(150).click()
     expect(page.locator("#trend")).to_be_in_viewport()
 
 
@@ -467,7 +485,7 @@ def test_who_prefers_less_motion_gets_none(visitor: Visitor, origin: str) -> Non
 
 def test_without_a_user_the_page_asks_for_one(tab: Visit) -> None:
     page = tab.open()
-    expect(page.get_by_role("heading", name="Whose n-grams?")).to_be_visible()
+    expect(page.get_by_role("heading", name="Whose typing?")).to_be_visible()
     page.get_by_label("User").fill("u1")
     page.get_by_role("button", name="Show").click()
     expect(page.locator(OPEN)).to_have_count(5 + len(HOSTILE))

@@ -54,10 +54,10 @@ async function answered(asking, onProblem = (problem) => notice.explain(problem)
 async function show() {
   part("user").value = state.user;
   part("forget").hidden = !current();
-  document.title = state.user ? `${state.user} · N-gram heat map` : "N-gram heat map";
+  document.title = state.user ? `${state.user} · Typing heat map` : "Typing heat map";
   if (!state.user) {
     part("keyboard-field").hidden = true;
-    notice.say("Whose n-grams?", "Enter a user to see how fast they type each n-gram and what to practise next.");
+    notice.say("Whose typing?", "Enter a user to see how fast they type each combination of keys and what to practise next.");
     return;
   }
   if (part("board").hidden) part("notice").hidden = true;
@@ -65,7 +65,7 @@ async function show() {
   if (!keyboards) return;
   showKeyboards(keyboards);
   if (!keyboards.rows.length) {
-    notice.say("Nothing measured yet", `No n-gram of “${state.user}” has been measured. Check the id, and that the hour of their first practice has been published.`);
+    notice.say("Nothing measured yet", `No typing of “${state.user}” has been measured. Check the id, and that the hour of their first practice has been published.`);
     return;
   }
   if (state.keyboard === null) {
@@ -75,7 +75,7 @@ async function show() {
   const keyboard = keyboards.rows.find((one) => one.keyboard_id === state.keyboard);
   part("keyboard").value = keyboard?.keyboard_id ?? "";
   if (!keyboard) {
-    notice.say("Nothing measured on this keyboard", `“${state.user}” has no n-grams on the keyboard “${state.keyboard}”. Choose another keyboard above.`);
+    notice.say("Nothing measured on this keyboard", `“${state.user}” has typed nothing on the keyboard “${state.keyboard}”. Choose another keyboard above.`);
     return;
   }
   filters.fill(state, keyboard.target_ms_per_keystroke);
@@ -89,7 +89,7 @@ function showKeyboards({ rows, as_of: asOf, stale }) {
   part("keyboard").replaceChildren(
     ...rows.map((row, index) => {
       const name = twice(names[index]) ? `${names[index]} (${row.keyboard_id})` : names[index];
-      return element("option", { value: row.keyboard_id }, `${name} · ${count(row.ngrams, "n-gram")}`);
+      return element("option", { value: row.keyboard_id }, `${name} · ${count(row.ngrams, "combination")}`);
     }),
   );
   part("keyboard-field").hidden = rows.length === 0;
@@ -114,13 +114,13 @@ async function showHeatMap() {
   const visible = tiles.filter(passes(state));
   part("shown").textContent =
     (visible === answer.rows.length ? "" : `${integer(visible)} of `) +
-    `${count(answer.rows.length, "n-gram")} in WPM, ${state.sort === ORDERS[0] ? "slowest" : "fastest"} first`;
+    `${count(answer.rows.length, "combination")} in words per minute, ${state.sort === ORDERS[0] ? "slowest" : "fastest"} first`;
   box.hidden = visible === 0;
   part("tiles-keys").hidden = visible === 0;
   part("nothing").hidden = visible > 0;
   const filtered = state.find !== "" || state.size !== null;
   part("nothing").firstElementChild.textContent =
-    state.show === "missing" && !filtered ? "Every n-gram meets the target. Time for a harder one?" : "No n-gram matches these filters.";
+    state.show === "missing" && !filtered ? "Everything meets the target. Time for a harder one?" : "Nothing matches these filters.";
   chosen = state.ngram && tiles.select(`${state.ngram.size}:${state.ngram.text}`);
   if (!state.ngram) tiles.select(null);
   point(null);
@@ -142,7 +142,7 @@ async function showTrend() {
   const say = (text) => box.replaceChildren(heading(row, close), element("p", { class: "quiet" }, text));
   box.hidden = false;
   if (!chosen) {
-    say("This n-gram is not measured on this keyboard.");
+    say("This combination is not measured on this keyboard.");
     return;
   }
   if (box.dataset.key !== keyOf(row)) say("Loading …");

@@ -19,7 +19,7 @@ export function practice(answer, choose) {
 
 function costliest(rows, choose) {
   const title = element("h3", {}, "Costs the most time");
-  if (!rows.length) return [title, element("p", { class: "quiet" }, "No n-gram: all of them meet the keyboard's target.")];
+  if (!rows.length) return [title, element("p", { class: "quiet" }, "Nothing: everything meets the keyboard's target.")];
   const item = (row) => {
     const bar = element("span", { class: "bar" });
     bar.style.inlineSize = `${(100 * row.impact_ms) / rows[0].impact_ms}%`;
@@ -62,7 +62,7 @@ function misses(rows) {
   const [first, last] = [rows[0], rows.at(-1)];
   const sessions = count(rows.length, "session");
   const summary =
-    `N-grams that missed the target in each of the newest ${sessions}, oldest first: from ${integer(first.missing)} ` +
+    `Combinations that missed the target in each of the newest ${sessions}, oldest first: from ${integer(first.missing)} ` +
     `on ${date(first.start_time)} to ${integer(last.missing)} on ${date(last.start_time)}`;
   return [
     element("h3", {}, "Misses per session"),

@@ -5,7 +5,7 @@ import { CATEGORIES, count, dateAndTime, integer, precise } from "./figures.js";
 import { shown } from "./ngrams.js";
 
 export function readout(row) {
-  if (!row) return [element("p", { class: "quiet" }, "Point at an n-gram for its figures; choose it to see progress on it.")];
+  if (!row) return [element("p", { class: "quiet" }, "Point at a combination for its figures; choose it to see progress on it.")];
   return [
     element("span", { class: `keycap ${row.performance_category}` }, shown(row.ngram_text)),
     element(

@@ -6,15 +6,21 @@ import { columns, shown, spoken } from "./ngrams.js";
 
 const PAGE_OF_ROWS = 5;
 const VERTICAL = new Set(["ArrowDown", "ArrowUp", "PageDown", "PageUp"]);
+/** Tiles that are drawn at once, and further ones as the box is scrolled: a typist may have 2,000. */
+const BATCH = 240;
+/** The next batch is drawn when so many pixels are left below. */
+const AHEAD = 400;
 
 export const keyOf = (row) => `${row.ngram_size}:${row.ngram_text}`;
 
 export class Tiles {
   #box;
-  #byKey = new Map();
+  #all = [];
   #visible = [];
+  #byKey = new Map();
   #active = null;
   #column = null;
+  #selected = null;
   #events;
 
   /** `events`: `point(row or null)` for the tile under pointer or focus, `choose(row)`, `close()`. */
@@ -38,40 +44,76 @@ export class Tiles {
       if (row) this.#choose(this.#byKey.get(keyOf(row)));
     });
     box.addEventListener("keydown", (event) => this.#key(event));
+    box.addEventListener("scroll", () => this.#fillBox(), { passive: true });
+    new ResizeObserver(() => this.#fillBox()).observe(box);
   }
 
-  /** Show the rows of an answer in their order. Tiles of the same n-grams are reused, so that only colours change. */
+  /** Take the rows of an answer in their order; `filter` draws them. Tiles of the same n-grams are reused. */
   show(rows) {
     const before = this.#byKey;
-    const focused = this.#box.contains(document.activeElement);
-    this.#byKey = new Map(rows.map((row) => [keyOf(row), before.get(keyOf(row)) ?? empty(row)]));
-    for (const row of rows) fill(this.#byKey.get(keyOf(row)), row);
-    const tiles = [...this.#byKey.values()];
-    if (tiles.length !== this.#box.childElementCount || tiles.some((tile, index) => tile !== this.#box.children[index])) {
-      this.#box.replaceChildren(...tiles);
-      // Moving the tiles makes the focused one lose the focus.
-      if (focused) this.#active?.focus({ preventScroll: true });
-    }
+    this.#all = rows;
+    this.#byKey = new Map();
+    for (const key of rows.map(keyOf)) if (before.has(key)) this.#byKey.set(key, before.get(key));
+    if (!rows.length) this.filter(() => false);
   }
 
   /** Show only the tiles of the rows that `isShown` accepts; returns their number. */
   filter(isShown) {
-    this.#visible = [];
-    for (const tile of this.#byKey.values()) {
-      tile.hidden = !isShown(tile.row);
-      if (!tile.hidden) this.#visible.push(tile);
-    }
-    if (!this.#visible.includes(this.#active)) this.#activate(this.#visible[0] ?? null);
+    this.#visible = this.#all.filter(isShown);
+    const focused = this.#box.contains(document.activeElement);
+    const kept = this.#active && this.#visible.findIndex((row) => keyOf(row) === keyOf(this.#active.row));
+    this.#draw(Math.max(BATCH, (kept ?? -1) + 1));
+    if (kept === null || kept < 0) this.#activate(this.#box.firstElementChild);
+    // Moving the tiles makes the focused one lose the focus.
+    if (focused && document.activeElement !== this.#active) this.#active?.focus({ preventScroll: true });
+    this.#fillBox();
     return this.#visible.length;
   }
 
   /** Mark the n-gram whose progress is shown; returns its row, or null. */
   select(key) {
-    const tile = this.#byKey.get(key) ?? null;
-    this.#box.querySelector('[aria-selected="true"]')?.setAttribute("aria-selected", "false");
+    this.#byKey.get(this.#selected)?.setAttribute("aria-selected", "false");
+    this.#selected = key;
+    const index = this.#visible.findIndex((row) => keyOf(row) === key);
+    this.#add(index + 1);
+    const tile = this.#byKey.get(key);
     tile?.setAttribute("aria-selected", "true");
-    if (tile && !tile.hidden) this.#activate(tile);
-    return tile?.row ?? null;
+    if (index >= 0) this.#activate(tile);
+    return this.#all.find((row) => keyOf(row) === key) ?? null;
+  }
+
+  /** Draw the first tiles and no others. */
+  #draw(number) {
+    const tiles = this.#tiles(0, number);
+    const drawn = this.#box.children;
+    if (tiles.length !== drawn.length || tiles.some((tile, index) => tile !== drawn[index])) this.#box.replaceChildren(...tiles);
+  }
+
+  /** Add tiles until those below what is seen reach far enough. */
+  #fillBox() {
+    const box = this.#box;
+    while (box.clientHeight && box.childElementCount < this.#visible.length && box.scrollTop + box.clientHeight + AHEAD > box.scrollHeight)
+      this.#add(box.childElementCount + BATCH);
+  }
+
+  /** Draw further tiles below those that are there, until there are so many. */
+  #add(number) {
+    const drawn = this.#box.childElementCount;
+    if (number > drawn) this.#box.append(...this.#tiles(drawn, number));
+  }
+
+  /** The tiles of a stretch of the visible rows, with what they say now. */
+  #tiles(from, to) {
+    return this.#visible.slice(from, to).map((row, index) => {
+      const key = keyOf(row);
+      const tile = this.#byKey.get(key) ?? empty(row);
+      this.#byKey.set(key, tile);
+      fill(tile, row);
+      tile.setAttribute("aria-selected", key === this.#selected);
+      tile.setAttribute("aria-posinset", from + index + 1);
+      tile.setAttribute("aria-setsize", this.#visible.length);
+      return tile;
+    });
   }
 
   /** Put the focus on the tile that the Tab key would reach. */
@@ -99,7 +141,7 @@ export class Tiles {
 
   #key(event) {
     if (event.ctrlKey || event.altKey || event.metaKey || !this.#active) return;
-    const at = this.#visible.indexOf(this.#active);
+    const at = this.#visible.findIndex((row) => keyOf(row) === keyOf(this.#active.row));
     const last = this.#visible.length - 1;
     const moves = {
       ArrowRight: () => Math.min(at + 1, last),
@@ -114,7 +156,10 @@ export class Tiles {
     if (event.key in moves) {
       const column = VERTICAL.has(event.key) ? (this.#column ?? middle(this.#active)) : null;
       this.#column = column;
-      this.#activate(this.#visible[moves[event.key]()]);
+      if (column !== null) this.#add(at + BATCH);
+      const next = moves[event.key]();
+      this.#add(next + 1);
+      this.#activate(this.#box.children[next]);
       this.#active.focus();
       // Moving back up returns to the same tile, even from a wide one.
       this.#column = column;
@@ -126,7 +171,7 @@ export class Tiles {
 
   /** The index of the tile `rows` rows away that is nearest to the current column; at most the last row. */
   #rows(from, step, rows) {
-    const tiles = this.#visible;
+    const tiles = this.#box.children;
     const distance = (at) => Math.abs(middle(tiles[at]) - this.#column);
     let [best, top, passed] = [from, tiles[from].offsetTop, 0];
     for (let at = from + step; at in tiles; at += step) {
@@ -143,7 +188,7 @@ const middle = (tile) => tile.offsetLeft + tile.offsetWidth / 2;
 
 function empty(row) {
   const speed = element("span", { class: "wpm" });
-  const tile = element("div", { role: "option", tabindex: -1, "aria-selected": "false" }, shown(row.ngram_text), speed);
+  const tile = element("div", { role: "option", tabindex: -1 }, shown(row.ngram_text), speed);
   tile.dataset.columns = columns(row.ngram_text);
   return tile;
 }
