@@ -219,23 +219,31 @@ class Settings(BaseSettings):
         default=90,
         ge=1,
         le=100,
-        description="Largest share of a cohort's sum that its two largest members may hold together, in percent",
+        description="Largest share that the two largest members of a cohort may hold of what is left of a sum, or of a "
+        "change, if one of the three largest is taken away, in percent",
     )
     release_min_changed: int = Field(
         default=4,
         ge=1,
-        description="Members whose contribution to a figure must have changed before a new version of it is "
+        description="Members whose number in a figure must have changed before a new version of it is "
         "released, unless none has changed (three others, plus possibly the reader)",
     )
     release_compared_hours: int = Field(
-        default=168,
+        default=336,
         ge=1,
         le=31 * 24,
         description="A new release is compared with every release of this many hours before it, and with the last one",
     )
+    release_stay_hours: int = Field(
+        default=48,
+        ge=0,
+        description="Greatest age at which the last release of a cohort stays if no new one is possible; after that "
+        "the cohort is suppressed",
+    )
     release_profile: Literal["standard", "strict"] = Field(
         default="standard",
-        description="strict: averages are released as whole numbers and the number of members in fives",
+        description="strict: averages are released as whole numbers, the number of members in fives, and the 75th and "
+        "90th percentiles from 50 members",
     )
     # G5.5, G7.6, G7.7, G8
     release_max_age_hours: int = Field(

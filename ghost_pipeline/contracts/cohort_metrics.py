@@ -37,6 +37,11 @@ class CohortMetric:
     """For percentiles: linear interpolation at h = (n - 1) p / 100."""
     unit: int = 1
     """How many units of the source make one of the figure (60,000 ms make a minute)."""
+    released_scale: int | None = None
+    """Decimals of the released figure, if fewer than `scale` (G9.3e)."""
+    total: str = ""
+    """For a figure of the last days, the column of all time: less this one it is the total at the earlier moment, which
+    readers can compute, so that releases are compared by it, too (G9.3c)."""
     bounded: bool = False
     """Whether one member can only ever hold a small part of the sum, so that two cannot dominate a mean (G9.2)."""
 
@@ -64,6 +69,11 @@ class CohortMetric:
         return computed_from(column, f"user_ghost_stats.{self.source}")
 
     @property
+    def shown_scale(self) -> int:
+        """Decimals of the released figure."""
+        return self.scale if self.released_scale is None else self.released_scale
+
+    @property
     def dtype(self) -> pl.DataType:
         """The column's polars type."""
         return self.column.dtype
@@ -85,6 +95,8 @@ COHORT_METRICS: tuple[CohortMetric, ...] = (
         "mean",
         "Mean of the tasks of the last 7 x 24 hours",
         scale=2,
+        released_scale=0,
+        total="tasks_completed",
         specified="DECIMAL(5,2)",
         why_wider="The same type as that of all tasks",
     ),
@@ -106,7 +118,6 @@ COHORT_METRICS: tuple[CohortMetric, ...] = (
         "Mean of the current streaks in days",
         scale=2,
         precision=8,
-        bounded=True,
         specified="DECIMAL(4,2)",
         why_wider="A mean streak of 125 days is real",
     ),
@@ -136,6 +147,7 @@ COHORT_METRICS: tuple[CohortMetric, ...] = (
         "Mean of the days practised of the last 7 dates",
         scale=2,
         precision=3,
+        released_scale=1,
         bounded=True,
         specified="DECIMAL(3,2)",
     ),
@@ -154,4 +166,22 @@ CONTRIBUTIONS = tuple(dict.fromkeys(metric.source for metric in COHORT_METRICS))
 SUMS = tuple(
     dict.fromkeys(metric.source for metric in COHORT_METRICS if metric.statistic == "mean" and not metric.bounded)
 )
-"""Contributions whose sum two members must not hold almost alone (G9.2)."""
+"""Contributions whose sum two or three members must not hold almost alone (G9.2)."""
+
+
+@dataclass(frozen=True)
+class EarlierTotal:
+    """A total of some days ago: what members had contributed to `total` before the days of `part` (G9.3c)."""
+
+    total: str
+    part: str
+    unit: int
+    steps: int
+    """The released part is rounded by at most `unit / steps / 2` a person."""
+
+
+EARLIER_TOTALS = tuple(
+    EarlierTotal(metric.total, metric.source, metric.unit, 10**metric.shown_scale)
+    for metric in COHORT_METRICS
+    if metric.total
+)

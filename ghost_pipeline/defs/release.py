@@ -14,12 +14,8 @@ from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.retention import skipped_by_retention
 from ghost_pipeline.defs.table_asset import TableAsset
 from ghost_pipeline.defs.table_result import TableResult
-from ghost_pipeline.domain.ghost.cohort_ghost_release import (
-    ReleaseRules,
-    cohort_ghost_release,
-    member_contributions,
-    released_contributions,
-)
+from ghost_pipeline.domain.ghost.cohort_ghost_release import cohort_ghost_release, member_contributions
+from ghost_pipeline.domain.ghost.release_rules import ReleaseRules
 from ghost_pipeline.domain.shared.period_figures import release_figures
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.lake import Lake
@@ -38,7 +34,7 @@ def materialize_cohort_ghost_release(run: RunContext, hours: Sequence[Hour]) -> 
 
 
 class _Contributions:
-    """Contributions to releases. A run of many hours reads small ones once: each hour compares with a week of files.
+    """Contributions to releases. A run of many hours reads small ones once: each hour compares with 14 days of files.
 
     Nothing replaces them meanwhile: a release is written once, and an erasure waits until the run has ended.
     """
@@ -48,16 +44,33 @@ class _Contributions:
         self._hours: set[Hour] = set()
         self._rows = COHORT_RELEASE_CONTRIBUTIONS.empty()
 
-    def scan(self, hours: Sequence[Hour]) -> pl.LazyFrame:
-        """Return the contributions of some hours, and perhaps of older ones, which `cohort_ghost_release` ignores."""
+    def hold(self, hours: Sequence[Hour]) -> None:
+        """Read what is new of some hours and forget all others, unless there is too much."""
         new = [hour for hour in hours if hour not in self._hours]
         parts = list(self._lake.in_parts(COHORT_RELEASE_CONTRIBUTIONS, new, HELD_BYTES)) if self._held else []
         if not self._held or len(parts) > 1 or self._rows.height > HELD_ROWS:
             self._held, self._hours, self._rows = False, set(), self._rows.clear()
-            return self._lake.scan(COHORT_RELEASE_CONTRIBUTIONS, hours)
-        self._rows = pl.concat([self._rows, self._lake.scan(COHORT_RELEASE_CONTRIBUTIONS, new).collect()], rechunk=True)
-        self._hours.update(new)
-        return self._rows.lazy()
+            return
+        kept = self._rows.filter(pl.col("as_of").is_in(_ends(hours)))
+        read = self._lake.scan(COHORT_RELEASE_CONTRIBUTIONS, new).collect()
+        self._rows, self._hours = pl.concat([kept, read], rechunk=True), set(hours)
+
+    def scan(self, hours: Sequence[Hour]) -> pl.LazyFrame:
+        """Return the contributions of some hours."""
+        if self._held:
+            return self._rows.lazy().filter(pl.col("as_of").is_in(_ends(hours)))
+        return self._lake.scan(COHORT_RELEASE_CONTRIBUTIONS, hours)
+
+    def in_parts(self, hours: Sequence[Hour]) -> list[pl.LazyFrame]:
+        """Return the contributions of some hours in parts that fit into memory, the newest first."""
+        if self._held:
+            return [self.scan(hours)]
+        parts = list(self._lake.in_parts(COHORT_RELEASE_CONTRIBUTIONS, hours, HELD_BYTES))
+        return [self.scan(part) for part in reversed(parts)]
+
+
+def _ends(hours: Sequence[Hour]) -> list[datetime]:
+    return [hour.as_of for hour in hours]
 
 
 def _release(run: RunContext, hour: Hour, earlier: _Contributions) -> TableResult:
@@ -93,11 +106,16 @@ def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules, ea
         )
     before = lake.scan(COHORT_GHOST_RELEASE, [newest] if newest else []).collect()
     compared = _compared(lake, before, hour.as_of - rules.compared)
-    members = member_contributions(lake.scan(USER_GHOST_STATS, [hour]), hour.as_of).collect().lazy()
-    release = cohort_ghost_release(members, before.lazy(), earlier.scan(compared), hour.as_of, rules).collect()
+    earlier.hold(compared)
+    last = set(before["last_release_as_of"])
+    newest_releases, older = ([one for one in compared if (one.as_of in last) == wanted] for wanted in (True, False))
+    members = member_contributions(lake.scan(USER_GHOST_STATS, [hour]), hour.as_of)
+    made = cohort_ghost_release(
+        members, before.lazy(), earlier.scan(newest_releases), earlier.in_parts(older), hour.as_of, rules
+    )
+    release = made.ledger
     # In this order: contributions without a ledger entry are ignored, an entry without them could never be compared.
-    contributions = released_contributions(members, release.lazy(), hour.as_of).collect()
-    lake.write(COHORT_RELEASE_CONTRIBUTIONS, hour, contributions)
+    lake.write(COHORT_RELEASE_CONTRIBUTIONS, hour, made.contributions)
     lake.write(COHORT_GHOST_RELEASE, hour, release)
     needed = _needed(lake, hour, rules)
     _forget(lake, needed)

@@ -14,13 +14,6 @@ ODDS = "there are no odds"
 EXPECTED_FAILURES: dict[str, str] = {
     "D10": STEPS,
     "I01": INTERVALS,
-    "K66": CHANGES,
-    "K67": CHANGES,
-    "K68": CHANGES,
-    "K69": LEVELS,
-    "K79": POPULATION,
-    "K80": CHANGES,
-    "K81": ROUNDING,
     "L01": RENEWAL,
     "O01": ODDS,
     "P62": RENEWAL,

@@ -13,7 +13,7 @@ from ghost_pipeline.defs import release as of_release
 from ghost_pipeline.defs.release import RELEASE_ASSETS, materialize_cohort_ghost_release
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.table_result import TableResult
-from ghost_pipeline.domain.ghost.cohort_ghost_release import ReleaseRules
+from ghost_pipeline.domain.ghost.release_rules import ReleaseRules
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake import locking
 from ghost_pipeline.lake.lake import Lake
@@ -127,7 +127,8 @@ def test_an_hour_that_was_left_out_is_no_obstacle(resources: RunContext) -> None
     assert seen(resources, 5) == (True, None, 0)
 
 
-def test_suppressed_at_once_and_back_only_with_enough_changes(resources: RunContext) -> None:
+def test_suppressed_after_its_last_release_has_stayed_and_back_only_with_enough_changes(tmp_path: Path) -> None:
+    resources = RunContext.of(Settings.load(data=tmp_path, release_stay_hours=0))
     people, others = PEOPLE[:10], [{**row, "cohort_id": "c2"} for row in PEOPLE[:2]]
     run(resources, 0, members=people)
     run(resources, 1, members=[*people[2:], *others])
@@ -241,7 +242,9 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> N
 
 
 def test_the_defaults_of_the_settings_are_those_of_the_rules() -> None:
-    assert ReleaseRules.of(Settings.load()) == ReleaseRules(10, 20, 90, 4, timedelta(hours=168), strict=False)
+    assert ReleaseRules.of(Settings.load()) == ReleaseRules(
+        10, 20, 90, 4, timedelta(hours=336), timedelta(hours=48), strict=False
+    )
 
 
 def test_every_threshold_is_a_setting() -> None:
@@ -251,9 +254,12 @@ def test_every_threshold_is_a_setting() -> None:
         release_max_share_percent=80,
         release_min_changed=5,
         release_compared_hours=48,
+        release_stay_hours=24,
         release_profile="strict",
     )
-    assert ReleaseRules.of(settings) == ReleaseRules(11, 21, 80, 5, timedelta(hours=48), strict=True)
+    assert ReleaseRules.of(settings) == ReleaseRules(
+        11, 21, 80, 5, timedelta(hours=48), timedelta(hours=24), strict=True
+    )
 
 
 def test_the_ledger_speaks_of_nobody(resources: RunContext) -> None:
@@ -263,14 +269,15 @@ def test_the_ledger_speaks_of_nobody(resources: RunContext) -> None:
     assert compute_one(COUNTED.compute, resources, FIRST).sample is None
 
 
-def test_one_who_ages_out_is_one_change(resources: RunContext) -> None:
+def test_one_who_falls_silent_waits_in_the_release(resources: RunContext) -> None:
     members = [{**row, "created_at": at("2025-02-01T00:00")} for row in PEOPLE]
     silent = [event("u00", FIRST.as_of - timedelta(days=14)), *(one for one in TASKS if one["user_id"] != "u00")]
     for number in range(2):
         stats = user_ghost_stats(users_frame(members), progress_frame(silent), hour(number).as_of)
         resources.lake.write(USER_GHOST_STATS, hour(number), stats.collect())
         release(resources, number)
-    assert [seen(resources, number) for number in range(2)] == [(True, None, 0), (True, None, 0)]
+    assert [seen(resources, number) for number in range(2)] == [(True, None, 0), (True, None, 1)]
+    assert resources.lake.rows(COHORT_RELEASE_CONTRIBUTIONS, hour(1)) == len(PEOPLE)
 
 
 def test_whoever_was_erased_still_counts_as_having_left(resources: RunContext) -> None:

@@ -23,8 +23,8 @@ from ghost_pipeline.domain.ghost.benchmarks import (
     ghost_streak_shares as sharing,
 )
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import POPULATIONS
-from ghost_pipeline.domain.ghost.cohort_ghost_release import ReleaseRules
 from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits
+from ghost_pipeline.domain.ghost.release_rules import ReleaseRules
 from ghost_pipeline.settings import Settings
 
 DEFAULTS = Settings.model_construct()

@@ -6,11 +6,8 @@ from datetime import datetime
 import polars as pl
 
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS
-from ghost_pipeline.domain.ghost.cohort_ghost_release import (
-    ReleaseRules,
-    cohort_ghost_release,
-    released_contributions,
-)
+from ghost_pipeline.domain.ghost.cohort_ghost_release import Release, cohort_ghost_release
+from ghost_pipeline.domain.ghost.release_rules import ReleaseRules
 from ghost_pipeline.windows import HOUR, Hour
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row, at
 from ghost_pipeline_tests.reference.months import RULES
@@ -38,14 +35,17 @@ def people(count: int, cohort_id: str = "c1", /, **values: int) -> list[Row]:
 
 
 def contributions(members: Iterable[Row] | pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """Members as the release takes them."""
+    """Members as the release takes them: active unless they say otherwise."""
     hour = Hour.ending_at(as_of)
     clock = {"snapshot_date": hour.date, "snapshot_hour": hour.hour, "as_of": as_of}
     rows = members if isinstance(members, pl.DataFrame) else pl.DataFrame(list(members), infer_schema_length=None)
+    if "is_active_member" not in rows.columns:
+        rows = rows.with_columns(is_active_member=pl.lit(value=True))
     frame = rows.with_columns(pl.lit(value).alias(name) for name, value in clock.items())
-    return COHORT_RELEASE_CONTRIBUTIONS.empty().vstack(
-        frame.select(pl.col(name).cast(dtype) for name, dtype in COHORT_RELEASE_CONTRIBUTIONS.polars_schema.items())
-    )
+    schema = COHORT_RELEASE_CONTRIBUTIONS.polars_schema
+    return frame.select(
+        *(pl.col(name).cast(dtype) for name, dtype in schema.items()), pl.col("is_active_member").fill_null(value=True)
+    ).sort("cohort_id", "user_id")
 
 
 class Peers:
@@ -60,14 +60,15 @@ class Peers:
     def see(self, members: Iterable[Row] | pl.DataFrame, *, later: int = 0) -> dict[str, Row]:
         """What they see at the end of the next hour, or of one that many hours later, by cohort."""
         self.as_of += later * HOUR
-        now = contributions(members, self.as_of)
-        release = cohort_ghost_release(
-            now.lazy(), self.ledger.lazy(), self.contributions.lazy(), self.as_of, self.rules
-        ).collect()
-        assert COHORT_GHOST_RELEASE.faults(release) == []
-        self.ledger = release
-        self.contributions.vstack(
-            released_contributions(now.lazy(), release.lazy(), self.as_of).collect(), in_place=True
-        )
+        release = self._release(contributions(members, self.as_of))
+        assert COHORT_GHOST_RELEASE.faults(release.ledger) == []
+        assert COHORT_RELEASE_CONTRIBUTIONS.faults(release.contributions) == []
+        self.ledger = release.ledger
+        self.contributions.vstack(release.contributions, in_place=True)
         self.as_of += HOUR
-        return {row["cohort_id"]: row for row in release.iter_rows(named=True)}
+        return {row["cohort_id"]: row for row in release.ledger.iter_rows(named=True)}
+
+    def _release(self, members: pl.DataFrame) -> Release:
+        is_last = pl.col("as_of").is_in(self.ledger["last_release_as_of"].drop_nulls().to_list())
+        newest, older = (self.contributions.lazy().filter(flag) for flag in (is_last, ~is_last))
+        return cohort_ghost_release(members.lazy(), self.ledger.lazy(), newest, [older], self.as_of, self.rules)

@@ -8,22 +8,27 @@ import polars as pl
 import pytest
 
 from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS, CONTRIBUTIONS
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS
+from ghost_pipeline.contracts.ghost import COHORT_RELEASE_CONTRIBUTIONS
 from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_ghost_data
-from ghost_pipeline.domain.ghost.cohort_ghost_release import (
-    ReleaseRules,
-    changed_members,
-    cohort_ghost_release,
-    member_contributions,
-)
+from ghost_pipeline.domain.ghost.cohort_ghost_release import member_contributions
+from ghost_pipeline.domain.ghost.release_rules import ReleaseRules
 from ghost_pipeline.windows import HOUR
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row, at, event, progress_frame, user, users_frame
-from ghost_pipeline_tests.domain.ghost.release_hours import NOON, Peers, contributions, member, people
+from ghost_pipeline_tests.domain.ghost.release_hours import NOON, Peers, member, people
 from ghost_pipeline_tests.reference.months import RULES
 from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 
 FIGURES = ["active_member_count", *(metric.name for metric in COHORT_METRICS)]
 PERCENTILES = ["top_10_percent_tasks", "top_25_percent_tasks", "top_10_percent_days_practiced"]
+
+
+D = Decimal
+
+
+def size(row: Row) -> int:
+    """The people of a new release."""
+    assert state(row) == "new"
+    return int(row["active_member_count"])
 
 
 def state(row: Row) -> str:
@@ -82,10 +87,22 @@ def test_the_figures_are_those_of_the_exact_snapshot() -> None:
     stats = user_ghost_stats(users_frame(users), progress_frame(events), NOON)
     exact = cohort_ghost_data(stats, NOON).filter(pl.col("cohort_id") == "c1").collect()
     seen = Peers(replace(RULES, min_members_percentiles=10)).see(member_contributions(stats, NOON).collect())
-    assert {name: seen["c1"][name] for name in FIGURES} == exact.select(FIGURES).to_dicts()[0]
+    expected = exact.select(FIGURES).to_dicts()[0]
+    assert (expected["avg_tasks_this_week"], expected["avg_days_practiced_per_week"]) == (D("4.18"), D("4.18"))
+    shown = {"avg_tasks_this_week": D(4), "avg_days_practiced_per_week": D("4.2")}
+    assert {name: seen["c1"][name] for name in FIGURES} == expected | shown
 
 
-def test_only_active_members_of_a_cohort_contribute_and_nobody_to_global() -> None:
+def test_a_half_of_a_week_is_rounded_from_the_exact_mean() -> None:
+    # 2,299 / 200 = 11.495: to two decimals 11.50, and from there 12.
+    members = [
+        {**member(0), "user_id": f"u{number:03}", "tasks_completed": 20, "tasks_this_week": 11 + (number < 99)}
+        for number in range(200)
+    ]
+    assert first(members)["avg_tasks_this_week"] == D(11)
+
+
+def test_members_who_are_not_excluded_contribute_and_nobody_to_global() -> None:
     users = [
         user("active"),
         user("silent", created_at=at("2025-01-01T00:00")),
@@ -97,8 +114,8 @@ def test_only_active_members_of_a_cohort_contribute_and_nobody_to_global() -> No
     events.append(event("silent", "2025-02-01T08:00"))
     stats = user_ghost_stats(users_frame(users), progress_frame(events), NOON)
     rows = member_contributions(stats, NOON).collect()
-    assert rows["user_id"].to_list() == ["active"]
-    assert COHORT_RELEASE_CONTRIBUTIONS.faults(rows) == []
+    assert rows.select("user_id", "is_active_member").rows() == [("active", True), ("silent", False)]
+    assert COHORT_RELEASE_CONTRIBUTIONS.faults(rows.drop("is_active_member")) == []
 
 
 def test_every_figure_is_made_of_contributions_that_are_kept() -> None:
@@ -108,22 +125,34 @@ def test_every_figure_is_made_of_contributions_that_are_kept() -> None:
 
 # --- nobody dominates ---
 
-
-@pytest.mark.parametrize("column", ["tasks_completed", "practice_time_ms", "tasks_this_week"])
-def test_two_members_may_hold_nine_tenths_of_a_sum_and_not_one_more(column: str) -> None:
-    two = [member(0, **{column: 45}), member(1, **{column: 45})]
-    others = [member(number, **{column: 1}) for number in range(2, 12)]
-    assert state(first([*two, *others])) == "new"
-    assert state(first([member(0, **{column: 46}), *two[1:], *others])) == "dominated"
+JUDGED = ["tasks_completed", "practice_time_ms", "tasks_this_week", "current_streak"]
 
 
-@pytest.mark.parametrize("column", ["tasks_completed", "practice_time_ms", "tasks_this_week"])
+def holding(column: str, *numbers: int) -> list[Row]:
+    """Twelve members, of whom the first hold these numbers in a column, and all others 0."""
+    return [{**member(number), column: value} for number, value in enumerate([*numbers, *[0] * 12][:12])]
+
+
+@pytest.mark.parametrize("column", JUDGED)
+def test_all_but_the_three_largest_must_balance_the_two_largest(column: str) -> None:
+    assert state(first(holding(column, 45, 45, 30, 5, 5))) == "new"
+    assert state(first(holding(column, 46, 45, 30, 5, 5))) == "dominated"
+
+
+@pytest.mark.parametrize("column", JUDGED)
+def test_the_third_may_be_the_reader_and_balances_nothing(column: str) -> None:
+    # The two hold 40 of 44, 91 %; with the third of 4 they would hold 83 %.
+    assert state(first(holding(column, 20, 20, 4, 4))) == "dominated"
+    assert state(first(holding(column, 20, 20, 4, 4, 1))) == "new"
+
+
+@pytest.mark.parametrize("column", JUDGED)
 def test_a_sum_of_zero_dominates_nobody(column: str) -> None:
     assert state(first(people(10, **{column: 0}))) == "new"
 
 
-def test_a_streak_may_stand_out() -> None:
-    assert state(first([member(0, current_streak=900), *(member(n, current_streak=0) for n in range(1, 10))])) == "new"
+def test_days_of_the_week_may_stand_out() -> None:
+    assert state(first(holding("days_practiced", 7))) == "new"
 
 
 # --- enough changes ---
@@ -169,10 +198,15 @@ def test_changes_add_up_over_the_hours_since_the_release() -> None:
     assert seen == ["new", "old", "old", "old", "new"]
 
 
-def test_who_came_or_went_has_changed_in_everything() -> None:
+def test_joins_wait_until_they_can_go_together() -> None:
+    peers, before = Peers(), people(12)
+    newcomers = [member(number) for number in range(12, 16)]
+    sizes = [peers.see([*before, *newcomers[:count]])["c1"]["active_member_count"] for count in range(5)]
+    assert sizes == [12, 12, 12, 12, 16]
+
+
+def test_leaving_is_a_change() -> None:
     before, newcomers = people(12), [member(number) for number in range(12, 16)]
-    assert then(before, [*before, *newcomers[:3]]) == "old"
-    assert then(before, [*before, *newcomers]) == "new"
     assert then([*before, *newcomers[:3]], before) == "old"
     assert then([*before, *newcomers], before) == "new"
 
@@ -183,18 +217,22 @@ def test_one_who_came_and_one_who_went_are_two_although_the_size_is_the_same() -
     assert then(before, [*before[2:], member(12), member(13)]) == "new"
 
 
-def test_a_newcomer_without_a_task_has_changed_all_the_same() -> None:
-    idle = dict.fromkeys(CONTRIBUTIONS, 0)
-    before = people(12)
-    assert then(before, [*before, member(12, **idle)]) == "old"
+def test_who_comes_or_goes_with_zero_changes_nothing() -> None:
+    idle = [member(number, **dict.fromkeys(CONTRIBUTIONS, 0)) for number in (12, 13)]
+    peers, before = Peers(), people(12)
+    sizes = [peers.see([*before, *some])["c1"]["active_member_count"] for some in ([], idle[:1], idle, [])]
+    assert sizes == [12, 13, 14, 12]
 
 
-def test_a_member_who_moves_changes_both_cohorts() -> None:
+def test_a_member_who_moves_waits_in_the_new_cohort_and_holds_up_the_old_one() -> None:
     peers, c1 = Peers(), people(12)
     c2 = [member(number, "c2") for number in range(20, 32)]
     peers.see([*c1, *c2])
     seen = peers.see([*c1[1:], *c2, member(0, "c2")])
-    assert {cohort: state(row) for cohort, row in seen.items()} == {"c1": "old", "c2": "old"}
+    assert {cohort: (state(row), row["active_member_count"]) for cohort, row in seen.items()} == {
+        "c1": ("old", 12),
+        "c2": ("new", 12),
+    }
 
 
 def test_members_of_one_cohort_do_not_count_for_another() -> None:
@@ -205,21 +243,45 @@ def test_members_of_one_cohort_do_not_count_for_another() -> None:
     assert {cohort: state(row) for cohort, row in seen.items()} == {"c1": "new", "c2": "old"}
 
 
-def test_changed_members_are_counted_by_contribution() -> None:
-    before = people(6)
-    now = [*working(working(before, range(2)), range(1, 2), "current_streak")[:5], member(9)]
-    counted = changed_members(contributions(now, NOON + HOUR).lazy(), contributions(before, NOON).lazy()).collect()
-    assert counted.to_dicts() == [
-        {
-            "cohort_id": "c1",
-            "as_of": NOON,
-            "tasks_completed": 4,
-            "tasks_this_week": 2,
-            "practice_time_ms": 2,
-            "current_streak": 3,
-            "days_practiced": 2,
-        }
+def with_more(members: list[Row], *more: int) -> list[Row]:
+    """The same members, of whom the first have done more tasks."""
+    return [
+        {**row, "tasks_completed": row["tasks_completed"] + extra}
+        for row, extra in zip(members, [*more, *[0] * len(members)], strict=False)
     ]
+
+
+def test_a_change_must_not_be_that_of_one_or_two() -> None:
+    before = people(12)
+    assert then(before, with_more(before, 40, 37, 1, 11)) == "old"
+    assert then(before, with_more(before, 5, 4, 1, 1)) == "new"
+    assert then(before, with_more(before, 6, 4, 1, 1)) == "old"
+    # A departure beside three and four additions: differences of 13, 1, 1, 1 and of 13, 1, 1, 1, 1.
+    leaving = member(12, **{name: 13 if name == "tasks_completed" else 0 for name in CONTRIBUTIONS})
+    assert then([*before, leaving], with_more(before, 1, 1, 1)) == "old"
+    assert then([*before, leaving], with_more(before, 1, 1, 1, 1)) == "new"
+
+
+def grown(count: int, more_of_one: int, **values: int) -> list[Row]:
+    """Members of whom one had done more a week ago."""
+    return [
+        member(0, **{**values, "tasks_completed": values["tasks_completed"] + more_of_one}),
+        *people(count, **values)[1:],
+    ]
+
+
+@pytest.mark.parametrize(("more", "expected"), [(108, "new"), (109, "old")])
+def test_totals_of_a_week_before_may_differ_by_one_member_within_their_rounding(more: int, expected: str) -> None:
+    # Tasks less this week are 300 each, and 300 + more of one: 9 x (12 + 12) / 2 = 108.
+    before = people(12, tasks_completed=400, tasks_this_week=100)
+    assert then(before, grown(12, more, tasks_completed=500, tasks_this_week=200)) == expected
+
+
+@pytest.mark.parametrize(("more", "expected"), [(54, "new"), (55, "old")])
+def test_totals_of_a_week_before_are_compared_with_the_tasks_released_then(more: int, expected: str) -> None:
+    # The tasks are released to the hundredth: 9 x 12 / 2 = 54.
+    before = people(12, tasks_completed=300, tasks_this_week=0)
+    assert then(before, grown(12, more, tasks_completed=350, tasks_this_week=50)) == expected
 
 
 @pytest.mark.parametrize("now", [{"cohort_excluded": True}, {"cohort_id": "c2"}], ids=["excluded", "moved"])
@@ -234,17 +296,51 @@ def test_one_who_is_excluded_or_moves_is_one_change(now: Row) -> None:
     assert (state(seen), seen["active_member_count"]) == ("old", 12)
 
 
-def test_one_whose_last_activity_is_fourteen_days_old_is_one_change() -> None:
+def test_one_who_falls_silent_stays_in_the_released_population() -> None:
     users = [user(f"u{number:02}", created_at=at("2025-01-01T00:00")) for number in range(12)]
     events = [
         event("u00", NOON - timedelta(days=14)),
         *(event(row["user_id"], "2025-03-05T08:00") for row in users[1:]),
     ]
     peers = Peers()
-    for as_of, expected in ((NOON, "new"), (NOON + HOUR, "old")):
+    for as_of in (NOON, NOON + HOUR):
         stats = user_ghost_stats(users_frame(users), progress_frame(events), as_of)
         seen = peers.see(member_contributions(stats, as_of).collect())["c1"]
-        assert (state(seen), seen["active_member_count"]) == (expected, 12)
+        assert (state(seen), seen["active_member_count"]) == ("new", 12)
+
+
+def silent(row: Row) -> Row:
+    return {**row, "is_active_member": False}
+
+
+def test_who_falls_silent_and_who_joins_both_wait() -> None:
+    """Only those of the last release may be released again: each other population differs by one member."""
+    peers, before = Peers(), people(14)
+    assert peers.see(before)["c1"]["active_member_count"] == 14
+    seen = peers.see([silent(before[0]), *before[1:], member(14)])["c1"]
+    assert (state(seen), seen["active_member_count"]) == ("new", 14)
+    assert set(peers.contributions.filter(pl.col("as_of") == seen["as_of"])["user_id"]) == {
+        row["user_id"] for row in before
+    }
+
+
+def test_the_joined_and_the_silent_go_together_as_soon_as_they_may() -> None:
+    peers, before, joined = Peers(), people(14), [member(number) for number in range(14, 18)]
+    peers.see(before)
+    with_silent = peers.see([silent(before[0]), *before[1:], *joined])["c1"]
+    assert (state(with_silent), with_silent["active_member_count"]) == ("new", 17)
+
+
+def test_silent_members_do_not_make_a_cohort_of_too_few_large_enough() -> None:
+    peers, before = Peers(), people(10)
+    peers.see(before)
+    assert state(peers.see([silent(before[0]), *before[1:]])["c1"]) == "old"
+
+
+def test_who_was_not_in_the_last_release_is_silent_without_being_waited_for() -> None:
+    peers = Peers()
+    seen = peers.see([*people(12), silent(member(12))])["c1"]
+    assert (state(seen), seen["active_member_count"]) == ("new", 12)
 
 
 # --- any two releases ---
@@ -253,20 +349,29 @@ def test_one_whose_last_activity_is_fourteen_days_old_is_one_change() -> None:
 def test_a_release_is_compared_with_any_other_not_only_with_the_last_one() -> None:
     away, back = people(12), people(16)
     peers = Peers()
-    assert [state(peers.see(members)["c1"]) for members in (back, away)] == ["new", "new"]
-    assert state(peers.see([*back[:15], member(16)])["c1"]) == "old"
-    assert state(peers.see(back)["c1"]) == "new"
+    assert [size(peers.see(members)["c1"]) for members in (back, away)] == [16, 12]
+    # Four have come since the last release; since the first one, one has come and one gone.
+    assert size(peers.see([*back[:15], member(16)])["c1"]) == 12
+    assert size(peers.see(back)["c1"]) == 16
 
 
 def test_an_older_release_is_compared_with_only_where_it_is_the_last() -> None:
     away, back = people(12), people(16)
-    for later, expected in ((21, "old"), (22, "old"), (23, "new")):
+    for later, expected in ((21, 12), (22, 12), (23, 16)):
         peers = Peers(replace(RULES, compared=timedelta(hours=24)))
-        assert [state(peers.see(members)["c1"]) for members in (back, away)] == ["new", "new"]
-        assert state(peers.see([*back[:15], member(16)], later=later)["c1"]) == expected
+        assert [size(peers.see(members)["c1"]) for members in (back, away)] == [16, 12]
+        assert size(peers.see([*back[:15], member(16)], later=later)["c1"]) == expected
     peers = Peers()
     peers.see(away)
-    assert state(peers.see(working(away, range(1)), later=5000)["c1"]) == "old"
+    assert state(peers.see(working(away, range(1)), later=5000)["c1"]) == "too_few_changes"
+
+
+def test_releases_of_fourteen_days_are_compared_unless_set_otherwise() -> None:
+    away, back = people(12), people(16)
+    for later, expected in ((333, 12), (334, 12), (335, 16)):
+        peers = Peers()
+        assert [size(peers.see(members)["c1"]) for members in (back, away)] == [16, 12]
+        assert size(peers.see([*back[:15], member(16)], later=later)["c1"]) == expected
 
 
 def test_without_the_contributions_to_the_last_release_nothing_new_is_released() -> None:
@@ -278,28 +383,47 @@ def test_without_the_contributions_to_the_last_release_nothing_new_is_released()
     assert state(peers.see(working(busy, range(12)))["c1"]) == "old"
 
 
-# --- suppression and back ---
+# --- what stays, suppression and back ---
+
+DOMINATING = [member(0, tasks_completed=5000), *people(12)[1:]]
+ALONE = [member(20, "c2")]
 
 
-def test_a_cohort_that_falls_below_ten_is_suppressed_at_once() -> None:
-    assert then(people(10), people(9)) == "too_few_members"
-
-
-def test_a_cohort_that_comes_to_be_dominated_is_suppressed_at_once() -> None:
-    before = people(12)
-    assert then(before, [member(0, tasks_completed=5000), *before[1:]]) == "dominated"
-
-
-def test_a_cohort_without_any_active_member_stays_in_the_ledger() -> None:
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        (people(9), "too_few_members"),
+        (ALONE, "too_few_members"),
+        (DOMINATING, "dominated"),
+        (working(people(12), range(3)), "too_few_changes"),
+    ],
+    ids=["fallen below ten", "gone", "dominated", "few changes"],
+)
+def test_the_last_release_stays_for_48_hours_before_a_cohort_is_suppressed(now: list[Row], reason: str) -> None:
     peers = Peers()
-    peers.see(people(10))
-    other = [member(20, "c2")]
-    assert state(peers.see(other)["c1"]) == "too_few_members"
-    assert state(peers.see(other)["c1"]) == "too_few_members"
+    released = peers.see(people(12))["c1"]
+    stays = peers.see(now, later=47)["c1"]
+    assert state(stays) == "old"
+    assert [stays[name] for name in FIGURES] == [released[name] for name in FIGURES]
+    for _ in range(2):
+        assert state(peers.see(now)["c1"]) == reason
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"), [(people(9), "too_few_members"), (DOMINATING, "dominated")], ids=["too few", "dominated"]
+)
+def test_a_cohort_without_a_release_is_suppressed_at_once(members: list[Row], reason: str) -> None:
+    assert state(first(members)) == reason
+
+
+def test_how_long_a_release_stays_is_a_setting() -> None:
+    peers = Peers(replace(RULES, stay=timedelta(hours=2)))
+    peers.see(people(12))
+    assert [state(peers.see(people(9))["c1"]) for _ in range(3)] == ["old", "old", "too_few_members"]
 
 
 def test_after_a_suppression_a_release_is_compared_with_the_one_before_it() -> None:
-    peers, before = Peers(), people(10)
+    peers, before = Peers(replace(RULES, stay=timedelta(0))), people(10)
     released = peers.see(before)["c1"]
     assert state(peers.see(before[1:])["c1"]) == "too_few_members"
     stays_away = peers.see([*before[1:], member(10)])["c1"]
@@ -309,7 +433,7 @@ def test_after_a_suppression_a_release_is_compared_with_the_one_before_it() -> N
 
 
 def test_a_suppressed_cohort_comes_back_with_the_same_members() -> None:
-    peers, before = Peers(), people(10)
+    peers, before = Peers(replace(RULES, stay=timedelta(0))), people(10)
     assert [state(peers.see(members)["c1"]) for members in (before, before[1:], before)] == [
         "new",
         "too_few_members",
@@ -330,10 +454,10 @@ def test_the_strict_profile_rounds_averages_to_whole_numbers_and_the_size_to_fiv
     rules = replace(RULES, strict=True)
     members = working(people(12), range(6))
     seen = first(members, rules)
-    assert (seen["active_member_count"], seen["avg_tasks_completed"]) == (10, Decimal("13.00"))
+    assert (seen["active_member_count"], seen["avg_tasks_completed"]) == (10, D("13.00"))
     assert first(people(13), rules)["active_member_count"] == 15
     # 12 + 5/11 is 12.45 to two decimals, 12.5 to one, and 12.
-    assert first(working(people(11), range(5)), rules)["avg_tasks_completed"] == Decimal("12.00")
+    assert first(working(people(11), range(5)), rules)["avg_tasks_completed"] == D("12.00")
 
 
 def test_the_strict_profile_rounds_no_figure_twice() -> None:
@@ -341,13 +465,14 @@ def test_the_strict_profile_rounds_no_figure_twice() -> None:
     members = [
         {**member(0), "user_id": f"u{number:03}", "tasks_completed": 11 + (number < 99)} for number in range(200)
     ]
-    assert first(members)["avg_tasks_completed"] == Decimal("11.50")
-    assert first(members, replace(RULES, strict=True))["avg_tasks_completed"] == Decimal("11.00")
+    assert first(members)["avg_tasks_completed"] == D("11.50")
+    assert first(members, replace(RULES, strict=True))["avg_tasks_completed"] == D("11.00")
 
 
 def test_the_strict_profile_counts_members_exactly_for_the_rules() -> None:
     assert state(first(people(9), replace(RULES, strict=True))) == "too_few_members"
-    assert first(people(19), replace(RULES, strict=True))["top_10_percent_tasks"] is None
+    assert first(people(49), replace(RULES, strict=True))["top_10_percent_tasks"] is None
+    assert first(people(50), replace(RULES, strict=True))["top_10_percent_tasks"] == 12
 
 
 def test_thresholds_are_settings() -> None:
@@ -358,27 +483,25 @@ def test_thresholds_are_settings() -> None:
 
 
 def test_without_members_and_without_a_ledger_there_are_no_rows() -> None:
-    nobody = COHORT_RELEASE_CONTRIBUTIONS.empty().lazy()
-    release = cohort_ghost_release(nobody, COHORT_GHOST_RELEASE.empty().lazy(), nobody, NOON, RULES).collect()
-    assert release.height == 0
-    assert COHORT_GHOST_RELEASE.faults(release) == []
+    assert Peers().see(pl.DataFrame(schema={**COHORT_RELEASE_CONTRIBUTIONS.polars_schema})) == {}
 
 
-def test_a_release_that_stays_loses_what_needs_more_members() -> None:
+def test_a_release_that_stays_keeps_what_needs_more_members_now() -> None:
+    """The hour in which a figure vanished would be 14 days after the last activity of the one who left."""
     peers = Peers()
-    assert peers.see(people(20))["c1"]["top_10_percent_tasks"] == 12
+    released = peers.see(people(20))["c1"]
+    assert released["top_10_percent_tasks"] == 12
     fewer = peers.see(people(17))["c1"]
     assert state(fewer) == "old"
-    assert (fewer["active_member_count"], fewer["avg_tasks_completed"]) == (20, Decimal("12.00"))
-    assert (fewer["top_10_percent_tasks"], fewer["top_25_percent_tasks"]) == (None, None)
-    assert fewer["top_10_percent_days_practiced"] is None
+    assert [fewer[name] for name in FIGURES] == [released[name] for name in FIGURES]
 
 
 def test_under_the_strict_profile_what_was_released_before_it_is_rounded_too() -> None:
     peers = Peers()
     members = [member(0, tasks_completed=17), *people(24)[1:]]
-    assert peers.see(members)["c1"]["avg_tasks_completed"] == Decimal("12.21")
+    assert peers.see(members)["c1"]["avg_tasks_completed"] == D("12.21")
     peers.rules = replace(RULES, strict=True)
     kept = peers.see(working(members, range(1)))["c1"]
     assert state(kept) == "old"
-    assert (kept["avg_tasks_completed"], kept["active_member_count"]) == (Decimal("12.00"), 25)
+    assert (kept["avg_tasks_completed"], kept["active_member_count"]) == (D("12.00"), 25)
+    assert kept["top_10_percent_tasks"] is None

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghost_pipeline.contracts.cohort_metrics import CONTRIBUTIONS
-from ghost_pipeline.domain.ghost.cohort_ghost_release import ReleaseRules
+from ghost_pipeline.domain.ghost.release_rules import ReleaseRules
 from ghost_pipeline.windows import HOUR
 from ghost_pipeline_tests.domain.ghost.ghost_frames import Row
 from ghost_pipeline_tests.domain.ghost.release_hours import Peers, member, people
@@ -82,9 +82,11 @@ def play(seed: int, rules: ReleaseRules) -> list[dict[datetime, Values]]:
     seen: list[dict[datetime, Values]] = [{} for _ in range(COHORTS)]
     for _ in range(HOURS):
         now = [cohort.contributions() for cohort in cohorts]
-        for cohort_id, row in peers.see(pl.concat(map(frame, range(COHORTS), now))).items():
-            if row["released"] and row["released_as_of"] == row["as_of"]:
-                seen[int(cohort_id)][row["as_of"]] = now[int(cohort_id)]
+        as_of = peers.as_of
+        peers.see(pl.concat(map(frame, range(COHORTS), now)))
+        for (cohort_id,), rows in peers.contributions.filter(pl.col("as_of") == as_of).group_by("cohort_id"):
+            values = seen[int(str(cohort_id))][as_of] = np.full((ACCOUNTS, len(CONTRIBUTIONS)), ABSENT)
+            values[rows["user_id"].str.slice(1).cast(int)] = rows.select(CONTRIBUTIONS).to_numpy()
         for cohort in cohorts:
             cohort.pass_an_hour()
     return seen
@@ -109,7 +111,8 @@ def isolated(seen: dict[datetime, Values], within: timedelta) -> Iterator[tuple[
     for one, other in combinations(times, 2):
         if other - one > within and times.index(other) - times.index(one) > 1:
             continue
-        before, after = np.delete(seen[one], ATTACKER, 0), np.delete(seen[other], ATTACKER, 0)
+        # Who is absent adds nothing to a sum.
+        before, after = (np.maximum(np.delete(seen[at], ATTACKER, 0), 0) for at in (one, other))
         unknown = np.sum(before != after, axis=0)
         yield from (
             (one, other, name)
