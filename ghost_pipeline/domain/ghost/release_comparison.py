@@ -4,7 +4,8 @@ A sum, or the difference of two, must not be the figure of one or two people. So
 it has to balance the two largest: one of the three may be the reader, who takes the own figure away.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -12,12 +13,10 @@ import polars as pl
 
 from ghost_pipeline.contracts.cohort_metrics import CONTRIBUTIONS, EARLIER_TOTALS, SUMS
 from ghost_pipeline.domain.ghost.release_rules import ReleaseRules
+from ghost_pipeline.domain.shared.levels import LARGEST, levels_hold
 
 Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
-PERCENT = 100
-LARGEST = 3
-"""The two largest must not stand out, and a reader who is one of the three does not count."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,14 @@ class Groups:
         """The largest value of each group."""
         return np.maximum.reduceat(values, self.starts)
 
-    def largest_two_and_three(self, values: Numbers) -> tuple[Numbers, Numbers]:
-        """The sums of the two and of the three largest values of each group."""
+    def three_largest(self, values: Numbers) -> tuple[Numbers, ...]:
+        """The three largest values of each group, the largest first; 0 where there are fewer."""
         group = np.repeat(np.arange(len(self.sizes)), self.sizes)
         ordered = values[np.lexsort((-values, group))]
-        ordered[np.arange(self.length) - self.starts[group] >= LARGEST] = 0
-        three = self.sums(ordered)
-        ordered[np.arange(self.length) - self.starts[group] >= LARGEST - 1] = 0
-        return self.sums(ordered), three
+        return tuple(
+            np.where(self.sizes > place, ordered[self.starts + np.minimum(place, self.sizes - 1)], 0)
+            for place in range(LARGEST)
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,21 @@ class Rounding:
     people: Numbers
     unit: int
     steps: int
+
+    def of(self, chosen: Flags) -> "Rounding":
+        """The same for some of the groups."""
+        return replace(self, people=self.people[chosen])
+
+    def balances(self, sums: Numbers, largest: Sequence[Numbers], rules: ReleaseRules) -> Flags:
+        """Tell of each group whether the others, with the rounding, balance the two largest."""
+        halves = 2 * self.steps
+        held: Flags = levels_hold(
+            halves * sums,
+            [halves * one for one in largest],
+            rules.max_share_percent,
+            blur=self.people * self.unit,
+        )
+        return held
 
 
 def dominated(people: pl.DataFrame, rules: ReleaseRules) -> pl.DataFrame:
@@ -123,26 +137,17 @@ def balanced(
         rounding: of what is shown, which counts as held by others (G9.3c).
 
     """
-    share, rest = rules.max_share_percent, PERCENT - rules.max_share_percent
-    people, unit, steps = (0, 0, 1) if rounding is None else (rounding.people, rounding.unit, rounding.steps)
+    rounded = Rounding(np.zeros_like(groups.sizes), 1, 1) if rounding is None else rounding
     sums, largest = groups.sums(values), groups.largest(values)
-
-    def outweighed(others: Numbers, two: Numbers) -> Flags:
-        flags: Flags = share * (2 * steps * others + people * unit) >= rest * 2 * steps * two
-        return flags
-
     # Nearly all groups pass by their sum and their largest value, which costs a third of ordering them.
-    passes = outweighed(np.maximum(sums - LARGEST * largest, 0), 2 * largest)
+    passes = rounded.balances(np.maximum(sums, LARGEST * largest), (largest,) * LARGEST, rules)
     if changed:
         passes &= (sums > (rules.min_changed - 1) * largest) | (sums == 0)
     if passes.all():
         return passes
     unsure = ~passes
     some, places = groups.only(unsure)
-    if rounding is not None:
-        people = rounding.people[unsure]
-    two, three = some.largest_two_and_three(values[places])
-    found = outweighed(sums[unsure] - three, two)
+    found = rounded.of(unsure).balances(sums[unsure], some.three_largest(values[places]), rules)
     if changed:
         number = some.sums((values[places] > 0).astype(np.int64))
         found &= (number == 0) | (number >= rules.min_changed)
