@@ -4,6 +4,7 @@ A command has the name of the method of `GhostReader` that answers, with - for _
 method's parameters.
 """
 
+import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -309,9 +310,12 @@ def serve(host: str, port: int) -> None:
     from ghost_pipeline.serving.server import build_server
 
     settings = Settings.load()
+    lake = Lake(settings.lake)
     try:
         # A newer release may have published what this one would misread; an older one has not.
-        Lake(settings.lake).require_current()
+        if not lake.root.exists() or os.access(lake.root, os.R_OK | os.X_OK):
+            lake.require_current()
+        # Otherwise this user may read only what is published, which is all that is needed.
     except OlderLayoutError as error:
         click.echo(f"{error}. Answers come from what that release has published", err=True)
     if settings.token_key is None:

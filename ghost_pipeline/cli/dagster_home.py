@@ -154,11 +154,7 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
 
     If no source is set, it names the demo's source, if that exists, so that its next hours can be run from the UI.
     """
-    environment = {
-        "DAGSTER_HOME": str(prepare_dagster_home(settings)),
-        # `dg dev`, which the warning recommends, needs some twenty more packages for the same processes.
-        "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",
-    }
+    environment = {"DAGSTER_HOME": str(prepare_dagster_home(settings))}
     demo_source = settings.local / "source"
     if settings.source is None and demo_source.is_dir():
         environment["GHOST_SOURCE"] = str(demo_source.absolute())

@@ -8,16 +8,16 @@ import json
 import os
 import sys
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from ghost_pipeline import __version__
 from ghost_pipeline.cli.ask import COMMANDS, AsOf, Text, json_option
+from ghost_pipeline.cli.privacy import privacy
 from ghost_pipeline.cli.progress import Progress, long_command
+from ghost_pipeline.cli.ui import ui
 from ghost_pipeline.errors import GhostError
-from ghost_pipeline.locations import shown_source
 from ghost_pipeline.settings import Settings
 
 OTHERS = 0o027
@@ -344,25 +344,7 @@ def doctor(*, as_json: bool) -> None:
         sys.exit(1)
 
 
-@main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=3000, show_default=True, help="Port to listen on.")
-def ui(host: str, port: int) -> None:
-    """Start the Dagster UI, with its schedules and backfills."""
-    from ghost_pipeline.cli.dagster_home import dagster_environment
-
-    settings = Settings.load()
-    workspace = ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "ghost_pipeline.definitions"]
-    os.environ.update(dagster_environment(settings))
-    source = shown_source(os.environ.get("GHOST_SOURCE", "none set"))
-    click.echo(f"Dagster UI on http://{host}:{port} (source: {source})", err=True)
-    os.execv(  # noqa: S606 - our own interpreter and arguments, no shell
-        sys.executable,
-        [sys.executable, "-m", "dagster", "dev", *workspace, "-h", host, "-p", str(port)],
-    )
-
-
-for _command in COMMANDS:
+for _command in (privacy, ui, *COMMANDS):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import shared_lock
 from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import shown_source
+from ghost_pipeline.privacy.statement import privacy_statement
 from ghost_pipeline.publish.database_builder import PublishedTable, publish
 from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.publish.postgres_copy import ReplacedTable, replacing_tables
@@ -62,9 +63,10 @@ def published_database(upstream: list[str], *, allow_gaps: bool = False) -> dg.A
 
     @dg.asset(
         name=PUBLISHED_DATABASE,
-        description="The DuckDB file that apps query, and the benchmarks as JSON. Built as temporary files from the "
-        "newest partitions, then swapped in: readers see the old or the new version, never a mix. The table "
-        "`publication` and publication.json name the publication; `table_info` says how fresh each table is.",
+        description="The DuckDB file that apps query, the benchmarks as JSON, and a statement of what protects people. "
+        "Built as temporary files from the newest partitions, then swapped in: readers see the old or the new version, "
+        "never a mix. The table `publication` and publication.json name the publication; `table_info` says how fresh "
+        "each table is.",
         group_name=Layer.OPERATIONS.value,
         kinds={"duckdb"},
         # Without a mapping Dagster would list every hour and month since the first one, for each table and run.
@@ -72,7 +74,12 @@ def published_database(upstream: list[str], *, allow_gaps: bool = False) -> dg.A
     )
     def database(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[None]:
         with shared_lock(lake.root):
-            tables = publish(lake, settings.database, allow_gaps=allow_gaps)
+            tables = publish(
+                lake,
+                settings.database,
+                allow_gaps=allow_gaps,
+                statement=lambda: privacy_statement(lake, settings),
+            )
         record = read_record(open_files(settings.place))
         return dg.MaterializeResult(
             metadata={

@@ -10,7 +10,7 @@ writes those that hold something new; see `history`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -38,7 +38,13 @@ from ghost_pipeline.publish.database_file import published_copy
 from ghost_pipeline.publish.history import History, find_files_in, rows_of, view_of
 from ghost_pipeline.publish.history_damage import damage
 from ghost_pipeline.publish.history_files import HistoryFile, history_files
-from ghost_pipeline.publish.json_files import DICTIONARY_FILES, dictionary_texts
+from ghost_pipeline.publish.json_files import (
+    DICTIONARY_FILES,
+    FILES_BESIDE,
+    STATEMENT_FILE,
+    dictionary_texts,
+    statement_texts,
+)
 from ghost_pipeline.publish.partition_contents import PartitionContents
 from ghost_pipeline.publish.private_copies import (
     PRIVATE,
@@ -80,7 +86,13 @@ def with_gaps(lake: Lake) -> list[str]:
     return [one.name for one, hour in newest if hour and lake.complete_until(one) != hour.as_of]
 
 
-def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list[PublishedTable]:
+Statement = Callable[[], Mapping[str, object]]
+"""Says what protects people, once the tables have been read."""
+
+
+def publish(
+    lake: Lake, database: Location, *, allow_gaps: bool = False, statement: Statement | None = None
+) -> list[PublishedTable]:
     """Build the published database from the lake and replace the previous one.
 
     Snapshot tables contain their newest hour, monthly and event tables all their partitions.
@@ -89,6 +101,7 @@ def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list
         lake: the lake to publish.
         database: the file to replace.
         allow_gaps: publish event tables even if hours are missing: an erasure cannot wait for a run to fill them.
+        statement: what `privacy.json` says; without one there is no such file.
 
     Raises:
         PublishError: the database cannot be built; the previous one stays.
@@ -103,7 +116,8 @@ def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list
             with connect(files.folder) as connection:
                 connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
                 publication = _Publication(lake, database, files, connection, allow_gaps=allow_gaps)
-                parts = [*DICTIONARY_FILES, database.name, PUBLICATION_FILE]
+                publication.statement = statement
+                parts = [*FILES_BESIDE, database.name, PUBLICATION_FILE]
                 with files.replacing(parts) as staging:
                     built = staging.add(database.name)
                     info = publication.build(built)
@@ -116,6 +130,8 @@ def publish(lake: Lake, database: Location, *, allow_gaps: bool = False) -> list
                     # The last month has expired, or was removed.
                     for name in DICTIONARY_FILES:
                         files.remove(name)
+                if statement is None:
+                    files.remove(STATEMENT_FILE)
                 publication.history.remove_others(publication.files)
                 return info
         except duckdb.Error as error:
@@ -162,6 +178,9 @@ class _Publication:
         """The benchmarks of the newest month in their specified form, as JSON; None if there is no month, or if an
         earlier release built it."""
         self._name: PublicationName | None = None
+        self.statement: Statement | None = None
+        self._beside: dict[str, str] = {}
+        """The texts of the JSON files, by their names."""
 
     def build(self, target: Path) -> list[PublishedTable]:
         """Write the database to `target`."""
@@ -170,6 +189,8 @@ class _Publication:
         )
         find_files_in(self._connection, self._folder)
         info = [self._fill(contract) for contract in CONTRACTS.values() if contract.published]
+        said = retry_on_replace(self.statement) if self.statement else None
+        self._beside = {**dictionary_texts(self._dictionary), **statement_texts(said)}
         self._name = PublicationName.of_contents(
             self._contents(info), max((one.as_of for one in info if one.as_of), default=None)
         )
@@ -201,7 +222,7 @@ class _Publication:
             private = self._folder / private_name(self._name.id, size, sha256)
             replacements.retarget(staged, private)
         parts = {self._database.name: PartFile(size, sha256)}
-        for name, text in dictionary_texts(self._dictionary).items():
+        for name, text in self._beside.items():
             staging.put(name, text.encode())
             parts[name] = PartFile.of_text(text)
         staging.put(PUBLICATION_FILE, record_text(self._name, parts).encode())
@@ -213,7 +234,7 @@ class _Publication:
             columns = CONTRACTS[one.table].polars_schema
             yield f"{one.table} {one.as_of} {one.rows} {one.inputs_hash} {columns}"
         yield from sorted(one.file for one in self.files)
-        yield str(self._dictionary)
+        yield from (f"{name} {text}" for name, text in self._beside.items())
 
     def _fill(self, contract: Contract) -> PublishedTable:
         by_hour = contract.partitioning not in {Partitioning.SNAPSHOT_HOUR, Partitioning.MONTH}

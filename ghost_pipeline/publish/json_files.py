@@ -1,6 +1,7 @@
 """Published JSON files, replaced atomically."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ghost_pipeline.contracts.benchmark_metrics import json_schema
@@ -9,6 +10,12 @@ from ghost_pipeline.locations import Location
 
 DICTIONARY_FILE, SCHEMA_FILE = DICTIONARY_FILES = ("ghost_benchmarks.json", "ghost_benchmarks.schema.json")
 """The benchmarks of the newest month in their specified form (G5.4), and the JSON Schema of that."""
+
+
+STATEMENT_FILE = "privacy.json"
+"""What protects people, in counts and ages."""
+FILES_BESIDE = (*DICTIONARY_FILES, STATEMENT_FILE)
+"""The JSON files that are published with the database."""
 
 
 def publish_json(files: dict[Location, Any]) -> None:
@@ -29,6 +36,11 @@ def dictionary_texts(recorded: str | None) -> dict[str, str]:
     if recorded is None:
         return {}
     return {DICTIONARY_FILE: _as_text(json.loads(recorded)), SCHEMA_FILE: _as_text(json_schema())}
+
+
+def statement_texts(statement: Mapping[str, object] | None) -> dict[str, str]:
+    """The text of `STATEMENT_FILE` by its name; none without a statement."""
+    return {} if statement is None else {STATEMENT_FILE: _as_text(statement)}
 
 
 def _as_text(content: object) -> str:

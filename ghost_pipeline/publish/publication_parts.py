@@ -9,7 +9,7 @@ from ghost_pipeline.lake.opening import open_files
 from ghost_pipeline.locations import Location
 from ghost_pipeline.publish.database_file import REPAIR
 from ghost_pipeline.publish.database_reader import PublishedDatabase
-from ghost_pipeline.publish.json_files import DICTIONARY_FILES
+from ghost_pipeline.publish.json_files import FILES_BESIDE
 from ghost_pipeline.publish.private_copies import sha256_of
 from ghost_pipeline.publish.publication_record import (
     PUBLICATION_FILE,
@@ -45,13 +45,13 @@ def differing_files(place: Location, name: PublicationName | None) -> list[str]:
     """
     files = open_files(place)
     record = read_record(files)
-    there = {path.name: path for path in files.located(DICTIONARY_FILES)}
+    there = {path.name: path for path in files.located(FILES_BESIDE)}
     if name is None or (record is None and not there):
         # Of an earlier release, or copied without them.
         return []
     if record is None or record.id != name.id:
         return [PUBLICATION_FILE, *sorted(there)]
-    of_publication = [one for one in DICTIONARY_FILES if one in record.files or one in there]
+    of_publication = [one for one in FILES_BESIDE if one in record.files or one in there]
     return [one for one in of_publication if one not in there or _part(there[one]) != record.files.get(one)]
 
 

@@ -129,7 +129,7 @@ class Service:
 
     @property
     def looked(self) -> Looked:
-        """What `/health` tells: `refresh` has read and hashed it, so that nobody's requests make the server do that.
+        """What `/health` tells: `refresh` has read and hashed it, so that no request makes the server do that.
 
         Raises:
             NothingPublishedError: nothing has been published yet.

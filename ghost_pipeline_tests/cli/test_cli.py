@@ -19,6 +19,7 @@ COMMANDS = (
     "materialize",
     "messages",
     "percentile",
+    "privacy",
     "publish",
     "query",
     "serve",

@@ -4,10 +4,11 @@ import os
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ghost_pipeline.settings import Settings
-from ghost_pipeline_tests.crashes.numbered import USER, publish_number
+from ghost_pipeline_tests.crashes.numbered import USER, number_of_response, publish_number
 from ghost_pipeline_tests.running import COMMAND, environment
 
 UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
@@ -44,6 +45,24 @@ def test_who_may_not_read_is_told_so_in_one_line(command: tuple[str, ...], data:
     assert "Permission denied" in done.stderr
     assert "nothing has been published" not in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_server_whose_user_may_not_read_the_lake_answers_from_what_is_published(data: Path, tmp_path: Path) -> None:
+    (data / "lake").mkdir(exist_ok=True)
+    (data / "lake").chmod(0)
+    env = environment(data, TMPDIR=str(tmp_path))
+    command = [*UNPRIVILEGED, str(COMMAND), "serve", "--port", "0"]
+    try:
+        with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            address = next((line.split()[3].rstrip("/,") for line in process.stderr if line.startswith("Web page")), "")
+            try:
+                answer = httpx.get(f"{address}/cohort/{USER}/ghost-data", timeout=30)
+            finally:
+                process.terminate()
+    finally:
+        (data / "lake").chmod(0o750)
+    assert number_of_response(answer.json()) == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda one: one[0])

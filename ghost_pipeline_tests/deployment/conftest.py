@@ -81,13 +81,11 @@ def machine(databases: tuple[Database, Database], tmp_path_factory: pytest.TempP
     for name in ("data", "dagster_home", "tmp"):
         (folder / name).mkdir()
     (folder / "dagster_home" / "dagster.yaml").symlink_to(DEPLOY / "dagster.yaml")
-    return Machine(
-        folder,
-        {
-            **shipped_environment(),
-            "GHOST_SOURCE": source.with_password,
-            "GHOST_DATA": str(folder / "data"),
-            "GHOST_MIN_SAMPLE": "1",
+    data = {"GHOST_DATA": str(folder / "data"), "TMPDIR": str(folder / "tmp")}
+    files = {
+        "pipeline": {**data, "GHOST_SOURCE": source.with_password, "GHOST_MIN_SAMPLE": "1"},
+        "api": {**data, "API_PORT": str(free_port())},
+        "dagster": {
             "DAGSTER_HOME": str(folder / "dagster_home"),
             # The server of the tests listens on a socket only; libpq finds it by itself.
             "DAGSTER_PG_HOST": "",
@@ -96,7 +94,6 @@ def machine(databases: tuple[Database, Database], tmp_path_factory: pytest.TempP
             "DAGSTER_PG_PASSWORD": DAGSTER_PASSWORD,
             "CODE_PORT": str(free_port()),
             "WEBSERVER_PORT": str(free_port()),
-            "API_PORT": str(free_port()),
-            "TMPDIR": str(folder / "tmp"),
         },
-    )
+    }
+    return Machine(folder, {name: {**shipped_environment(name), **values} for name, values in files.items()})

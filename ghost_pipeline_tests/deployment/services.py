@@ -28,10 +28,19 @@ PATIENCE = 180.0
 Found = TypeVar("Found")
 
 
-def shipped_environment() -> dict[str, str]:
-    """The variables of `deploy/environment`, as systemd, Compose and a shell read them."""
-    lines = re.findall(r"^(\w+)='([^']*)'$", (DEPLOY / "environment").read_text(encoding="utf-8"), re.MULTILINE)
-    return dict(lines)
+SERVICES = ("api", "code", "daemon", "webserver")
+ASSIGNMENT = re.compile(r"^(\w+)='([^']*)'$", re.MULTILINE)
+
+
+def shipped_environment(file: str) -> dict[str, str]:
+    """The variables of a file of `deploy/environment`, as systemd, Compose and a shell read them."""
+    return dict(ASSIGNMENT.findall((DEPLOY / "environment" / file).read_text(encoding="utf-8")))
+
+
+def environment_files(unit: str) -> list[str]:
+    """The files of the environment that a unit reads, by name."""
+    text = (DEPLOY / "systemd" / f"{unit}.service").read_text(encoding="utf-8")
+    return re.findall(r"^EnvironmentFile=/etc/ghost-pipeline/(\w+)$", text, re.MULTILINE)
 
 
 def command(unit: str, variables: Mapping[str, str]) -> list[str]:
@@ -64,8 +73,17 @@ class Machine:
     """A folder in which services run as they would on a server."""
 
     folder: Path
-    variables: Mapping[str, str]
-    """What the environment file holds."""
+    files: Mapping[str, Mapping[str, str]]
+    """What the files of the environment hold, by their names."""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the command `run` and the code know."""
+        return {**self.files["dagster"], **self.files["pipeline"]}
+
+    def known_to(self, unit: str) -> dict[str, str]:
+        """The variables that a unit's process knows."""
+        return {name: value for file in environment_files(unit) for name, value in self.files[file].items()}
 
     @property
     def data(self) -> Path:
@@ -76,8 +94,8 @@ class Machine:
         """A unit's process; it and its children are ended at the end."""
         with (self.folder / f"{unit}.log").open("ab") as log:
             process = subprocess.Popen(
-                command(unit, self.variables),
-                env={**environment(self.data), **self.variables},
+                command(unit, self.known_to(unit)),
+                env={**self._bare(), **self.known_to(unit)},
                 cwd=self.folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -100,19 +118,24 @@ class Machine:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command through `deploy/run`, as an operator gives it."""
-        file = self.folder / "environment"
-        file.write_text("".join(f"{name}='{value}'\n" for name, value in self.variables.items()), encoding="utf-8")
-        bare = {name: value for name, value in environment(self.data).items() if not name.startswith("GHOST_")}
+        folder = self.folder / "environment"
+        folder.mkdir(exist_ok=True)
+        for file, variables in self.files.items():
+            lines = "".join(f"{name}='{value}'\n" for name, value in variables.items())
+            (folder / file).write_text(lines, encoding="utf-8")
         words = tuple(word.replace(INSTALLED, str(ROOT)) for word in words)
         program = str(Path(sys.executable).with_name(words[0]))
         return subprocess.run(
             [str(DEPLOY / "run"), program, *words[1:]],
-            env={**bare, "GHOST_ENVIRONMENT": str(file)},
+            env={**self._bare(), "GHOST_ENVIRONMENT": str(folder)},
             cwd=self.folder,
             capture_output=True,
             text=True,
             check=False,
         )
+
+    def _bare(self) -> dict[str, str]:
+        return {name: value for name, value in environment(self.data).items() if not name.startswith("GHOST_")}
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:

@@ -286,7 +286,7 @@ def test_no_password_is_in_a_record_a_file_a_log_a_page_or_a_command_line(story:
         for row in story.records.rows(f'SELECT t::text FROM "{table}" t')  # noqa: S608 - our own names
     ]
     assert len(kept) > 500
-    files = [path for path in story.machine.folder.rglob("*") if path.is_file() and path.name != "environment"]
+    files = [path for path in story.machine.folder.rglob("*") if path.is_file() and path.parent.name != "environment"]
     assert {"ghost-code.log", "ghost-daemon.log", "ghost-webserver.log"} <= {path.name for path in files}
     texts = {str(path): path.read_bytes().decode("utf-8", "replace") for path in files}
     texts |= {"records": "\n".join(kept), "page": json.dumps(story.told), "command lines": story.arguments}

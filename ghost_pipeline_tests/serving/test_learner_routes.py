@@ -256,7 +256,7 @@ def test_health_names_every_published_table_and_its_limit(api: httpx.Client) -> 
     }
 
 
-def test_health_counts_nobody(api: httpx.Client) -> None:
+def test_health_has_no_counts(api: httpx.Client) -> None:
     answer = api.get("/health").json()
     assert all(set(table) == {"table", "as_of", "max_age_hours", "stale"} for table in answer["tables"])
 
