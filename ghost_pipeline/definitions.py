@@ -7,7 +7,7 @@ import dagster as dg
 
 from ghost_pipeline.contracts.retention import require_removable
 from ghost_pipeline.defs.activity import ACTIVITY_ASSETS
-from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS
+from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS, KEPT_ASSETS
 from ghost_pipeline.defs.catalogue import catalogued
 from ghost_pipeline.defs.external_assets import consumers, source_tables
 from ghost_pipeline.defs.ghost import GHOST_ASSETS
@@ -45,6 +45,7 @@ TABLE_ASSETS = (
     *GHOST_ASSETS,
     *RELEASE_ASSETS,
     *BENCHMARK_ASSETS,
+    *KEPT_ASSETS,
     *MESSAGE_ASSETS,
     *NGRAM_ASSETS,
     *OPERATIONS_ASSETS,

@@ -193,6 +193,13 @@ class Settings(BaseSettings):
         default=(3, 5, 7, 14, 30),
         description="Lengths in days that ghost_streak_shares compares the longest streaks with",
     )
+    share_percent_step: int = Field(
+        default=1,
+        ge=1,
+        le=50,
+        description="Streak shares are published as multiples of this many percent; with 5, groups inside one another "
+        "do not tell what the one or two people between them did",
+    )
     benchmark_move_percent: int = Field(
         default=20,
         ge=1,

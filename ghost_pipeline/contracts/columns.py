@@ -115,6 +115,16 @@ def month_column(*, primary_key: bool = False) -> dy.String:
     )
 
 
+def renewed_column() -> dy.String:
+    """The month that the figures of a row are from (G9.7)."""
+    return computed_from(
+        dy.String(
+            regex=r"^\d{4}-\d{2}$",
+            description="Month that the figures are from: an earlier one if too few people have changed since",
+        )
+    )
+
+
 def row_written(description: str) -> dy.Datetime:
     """The clock of the partition in which a row was written."""
     return computed_from(instant(description))

@@ -274,6 +274,8 @@ def duckdb_type(dtype: pl.DataType) -> str:
         return f"DECIMAL({dtype.precision},{dtype.scale})"
     if isinstance(dtype, pl.Datetime):
         return "TIMESTAMPTZ" if dtype.time_zone else "TIMESTAMP"
+    if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.DataType):
+        return f"{duckdb_type(dtype.inner)}[]"
     names = {
         pl.String: "VARCHAR",
         pl.Int32: "INTEGER",

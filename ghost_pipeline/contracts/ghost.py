@@ -15,12 +15,14 @@ from ghost_pipeline.contracts.columns import (
     identifier,
     instant,
     month_column,
+    renewed_column,
     row_id,
     row_written,
     schema_of,
     small,
 )
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
+from ghost_pipeline.contracts.kept_months import KEPT_MONTHS
 from ghost_pipeline.contracts.messages import MESSAGES
 from ghost_pipeline.contracts.rank_metrics import RANK_METRICS
 from ghost_pipeline.contracts.raw import MAX_SCORE
@@ -268,12 +270,16 @@ GhostBenchmarks = schema_of(
     {
         **{metric.column_name: metric.column for metric in BENCHMARK_METRICS},
         "sample_size": computed_from(
-            small("Achievers for whom this day of the journey has ended by as_of", low=1),
+            small(
+                "Achievers for whom this day of the journey has ended; of at_least rounded down to a multiple of 5",
+                low=0,
+            ),
             _BAND,
             "users.created_at",
             _ZONE,
         ),
         "month": month_column(primary_key=True),
+        "renewed": renewed_column(),
         "as_of": as_of_column(),
         "created_at": row_written("as_of at which the row was first written"),
         "updated_at": row_written("as_of at which the row was last written"),
@@ -291,11 +297,12 @@ class GhostStreakShares(dy.Schema):
         "Lower end of the half band of their diagnostic score; null for all starts together", nullable=True
     )
     streak_threshold = computed_from(dy.Int32(min=1, description="Days that the longest streak has to reach"))
-    sample_size = computed_from(small("Achievers that the share is taken over", low=1), _BAND)
+    sample_size = computed_from(small("Achievers that the share is taken over, rounded down to a multiple of 5"), _BAND)
     percentage = computed_from(
         small("Percentage of them who reached it, rounded half away from zero", high=PERCENT), _AT, _ZONE, _BAND
     )
     month = month_column()
+    renewed = renewed_column()
     as_of = as_of_column()
     created_at = row_written("as_of at which the row was first written")
     updated_at = row_written("as_of at which the row was last written")
@@ -312,7 +319,12 @@ class GhostFastestImprovers(dy.Schema):
     id = row_id("starting_skill, month")
     starting_skill = _starting_skill("Lower end of the half band of the diagnostic score", primary_key=True)
     sample_size = computed_from(
-        small("Achievers of at least the lowest band; the figure is that of their fastest quarter", low=1), _BAND
+        small(
+            "Achievers of at least the lowest band, rounded down to a multiple of 5; the figure is that of their "
+            "fastest quarter",
+            low=0,
+        ),
+        _BAND,
     )
     minutes_per_day = computed_from(
         dy.Decimal(
@@ -326,6 +338,7 @@ class GhostFastestImprovers(dy.Schema):
         "users.final_band_at",
     )
     month = month_column(primary_key=True)
+    renewed = renewed_column()
     as_of = as_of_column()
     created_at = row_written("as_of at which the row was first written")
     updated_at = row_written("as_of at which the row was last written")
@@ -412,8 +425,11 @@ GHOST_CONTRACTS = {
         GHOST_BENCHMARKS,
         GHOST_STREAK_SHARES,
         GHOST_FASTEST_IMPROVERS,
+        *KEPT_MONTHS,
     )
 }
 
-MONTHLY_FIGURES = tuple(one for one in GHOST_CONTRACTS.values() if one.partitioning is Partitioning.MONTH)
-"""The tables that are computed once for each month."""
+MONTHLY_FIGURES = tuple(
+    one for one in GHOST_CONTRACTS.values() if one.partitioning is Partitioning.MONTH and one.published
+)
+"""The tables of figures that are computed once for each month."""

@@ -4,7 +4,7 @@ Each is computed from summaries that merge over users (counts of values, streaks
 gives the same result.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial, wraps
 
@@ -19,36 +19,55 @@ from ghost_pipeline.contracts.ghost import (
     GHOST_STREAK_SHARES,
     MONTHLY_FIGURES,
 )
+from ghost_pipeline.contracts.kept_months import (
+    BENCHMARK_ACHIEVERS,
+    BENCHMARK_DIARIES,
+    FASTEST_IMPROVER_ACHIEVERS,
+    STREAK_SHARE_ACHIEVERS,
+)
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
+from ghost_pipeline.defs.benchmark_month import benchmark_month
 from ghost_pipeline.defs.checks import Check
 from ghost_pipeline.defs.metadata import as_table
+from ghost_pipeline.defs.month_renewal import Renewal, shown_rows
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.table_asset import Compute, TableAsset
 from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.ghost.benchmarks.achievers import achievers
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_cells import cell_samples
-from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import (
-    AT_LEAST,
-    INTERVAL,
-    POPULATIONS,
-    benchmark_counts,
-)
+from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import AT_LEAST, INTERVAL, POPULATIONS
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_dictionary import recorded_dictionary
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_drift import CELL_NAMES, benchmark_drift
-from ghost_pipeline.domain.ghost.benchmarks.ghost_benchmarks import benchmark_means, finish_benchmarks
-from ghost_pipeline.domain.ghost.benchmarks.ghost_fastest_improvers import finish_fastest_improvers, improvers
+from ghost_pipeline.domain.ghost.benchmarks.ghost_fastest_improvers import (
+    RENEWED_TOGETHER as IMPROVER_KEY,
+)
+from ghost_pipeline.domain.ghost.benchmarks.ghost_fastest_improvers import (
+    fastest_quarter,
+    finish_fastest_improvers,
+    improvers,
+)
+from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import (
+    RENEWED_TOGETHER as SHARE_KEY,
+)
 from ghost_pipeline.domain.ghost.benchmarks.ghost_streak_shares import (
     finish_streak_shares,
-    merge_streak_counts,
     streak_counts,
+    streak_people,
 )
 from ghost_pipeline.domain.ghost.benchmarks.month_rules import MonthRules
+from ghost_pipeline.domain.ghost.benchmarks.renewal import KeptMonth, Key
+from ghost_pipeline.domain.ghost.benchmarks.share_changes import (
+    allowed_improvers,
+    allowed_shares,
+    without_few_outside,
+)
 from ghost_pipeline.domain.shared.period_figures import sample_figures
 from ghost_pipeline.domain.shared.versions import users_at
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.incremental.achiever_events import AchieverEvents
 from ghost_pipeline.incremental.activity_history import activity_lock
+from ghost_pipeline.incremental.kept_months import write_kept_month
 from ghost_pipeline.incremental.stale_ledger import mark_building, mark_stale
 from ghost_pipeline.incremental.stale_months import recorded_rules
 from ghost_pipeline.lake.concurrent_replace import retry_on_replace
@@ -103,31 +122,16 @@ def _write(
 
 @_month_by_month(GHOST_BENCHMARKS)
 def materialize_ghost_benchmarks(run: RunContext, month: Month) -> TableResult:
-    """Write what achievers had done by each day of their journey, as of the end of the month (G5)."""
+    """Write what achievers had done by each day of their journey, as of the end of the month (G5, G9.7)."""
     rules = MonthRules.of(run.settings)
-    bands, starts = rules.bands, rules.starting_skills
-    # Concatenated, not merged: readers add the counts up, and merging 43 M rows takes 4 GB.
-    counts = pl.concat(
-        [
-            benchmark_counts(users, progress, month.as_of, bands=bands, starts=starts, days=rules.benchmark_days)
-            for users, progress in _shards(run, month, GHOST_BENCHMARKS)
-        ],
-        rechunk=False,
-    )
-    benchmarks = finish_benchmarks(
-        counts,
-        month.as_of,
-        bands=bands,
-        starts=starts,
-        percentiles=rules.success_percentiles,
-        min_sample=rules.min_sample,
-    ).collect()
-    means = benchmark_means(counts, bands=bands, starts=starts, min_sample=rules.min_sample)
-    _write(run, GHOST_BENCHMARKS, month, benchmarks, recorded_dictionary(means))
+    now = benchmark_month(run, month, _achievers(run, month))
+    benchmarks, means = now.shown()
+    now.keep()
+    _write(run, GHOST_BENCHMARKS, month, benchmarks, recorded_dictionary(means.lazy()))
     samples = cell_samples(
-        counts,
-        bands=bands,
-        starts=starts,
+        now.counts,
+        bands=rules.bands,
+        starts=rules.starting_skills,
         populations=POPULATIONS,
         days=rules.benchmark_days,
         min_sample=rules.min_sample,
@@ -135,6 +139,7 @@ def materialize_ghost_benchmarks(run: RunContext, month: Month) -> TableResult:
     return TableResult(
         rows=benchmarks.height,
         metadata={
+            "renewed": int((benchmarks["renewed"] == month.key).sum()),
             "cells": samples.filter(pl.col("days") > 0).height,
             "cells_missing": samples.filter(pl.col("days") == 0).height,
             "samples": as_table(samples),
@@ -147,47 +152,96 @@ def materialize_ghost_benchmarks(run: RunContext, month: Month) -> TableResult:
 
 @_month_by_month(GHOST_STREAK_SHARES)
 def materialize_ghost_streak_shares(run: RunContext, month: Month) -> TableResult:
-    """Write the share of achievers with a streak of at least each threshold, as of the end of the month (G6)."""
+    """Write the share of achievers with a streak of at least each threshold, as of the end of the month (G6, G9.7)."""
     rules = MonthRules.of(run.settings)
     bands, starts = rules.bands, rules.starting_skills
-    counts = merge_streak_counts(
-        streak_counts(users, progress, month.as_of, bands=bands, starts=starts)
-        for users, progress in _shards(run, month, GHOST_STREAK_SHARES)
-    )
-    shares = finish_streak_shares(
-        counts,
-        month.as_of,
-        bands=bands,
-        starts=starts,
-        thresholds=rules.streak_thresholds,
-        min_sample=rules.min_sample,
-    ).collect()
+    achieving = _achievers(run, month)
+    people = pl.concat(
+        [
+            achieving.named(streak_people(users, progress, month.as_of, bands=bands))
+            for users, progress in achieving.shards(GHOST_STREAK_SHARES, MONTHLY_FIGURES)
+        ]
+    ).sort("user_id")
+
+    def of(people: pl.DataFrame) -> pl.DataFrame:
+        counts = streak_counts(people, bands=bands, starts=starts)
+        return finish_streak_shares(
+            counts,
+            month.as_of,
+            bands=bands,
+            starts=starts,
+            thresholds=rules.streak_thresholds,
+            min_sample=rules.min_sample,
+            percent_step=rules.share_percent_step,
+        ).collect()
+
+    def allowed(kept: KeptMonth, state: int, keys: set[Key]) -> set[Key]:
+        return allowed_shares(
+            kept.of_state(state),
+            people,
+            keys,
+            bands=bands,
+            starts=starts,
+            min_changed=rules.release_min_changed,
+            max_share_percent=rules.release_max_share_percent,
+        )
+
+    def beside_starts(countable: set[Key], shown: set[Key]) -> set[Key]:
+        overall = {key for key in countable if key[1] is None}
+        return (countable - overall) | without_few_outside(
+            people, overall, shown - overall, bands=bands, starts=starts, min_outside=rules.release_min_members
+        )
+
+    renewal = Renewal.of(run.lake, STREAK_SHARE_ACHIEVERS, month, SHARE_KEY)
+    kept, shown = renewal.choose(of(people), people, allowed, lambda rows, _: rows, beside_starts)
+    found = shown_rows(kept, SHARE_KEY, shown, lambda state: [of(kept.of_state(state))])
+    shares = found[0].sort(SHARE_KEY, nulls_last=False) if found else GHOST_STREAK_SHARES.empty()
+    write_kept_month(run.lake, STREAK_SHARE_ACHIEVERS, month, kept)
     _write(run, GHOST_STREAK_SHARES, month, shares)
     return TableResult(rows=shares.height, sample=shares)
 
 
 @_month_by_month(GHOST_FASTEST_IMPROVERS)
 def materialize_ghost_fastest_improvers(run: RunContext, month: Month) -> TableResult:
-    """Write the daily practice time of the fastest improvers, as of the end of the month (G6)."""
+    """Write the daily practice time of the fastest improvers, as of the end of the month (G6, G9.7)."""
     rules = MonthRules.of(run.settings)
     bands, starts = rules.bands, rules.starting_skills
-    parts = pl.concat(
-        [
-            improvers(users, progress, month.as_of, bands=bands, starts=starts)
-            for users, progress in _shards(run, month, GHOST_FASTEST_IMPROVERS)
-        ]
-    )
-    fastest = finish_fastest_improvers(parts, month.as_of, min_sample=rules.min_sample).collect()
+    achieving = _achievers(run, month)
+    parts = [
+        achieving.named(improvers(users, progress, month.as_of, bands=bands, starts=starts).collect())
+        for users, progress in achieving.shards(GHOST_FASTEST_IMPROVERS, MONTHLY_FIGURES)
+    ]
+    people = fastest_quarter(pl.concat(parts).lazy())
+
+    def of(people: pl.DataFrame) -> pl.DataFrame:
+        return finish_fastest_improvers(people, month.as_of, min_sample=rules.min_sample).collect()
+
+    def allowed(kept: KeptMonth, state: int, keys: set[Key]) -> set[Key]:
+        return allowed_improvers(
+            kept.of_state(state),
+            people,
+            keys,
+            min_changed=rules.release_min_changed,
+            max_share_percent=rules.release_max_share_percent,
+        )
+
+    def among(people: pl.DataFrame, keys: Collection[Key]) -> pl.DataFrame:
+        return people.filter(pl.col("starting_skill").cast(pl.String).is_in([key[0] for key in keys]))
+
+    renewal = Renewal.of(run.lake, FASTEST_IMPROVER_ACHIEVERS, month, IMPROVER_KEY)
+    kept, shown = renewal.choose(of(people), people, allowed, among)
+    found = shown_rows(kept, IMPROVER_KEY, shown, lambda state: [of(kept.of_state(state))])
+    fastest = found[0].sort(IMPROVER_KEY) if found else GHOST_FASTEST_IMPROVERS.empty()
+    write_kept_month(run.lake, FASTEST_IMPROVER_ACHIEVERS, month, kept)
     _write(run, GHOST_FASTEST_IMPROVERS, month, fastest)
     return TableResult(rows=fastest.height, sample=fastest)
 
 
-def _shards(run: RunContext, month: Month, table: Contract) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
-    """Yield the achievers of each shard as they were at the end of the month, with their events.
+def _achievers(run: RunContext, month: Month) -> AchieverEvents:
+    """Return the achievers as they were at the end of the month, with their events.
 
     Raises:
         LakeError: the month has not been ingested.
-        ConcurrentReplaceError: some of its events have changed while they were read.
 
     """
     lake = run.lake
@@ -200,7 +254,7 @@ def _shards(run: RunContext, month: Month, table: Contract) -> Iterator[tuple[pl
             f"hour that ends at {end} or later",
         )
     users = achievers(users_at(lake.scan(USERS), month.as_of), month.as_of)
-    yield from AchieverEvents(lake, month, users, run.settings.shards).shards(table, MONTHLY_FIGURES)
+    return AchieverEvents(lake, month, users, run.settings.shards)
 
 
 def _curves(run: RunContext, benchmarks: pl.DataFrame, population: str, month: Month) -> dg.MarkdownMetadataValue:
@@ -233,23 +287,46 @@ def _moves(run: RunContext, month: Month, benchmarks: pl.DataFrame) -> list[str]
     ]
 
 
+SOURCES = (USERS, USER_PROGRESS)
 BENCHMARK_ASSETS = (
     TableAsset(
         GHOST_BENCHMARKS,
-        (USERS, USER_PROGRESS),
+        SOURCES,
         materialize_ghost_benchmarks,
         checks=(STABLE,),
     ),
     TableAsset(
         GHOST_STREAK_SHARES,
-        (USERS, USER_PROGRESS),
+        SOURCES,
         materialize_ghost_streak_shares,
         comparisons=(period_over_period(GHOST_STREAK_SHARES, sample_figures),),
     ),
     TableAsset(
         GHOST_FASTEST_IMPROVERS,
-        (USERS, USER_PROGRESS),
+        SOURCES,
         materialize_ghost_fastest_improvers,
         comparisons=(period_over_period(GHOST_FASTEST_IMPROVERS, sample_figures),),
     ),
 )
+
+
+def _count(contract: Contract) -> Compute:
+    """Return a function that counts the rows of each month; the asset of the figures has written them."""
+
+    def count(run: RunContext, months: Sequence[Month]) -> Iterator[TableResult]:
+        for month in months:
+            yield TableResult(rows=run.lake.rows(contract, month))
+
+    return count
+
+
+KEPT_ASSETS = tuple(
+    TableAsset(kept, (figures, *SOURCES), _count(kept))
+    for kept, figures in (
+        (BENCHMARK_DIARIES, GHOST_BENCHMARKS),
+        (BENCHMARK_ACHIEVERS, GHOST_BENCHMARKS),
+        (STREAK_SHARE_ACHIEVERS, GHOST_STREAK_SHARES),
+        (FASTEST_IMPROVER_ACHIEVERS, GHOST_FASTEST_IMPROVERS),
+    )
+)
+"""What is kept of the people behind the figures."""

@@ -61,6 +61,12 @@ class AchieverEvents:
             yield self._people.filter(self._numbered["shard"] == number).lazy(), events.lazy()
         self._take(contents, table, tables)
 
+    def named(self, people: pl.DataFrame) -> pl.DataFrame:
+        """Return people with their user ids in place of the numbers, in their order."""
+        ids = self._numbered.select(name="user_id", user_id="number")
+        names = people.select("user_id").join(ids, on="user_id", how="left", maintain_order="left")["name"]
+        return people.with_columns(names.alias("user_id"))
+
     def _contents(self) -> pl.DataFrame:
         """Return which frames hold the events; reads the hours if the cache is not valid."""
         inputs = self._inputs()

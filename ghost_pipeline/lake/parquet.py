@@ -22,6 +22,10 @@ DICTIONARY_BYTES = 16 << 20
 """Largest dictionary of a column of texts. At Arrow's 1 MiB it gives up in the middle of a row group of sentences."""
 
 
+OWN_METADATA = "ghost_pipeline."
+"""How the entries in the metadata of a file begin that were stored about its rows."""
+
+
 class _Options(TypedDict):
     compression: Literal["zstd"]
     compression_level: int
@@ -151,6 +155,11 @@ def in_row_groups(parts: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
             waiting, height = [whole.slice(full)], height - full
     if height:
         yield pl.concat(waiting)
+
+
+def own_metadata(path: Path) -> dict[str, str]:
+    """What was stored about the rows of a file when it was written, without what libraries store there."""
+    return {name: text for name, text in pl.read_parquet_metadata(path).items() if name.startswith(OWN_METADATA)}
 
 
 def is_sound(path: Path) -> bool:

@@ -15,6 +15,7 @@ from ghost_pipeline.lake.listing import HOURLY_LEVELS, LakeListing
 from ghost_pipeline.lake.local_files import Staging
 from ghost_pipeline.lake.parquet import (
     ROW_GROUP_ROWS,
+    own_metadata,
     parquet_bytes,
     parquet_bytes_of_many,
     parquet_bytes_of_parts,
@@ -204,7 +205,7 @@ class LakeWriting(LakeListing):
     def rewrite(
         self, contract: Contract, partitions: Iterable[Partition], change: Callable[[pl.DataFrame], pl.DataFrame]
     ) -> None:
-        """Replace partitions by what `change` makes of their rows, 256 partitions at a time.
+        """Replace partitions by what `change` makes of their rows, 256 at a time; what their files record stays.
 
         Args:
             contract: the table; the changed rows still have to fulfil it.
@@ -222,7 +223,7 @@ class LakeWriting(LakeListing):
             with self._replacing(contract, names) as staging:
                 for name, file in zip(names, files, strict=True):
                     rows = scan_files(contract, [file]).collect()
-                    staging.put(name, parquet_bytes(contract, change(rows)))
+                    staging.put(name, parquet_bytes(contract, change(rows), own_metadata(file)))
 
     def remove(self, contract: Contract, partition: Partition) -> bool:
         """Remove a partition; returns whether it was there.

@@ -12,6 +12,7 @@ from ghost_pipeline.publish.json_files import publish_json
 
 STAYS = (
     "what peers have seen: cohort_ghost_release is append-only and contains no ids",
+    "the person's share in published months, without an id, until enough people have changed to renew them",
     "the source: delete the person there as well",
     "backups, snapshots and copies of the data folder: this command cannot reach them",
 )

@@ -14,6 +14,7 @@ from ghost_pipeline.cli import erase as erasure
 from ghost_pipeline.cli.doctor import Verdict, diagnose
 from ghost_pipeline.contracts import Contract
 from ghost_pipeline.contracts.ghost import COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
+from ghost_pipeline.contracts.kept_months import BENCHMARK_ACHIEVERS
 from ghost_pipeline.contracts.raw import PRACTICE_SESSIONS, REJECTED_ROWS, SESSION_NGRAM_ERRORS, USER_PROGRESS, USERS
 from ghost_pipeline.errors import PublishError, SettingsError, UnknownUserError
 from ghost_pipeline.incremental.stale_ledger import stale_hours
@@ -200,12 +201,17 @@ def test_the_report_counts_what_was_done(lived: Path, erased: tuple[Path, dict[s
     assert kept == report
 
 
-def test_the_month_is_computed_again_without_the_person(lived: Path, erased: tuple[Path, dict[str, object]]) -> None:
+def test_the_month_stays_as_it_was_published(lived: Path, erased: tuple[Path, dict[str, object]]) -> None:
+    """The next size would tell what the person did; that they left counts for the next renewal."""
+
     def sizes(folder: Path) -> set[object]:
-        command = "SELECT DISTINCT sample_size FROM ghost_benchmarks WHERE day_number = 10"
+        command = "SELECT DISTINCT sample_size FROM ghost_benchmarks WHERE day_number = 10 AND population = 'interval'"
         return {row["sample_size"] for row in json.loads(pipeline(folder, "query", command, "--json").stdout)}
 
-    assert (sizes(lived), sizes(erased[0])) == ({13}, {12})
+    assert (sizes(lived), sizes(erased[0])) == ({13}, {13})
+    people = [Lake(folder / "data" / "lake").scan(BENCHMARK_ACHIEVERS).collect() for folder in (lived, erased[0])]
+    assert [one.height for one in people] == [13, 13]
+    assert [USER in one["user_id"] for one in people] == [True, False]
 
 
 @pytest.mark.long

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from ghost_pipeline.contracts import CONTRACTS
-from ghost_pipeline.contracts.contract import Contract, Partitioning
+from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import (
     COHORT_GHOST_DATA,
     GHOST_BENCHMARKS,
@@ -28,6 +28,7 @@ from ghost_pipeline.contracts.raw import (
 from ghost_pipeline.domain.ghost.percentile_rank import rank_column
 from ghost_pipeline.domain.ngrams.ngram_queries import heat_map, slowest_n
 from ghost_pipeline.incremental.stale_ledger import stale_hours
+from ghost_pipeline.incremental.stale_months import stale_months
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.serving.inputs import Inputs
 from ghost_pipeline.serving.tokens import Caller
@@ -149,13 +150,9 @@ class Adapter:
 
     def op_stale(self) -> Row:
         """The hours and months that are to be built again."""
-        starts: dict[bool, set[datetime]] = {False: set(), True: set()}
-        for name, start in stale_hours(self.world.lake).select("table", "hour").rows():
-            starts[CONTRACTS[name].partitioning is Partitioning.MONTH].add(start)
-        return {
-            "hours": [Hour.containing(start).key for start in sorted(starts[False])],
-            "months": [f"{start:%Y-%m}" for start in sorted(starts[True])],
-        }
+        hours = stale_hours(self.world.lake)["hour"].unique().sort()
+        months = stale_months(self.world.lake, self.world.settings)["month"].unique().sort()
+        return {"hours": [Hour.containing(start).key for start in hours], "months": months.to_list()}
 
     def op_summaries(self, as_of: str, where: Row) -> list[Row]:
         """The summaries as an hour built them."""

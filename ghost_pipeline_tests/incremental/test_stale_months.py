@@ -180,7 +180,7 @@ def changes_while_read(world: World, monkeypatch: pytest.MonkeyPatch, change: Ca
             pending.pop()()
         return finish_benchmarks(*arguments, **values)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("ghost_pipeline.defs.benchmarks.finish_benchmarks", after_reading)
+    monkeypatch.setattr("ghost_pipeline.defs.benchmark_month.finish_benchmarks", after_reading)
     build(world)
 
 
@@ -247,6 +247,10 @@ OTHER_RULES = {
     "success_percentiles": (20,),
     "min_sample": 2,
     "streak_thresholds": (2,),
+    "share_percent_step": 5,
+    "release_min_members": 5,
+    "release_min_changed": 2,
+    "release_max_share_percent": 80,
 }
 
 
@@ -362,7 +366,10 @@ def test_an_expired_month_is_no_longer_stale(world: World) -> None:
     assert lake.scan(STALE_MONTHS).collect().height == len(MONTHLY) - 1
 
 
-FIGURES_BY_VERSION = {1: "a6d450594d3400fc600b748f8a0747bf1ba6fb0d8151a6cb697c65e93dbdc9ed"}
+FIGURES_BY_VERSION = {
+    1: "a6d450594d3400fc600b748f8a0747bf1ba6fb0d8151a6cb697c65e93dbdc9ed",
+    2: "f5816155047dc266fd00b5e071baec46bb26168e33ca4c43685a9d3573f49446",
+}
 """For each version of the code the hash of the demo world's figures of February."""
 
 

@@ -22,6 +22,7 @@ from ghost_pipeline.domain.ghost.benchmarks import (
 from ghost_pipeline.domain.ghost.benchmarks import (
     ghost_streak_shares as sharing,
 )
+from ghost_pipeline.domain.ghost.benchmarks.achiever_practice import achiever_practice
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import POPULATIONS
 from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits
 from ghost_pipeline.domain.ghost.release_rules import ReleaseRules
@@ -35,7 +36,22 @@ DEFAULT_PERCENTILES, DEFAULT_MIN_SAMPLE = DEFAULTS.success_percentiles, DEFAULTS
 DEFAULT_THRESHOLDS = DEFAULTS.streak_thresholds
 
 starting_skill = partial(achievers.starting_skill, DEFAULT_STARTS)
-benchmark_counts = partial(counting.benchmark_counts, bands=DEFAULT_BANDS, starts=DEFAULT_STARTS, days=DEFAULT_DAYS)
+
+
+def benchmark_counts(
+    users: pl.LazyFrame,
+    progress: pl.LazyFrame,
+    as_of: datetime,
+    *,
+    bands: Sequence[Decimal] = DEFAULT_BANDS,
+    starts: Sequence[Decimal] = DEFAULT_STARTS,
+    days: int = DEFAULT_DAYS,
+) -> pl.DataFrame:
+    """The counts of users from their events."""
+    practice = achiever_practice(users, progress, as_of, bands=bands, starts=starts, days=days)
+    return counting.benchmark_counts(practice, bands=bands, starts=starts, days=days)
+
+
 finish_benchmarks = partial(
     benchmarking.finish_benchmarks,
     bands=DEFAULT_BANDS,
@@ -46,7 +62,8 @@ finish_benchmarks = partial(
 benchmark_means = partial(
     benchmarking.benchmark_means, bands=DEFAULT_BANDS, starts=DEFAULT_STARTS, min_sample=DEFAULT_MIN_SAMPLE
 )
-streak_counts = partial(sharing.streak_counts, bands=DEFAULT_BANDS, starts=DEFAULT_STARTS)
+
+
 finish_streak_shares = partial(
     sharing.finish_streak_shares,
     bands=DEFAULT_BANDS,
@@ -55,7 +72,15 @@ finish_streak_shares = partial(
     min_sample=DEFAULT_MIN_SAMPLE,
 )
 improvers = partial(improving.improvers, bands=DEFAULT_BANDS, starts=DEFAULT_STARTS)
-finish_fastest_improvers = partial(improving.finish_fastest_improvers, min_sample=DEFAULT_MIN_SAMPLE)
+
+
+def finish_fastest_improvers(
+    parts: pl.LazyFrame, as_of: datetime, *, min_sample: int = DEFAULT_MIN_SAMPLE
+) -> pl.LazyFrame:
+    """The table from the improvers of all users."""
+    return improving.finish_fastest_improvers(improving.fastest_quarter(parts), as_of, min_sample=min_sample)
+
+
 benchmark_day = partial(benchmarking.benchmark_day, days=DEFAULT_DAYS)
 benchmark_target_band = partial(benchmarking.benchmark_target_band, default=DEFAULTS.default_target_band)
 next_streak_threshold = partial(sharing.next_streak_threshold, thresholds=DEFAULT_THRESHOLDS)
@@ -105,8 +130,9 @@ def ghost_streak_shares(
     The same as `finish_streak_shares` of the merged `streak_counts` of any shards of the users, which says
     what is returned.
     """
+    people = sharing.streak_people(users, progress, as_of, bands=bands)
     return finish_streak_shares(
-        streak_counts(users, progress, as_of, bands=bands, starts=starts),
+        sharing.streak_counts(people, bands=bands, starts=starts),
         as_of,
         bands=bands,
         starts=starts,

@@ -188,12 +188,13 @@ def benchmarks(
                     if len(of_day) < min_sample:
                         continue
                     metrics = list(zip(*of_day, strict=True))
+                    size = len(of_day) if population == "interval" else len(of_day) // 5 * 5
                     for percent in percentiles:
                         values = [
                             percentile(metric, 100 - percent, 60_000 if number == 1 else 1)
                             for number, metric in enumerate(metrics)
                         ]
-                        rows.append((population, band, start, day, percent, *values, len(of_day)))
+                        rows.append((population, band, start, day, percent, *values, size))
     return rows
 
 

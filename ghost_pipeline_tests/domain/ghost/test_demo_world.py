@@ -104,8 +104,8 @@ def test_the_cohort_an_hour_later(users: pl.LazyFrame, progress: pl.LazyFrame) -
 def test_benchmark_rows(benchmarks: pl.DataFrame) -> None:
     rows = benchmarks.group_by("population", "target_band", "starting_skill", "sample_size").len().sort(pl.all())
     assert rows.rows() == [
-        ("at_least", Decimal("7.0"), Decimal("6.0"), 52, 270),
-        ("at_least", Decimal("7.5"), Decimal("6.0"), 51, 270),
+        ("at_least", Decimal("7.0"), Decimal("6.0"), 50, 270),
+        ("at_least", Decimal("7.5"), Decimal("6.0"), 50, 270),
         ("interval", Decimal("7.5"), Decimal("6.0"), 50, 270),
     ]
 
@@ -141,7 +141,7 @@ def test_benchmarks(
 
 @pytest.mark.parametrize(
     ("start", "sample", "percentages"),
-    [(None, 53, {3: 94, 5: 94, 7: 70}), (Decimal("6.0"), 51, {3: 98, 5: 98, 7: 73})],
+    [(None, 50, {3: 94, 5: 94, 7: 70}), (Decimal("6.0"), 50, {3: 98, 5: 98, 7: 73})],
 )
 def test_streak_shares(
     users: pl.LazyFrame,

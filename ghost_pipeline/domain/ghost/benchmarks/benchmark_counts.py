@@ -8,7 +8,6 @@ counted once, in the block of scores between two neighbouring edges of cells; a 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -16,17 +15,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS, BenchmarkMetric
-from ghost_pipeline.contracts.raw import MOCK_TEST, TASK_TYPES
-from ghost_pipeline.domain.ghost.activity import counted_events, present_users
-from ghost_pipeline.domain.ghost.benchmarks.achievers import (
-    HALF_BAND,
-    achievers,
-    block_edge,
-    edges_within,
-    starting_skill,
-)
-from ghost_pipeline.domain.shared.local_time import local_date, skipped_date
+from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
+from ghost_pipeline.domain.ghost.benchmarks.achiever_practice import Practice
+from ghost_pipeline.domain.ghost.benchmarks.achievers import HALF_BAND, block_edge, edges_within
+from ghost_pipeline.domain.ghost.benchmarks.running_totals import Integers, RunningTotals
 
 INTERVAL = "interval"
 AT_LEAST = "at_least"
@@ -35,15 +27,6 @@ POPULATIONS = (INTERVAL, AT_LEAST)
 
 METRIC_DTYPE = pl.Enum([metric.name for metric in BENCHMARK_METRICS])
 COUNT_KEYS = ("final_tenths", "start_tenths", "day_number", "metric", "value")
-
-KINDS = (*TASK_TYPES, MOCK_TEST)
-"""Types of events by number; mock tests come last."""
-_MOCK_TEST = KINDS.index(MOCK_TEST)
-
-_TIMED = {metric.of: np.isin(KINDS, metric.of) for metric in BENCHMARK_METRICS if metric.measure == "time"}
-"""The types whose time is summed, each with whether a kind is among them."""
-
-_INSTANT = pl.Datetime("us", "UTC")
 
 _EMPTY = pl.DataFrame(
     schema={
@@ -56,36 +39,34 @@ _EMPTY = pl.DataFrame(
     },
 )
 
-Integers = NDArray[np.int64]
-
 
 def benchmark_counts(
-    users: pl.LazyFrame,
-    progress: pl.LazyFrame,
-    as_of: datetime,
-    *,
-    bands: Sequence[Decimal],
-    starts: Sequence[Decimal],
-    days: int,
+    practice: Practice, *, bands: Sequence[Decimal], starts: Sequence[Decimal], days: int
 ) -> pl.DataFrame:
-    """The counts of one shard of users (or of all); `progress` holds at least these users' events.
+    """The counts of one shard of users (or of all).
 
     For every block of scores, journey day 1 to `days` and metric: how many achievers (G5.1) had which
     cumulative total by the end of that day, activity carried forward after the last event, among those
-    whose day had ended at `as_of` (G5.3). Practice time is in milliseconds, the streak that of G2.4.
+    whose day had ended (G5.3). Practice time is in milliseconds, the streak that of G2.4.
 
-    Returns final_tenths UInt8 and start_tenths UInt8 (lower edge of the block of final and of diagnostic
-    scores, in tenths of a band), day_number UInt16, metric Enum, value Int64, users UInt32 (> 0), sorted
-    by `COUNT_KEYS`, which are the key.
+    Args:
+        practice: achievers and what they did.
+        bands: target bands.
+        starts: starting skills.
+        days: last day of the journey.
+
+    Returns:
+        final_tenths UInt8 and start_tenths UInt8 (lower edge of the block of final and of diagnostic scores, in
+        tenths of a band), day_number UInt16, metric Enum, value Int64, users UInt32 (> 0), sorted by `COUNT_KEYS`,
+        which are the key.
 
     Raises:
         ValueError: a band or a start has more than one decimal.
 
     """
-    members = _members(users, as_of, bands=bands, starts=starts, days=days)
-    events = _events(members, progress, as_of, days)
+    members = _members(practice.people, bands, starts)
     # One chunk per block instead of one array over all: nothing is copied.
-    return pl.concat([_EMPTY, *_block_counts(members, events, days)], rechunk=False)
+    return pl.concat([_EMPTY, *_block_counts(members, practice.entries, days)], rechunk=False)
 
 
 def merge_benchmark_counts(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -144,82 +125,58 @@ def benchmark_cells(
     ]
 
 
-def _members(
-    users: pl.LazyFrame,
-    as_of: datetime,
-    *,
-    bands: Sequence[Decimal],
-    starts: Sequence[Decimal],
-    days: int,
-) -> pl.DataFrame:
+def _members(people: pl.DataFrame, bands: Sequence[Decimal], starts: Sequence[Decimal]) -> pl.DataFrame:
     """The achievers in any cell, numbered: `block` counts the blocks, `slot` the members within one.
 
     Members whose journey is longest come first, so that those whose day d has ended are a prefix.
     """
-    # Day d of the journey has ended once it is the day after it; `as_of` itself is the first instant of
-    # that day at the earliest.
-    ended = (local_date(pl.lit(as_of, dtype=_INSTANT), pl.col("timezone")) - pl.col("created_date")).dt.total_days()
     return (
-        present_users(achievers(users, as_of), as_of)
-        .filter(starting_skill(starts).is_not_null())
+        people.with_row_index("member")
         .select(
-            "user_id",
-            "timezone",
-            "created_date",
-            last_day=pl.min_horizontal(ended, days),
-            skipped_day=_skipped_day(),
+            "member",
+            "last_day",
+            "skipped_day",
             final_tenths=block_edge("final_band_score", bands),
             start_tenths=block_edge("diagnostic_score", starts),
         )
-        .filter(pl.col("final_tenths").is_not_null(), pl.col("last_day") >= 1)
-        .sort("final_tenths", "start_tenths", -pl.col("last_day"), "user_id")
+        .filter(pl.col("final_tenths").is_not_null(), pl.col("start_tenths").is_not_null())
+        .sort("final_tenths", "start_tenths", -pl.col("last_day"), "member")
         .with_columns(block=pl.struct("final_tenths", "start_tenths").rle_id().cast(pl.UInt32))
-        .collect()
         .with_columns(slot=pl.int_range(pl.len(), dtype=pl.UInt32).over("block"))
     )
 
 
-def _skipped_day() -> pl.Expr:
-    """Return the journey day whose date never existed where the member lives, 0 if there is none."""
-    day = (skipped_date(pl.col("timezone")) - pl.col("created_date")).dt.total_days() + 1
-    return day.clip(0).fill_null(0)
-
-
-def _events(members: pl.DataFrame, progress: pl.LazyFrame, as_of: datetime, days: int) -> pl.DataFrame:
-    """The members' events as small integers: which block and day (`group`), whose, which kind, how long."""
-    kind = pl.col("task_type").replace_strict(KINDS, range(len(KINDS)), return_dtype=pl.UInt8)
-    calendars = members.lazy().select("user_id", "timezone", "created_date", "block", "slot")
-    return (
-        counted_events(calendars, progress, as_of)
-        .filter(pl.col("journey_day") <= days)
+def _block_counts(members: pl.DataFrame, entries: pl.DataFrame, days: int) -> Iterator[pl.DataFrame]:
+    """The counts of one block of scores after the other."""
+    blocks = members.group_by("block", "final_tenths", "start_tenths").agg("last_day", "skipped_day").sort("block")
+    events = (
+        entries.lazy()
+        .filter(pl.col("day") <= days)
+        .join(members.lazy().select("member", "block", "slot"), on="member")
         .select(
             "slot",
-            group=pl.col("block") * days + pl.col("journey_day").cast(pl.UInt32) - 1,
-            kind=kind,
-            milliseconds=pl.col("time_spent_ms"),
+            "kind",
+            "events",
+            "milliseconds",
+            group=pl.col("block") * days + pl.col("day").cast(pl.UInt32) - 1,
         )
         .collect()
     )
-
-
-def _block_counts(members: pl.DataFrame, events: pl.DataFrame, days: int) -> Iterator[pl.DataFrame]:
-    """The counts of one block of scores after the other; empties `events`."""
-    blocks = members.group_by("block", "final_tenths", "start_tenths").agg("last_day", "skipped_day").sort("block")
     # Taken out one by one: a column in chunks is copied, and events are what needs most memory.
-    slots, kinds, milliseconds, group = (
-        events.drop_in_place(name).to_numpy() for name in ("slot", "kind", "milliseconds", "group")
+    slots, kinds, counts, milliseconds, group = (
+        events.drop_in_place(name).to_numpy() for name in ("slot", "kind", "events", "milliseconds", "group")
     )
     group = group.astype(np.min_scalar_type(blocks.height * days))
     order = np.argsort(group, kind="stable")
     ends = np.cumsum(np.bincount(group, minlength=blocks.height * days)).tolist()
     for block, final_tenths, start_tenths, last_days, skipped_days in blocks.iter_rows():
         journeys = np.array(last_days)
-        totals = _RunningTotals(np.array(skipped_days))
+        totals = RunningTotals(np.array(skipped_days))
         tallies: list[_Tally] = []
         for day in range(1, days + 1):
             position = block * days + day - 1
             rows = order[ends[position - 1] if position else 0 : ends[position]]
-            totals.add_day(day, slots[rows], kinds[rows], milliseconds[rows])
+            totals.add_day(day, slots[rows], kinds[rows], counts[rows], milliseconds[rows])
             counted = int(np.count_nonzero(journeys >= day))
             tallies += [
                 _Tally(day, metric, *_distinct(values[:counted])) for metric, values in enumerate(totals.figures(day))
@@ -251,57 +208,6 @@ def _tally_frame(tallies: Sequence[_Tally]) -> pl.DataFrame:
             "users": np.concatenate([tally.users for tally in tallies]),
         },
     )
-
-
-class _RunningTotals:
-    """The totals of the members of a block, carried from day to day."""
-
-    def __init__(self, skipped_days: Integers) -> None:
-        """Take the journey day of each member whose date never existed; 0 if there is none."""
-        self._size = size = len(skipped_days)
-        self._skipped_days = skipped_days
-        self._events = np.zeros((len(KINDS), size), dtype=np.int64)
-        self._milliseconds = {types: np.zeros(size, dtype=np.int64) for types in _TIMED}
-        self._last_active_day = np.zeros(size, dtype=np.int64)
-        self._run_length = np.zeros(size, dtype=np.int64)
-
-    def add_day(
-        self,
-        day: int,
-        slots: NDArray[np.uint32],
-        kinds: NDArray[np.uint8],
-        milliseconds: Integers,
-    ) -> None:
-        """Add the events of a day, in any order: member, kind and time of each."""
-        cells = kinds.astype(np.int64) * self._size + slots
-        counts = np.bincount(cells, minlength=self._events.size).reshape(self._events.shape)
-        self._events += counts
-        for types, totals in self._milliseconds.items():
-            counted = _TIMED[types][kinds]
-            np.add.at(totals, slots[counted], milliseconds[counted])
-        active = np.flatnonzero(counts[:_MOCK_TEST].any(axis=0))
-        continued = self._silent_days(day)[active] == 1
-        self._run_length[active] = np.where(continued, self._run_length[active] + 1, 1)
-        self._last_active_day[active] = day
-
-    def figures(self, day: int) -> Iterator[Integers]:
-        """The values of `BENCHMARK_METRICS` at the end of the day, one per member."""
-        return (self._figure(metric, day) for metric in BENCHMARK_METRICS)
-
-    def _figure(self, metric: BenchmarkMetric, day: int) -> Integers:
-        match metric.measure:
-            case "events":
-                figure: Integers = self._events[[KINDS.index(one) for one in metric.of]].sum(axis=0)
-                return figure
-            case "time":
-                return self._milliseconds[metric.of]
-            case "streak":
-                return np.where(self._silent_days(day) <= 1, self._run_length, 0)
-
-    def _silent_days(self, day: int) -> Integers:
-        """The days since each member was active last, without the one that never was."""
-        last, skipped = self._last_active_day, self._skipped_days
-        return day - last - ((last < skipped) & (skipped < day))
 
 
 def _distinct(values: Integers) -> tuple[Integers, NDArray[np.uint32]]:

@@ -20,12 +20,15 @@ from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import (
     Cell,
     benchmark_cells,
 )
+from ghost_pipeline.domain.ghost.benchmarks.renewal import in_steps
 from ghost_pipeline.domain.shared.identity import row_id
 from ghost_pipeline.domain.shared.rounding import mean_decimal
 from ghost_pipeline.windows import HOUR, Month
 
 _TABLE = "ghost_benchmarks"
-_KEY = ("population", "target_band", "starting_skill", "day_number", "success_percentile")
+RENEWED_TOGETHER = ("population", "target_band", "starting_skill", "day_number")
+"""Rows that are judged together: all percentiles of a cell and day, with the means (G9.7)."""
+_KEY = (*RENEWED_TOGETHER, "success_percentile")
 _COUNT_COLUMNS = (*COUNT_KEYS, "users")
 _INSTANT = pl.Datetime("us", "UTC")
 
@@ -51,9 +54,10 @@ def finish_benchmarks(
     exist.
 
     Returns id String, population String, target_band and starting_skill Decimal(2, 1), day_number and
-    success_percentile Int32, one Int32 column per entry of `BENCHMARK_METRICS`, sample_size Int32, month
-    String ("2025-02"), as_of, created_at and updated_at Datetime (all `as_of`); sorted by population,
-    target_band, starting_skill, day_number, success_percentile. With the month these are the key.
+    success_percentile Int32, one Int32 column per entry of `BENCHMARK_METRICS`, sample_size Int32 (of `at_least`
+    populations, which are nested, rounded down to fives: G9.7), month and renewed String ("2025-02"), as_of,
+    created_at and updated_at Datetime (all `as_of`); sorted by population, target_band, starting_skill, day_number,
+    success_percentile. With the month these are the key.
 
     Raises:
         ValueError: an unknown population, or a band or start with more than one decimal.
@@ -79,7 +83,14 @@ def finish_benchmarks(
     instant = pl.lit(as_of, dtype=_INSTANT)
     return (
         pl.LazyFrame(list(figures), schema=schema, orient="row")
-        .with_columns(month=pl.lit(month), as_of=instant, created_at=instant, updated_at=instant)
+        .with_columns(
+            pl.when(population=INTERVAL).then("sample_size").otherwise(in_steps("sample_size")).alias("sample_size"),
+            month=pl.lit(month),
+            renewed=pl.lit(month),
+            as_of=instant,
+            created_at=instant,
+            updated_at=instant,
+        )
         .select(row_id(_TABLE, *map(pl.col, _KEY), pl.col("month")), pl.all())
         .sort(_KEY)
     )
@@ -99,7 +110,7 @@ def benchmark_means(
     Decimal(2, 1), day_number Int32, metric String, mean Decimal(12, 2), sample_size Int32; in the order of
     population, target_band, starting_skill, day_number and `BENCHMARK_METRICS`.
     """
-    key = ("population", "target_band", "starting_skill", "day_number")
+    key = RENEWED_TOGETHER
     blocks = [
         (cell.population, cell.target_band, cell.starting_skill, final, start)
         for cell in benchmark_cells(bands, starts, populations)

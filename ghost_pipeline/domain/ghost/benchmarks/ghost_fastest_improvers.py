@@ -16,11 +16,13 @@ from ghost_pipeline.domain.ghost.benchmarks.achievers import (
     reaches,
     starting_skill,
 )
+from ghost_pipeline.domain.ghost.benchmarks.renewal import in_steps
 from ghost_pipeline.domain.shared.identity import row_id
 from ghost_pipeline.domain.shared.rounding import decimal_ratio
 from ghost_pipeline.windows import HOUR, Month
 
 _TABLE = "ghost_fastest_improvers"
+RENEWED_TOGETHER = ("starting_skill",)
 _INSTANT = pl.Datetime("us", "UTC")
 
 # Scores are compared in whole millionths of a band: binary floats make 7.1 - 6.6 less than 7.0 - 6.5.
@@ -74,6 +76,14 @@ def improvers(
     )
 
 
+class _Practised(NamedTuple):
+    practice_time_ms: int
+    duration_us: int
+
+
+_OF_FASTEST = _Practised._fields
+
+
 class _Improver(NamedTuple):
     user_id: str
     gained_millionths: int
@@ -85,21 +95,43 @@ class _Improver(NamedTuple):
         return (self.gained_millionths << _SPEED_BITS) // self.duration_us
 
 
-def finish_fastest_improvers(
-    parts: pl.LazyFrame,
-    as_of: datetime,
-    *,
-    min_sample: int,
-) -> pl.LazyFrame:
-    """The table from the `improvers` of all users, in any order.
+def fastest_quarter(parts: pl.LazyFrame) -> pl.DataFrame:
+    """The improvers of all starts, with the figures of those who improved fastest.
 
     Of the n improvers of a start, the ceil(n / 4) with the largest (final - diagnostic) / days are the
-    fastest, ties by user_id; the figure is the mean of their own (minutes before the result / days), days
-    being the exact duration. All comparisons and the rounding are exact.
+    fastest, ties by user_id; days are the exact duration, and all comparisons are exact.
 
-    Returns id String, starting_skill Decimal(2, 1), sample_size Int32 (all n), minutes_per_day
-    Decimal(18, 1) (half away from zero), month String, as_of, created_at and updated_at Datetime (all
-    `as_of`); sorted by starting_skill, with the month the key. A start with fewer than `min_sample`
+    Args:
+        parts: the `improvers` of all users, in any order.
+
+    Returns:
+        user_id, starting_skill Decimal(2, 1), and of the fastest practice_time_ms Int64 and duration_us Int64, of the
+        others null; sorted by user_id.
+
+    """
+    of_start: dict[Decimal, list[_Improver]] = {}
+    columns = pl.col("starting_skill", *_Improver._fields)
+    improving = parts.select(columns).collect()
+    for start, *improver in improving.iter_rows():
+        of_start.setdefault(start, []).append(_Improver(*improver))
+    fastest: set[str] = set()
+    for group in of_start.values():
+        group.sort(key=lambda improver: (-improver.speed, improver.user_id))
+        fastest |= {improver.user_id for improver in group[: -(-len(group) // _FASTEST_PART)]}
+    is_fastest = pl.Series([one in fastest for one in improving["user_id"]], dtype=pl.Boolean)
+    return improving.select(
+        "user_id", "starting_skill", *(pl.when(is_fastest).then(one).alias(one) for one in _OF_FASTEST)
+    ).sort("user_id")
+
+
+def finish_fastest_improvers(people: pl.DataFrame, as_of: datetime, *, min_sample: int) -> pl.LazyFrame:
+    """The table from the `fastest_quarter` of all users.
+
+    The figure is the mean of the fastest's own (minutes before the result / days), computed and rounded exactly.
+
+    Returns id String, starting_skill Decimal(2, 1), sample_size Int32 (all n, rounded down to fives, G9.7),
+    minutes_per_day Decimal(18, 1) (half away from zero), month and renewed String, as_of, created_at and updated_at
+    Datetime (all `as_of`); sorted by starting_skill, with the month the key. A start with fewer than `min_sample`
     improvers has no row.
     """
     schema: dict[str, pl.DataType] = {
@@ -111,8 +143,15 @@ def finish_fastest_improvers(
     month = Month.containing(as_of - HOUR).key
     instant = pl.lit(as_of, dtype=_INSTANT)
     return (
-        pl.LazyFrame(list(_figures(parts, min_sample)), schema=schema, orient="row")
-        .with_columns(month=pl.lit(month), as_of=instant, created_at=instant, updated_at=instant)
+        pl.LazyFrame(list(_figures(people, min_sample)), schema=schema, orient="row")
+        .with_columns(
+            in_steps("sample_size"),
+            month=pl.lit(month),
+            renewed=pl.lit(month),
+            as_of=instant,
+            created_at=instant,
+            updated_at=instant,
+        )
         .select(row_id(_TABLE, pl.col("starting_skill"), pl.col("month")), pl.all())
         .sort("starting_skill")
     )
@@ -132,19 +171,14 @@ def _millionths(score: str) -> pl.Expr:
     return (pl.col(score) * _MILLIONTHS).round(mode="half_away_from_zero").cast(pl.Int64)
 
 
-def _figures(parts: pl.LazyFrame, min_sample: int) -> Iterator[tuple[Decimal, int, Decimal]]:
-    of_start: dict[Decimal, list[_Improver]] = {}
-    columns = pl.col("starting_skill", *_Improver._fields)
-    for start, *improver in parts.select(columns).collect().iter_rows():
-        of_start.setdefault(start, []).append(_Improver(*improver))
-    for start, group in of_start.items():
-        if len(group) >= min_sample:
-            group.sort(key=lambda improver: (-improver.speed, improver.user_id))
-            fastest = group[: -(-len(group) // _FASTEST_PART)]
-            yield start, len(group), Decimal(_mean_tenths(fastest)).scaleb(-1)
+def _figures(people: pl.DataFrame, min_sample: int) -> Iterator[tuple[Decimal, int, Decimal]]:
+    for (start,), group in people.partition_by("starting_skill", as_dict=True).items():
+        if group.height >= min_sample and isinstance(start, Decimal):
+            fastest = [_Practised(*row) for row in group.select(_OF_FASTEST).drop_nulls().iter_rows()]
+            yield start, group.height, Decimal(_mean_tenths(fastest)).scaleb(-1)
 
 
-def _mean_tenths(fastest: Sequence[_Improver]) -> int:
+def _mean_tenths(fastest: Sequence[_Practised]) -> int:
     """The mean of practice time / duration in tenths of a minute a day, half away from zero."""
     # The sum of thousands of fractions has a denominator of thousands of digits. Whole 2**-64ths below
     # and above decide the rounding unless a half lies between them.

@@ -8,7 +8,7 @@ from typing import Self
 
 from ghost_pipeline.settings import Settings
 
-MONTHS_VERSION = 1
+MONTHS_VERSION = 2
 """Raise it with every change of the code that changes a figure of a month: months of another version are stale."""
 
 
@@ -26,6 +26,10 @@ class MonthRules:
     success_percentiles: tuple[int, ...]
     min_sample: int
     streak_thresholds: tuple[int, ...]
+    share_percent_step: int
+    release_min_members: int
+    release_min_changed: int
+    release_max_share_percent: int
 
     @classmethod
     def of(cls, settings: Settings) -> Self:

@@ -82,7 +82,7 @@ def test_the_figure_equals_the_plain_reference(
     expected = plain_ghost.minutes_per_day(users, events, MONTH_END)
     found = table(users, events)
     assert found.select("starting_skill", "sample_size", "minutes_per_day").rows() == [
-        (Decimal("6.0"), len(users), expected),
+        (Decimal("6.0"), len(users) // 5 * 5, expected),
     ]
     parts = [improvers(users_frame(users[shard::shards]), progress_frame(events), MONTH_END) for shard in range(shards)]
     merged = finish_fastest_improvers(pl.concat(parts), MONTH_END, min_sample=1)
