@@ -10,6 +10,7 @@ from ghost_pipeline.defs.activity import ACTIVITY_ASSETS
 from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS, KEPT_ASSETS
 from ghost_pipeline.defs.catalogue import catalogued
 from ghost_pipeline.defs.external_assets import consumers, source_tables
+from ghost_pipeline.defs.freshness import freshness_sensor
 from ghost_pipeline.defs.ghost import GHOST_ASSETS
 from ghost_pipeline.defs.jobs import build_jobs, hourly_tables
 from ghost_pipeline.defs.messages import MESSAGE_ASSETS
@@ -24,6 +25,7 @@ from ghost_pipeline.defs.publishing import (
     published_postgres,
 )
 from ghost_pipeline.defs.raw import RAW_ASSETS
+from ghost_pipeline.defs.reconciling import build_reconciling
 from ghost_pipeline.defs.release import RELEASE_ASSETS
 from ghost_pipeline.defs.resources import build_resources
 from ghost_pipeline.defs.retention import RETENTION, retention
@@ -38,6 +40,7 @@ for _beta in (
     *("Class `LocalFileCodeReference`", "Class `CodeReferencesMetadataValue`"),
 ):
     warnings.filterwarnings("ignore", _beta, dg.BetaWarning)
+warnings.filterwarnings("ignore", "Specifying a partitions_def on an AssetCheckSpec", dg.PreviewWarning)
 
 TABLE_ASSETS = (
     *RAW_ASSETS,
@@ -85,7 +88,10 @@ def build_defs(
                 settings,
             ),
             schedules=build_schedules(settings),
-            sensors=build_sensors(TABLE_ASSETS, settings),
+            sensors=[
+                *build_sensors(TABLE_ASSETS, settings),
+                freshness_sensor([table.contract for table in TABLE_ASSETS if table.contract.has_age]),
+            ],
             resources=build_resources(settings),
             # A process per step would cost 6 s and more, a multiple of the work itself.
             executor=dg.in_process_executor,
@@ -93,6 +99,7 @@ def build_defs(
         ),
         build_jobs(TABLE_ASSETS, publications(settings)),
         build_pruning(settings),
+        build_reconciling(settings, TABLE_ASSETS),
     )
 
 

@@ -105,9 +105,23 @@ class Settings(BaseSettings):
     alert_rejected_rows: int = Field(
         default=100, ge=1, description="Rows that may be rejected in addition within a day before an alert is sent"
     )
-    partitions_start: datetime = Field(
-        default=datetime(2024, 1, 1, tzinfo=UTC),
-        description="First hour that Dagster offers as a partition; the command line also runs earlier hours",
+    partitions_start: datetime | None = Field(
+        default=None,
+        description="First hour that Dagster offers as a partition; the command line also runs earlier hours. Default: "
+        "the first event of the lake; 2024-01-01 for a lake without one or in a bucket",
+    )
+    catch_up_hours: int = Field(
+        default=31 * 24,
+        ge=1,
+        le=366 * 24,
+        description="Hours before the one just closed that hourly_schedule still requests if they were missed; earlier "
+        "ones need a backfill",
+    )
+    quiet_hours: int = Field(
+        default=7 * 24,
+        ge=1,
+        description="Hours after the source's newest event that are still built; later ones are skipped with a "
+        "warning, which keeps what is shown",
     )
     lookback_hours: int = Field(
         default=48,
@@ -361,7 +375,9 @@ class Settings(BaseSettings):
 
     @field_validator("partitions_start")
     @classmethod
-    def _check_start(cls, value: datetime) -> datetime:
+    def _check_start(cls, value: datetime | None) -> datetime | None:
+        if value is None:
+            return None
         value = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
         if value != value.replace(day=1, hour=0, minute=0, second=0, microsecond=0):
             raise ValueError("has to be the first instant of a UTC month, such as 2024-01-01")
@@ -391,6 +407,16 @@ class Settings(BaseSettings):
     @field_serializer("retention", when_used="json")
     def _show_retention(self, value: dict[str, timedelta | None]) -> str:
         return ",".join(f"{table}={shown_length(kept)}" for table, kept in value.items())
+
+    @property
+    def quiet(self) -> timedelta:
+        """How long after the newest event of the source hours are still built."""
+        return timedelta(hours=self.quiet_hours)
+
+    @property
+    def catch_up(self) -> timedelta:
+        """How long ago hours may have been missed that the schedule still requests."""
+        return timedelta(hours=self.catch_up_hours)
 
     @property
     def local(self) -> Path:

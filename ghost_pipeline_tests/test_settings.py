@@ -45,6 +45,8 @@ WRONG = (
     ("GHOST_VOLUME_RISE_PERCENT", "0"),
     ("GHOST_PERIOD_MOVE_PERCENT", "0"),
     ("GHOST_KEEP_RUN_DAYS", "0"),
+    ("GHOST_CATCH_UP_HOURS", "0"),
+    ("GHOST_QUIET_HOURS", "0"),
     ("GHOST_LOOKBACK_HOURS", "0"),
     ("GHOST_LOOKBACK_HOURS", "-1"),
     ("GHOST_LOOKBACK_HOURS", "1.5"),
@@ -255,6 +257,7 @@ def test_every_setting_survives_its_own_text(monkeypatch: pytest.MonkeyPatch) ->
     kept = "user_ghost_stats=36h,rejected_rows=90d,ghost_messages=forever"
     texts = {"source": "somewhere", "source_mapping": "mapping.yaml", "publish_postgres": "postgresql:///app"}
     texts["alert_urls"] = "json://hooks.example.com"
+    texts["partitions_start"] = "2025-02-01T00:00Z"
     settings = Settings.load(**texts, work="work", token_key="k" * 32, erasure_key="e" * 32, retention=kept)
     assert json.loads(settings.model_dump_json())["retention"] == kept
     # The key has one place: its file is the one setting that stays unset.

@@ -313,13 +313,37 @@ def settings_command(*, as_json: bool) -> None:
         click.echo(f"    {row['description']}")
 
 
-@main.command()
+@main.command("reconcile")
 @long_command
-def demo(progress: Progress) -> None:
-    """Generate a realistic source, build it and show the results."""
+def reconcile_command(progress: Progress) -> dict[str, object]:
+    """Bring Dagster's records to the lake, which is the truth.
+
+    Reports partitions that only the lake has, such as after Dagster's database was lost or with a copied lake, and
+    forgets those that have expired. Also reports which tables are late. Safe to repeat; reconcile_schedule does it too.
+    """
+    from ghost_pipeline.cli.reconcile import reconcile_records
+
+    found = reconcile_records(Settings.load(), progress=progress)
+    numbers = {name: {asset: len(one) for asset, one in part.items()} for name, part in found._asdict().items()}
+    return {"command": "reconcile", **numbers}
+
+
+@main.command()
+@click.option(
+    "--as-of",
+    type=AsOf(),
+    help="Build the demo as of this hour, the same whenever it runs; by default up to the last full hour.",
+)
+@long_command
+def demo(progress: Progress, as_of: datetime | None) -> None:
+    """Generate a realistic source, build it and show the results.
+
+    Builds the newest 48 hours and month; people of the source go on practising for a month. Run again, or with the
+    schedules on in Dagster, it goes on hour by hour.
+    """
     from ghost_pipeline.cli.demo import run_demo
 
-    run_demo(Settings.load(), progress)
+    run_demo(Settings.load(), as_of, progress)
 
 
 @main.command()

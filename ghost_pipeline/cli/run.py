@@ -24,14 +24,15 @@ from ghost_pipeline.contracts.source import Domain
 from ghost_pipeline.contracts.staleness import STALE_HOURS, STALE_MONTHS
 from ghost_pipeline.definitions import TABLE_ASSETS, build_defs
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
-from ghost_pipeline.defs.launcher import PROCESS, this_process
-from ghost_pipeline.defs.partitions import SOURCE_FROM, Partitions, chunks, range_tags
+from ghost_pipeline.defs.launcher import NOT_RETRIED, PROCESS, runs_of_location, this_process
+from ghost_pipeline.defs.partitions import SOURCE_FROM, Partitions, chunks, partitions_start, range_tags
 from ghost_pipeline.defs.publishing import PUBLISHED_DATABASE, publications
 from ghost_pipeline.defs.retention import RETENTION
 from ghost_pipeline.errors import NothingPublishedError, UnknownTimeError
 from ghost_pipeline.incremental.contract_changes import open_current
 from ghost_pipeline.incremental.retention import newest_snapshot
 from ghost_pipeline.incremental.stale_months import is_current
+from ghost_pipeline.ingest.newest_event import newest_event
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources.opening import open_source
@@ -47,7 +48,8 @@ def materialize(
 ) -> None:
     """Materialize the hour that ends at `as_of` and publish; also the newest complete month, if missing or stale.
 
-    A stale month is built only once it serves answers, `GHOST_BENCHMARK_DELAY_HOURS` after its end.
+    A stale month is built only once it serves answers, `GHOST_BENCHMARK_DELAY_HOURS` after its end. An hour more than
+    `GHOST_QUIET_HOURS` after the source's newest event is not built: it would empty what is shown.
 
     Args:
         settings: name the source and the data folder.
@@ -64,6 +66,10 @@ def materialize(
     _require_ended(settings, hour)
     lake = open_current(settings.lake, progress.say)
     selected = _selected(settings, chosen)
+    newest = newest_event(lake, settings, hour)
+    if newest and newest + settings.quiet <= hour.start:
+        _say_skipped(progress, settings, hour, newest)
+        return
     every = _with_publications(settings, selected, monthly=False)
     # Messages show figures of the month, which in turn needs the rows that the hour loads.
     of_months = (GHOST_MESSAGES.name, STALE_HOURS.name, STALE_MONTHS.name)
@@ -91,6 +97,21 @@ def materialize(
         elif Domain.GHOST in selected:
             why = "nothing changed" if is_current(lake, settings, month) else "stale, but does not serve answers yet"
             progress.summary.skipped.append(f"month {month.key}: {why}")
+    newest = newest_event(lake, settings, hour)
+    if newest and newest <= hour.start:
+        progress.say(
+            f"warning: the source has nothing newer than {newest:%Y-%m-%dT%H:%MZ}; hour {hour.key} has no event"
+        )
+
+
+def _say_skipped(progress: Progress, settings: Settings, hour: Hour, newest: datetime) -> None:
+    last = Hour.containing(newest).as_of
+    progress.say(
+        f"warning: hour {hour.key} is not built, because the source has nothing newer than {newest:%Y-%m-%dT%H:%MZ}, "
+        f"and what is shown would be emptied. Name an hour up to {settings.quiet_hours} h after that "
+        f"(GHOST_QUIET_HOURS), such as --as-of {last:%Y-%m-%dT%H:%MZ}"
+    )
+    progress.summary.skipped.append(f"hour {hour.key}: the source has nothing newer than {newest:%Y-%m-%dT%H:%MZ}")
 
 
 def materialize_hours(
@@ -301,7 +322,7 @@ def _selected(settings: Settings, chosen: Domain | None) -> set[Domain]:
 
 def _with_partitions_from(settings: Settings, start: datetime) -> Settings:
     """Settings whose partitions begin at `start` or before, for hours earlier than `GHOST_PARTITIONS_START`."""
-    if settings.partitions_start <= start:
+    if partitions_start(settings) <= start:
         return settings
     return settings.model_copy(update={"partitions_start": Month.containing(start).start})
 
@@ -354,7 +375,7 @@ class _Runs:
         self.progress.working_on(f"{what}: starting a run")
         self.defs.resolve_job_def(job).execute_in_process(
             partition_key=partition,
-            tags={**(tags or {}), PROCESS: this_process()},
+            tags={**(tags or {}), **NOT_RETRIED, PROCESS: this_process()},
             asset_selection=[dg.AssetKey(name) for name in assets],
             instance=self.instance,
             run_config={"loggers": {LOGGER: {}}},
@@ -366,5 +387,5 @@ def _running(settings: Settings, progress: Progress, *, allow_gaps: bool = False
     """Open Dagster's records for the runs of the block."""
     prepare_dagster_home(settings)
     defs = build_defs(settings, loggers={LOGGER: progress_logger(progress)}, allow_gaps=allow_gaps)
-    with dagster_records() as instance:
+    with dagster_records() as instance, runs_of_location(instance):
         yield _Runs(defs, instance, progress, settings.hours_per_run)

@@ -15,8 +15,8 @@ from ghost_pipeline.contracts.contract import Partitioning
 from ghost_pipeline.defs.publishing import PUBLISHED_DATABASE
 from ghost_pipeline.defs.table_asset import HOURS_WRITTEN, ROWS_READ, HoursWritten
 
-LOGGER = "progress"
-"""The name of the logger in a run's configuration."""
+LOGGER = "console"
+"""The name of the logger in a run's configuration: the one that Dagster's own has, so that the UI can run it again."""
 _READ, _REJECTED, _ROWS = "rows_read_in_window", "rejected_rows", "dagster/partition_row_count"
 _EXTRACTED = "rows_extracted"
 

@@ -115,8 +115,13 @@ class Contract:
         return " ".join((self.schema.__doc__ or "").split())
 
     @property
+    def has_age(self) -> bool:
+        """Whether the newest partition says how fresh the table is; lists are partitioned by what they refer to."""
+        return self.partitioning not in {Partitioning.REJECTED, Partitioning.STALE_DAY, Partitioning.ERASED_DAY}
+
+    @property
     def max_age(self) -> timedelta:
-        """How old the newest partition may be by the wall clock, for freshness policies and monitoring."""
+        """How old the newest partition may be by the wall clock, for the check `freshness` and monitoring."""
         match self.partitioning:
             case Partitioning.MONTH:
                 return MONTHLY_AGE

@@ -1,10 +1,13 @@
 """The checks that assets share: their descriptions, whether they block, and how their results are worded.
 
-The figures that a comparison looks at are in `volume` and `period_over_period`; a check of one table alone is beside
-that table's asset.
+A result belongs to a partition, so that a run of older hours leaves the result of the newest one as it is. Checks of
+what is true now, of the lake as a whole, are not partitioned: each run, whichever its hour, reports the present state.
+
+The figures that a comparison looks at are in `volume` and `period_over_period`, what is late in `freshness`; a check of
+one table alone is beside that table's asset.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import dagster as dg
@@ -32,10 +35,18 @@ class Check:
     description: str
     blocking: bool = False
     """Whether a partition that fails is not written and stops what follows; any other check only warns."""
+    partitioned: bool = True
+    """Whether a result is that of one partition; otherwise that of the lake as it is now."""
 
-    def spec(self, asset: str) -> dg.AssetCheckSpec:
-        """Return the check of an asset as Dagster lists it."""
-        return dg.AssetCheckSpec(self.name, asset=asset, blocking=self.blocking, description=self.description)
+    def spec(self, asset: str, partitions: dg.PartitionsDefinition[str] | None = None) -> dg.AssetCheckSpec:
+        """Return the check of an asset, which has these partitions, as Dagster lists it."""
+        return dg.AssetCheckSpec(
+            self.name,
+            asset=asset,
+            blocking=self.blocking,
+            description=self.description,
+            partitions_def=partitions if self.partitioned else None,
+        )
 
 
 STRUCTURE = Check(
@@ -59,51 +70,73 @@ PERIOD_OVER_PERIOD = Check(
 )
 
 
-def coverage_of(counts: str) -> Check:
+def coverage_of(counts: str, *, partitioned: bool) -> Check:
     """Return the `coverage` check of a table, with what it counts there."""
-    return replace(COVERAGE, description=f"{COVERAGE.description} Counted here: {counts}.")
+    return replace(COVERAGE, description=f"{COVERAGE.description} Counted here: {counts}.", partitioned=partitioned)
+
+
+def planned_partitions(run: dg.DagsterRun) -> Sequence[str | None]:
+    """Return the partitions under which Dagster expects the results of an unpartitioned check from a run.
+
+    Dagster plans a result for each partition of the run, whether the check has partitions or not, and shows those
+    that never came as skipped.
+    """
+    return [None] if run.partitions_subset is None else [*run.partitions_subset.get_partition_keys()]
+
+
+def report(
+    asset: str, check: Check, results: Mapping[str | None, dg.AssetCheckResult]
+) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
+    """Yield the result of each partition, and the output that stands for the check in Dagster's plan of the run.
+
+    Dagster itself gives a result its partition only in a run of a single one.
+    """
+    for partition, result in results.items():
+        yield evaluation(asset, check, result, partition)
+    yield dg.Output(None, output_name=check.spec(asset).get_python_identifier())
+
+
+def evaluation(
+    asset: str, check: Check, result: dg.AssetCheckResult, partition: str | None = None
+) -> dg.AssetCheckEvaluation:
+    """Return a result as Dagster stores it."""
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(asset),
+        check_name=check.name,
+        passed=result.passed,
+        metadata=result.metadata,
+        severity=result.severity,
+        description=result.description,
+        blocking=check.blocking,
+        partition=partition,
+    )
 
 
 def structure_failed(error: ContractError) -> dg.AssetCheckResult:
     """Return the result for a partition that breaks its contract."""
+    return dg.AssetCheckResult(passed=False, metadata={"fault": dg.MetadataValue.text(str(error))})
+
+
+def structure_passed(result: TableResult) -> dg.AssetCheckResult:
+    """Return the result for a partition that was written."""
+    return dg.AssetCheckResult(passed=True, metadata={"rows": result.rows})
+
+
+def coverage_result(findings: Mapping[str, int]) -> dg.AssetCheckResult:
+    """Return the result for the findings of a partition, or of the lake."""
     return dg.AssetCheckResult(
-        check_name=STRUCTURE.name, passed=False, metadata={"fault": dg.MetadataValue.text(str(error))}
+        passed=not any(findings.values()), severity=dg.AssetCheckSeverity.WARN, metadata={**findings}
     )
 
 
-def structure_passed(results: Mapping[str, TableResult]) -> dg.AssetCheckResult:
-    """Return the result for partitions that were written."""
+def warnings_result(check: Check, result: TableResult) -> dg.AssetCheckResult:
+    """Return the result of a table's own check for a partition."""
+    warned = result.warnings.get(check.name, ())
     return dg.AssetCheckResult(
-        check_name=STRUCTURE.name,
-        passed=True,
-        metadata={"partitions": _names(results), "rows": sum(result.rows for result in results.values())},
-    )
-
-
-def coverage_result(results: Mapping[str, TableResult]) -> dg.AssetCheckResult:
-    """Return the result for the findings of a run: of each, the most in any partition."""
-    # Not their sum: hours of one run look at the same rows again.
-    findings: dict[str, int] = {}
-    for result in results.values():
-        for name, number in result.findings.items():
-            findings[name] = max(number, findings.get(name, 0))
-    return dg.AssetCheckResult(
-        check_name=COVERAGE.name,
-        passed=not any(findings.values()),
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"partitions": _names(results), **findings},
-    )
-
-
-def warnings_result(check: Check, results: Mapping[str, TableResult]) -> dg.AssetCheckResult:
-    """Return the result of a table's own check for a run."""
-    warned = [f"{key}: {text}" for key, result in results.items() for text in result.warnings.get(check.name, ())]
-    return dg.AssetCheckResult(
-        check_name=check.name,
         passed=not warned,
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(warned[:WARNINGS_SHOWN]),
-        metadata={"partitions": _names(results), "warnings": len(warned)},
+        metadata={"warnings": len(warned)},
     )
 
 
@@ -117,17 +150,37 @@ class ComparisonCheck:
     compare: Callable[[Lake, Settings, Contract, Hour | Month], list[Comparison]]
     """Returns the comparisons of a partition; none if there is nothing to compare with."""
 
+    def results(
+        self, lake: Lake, settings: Settings, contract: Contract, read: Sequence[Hour | Month], keys: Sequence[str]
+    ) -> dict[str | None, dg.AssetCheckResult]:
+        """Return the result of each partition of a run.
+
+        Args:
+            lake: where the partitions are.
+            settings: have the limits.
+            contract: the table.
+            read: the partitions that the run has read, ascending: its own, or more if it read them for a single one.
+            keys: the partitions of the run, ascending.
+
+        """
+        if len(keys) == 1:
+            return {keys[0]: self.result(lake, settings, contract, read)}
+        found: dict[str | None, dg.AssetCheckResult] = {}
+        for end in range(len(read), 0, -HOURS_APART):
+            stretch = read[max(0, end - HOURS_APART) : end]
+            found |= dict.fromkeys((one.key for one in stretch), self.result(lake, settings, contract, stretch[-1:]))
+        return {key: found[key] for key in keys}
+
     def result(
         self, lake: Lake, settings: Settings, contract: Contract, partitions: Sequence[Hour | Month]
     ) -> dg.AssetCheckResult:
-        """Compare the partitions of a run, ascending: of hours the last one and every 24th before it."""
+        """Compare partitions, ascending: of hours the last one and every 24th before it."""
         compared = partitions[::-1][::HOURS_APART][::-1]
         try:
             return self._result({one.key: self.compare(lake, settings, contract, one) for one in compared})
         # It never blocks: an older file may be damaged, out of reach, or removed by the run of a newer hour.
         except (pl.exceptions.PolarsError, OSError, GhostError):
             return dg.AssetCheckResult(
-                check_name=self.check.name,
                 passed=False,
                 severity=dg.AssetCheckSeverity.WARN,
                 description="an older partition cannot be read; `ghost-pipeline doctor` names a damaged file",
@@ -147,7 +200,6 @@ class ComparisonCheck:
             metadata |= {one.figure: _shown(one.found) for one in found[newest]}
             metadata["compared"] = as_table(pl.DataFrame([_row(key, one) for key, one in every]))
         return dg.AssetCheckResult(
-            check_name=self.check.name,
             passed=not moved,
             severity=dg.AssetCheckSeverity.WARN,
             description="; ".join(sentences) or "nothing to compare with yet",
@@ -184,8 +236,3 @@ def _number(value: float) -> str:
 def _shown(value: float) -> float:
     """Round to one decimal: exact averages of consecutive hours would reveal what one member did (G9)."""
     return value if isinstance(value, int) else round(value, 1)
-
-
-def _names(results: Mapping[str, TableResult]) -> str:
-    first, last = min(results), max(results)
-    return first if first == last else f"{first} to {last}"

@@ -1,32 +1,44 @@
-"""Dagster's SQLite files of run events, kept open while a command runs.
+"""Dagster's records of events: SQLite files kept open while a command runs, and partitions reported and forgotten.
 
 Dagster opens and closes a file for every event; each time it compiles its statements again, and each close writes
 SQLite's log into the file and waits for the disk. A backfill of two days spent 40 % of its time so. The files stay as
 they are: only how often they are opened, and how many events a transaction stores, differs.
 
+Dagster has no way to take back the materialization of a partition that is no longer there, nor to report many at once.
+
 Beside `launcher` this is the only module with private imports of Dagster; a test notices a change upstream.
 """
 
+import logging
 import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import groupby
 
 import dagster as dg
-from dagster._core.events import ASSET_EVENTS
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.events import ASSET_EVENTS, DagsterEvent, StepMaterializationData
+from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    AssetEventTagsTable,
+    SqlEventLogStorageTable,
+)
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, RowMapping, Table, create_engine, event, func, insert, select
 
 MOST_OPEN = 4
 """Files that are open at a time: the index and those of the newest runs."""
 SECONDS_UNTIL_LOCKED = 60
 BATCH = "DAGSTER_EVENT_BATCH_SIZE"
 """Dagster's variable: how many events of the partitions of a run it hands to `store_event_batch` at a time."""
-STORED_TOGETHER = "500"
+STORED_TOGETHER = 500
 """A run of 24 hours has some 650 of them."""
+FORGOTTEN_TOGETHER = 500
+"""SQLite takes at most 32,766 values in a statement."""
 
 
 @contextmanager
@@ -39,7 +51,7 @@ def open_event_files(instance: dg.DagsterInstance) -> Iterator[None]:
     files, size = _OpenFiles(storage), os.environ.get(BATCH)
     storage._connect = files.connect  # type: ignore[method-assign]  # noqa: SLF001
     storage.store_event_batch = files.store_together  # type: ignore[method-assign]
-    os.environ.setdefault(BATCH, STORED_TOGETHER)
+    os.environ.setdefault(BATCH, str(STORED_TOGETHER))
     try:
         yield
     finally:
@@ -47,6 +59,76 @@ def open_event_files(instance: dg.DagsterInstance) -> Iterator[None]:
             del os.environ[BATCH]
         del storage._connect, storage.store_event_batch  # noqa: SLF001
         files.close()
+
+
+def report_materializations(
+    instance: dg.DagsterInstance, materializations: Sequence[dg.AssetMaterialization], now: datetime
+) -> None:
+    """Store materializations that no run has made, many in a transaction if the files are open."""
+    entries = [
+        dg.EventLogEntry(  # type: ignore[no-untyped-call]
+            error_info=None,
+            user_message="",
+            level=logging.INFO,
+            run_id=RUNLESS_RUN_ID,
+            timestamp=now.timestamp(),
+            job_name=RUNLESS_JOB_NAME,
+            dagster_event=DagsterEvent(
+                event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+                event_specific_data=StepMaterializationData(one),
+                job_name=RUNLESS_JOB_NAME,
+            ),
+        )
+        for one in materializations
+    ]
+    for begin in range(0, len(entries), STORED_TOGETHER):
+        instance.event_log_storage.store_event_batch(entries[begin : begin + STORED_TOGETHER])
+
+
+def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Delete a run with its events and output; what it materialized last of a partition stays materialized."""
+    storage = instance.event_log_storage
+    kept: list[tuple[Table, Sequence[RowMapping]]] = []
+    if isinstance(storage, SqlEventLogStorage):
+        events, tags = SqlEventLogStorageTable.c, AssetEventTagsTable.c
+        is_materialization = events.dagster_event_type == dg.DagsterEventType.ASSET_MATERIALIZATION.value
+        with storage.index_connection() as connection:
+            of_run = is_materialization & (events.run_id == run_id)
+            assets = select(events.asset_key).where(of_run)
+            newest = select(func.max(events.id)).where(is_materialization & events.asset_key.in_(assets))
+            newest = newest.group_by(events.asset_key, events.partition)
+            stay = select(events.id).where(of_run & events.id.in_(newest))
+            for table, condition in ((SqlEventLogStorageTable, events.id), (AssetEventTagsTable, tags.event_id)):
+                rows = connection.execute(select(table).where(condition.in_(stay))).mappings().all()
+                kept.append((table, rows))
+    instance.compute_log_manager.delete_logs(prefix=[run_id])
+    instance.delete_run(run_id)
+    for table, rows in kept:
+        if rows and isinstance(storage, SqlEventLogStorage):
+            with storage.index_transaction() as connection:
+                connection.execute(insert(table), [{**row} for row in rows])
+
+
+def forget_partitions(instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: Sequence[str]) -> None:
+    """Remove what Dagster knows across runs of partitions that are gone; the events of the runs themselves stay."""
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        return
+    events, checks = SqlEventLogStorageTable.c, AssetCheckExecutionsTable.c
+    for begin in range(0, len(partitions), FORGOTTEN_TOGETHER):
+        some = partitions[begin : begin + FORGOTTEN_TOGETHER]
+        of_partitions = (events.asset_key == asset.to_string()) & events.partition.in_(some)
+        ids = select(events.id).where(of_partitions).scalar_subquery()
+        with storage.index_transaction() as connection:
+            connection.execute(AssetEventTagsTable.delete().where(AssetEventTagsTable.c.event_id.in_(ids)))
+            connection.execute(SqlEventLogStorageTable.delete().where(of_partitions))
+            connection.execute(
+                AssetCheckExecutionsTable.delete().where(
+                    (checks.asset_key == asset.to_string()) & checks.partition.in_(some)
+                )
+            )
+    # What was summed up of partitions is summed up again at the next look.
+    storage.wipe_asset_cached_status(asset)
 
 
 class _OpenFiles:

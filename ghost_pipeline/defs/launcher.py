@@ -1,7 +1,11 @@
-"""The run launcher that `dagster.yaml` names: Dagster's default one, which also reports runs without a process.
+"""How runs are launched: by the launcher that `dagster.yaml` names, or by a command in its own process.
 
-Dagster's own cannot: a run whose process died with its code server or its machine would count as running and keep its
-place in its pool, and no later hour would run.
+The launcher is Dagster's default one, which also reports runs without a process. Dagster's own cannot: a run whose
+process died with its code server or its machine would count as running and keep its place in its pool, and no later
+hour would run.
+
+A run that a command executes names the code location that the UI has, so that it is on the timeline and on the pages
+of its job. Dagster's own `execute_in_process` names none.
 
 Beside `event_storage` this is the only module with private imports of Dagster; a test for each notices a change
 upstream. Which runs there are is in `jobs` and `schedules`.
@@ -9,20 +13,32 @@ upstream. Which runs there are is in `jobs` and `schedules`.
 
 import os
 import socket
-from contextlib import closing
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
 
+import dagster as dg
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
+from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import deserialize_value
 
 if TYPE_CHECKING:
-    from dagster import DagsterRun
     from dagster._grpc.client import DagsterGrpcClient
 
 PROCESS = "ghost_pipeline/process"
 """Tag of a run that a command executes in its own process: machine and process id."""
+
+LOCATION = "ghost_pipeline"
+"""The name of the code location in every `workspace.yaml`."""
+CODE = "ghost_pipeline.definitions"
+"""The module that the code location loads."""
+NOT_RETRIED = {"dagster/max_retries": "0"}
+"""Tags of a command's run: the person who started it sees it fail, and decides."""
 
 _STOPPING = "after telling it to shut down"
 """Part of the answer of a code server that finishes its runs before it stops."""
@@ -31,6 +47,27 @@ _STOPPING = "after telling it to shut down"
 def this_process() -> str:
     """Return the value of `PROCESS` for runs of this process."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@contextmanager
+def runs_of_location(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Let runs that are created in the block belong to the code location, as if its server had launched them."""
+    create = instance.create_run_for_job
+
+    def create_run(job_def: dg.JobDefinition, **given: Any) -> dg.DagsterRun:  # noqa: ANN401 - Dagster's own
+        return create(job_def, **given, remote_job_origin=_origin(job_def.name))
+
+    instance.create_run_for_job = create_run  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        del instance.create_run_for_job
+
+
+def _origin(job: str) -> RemoteJobOrigin:
+    code = LoadableTargetOrigin(executable_path=sys.executable, module_name=CODE)
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(code, LOCATION)
+    return RemoteJobOrigin(RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME), job)
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
@@ -59,7 +96,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
         """Whether run monitoring may ask: always."""
         return True
 
-    def check_run_worker_health(self, run: "DagsterRun") -> CheckRunHealthResult:
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Return whether the process of a started run is alive: `FAILED` only if it is surely gone."""
         client: DagsterGrpcClient | None = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
         # A run relaunched from a command's run has the command's tags, too, and a code server.

@@ -21,7 +21,13 @@ from ghost_pipeline.contracts.raw import (
 )
 from ghost_pipeline.defs.metadata import PREVIEW_ROWS
 from ghost_pipeline.defs.period_over_period import period_over_period
-from ghost_pipeline.defs.raw import REJECTED, ingest_report, looking_back_over, read_together
+from ghost_pipeline.defs.raw import (
+    REJECTED,
+    ingest_report,
+    looking_back_over,
+    read_together,
+    rejected_rows_of,
+)
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.retention import expired_results, hours_within_retention
 from ghost_pipeline.defs.stretches import stretches
@@ -150,7 +156,14 @@ def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
         return replace(result, metadata={**result.metadata, **extraction})
 
     upstream = (PRACTICE_SESSIONS, SESSION_KEYSTROKES)
-    return TableAsset(contract, upstream, materialize, comparisons=(VOLUME_OF_EVENTS,), counts=REJECTED)
+    return TableAsset(
+        contract,
+        upstream,
+        materialize,
+        comparisons=(VOLUME_OF_EVENTS,),
+        counts=REJECTED,
+        counted_now=rejected_rows_of(contract),
+    )
 
 
 def _counted(frames: Iterable[pl.DataFrame], heights: list[int]) -> Iterator[pl.DataFrame]:

@@ -1,6 +1,6 @@
 """Assets that look over the other tables: rejected rows, stale hours and months, erased people."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -24,21 +24,25 @@ def summarise_rejected_rows(run: RunContext, hours: Sequence[Hour]) -> Iterator[
     """Count the rejected rows of the lake; the assets that read the source have written them."""
     for _ in hours:
         reasons = rejections_by_reason(run.lake.scan(REJECTED_ROWS)).collect()
-        yield TableResult(
-            rows=int(reasons["rows"].sum()),
-            findings={f"{table}: {reason}": rows for table, reason, rows in reasons.iter_rows()},
-            sample=reasons,
-        )
+        yield TableResult(rows=int(reasons["rows"].sum()), findings=_by_reason(reasons), sample=reasons)
+
+
+def _by_reason(reasons: pl.DataFrame) -> Mapping[str, int]:
+    return {f"{table}: {reason}": rows for table, reason, rows in reasons.iter_rows()}
+
+
+def rejected_rows_now(run: RunContext) -> Mapping[str, int]:
+    """Count the rejected rows of the lake by table and reason."""
+    return _by_reason(rejections_by_reason(run.lake.scan(REJECTED_ROWS)).collect())
 
 
 def list_stale_hours(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
     """List the hours whose inputs changed after they were built; the assets that noticed have written them."""
     for _ in hours:
         stale = stale_hours(run.lake)
-        by_table = stale.group_by("table").len().sort("table")
         yield TableResult(
             rows=stale.height,
-            findings={f"{table}: stale_hours": rows for table, rows in by_table.rows()},
+            findings=_by_table(stale, "stale_hours"),
             metadata={"to_rebuild": as_table(_stretches(stale))},
         )
 
@@ -47,10 +51,9 @@ def list_stale_months(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableR
     """List the months that have to be built again, and why."""
     for _ in hours:
         stale = stale_months(run.lake, run.settings)
-        by_table = stale.group_by("table").len().sort("table")
         yield TableResult(
             rows=stale.height,
-            findings={f"{table}: stale_months": rows for table, rows in by_table.rows()},
+            findings=_by_table(stale, "stale_months"),
             metadata={"to_rebuild": as_table(stale.select("table", "month", "reason"))},
         )
 
@@ -58,9 +61,17 @@ def list_stale_months(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableR
 def count_tombstones(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
     """Count the erased ids; `ghost-pipeline erase` has written them."""
     for _ in hours:
-        erased = run.lake.scan(ERASED_PEOPLE)
-        interrupted = count(erased.filter(pl.col("under_way").is_not_null()))
-        yield TableResult(rows=count(erased), findings={"ids_whose_erasure_was_interrupted": interrupted})
+        yield TableResult(rows=count(run.lake.scan(ERASED_PEOPLE)), findings=interrupted_erasures_now(run))
+
+
+def interrupted_erasures_now(run: RunContext) -> Mapping[str, int]:
+    """Count the ids whose erasure was interrupted."""
+    interrupted = run.lake.scan(ERASED_PEOPLE).filter(pl.col("under_way").is_not_null())
+    return {"ids_whose_erasure_was_interrupted": count(interrupted)}
+
+
+def _by_table(stale: pl.DataFrame, what: str) -> Mapping[str, int]:
+    return {f"{table}: {what}": rows for table, rows in stale.group_by("table").len().sort("table").rows()}
 
 
 def _stretches(stale: pl.DataFrame) -> pl.DataFrame:
@@ -79,23 +90,27 @@ OPERATIONS_ASSETS = (
         tuple(RAW_CONTRACTS.values()),
         summarise_rejected_rows,
         counts="the rejected rows of the lake by table and reason",
+        counted_now=rejected_rows_now,
     ),
     TableAsset(
         STALE_HOURS,
         (COHORT_GHOST_DATA, GHOST_MESSAGES, NGRAM_SPEED_SUMMARIES),
         list_stale_hours,
         counts="hours to rebuild, by table",
+        counted_now=lambda run: _by_table(stale_hours(run.lake), "stale_hours"),
     ),
     TableAsset(
         STALE_MONTHS,
         (USERS, USER_PROGRESS),
         list_stale_months,
         counts="months to rebuild, by table",
+        counted_now=lambda run: _by_table(stale_months(run.lake, run.settings), "stale_months"),
     ),
     TableAsset(
         ERASED_PEOPLE,
         tuple(RAW_CONTRACTS.values()),
         count_tombstones,
         counts="ids whose erasure was interrupted",
+        counted_now=interrupted_erasures_now,
     ),
 )

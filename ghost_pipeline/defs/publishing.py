@@ -19,7 +19,7 @@ from ghost_pipeline.contracts.specified import (
     SPECIFIED_GHOST_BENCHMARKS,
     SPECIFIED_NGRAM_SPEED_SUMMARIES,
 )
-from ghost_pipeline.defs.checks import Check
+from ghost_pipeline.defs.checks import Check, coverage_result, planned_partitions, report
 from ghost_pipeline.defs.metadata import as_table
 from ghost_pipeline.domain.ghost.specified_tables import (
     specified_cohort_ghost_data,
@@ -41,7 +41,9 @@ from ghost_pipeline.settings import Settings
 
 PUBLISHED_DATABASE = "published_database"
 PUBLISHED_POSTGRES = "published_postgres"
-STORABLE = Check("coverage", "Warns if rows were left out because PostgreSQL cannot store a NUL in an id.")
+STORABLE = Check(
+    "coverage", "Warns if rows were left out because PostgreSQL cannot store a NUL in an id.", partitioned=False
+)
 _FRESHNESS = pl.Schema(
     {"table": pl.String(), "as_of": pl.Datetime("us", "UTC"), "rows": pl.Int64(), "inputs_hash": pl.String()}
 )
@@ -106,16 +108,12 @@ def published_postgres() -> dg.AssetsDefinition:
         deps=[PUBLISHED_DATABASE],
         check_specs=[STORABLE.spec(PUBLISHED_POSTGRES)],
     )
-    def tables(settings: dg.ResourceParam[Settings]) -> Iterator[object]:
+    def tables(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]) -> Iterator[object]:
         replaced = publish_postgres(settings)
         rows = pl.DataFrame([asdict(one) for one in replaced], schema_overrides={"as_of": pl.Datetime("us", "UTC")})
         unstorable = {one.table: one.not_storable for one in replaced}
-        yield dg.AssetCheckResult(
-            check_name=STORABLE.name,
-            passed=not any(unstorable.values()),
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata=unstorable,
-        )
+        found = dict.fromkeys(planned_partitions(context.run), coverage_result(unstorable))
+        yield from report(PUBLISHED_POSTGRES, STORABLE, found)
         yield dg.MaterializeResult(
             metadata={
                 "tables": as_table(rows.drop("not_storable")),

@@ -3,20 +3,22 @@
 How rows are read and validated is in `ingest/`; the n-grams of sessions, which may be extracted, are in `ngrams`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
 
 from ghost_pipeline.contracts import raw
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.raw import SOURCE_TABLES
+from ghost_pipeline.contracts.raw import REJECTED_ROWS, SOURCE_TABLES
+from ghost_pipeline.defs.checks import Check
 from ghost_pipeline.defs.metadata import PREVIEW_ROWS
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.table_asset import TableAsset
 from ghost_pipeline.defs.table_result import TableResult, count
 from ghost_pipeline.defs.volume import VOLUME_OF_EVENTS
 from ghost_pipeline.domain.ngrams.odd_keystrokes import odd_keystrokes
+from ghost_pipeline.domain.shared.rejections import rejections_by_reason
 from ghost_pipeline.ingest.events import ingest_events
 from ghost_pipeline.ingest.read_policy import ReadPolicy
 from ghost_pipeline.ingest.result import IngestResult
@@ -27,8 +29,12 @@ from ghost_pipeline.privacy.tombstones import tombstones
 from ghost_pipeline.sources.source import Source
 from ghost_pipeline.windows import HOUR, Hour
 
-REJECTED = "rejected rows of the window that was read"
-ODD_KEYS = f"{REJECTED}; in the hour, pauses of an hour within a session, keys sent by name, keys that delete a word"
+REJECTED = "rejected rows of the table in the lake, by reason"
+ODD_KEYSTROKES = Check(
+    "odd_keystrokes",
+    "Warns if typists paused for an hour within a session, or if keys were sent by name or delete a word: such keys "
+    "are measured, but no finger types them.",
+)
 
 
 def raw_table(contract: Contract, *upstream: Contract) -> TableAsset:
@@ -63,10 +69,25 @@ def raw_table(contract: Contract, *upstream: Contract) -> TableAsset:
             ingested = ingest_events(source, lake, table, contract, hour, policy, erased, run.on_rows)
         return ingest_report(lake, contract, hour, ingested)
 
-    if table.versioned:
-        return TableAsset(contract, upstream, materialize_versions, counts=REJECTED)
-    counts = ODD_KEYS if contract is raw.SESSION_KEYSTROKES else REJECTED
-    return TableAsset(contract, upstream, materialize_events, comparisons=(VOLUME_OF_EVENTS,), counts=counts)
+    return TableAsset(
+        contract,
+        upstream,
+        materialize_versions if table.versioned else materialize_events,
+        checks=(ODD_KEYSTROKES,) if contract is raw.SESSION_KEYSTROKES else (),
+        comparisons=() if table.versioned else (VOLUME_OF_EVENTS,),
+        counts=REJECTED,
+        counted_now=rejected_rows_of(contract),
+    )
+
+
+def rejected_rows_of(contract: Contract) -> Callable[[RunContext], Mapping[str, int]]:
+    """Return the function that counts the rejected rows of a source table in the lake, by reason."""
+
+    def count_by_reason(run: RunContext) -> Mapping[str, int]:
+        rejected = run.lake.scan(REJECTED_ROWS, run.lake.rejects(REJECTED_ROWS, contract.name))
+        return {reason: rows for _, reason, rows in rejections_by_reason(rejected).collect().iter_rows()}
+
+    return count_by_reason
 
 
 def read_together(lake: Lake, contract: Contract, hour: Hour, other: Hour) -> TableResult:
@@ -84,10 +105,13 @@ def looking_back_over(run: RunContext, hours: Sequence[Hour]) -> RunContext:
 def ingest_report(lake: Lake, contract: Contract, hour: Hour, ingested: IngestResult) -> TableResult:
     """Return the result of an ingestion: the hour's rows, and rejects and repeats of the whole window."""
     rows = lake.scan(contract, [hour])
+    odd = _odd_keys(contract, rows)
     return TableResult(
         rows=count(rows),
-        findings={"rejected_rows": ingested.rejected, **_odd_keys(contract, rows)},
+        findings={"rejected_rows": ingested.rejected},
+        warnings={ODD_KEYSTROKES.name: [f"{name}: {number}" for name, number in odd.items() if number]},
         metadata={
+            **odd,
             "rows_read_in_window": ingested.rows,
             "repeated_events_merged": ingested.repeated,
             "partitions_changed": ingested.changed,

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
+from ghost_pipeline.defs.event_storage import delete_run
 from ghost_pipeline.settings import Settings
 
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -27,8 +28,8 @@ def build_pruning(settings: Settings) -> dg.Definitions:
 
     @dg.job(
         name="prune_run_records",
-        description="Deletes Dagster's records of runs that ended more than GHOST_KEEP_RUN_DAYS ago. The lake keeps "
-        "its data; Dagster then shows the partitions of those runs as missing.",
+        description="Deletes Dagster's records of runs that ended more than GHOST_KEEP_RUN_DAYS ago. Their partitions "
+        "stay materialized, with their row counts.",
     )
     def prune_run_records() -> None:
         delete_old_run_records()
@@ -45,13 +46,14 @@ def build_pruning(settings: Settings) -> dg.Definitions:
 
 
 def prune(instance: dg.DagsterInstance, before: datetime) -> int:
-    """Delete the runs that ended before an instant, with their events and output; return their number."""
+    """Delete the runs that ended before an instant, with their output, and return their number.
+
+    Of their events, the newest materialization of each partition stays: the lake still has what it tells of.
+    """
     ended = dg.RunsFilter(statuses=FINISHED, updated_before=before)
     deleted = 0
     while records := instance.get_run_records(ended, limit=RUNS_AT_ONCE):
         for record in records:
-            run_id = record.dagster_run.run_id
-            instance.compute_log_manager.delete_logs(prefix=[run_id])
-            instance.delete_run(run_id)
+            delete_run(instance, record.dagster_run.run_id)
             deleted += 1
     return deleted

@@ -1,7 +1,8 @@
 """Schedules: the hour just closed and the month just closed, each with its lag.
 
 Hourly, at minute 5: rows that an application commits a few minutes after the hour are included, and later ones are read
-by the next run. After downtime the missed hours run as well, in their order.
+by the next run. After downtime the missed hours run as well, in their order: those of the last `GHOST_CATCH_UP_HOURS`,
+none before the first event that the source has, and none more than `GHOST_QUIET_HOURS` after its newest one.
 
 Monthly, from the 2nd at 00:30: a month serves answers from 24 h after its end on (G5.5), and by then the look-back of
 the hourly runs has read the late events of its last day. 25 minutes after an hourly run, so that the two rarely run at
@@ -16,13 +17,13 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
-from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARY_HISTORY
 from ghost_pipeline.contracts.raw import USER_PROGRESS
-from ghost_pipeline.contracts.retention import Chosen, gone_until
+from ghost_pipeline.contracts.retention import gone_until
 from ghost_pipeline.defs.jobs import HOURLY, MONTHLY
 from ghost_pipeline.defs.partitions import RUN_END, RUN_START, chunks, range_tags
+from ghost_pipeline.defs.reconciling import SNAPSHOTS
 from ghost_pipeline.incremental.stale_months import is_current
+from ghost_pipeline.ingest.newest_event import first_hour, newest_event
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month, hours
@@ -30,10 +31,7 @@ from ghost_pipeline.windows import Hour, Month, hours
 MINUTE_OF_HOUR = 5
 HOUR_OF_DAY, MINUTE_OF_MONTH_RUN = 0, 30
 MONTH_LAG = timedelta(days=1)
-SNAPSHOTS = (COHORT_GHOST_DATA, NGRAM_SPEED_SUMMARY_HISTORY)
-"""For each domain, a table that shows whether an hour has been built: by default its hours are kept."""
-LONGEST_CATCH_UP = timedelta(days=31)
-"""Hours missed longer ago need a backfill."""
+
 LONGEST_RUN = timedelta(hours=6)
 """A run without news for so long was killed with its machine."""
 UNFINISHED = [
@@ -60,8 +58,14 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         closed = Hour.containing(context.scheduled_execution_time)
         under_way = _under_way(context.instance, context.scheduled_execution_time)
-        due = list(due_hours(lake, Hour.ending_at(closed.start), under_way, settings.retention))
-        if not due:
+        newest = newest_event(lake, settings, Hour.ending_at(closed.start))
+        due = due_hours(lake, Hour.ending_at(closed.start), under_way, settings, newest)
+        if not due and newest and newest + settings.quiet <= closed.start:
+            yield dg.SkipReason(
+                f"the source has nothing newer than {newest:%Y-%m-%dT%H:%MZ}, and no hour more than GHOST_QUIET_HOURS "
+                f"({settings.quiet_hours}) after it is built"
+            )
+        elif not due:
             yield dg.SkipReason(f"hour {Hour.ending_at(closed.start).key} has been requested already")
         for chunk in chunks(due, settings.hours_per_run):
             first, last = chunk[0].key, chunk[-1].key
@@ -97,23 +101,33 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     return [hourly_schedule, monthly_schedule]
 
 
-def due_hours(lake: Lake, closed: Hour, under_way: Iterable[Hour] = (), chosen: Chosen | None = None) -> Iterator[Hour]:
-    """Return the hours up to the one just closed that a domain lacks since it was first built, at most of 31 days.
+def due_hours(
+    lake: Lake, closed: Hour, under_way: Iterable[Hour], settings: Settings, newest: datetime | None
+) -> list[Hour]:
+    """Return the hours up to the one just closed that a domain lacks since it was first built, ascending.
 
-    Hours that a run is about to build are not due, nor are hours that `chosen` (`GHOST_RETENTION`) would not keep. If
-    nothing has been built yet, only the hour just closed is due: it reads all of the source.
+    Args:
+        lake: has the hours that are built. If none is, only the hour just closed is due: it reads all of the source.
+        closed: the hour just closed.
+        under_way: hours that a run is about to build; they are not due.
+        settings: how far back hours are caught up, how long after the newest event they are built, and which of them
+            `GHOST_RETENTION` would not keep.
+        newest: the source's newest event; None: unknown, and no hour is too late.
+
     """
-    since, asked = closed.as_of - LONGEST_CATCH_UP, set(under_way)
-    if not any(lake.newest_hour(snapshot) for snapshot in SNAPSHOTS):
-        return iter([closed] if closed not in asked else [])
+    since, asked = closed.as_of - settings.catch_up, set(under_way)
+    if first := first_hour(lake):
+        since = max(since, first.start)
     lacking: set[Hour] = set()
     for snapshot in SNAPSHOTS:
-        if newest := lake.newest_hour(snapshot):
-            kept_since = max(since, gone_until(snapshot, chosen or {}, closed.as_of) or since)
+        if built := lake.newest_hour(snapshot):
+            kept_since = max(since, gone_until(snapshot, settings.retention, closed.as_of) or since)
             there = set(lake.hours_since(snapshot, since))
-            begin = min(there, default=newest).start
+            begin = min(there, default=built).start
             lacking |= {hour for hour in hours(max(begin, kept_since), closed.as_of) if hour not in there}
-    return iter(sorted(lacking - asked))
+    if not any(lake.newest_hour(snapshot) for snapshot in SNAPSHOTS):
+        lacking = {closed}
+    return sorted(hour for hour in lacking - asked if newest is None or hour.start < newest + settings.quiet)
 
 
 def _under_way(instance: dg.DagsterInstance, now: datetime) -> Iterator[Hour]:

@@ -1,12 +1,12 @@
 """From a table's compute function to its Dagster asset.
 
 What all assets share is added here once, from the contract: name, group, kinds, the partitions of a run, the checks
-`structure` and `coverage`, row counts and a preview. What the catalogue says of a table is added in `catalogue`. Which
-rows a table has is in its own module.
+`structure`, `coverage` and `freshness`, row counts and a preview. What the catalogue says of a table is added in
+`catalogue`. Which rows a table has is in its own module.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,19 +17,25 @@ import dagster as dg
 import duckdb
 import polars as pl
 
+from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.contracts.contract import Contract, Partitioning
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.defs.checks import (
+    COVERAGE,
     STRUCTURE,
     Check,
     ComparisonCheck,
     coverage_of,
     coverage_result,
+    evaluation,
+    planned_partitions,
+    report,
     structure_failed,
     structure_passed,
     warnings_result,
 )
 from ghost_pipeline.defs.external_assets import source_key
+from ghost_pipeline.defs.freshness import FRESHNESS, freshness
 from ghost_pipeline.defs.partitions import RANGE_END, SOURCE_FROM, Partitions
 from ghost_pipeline.defs.resources import RunContext, RunSource
 from ghost_pipeline.defs.table_result import TableResult
@@ -108,13 +114,17 @@ class TableAsset:
     """Further checks that compare what was written with earlier partitions; they never block."""
     counts: str = ""
     """What `coverage` counts in this table; without such a text it has no `coverage`, and its results no findings."""
+    counted_now: Callable[[RunContext], Mapping[str, int]] | None = None
+    """Counts it in the lake as it is now, so that `coverage` is the same whichever hour a run builds; without it,
+    `coverage` reports the findings of each partition."""
     kinds: frozenset[str] = frozenset({"polars", "parquet"})
 
     @property
     def every_check(self) -> tuple[Check, ...]:
         """All checks of the table: the shared ones and its own."""
-        coverage = (coverage_of(self.counts),) if self.counts else ()
-        return (STRUCTURE, *coverage, *self.checks, *(one.check for one in self.comparisons))
+        coverage = (coverage_of(self.counts, partitioned=self.counted_now is None),) if self.counts else ()
+        fresh = (FRESHNESS,) if self.contract.has_age else ()
+        return (STRUCTURE, *coverage, *self.checks, *(one.check for one in self.comparisons), *fresh)
 
     @property
     def monthly(self) -> bool:
@@ -130,6 +140,7 @@ class TableAsset:
 
         """
         contract = self.contract
+        own_partitions = partitions.monthly if self.monthly else partitions.hourly
 
         @dg.asset(
             name=contract.name,
@@ -141,11 +152,10 @@ class TableAsset:
                 *map(self._dependency, self.upstream),
                 *([_on_itself(contract)] if self.continues_itself else []),
             ],
-            partitions_def=partitions.monthly if self.monthly else partitions.hourly,
+            partitions_def=own_partitions,
             pool=MONTHS_POOL if self.monthly else HOURS_POOL,
-            freshness_policy=dg.FreshnessPolicy.time_window(fail_window=contract.max_age),
             backfill_policy=dg.BackfillPolicy.multi_run(1 if self.monthly else hours_per_run),
-            check_specs=[check.spec(contract.name) for check in self.every_check],
+            check_specs=[check.spec(contract.name, own_partitions) for check in self.every_check],
         )
         def table(
             context: dg.AssetExecutionContext,
@@ -156,12 +166,15 @@ class TableAsset:
             keys, tags = sorted(context.partition_keys), context.run.tags
             range_end = None if self.monthly else _range_end(keys, tags.get(RANGE_END))
             run = RunContext(settings, lake, source, range_end, _rows_to_log(context.log))
+            results: dict[str, TableResult] = {}
             try:
                 # Computing a partition again gives the same bytes, so a replaced input needs only another try.
                 with shared_lock(lake.root):
-                    results = retry_on_replace(partial(self._results, context.log, run, keys))
+                    retry_on_replace(partial(self._compute, context.log, run, keys, results))
             except ContractError as error:
-                yield structure_failed(error)
+                failed = {key: structure_failed(error) for key in keys if key not in results}
+                # Without the output: what follows in the plan of the run does not run.
+                yield from (evaluation(contract.name, STRUCTURE, one, key) for key, one in failed.items())
                 raise
             except (pl.exceptions.PolarsError, duckdb.Error) as error:
                 # Only now: reading every footer before every run would cost more than the run.
@@ -177,20 +190,38 @@ class TableAsset:
             for key, result in results.items():
                 size = {"bytes": files[key].size} if key in files else {}
                 context.add_asset_metadata({**result.asset_metadata(), **size}, partition_key=key)
-            yield structure_passed(results)
-            if self.counts:
-                yield coverage_result(results)
-            for check in self.checks:
-                yield warnings_result(check, results)
             read = self._read_partitions(keys, tags.get(SOURCE_FROM))
-            for comparison in self.comparisons:
-                yield comparison.result(lake, settings, contract, read)
+            for check, found in self._checked(run, results, read, planned_partitions(context.run)):
+                yield from report(contract.name, check, found)
             yield dg.MaterializeResult(data_version=self._data_version(lake, files))
 
         return table
 
-    def _results(self, log: Logger, run: RunContext, keys: Sequence[str]) -> dict[str, TableResult]:
-        results: dict[str, TableResult] = {}
+    def _checked(
+        self,
+        run: RunContext,
+        results: Mapping[str, TableResult],
+        read: Sequence[Hour | Month],
+        planned: Sequence[str | None],
+    ) -> Iterator[tuple[Check, Mapping[str | None, dg.AssetCheckResult]]]:
+        """Yield each check with its results, by partition."""
+        shared = {check.name: check for check in self.every_check}
+        yield STRUCTURE, {key: structure_passed(result) for key, result in results.items()}
+        if self.counted_now:
+            found = retry_on_replace(partial(self.counted_now, run))
+            yield shared[COVERAGE.name], dict.fromkeys(planned, coverage_result(found))
+        elif self.counts:
+            yield shared[COVERAGE.name], {key: coverage_result(one.findings) for key, one in results.items()}
+        for check in self.checks:
+            yield check, {key: warnings_result(check, result) for key, result in results.items()}
+        for one in self.comparisons:
+            yield one.check, one.results(run.lake, run.settings, self.contract, read, [*results])
+        if self.contract.has_age:
+            yield FRESHNESS, dict.fromkeys(planned, freshness(run.lake, self.contract, wall_clock()))
+
+    def _compute(self, log: Logger, run: RunContext, keys: Sequence[str], results: dict[str, TableResult]) -> None:
+        """Compute the partitions of a run, and add the result of each to `results`."""
+        results.clear()
         logged = time.monotonic()
         for key, result in zip(keys, self.compute(run, self._partitions(keys)), strict=True):
             if result.findings and not self.counts:
@@ -205,7 +236,6 @@ class TableAsset:
                 rows = sum(one.rows for one in results.values())
                 written = HoursWritten(self.contract.name, len(results), key, rows)
                 log.info("%s: %d hours up to %s, %d rows", *written, extra={HOURS_WRITTEN: written})
-        return results
 
     def _files(self, lake: Lake, keys: Sequence[str]) -> dict[str, FileVersion]:
         """Return the versions of the files of a run's partitions, by partition; asking takes 10 µs and no request."""

@@ -50,14 +50,16 @@ class Clock:
     days: int
     offsets: Ints
     """[zone, day]: local time minus UTC in us."""
+    ahead: int = AHEAD
+    """How long after `as_of` people still practise, in us."""
 
     @classmethod
-    def around(cls, as_of: datetime) -> "Clock":
-        """Return the calendar around an aware instant."""
+    def around(cls, as_of: datetime, days_ahead: int = 0) -> "Clock":
+        """Return the calendar around an aware instant, up to six hours after it or so many days."""
         utc = as_of.astimezone(UTC)
         instant = (utc - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
         today = instant // DAY
-        first_day, days = today - PAST_DAYS - 2, PAST_DAYS + 5
+        first_day, days = today - PAST_DAYS - 2, PAST_DAYS + 5 + days_ahead
         noons = np.arange(first_day, first_day + days, dtype=np.int64) * DAY + DAY // 2
         instants = pl.Series(noons).cast(INSTANT)
         local = [
@@ -69,6 +71,7 @@ class Clock:
             first_day=first_day,
             days=days,
             offsets=np.stack(local).astype(np.int64) - noons,
+            ahead=days_ahead * DAY or AHEAD,
         )
 
     @property
@@ -79,7 +82,7 @@ class Clock:
     @property
     def end(self) -> int:
         """The instant before which everything happens."""
-        return self.as_of + AHEAD
+        return self.as_of + self.ahead
 
     def offset(self, zone: Ints, day: Ints) -> Ints:
         """Return local time minus UTC in us, of zones on days."""

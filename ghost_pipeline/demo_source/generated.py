@@ -66,6 +66,7 @@ def generate_source(
     learners: int = FULL_SIZE,
     typists: int = 300,
     seed: int = 7,
+    days_ahead: int = 0,
 ) -> None:
     """Write the demo source into `folder`, one Parquet file for each canonical table.
 
@@ -78,6 +79,7 @@ def generate_source(
         learners: users with ghost data, 500 to 30,000.
         typists: users with keyboards, 10 to 5,000; every tenth is one of the learners.
         seed: another seed is another world of the same kind.
+        days_ahead: days after `as_of` on which people still practise, for a demo that goes on; 0: six hours.
 
     Raises:
         UnknownTimeError: `as_of` names no zone.
@@ -89,7 +91,7 @@ def generate_source(
     for name, size, low, high in zip(("learners", "typists"), (learners, typists), _SMALLEST, _LARGEST, strict=True):
         if not low <= size <= high:
             raise ValueError(f"{name}: {size} is not between {low} and {high}")
-    clock = Clock.around(as_of)
+    clock = Clock.around(as_of, days_ahead)
     world = draw_learners(Draws(seed, "learners"), clock, learners)
     progress = draw_progress(Draws(seed, "progress"), clock, world)
     people = draw_typists(Draws(seed, "typists"), clock, world, typists)

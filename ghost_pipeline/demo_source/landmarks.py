@@ -5,7 +5,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 DEMO_AS_OF: Final = datetime(2025, 3, 12, 12, tzinfo=UTC)
-"""The clock of the demo: the end of its newest hour."""
+"""The clock of tests and documentation: the end of the demo's newest hour there."""
+
+DAYS_AHEAD: Final = 31
+"""Days after its own clock on which people of a demo that goes on still practise."""
 
 DEMO_LEARNER: Final = "learner-00042"
 """Day 21 of the journey towards 7.5 from 5.7, in a healthy cohort, practised today, behind."""

@@ -145,7 +145,8 @@ def draw_sessions(draws: Draws, clock: Clock, people: Typists) -> Sessions:
     start[newest[recent]] = before[recent]
     coming = np.flatnonzero(draws.chance(0.15, size))
     after = clock.as_of + 5 * MINUTE + draws.below(AHEAD - 30 * MINUTE, len(coming))
-    typist, start = np.concatenate([typist, coming]), np.concatenate([start, after])
+    later, evenings = _later_sessions(draws, clock, people)
+    typist, start = np.concatenate([typist, coming, later]), np.concatenate([start, after, evenings])
     order = np.lexsort((typist, start))
     typist, start = typist[order], start[order]
     by_typist = np.argsort(typist, kind="stable")
@@ -155,6 +156,24 @@ def draw_sessions(draws: Draws, clock: Clock, people: Typists) -> Sessions:
     stray = np.zeros(len(typist), dtype=np.bool_)
     stray[np.flatnonzero((start < clock.as_of) & (typist != _DEMO_TYPIST))[-1]] = True
     return Sessions(typist=typist, keyboard=second.astype(np.int64), start=start, end=start, nth=nth, stray=stray)
+
+
+def _later_sessions(draws: Draws, clock: Clock, people: Typists) -> tuple[Ints, Ints]:
+    """Draw the typists and starts of sessions from yesterday on, as often as before; none for six hours ahead."""
+    days = clock.ahead // DAY
+    if not days:
+        return filled(0, 0), filled(0, 0)
+    size = len(people.zone)
+    count = floor((days + 2) * draws.between(0.18, 0.54, size) + draws.uniform(size))
+    typist = np.repeat(np.arange(size), count)
+    total = len(typist)
+    day = clock.today - 1 + draws.below(days + 2, total)
+    minute = np.clip(1120.0 + 120.0 * draws.normal(total), 400.0, 1180.0) + 30.0 * draws.uniform(total)
+    start = clock.instant(day * DAY + floor(minute * MINUTE), people.zone[typist])
+    start = start[np.lexsort((start, typist))] + counting(count[count > 0]) * 15 * MINUTE
+    # The hours around `as_of` have their sessions already.
+    kept = (start < clock.as_of - HOUR) | ((start >= clock.as_of + AHEAD) & (start < clock.end - 30 * MINUTE))
+    return typist[kept], start[kept]
 
 
 def session_rows(people: Typists, sessions: Sessions) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.contract import Contract, Partitioning
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.atomic import clear_leftovers
 from ghost_pipeline.lake.concurrent_replace import ConcurrentReplaceError
@@ -142,6 +142,16 @@ class LakeListing:
         lines = pl.concat_str("hour", "size", "changed_ns", "number", separator=" ")
         days = self._listing.files(contract.name).group_by("day", maintain_order=True).agg(lines.str.join("\n"))
         return dict(days.iter_rows())
+
+    def newest(self, contract: Contract) -> Hour | Day | Month | None:
+        """The newest partition of a table, whatever its kind."""
+        match contract.partitioning:
+            case Partitioning.MONTH:
+                return max(self.months(contract), default=None)
+            case Partitioning.EVENT_DAY:
+                return max(self.days(contract), default=None)
+            case _:
+                return self.newest_hour(contract)
 
     def newest_hour(self, contract: Contract) -> Hour | None:
         """The newest hourly partition of a table, found without listing the older days."""

@@ -166,20 +166,25 @@ def _built(folder: Path, *built: datetime) -> Lake:
 
 def test_hours_that_were_missed_are_due_in_their_order(tmp_path: Path) -> None:
     lake = _built(tmp_path, NOON - 4 * HOUR)
-    assert [hour.as_of for hour in due_hours(lake, Hour.ending_at(NOON))] == [NOON - n * HOUR for n in (3, 2, 1, 0)]
+    assert [hour.as_of for hour in due_hours(lake, Hour.ending_at(NOON), (), Settings.load(), None)] == [
+        NOON - n * HOUR for n in (3, 2, 1, 0)
+    ]
     under_way = [Hour.ending_at(NOON - 2 * HOUR), Hour.ending_at(NOON - 3 * HOUR)]
-    assert [hour.as_of for hour in due_hours(lake, Hour.ending_at(NOON), under_way)] == [NOON - HOUR, NOON]
+    assert [hour.as_of for hour in due_hours(lake, Hour.ending_at(NOON), under_way, Settings.load(), None)] == [
+        NOON - HOUR,
+        NOON,
+    ]
 
 
 def test_an_hour_that_one_domain_lacks_is_due_again(tmp_path: Path) -> None:
     lake = _built(tmp_path, NOON - 2 * HOUR, NOON)
     for end in (NOON - 2 * HOUR, NOON - HOUR, NOON):
         lake.write(NGRAM_SPEED_SUMMARIES, Hour.ending_at(end), NGRAM_SPEED_SUMMARIES.empty())
-    assert [hour.as_of for hour in due_hours(lake, Hour.ending_at(NOON))] == [NOON - HOUR]
+    assert [hour.as_of for hour in due_hours(lake, Hour.ending_at(NOON), (), Settings.load(), None)] == [NOON - HOUR]
 
 
 def test_in_an_empty_lake_the_hour_just_closed_is_due_alone(tmp_path: Path) -> None:
-    assert list(due_hours(Lake(tmp_path), Hour.ending_at(NOON))) == [Hour.ending_at(NOON)]
+    assert list(due_hours(Lake(tmp_path), Hour.ending_at(NOON), (), Settings.load(), None)) == [Hour.ending_at(NOON)]
 
 
 def _requests(settings: Settings, lake: Lake, instance: dg.DagsterInstance) -> list[dg.RunRequest]:

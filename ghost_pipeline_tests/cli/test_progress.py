@@ -65,7 +65,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_the_long_commands_are_those_that_write() -> None:
-    assert LONG == ["backfill", "demo", "erase", "materialize", "publish", "upgrade"]
+    assert LONG == ["backfill", "demo", "erase", "materialize", "publish", "reconcile", "upgrade"]
 
 
 @pytest.mark.parametrize("command", LONG)

@@ -16,6 +16,7 @@ from ghost_pipeline.defs.schedules import due_hours
 from ghost_pipeline.errors import SettingsError
 from ghost_pipeline.incremental.stale_ledger import mark_stale, stale_hours_of
 from ghost_pipeline.lake.lake import Lake
+from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour, hours
 from ghost_pipeline_tests.computing import shown_rows
 from ghost_pipeline_tests.defs.test_dagster_runs import SOURCE, execute, write
@@ -120,16 +121,16 @@ def test_hours_that_were_removed_are_neither_due_nor_stale(
     run_hour(10)
     assert [stale_hours_of(lake, table) for table in OF_USERS] == [{Hour(NOON - 3 * HOUR)}] * 3
     assert stale_hours_of(lake, COHORT_GHOST_DATA) == set(hours(NOON - 5 * HOUR, NOON - 2 * HOUR))
-    assert list(due_hours(lake, Hour.from_key("2025-03-12-10:00"))) == []
+    assert list(due_hours(lake, Hour.from_key("2025-03-12-10:00"), (), Settings.load(), None)) == []
 
 
 def test_hours_that_would_not_be_kept_are_not_due(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     for hour in (NOON - 60 * HOUR, NOON - HOUR):
         lake.write(COHORT_GHOST_DATA, Hour(hour), COHORT_GHOST_DATA.empty())
-    assert len(list(due_hours(lake, Hour(NOON)))) == 59
+    assert len(list(due_hours(lake, Hour(NOON), (), Settings.load(), None))) == 59
     chosen = {"cohort_ghost_data": 4 * HOUR}
-    due = [hour.start for hour in due_hours(lake, Hour(NOON), chosen=chosen)]
+    due = [hour.start for hour in due_hours(lake, Hour(NOON), (), Settings.load(retention=chosen), None)]
     assert due == [NOON - 3 * HOUR, NOON - 2 * HOUR, NOON]
 
 
