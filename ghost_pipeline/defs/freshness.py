@@ -34,7 +34,7 @@ def freshness(lake: Lake, contract: Contract, now: datetime) -> dg.AssetCheckRes
         return dg.AssetCheckResult(passed=True, description="no partition yet")
     age, limit = now - newest.as_of, contract.max_age
     return dg.AssetCheckResult(
-        passed=age <= limit,
+        passed=now <= contract.late_after(newest.as_of),
         description=f"newest partition {newest.key}, {age // HOUR} h old; may be {limit // HOUR} h",
         metadata={
             "newest_partition": newest.key,

@@ -10,6 +10,7 @@ import dagster as dg
 
 from ghost_pipeline import errors
 from ghost_pipeline.defs.checks import COVERAGE
+from ghost_pipeline.defs.freshness import FRESHNESS
 from ghost_pipeline.defs.launcher import PROCESS
 from ghost_pipeline.defs.partitions import RUN_END
 from ghost_pipeline.defs.table_asset import TableAsset
@@ -48,13 +49,13 @@ def failed_checks(instance: dg.DagsterInstance, tables: Sequence[TableAsset]) ->
     """Yield the checks of tables whose newest result is a failure or a warning.
 
     `coverage` is left out: rejected rows and stale partitions are told by their numbers, since a single rejected row
-    lets it warn for good.
+    lets it warn for good. So is `freshness`: late tables are told by their ages.
     """
     keys = [
         dg.AssetCheckKey(dg.AssetKey(table.contract.name), check.name)
         for table in tables
         for check in table.every_check
-        if check.name != COVERAGE.name
+        if check.name not in {COVERAGE.name, FRESHNESS.name}
     ]
     newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     for key, record in sorted(newest.items()):

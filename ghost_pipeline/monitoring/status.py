@@ -13,7 +13,7 @@ from typing import NamedTuple
 import polars as pl
 
 from ghost_pipeline.contracts import CONTRACTS
-from ghost_pipeline.contracts.contract import Contract, Partitioning
+from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE
 from ghost_pipeline.contracts.raw import REJECTED_ROWS
 from ghost_pipeline.errors import GhostError
@@ -24,7 +24,7 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.publication_parts import file_differences, published_name
 from ghost_pipeline.publish.publication_record import PublicationName
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.windows import HOUR, Day, Hour, Month
+from ghost_pipeline.windows import HOUR
 
 STATUS_SCHEMA = pl.Schema(
     {
@@ -38,9 +38,6 @@ STATUS_SCHEMA = pl.Schema(
     }
 )
 """The columns of `Status.tables`: one row per table that has a partition."""
-
-_LISTS = frozenset({Partitioning.REJECTED, Partitioning.STALE_DAY, Partitioning.ERASED_DAY})
-"""Partitioned by the date that they refer to, not by when they were written: they have no age."""
 
 
 class FinishedRun(NamedTuple):
@@ -157,7 +154,7 @@ def status(
 
     """
     lake = Lake(settings.lake)
-    rows = [_row(lake, contract, now) for contract in CONTRACTS.values() if contract.partitioning not in _LISTS]
+    rows = [_row(lake, contract, now) for contract in CONTRACTS.values() if contract.has_age]
     tables = pl.DataFrame([row for row in rows if row], schema=STATUS_SCHEMA, orient="row")
     rejected = retry_on_replace(lambda: int(lake.scan(REJECTED_ROWS).select(pl.len()).collect().item()))
     hours, months = stale_hours(lake).height, stale_months(lake, settings).height
@@ -226,20 +223,9 @@ def stale_rows(lake: Lake, settings: Settings) -> pl.DataFrame:
 
 
 def _row(lake: Lake, contract: Contract, now: datetime) -> tuple[object, ...] | None:
-    newest = _newest(lake, contract)
+    newest = lake.newest(contract)
     if newest is None:
         return None
     age, late = now - newest.as_of, now > contract.late_after(newest.as_of)
     rows = lake.rows(contract, newest)
     return contract.name, newest.key, newest.as_of, age // HOUR, contract.max_age // HOUR, late, rows
-
-
-def _newest(lake: Lake, contract: Contract) -> Hour | Day | Month | None:
-    match contract.partitioning:
-        case Partitioning.MONTH:
-            found: list[Month] | list[Day] = lake.months(contract)
-        case Partitioning.EVENT_DAY:
-            found = lake.days(contract)
-        case _:
-            return lake.newest_hour(contract)
-    return found[-1] if found else None

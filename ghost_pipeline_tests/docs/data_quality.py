@@ -9,6 +9,8 @@ from ghost_pipeline.contracts.raw import RAW_CONTRACTS, SOURCE_TABLES
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.benchmarks import STABLE
 from ghost_pipeline.defs.checks import COVERAGE, HOURS_APART, PERIOD_OVER_PERIOD, STRUCTURE, VOLUME
+from ghost_pipeline.defs.freshness import FRESHNESS
+from ghost_pipeline.defs.raw import ODD_KEYSTROKES
 from ghost_pipeline.defs.table_asset import TableAsset
 from ghost_pipeline.domain.shared.comparisons import CHANCE
 from ghost_pipeline.domain.shared.period_figures import FEW_MEMBERS
@@ -38,8 +40,10 @@ before it are checked. The limits are settings (`ghost-pipeline settings`).
 
 ## Table by table
 
-Every table has `{STRUCTURE.name}`, which blocks. Where `{COVERAGE.name}` has something to count, it warns. *Fresh*: how
-old the newest partition may be by the wall clock, for Dagster and `ghost-pipeline status`. *Kept*: how long partitions
+Every table has `{STRUCTURE.name}`, which blocks. Where `{COVERAGE.name}` has something to count, it warns. A result
+belongs to its partition, so a run of older hours changes none of the newest ones; `{FRESHNESS.name}`, and what
+`{COVERAGE.name}` counts in the lake, are true of now. *Fresh*: how old the newest partition may be by the wall clock,
+for `{FRESHNESS.name}` and `ghost-pipeline status`. *Kept*: how long partitions
 stay ([retention](operations.md#retention)); *fixed* means that no setting changes it ([Tables](tables.md) has the
 reason).
 """
@@ -63,7 +67,7 @@ def _page() -> Iterator[str]:
     yield ""
     yield "| check | warns |"
     yield "|---|---|"
-    for check in (COVERAGE, VOLUME, PERIOD_OVER_PERIOD, STABLE):
+    for check in (COVERAGE, VOLUME, PERIOD_OVER_PERIOD, STABLE, ODD_KEYSTROKES, FRESHNESS):
         yield f"| `{check.name}` | {check.description} |"
     yield ""
     yield _LIMITS
