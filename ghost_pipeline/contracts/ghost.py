@@ -146,8 +146,8 @@ class _CohortGhostReleaseHead(dy.Schema):
         dy.String(
             nullable=True,
             regex="^(too_few_members|dominated|too_few_changes)$",
-            description="Why the figures may not be shown: too_few_members; dominated (two members hold almost all of "
-            "a sum); too_few_changes (since the last release, after a suppression)",
+            description="Why the figures were withheld when that began: too_few_members; dominated (two members hold "
+            "almost all of a sum); too_few_changes (since the last releases). It stays until the next release",
         ),
         "released",
     )

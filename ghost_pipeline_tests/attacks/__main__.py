@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ghost_pipeline_tests.attacks.months import REMAINING
 from ghost_pipeline_tests.attacks.playing import LONG, QUICK, Tallies, add, as_table, attack
 
 
@@ -26,7 +27,7 @@ def main(*, seed: int, seeds: int, quick: bool, examples: bool, strict: bool) ->
     for name in sorted(tallies) if examples else ():
         for told in tallies[name].examples:
             click.echo(f"{name}: {told}")
-    sys.exit(any(tally.won for tally in tallies.values()))
+    sys.exit(any(tally.won for name, tally in tallies.items() if name not in REMAINING))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ FIRST = datetime(2025, 3, 1, tzinfo=UTC)
 """The end of the first month, by which the first people of every cell have arrived."""
 BORN = FIRST - 96 * DAY
 METRICS = ("tasks_completed", "practice_minutes", *(f"{kind}_tasks" for kind in TYPES[:4]), "mock_tests", "streak")
-THRESHOLDS = (3, 5, 7, 14, 30)
 CELLS: dict[tuple[str, str], tuple[int, ...]] = {
     # Final band and start: how many have arrived by the first month, and how many more in each later one.
     ("7.0", "5.0"): (50, 1, 2, 4),

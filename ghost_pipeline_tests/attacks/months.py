@@ -10,18 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from ghost_pipeline_tests.attacks.diaries import BORN, METRICS, THRESHOLDS, Achiever, Diaries
+from ghost_pipeline_tests.attacks.diaries import BORN, METRICS, Achiever, Diaries
 from ghost_pipeline_tests.attacks.isolation import FEW, Tally
 from ghost_pipeline_tests.running import run
 
-MEANS, SHARES, IMPROVERS, NESTED, ALL_STARTS = (
+MEANS, DAY_LEVELS, DAY_BY_DAY, SHARES, IMPROVERS, NESTED, ALL_STARTS = (
     "A2 means, month by month",
+    "A6 means of a month, one by one",
+    "A6 means of a month, day by day",
     "A2 streak shares, month by month",
     "A2 fastest improvers, month by month",
     "A6 nested populations of a month",
     "A6 all starts minus the published ones",
 )
 HALF = 0.005
+DAYS_APART = 7
+REMAINING = (DAY_LEVELS, DAY_BY_DAY, NESTED)
+"""What no rule keeps: a month is judged beside another one only, not by itself (G9.6, G9.7)."""
 STEP = 5
 Row = dict[str, Any]
 
@@ -72,6 +77,8 @@ def months(diaries: Diaries, published: Sequence[Published]) -> dict[str, Tally]
     """Try every figure of every month against those of every other one, and nested populations."""
     return {
         MEANS: _means(diaries, published),
+        DAY_LEVELS: _days_of_a_month(diaries, published, 0),
+        DAY_BY_DAY: _days_of_a_month(diaries, published, DAYS_APART),
         SHARES: _shares(diaries, published),
         IMPROVERS: _improvers(diaries, published),
         NESTED: _nested(diaries, published),
@@ -96,9 +103,12 @@ class _Sample:
     size: int
 
 
-def _means(diaries: Diaries, published: Sequence[Published]) -> Tally:
-    tally = Tally()
-    cells: dict[tuple[str, str], dict[int, dict[_Sample, dict[str, float]]]] = {}
+Means = dict[tuple[str, str], dict[int, dict[_Sample, dict[str, float]]]]
+
+
+def _by_cell(diaries: Diaries, published: Sequence[Published]) -> Means:
+    """Means by band and start, day, and the sample that they are of."""
+    cells: Means = {}
     for shown in published:
         for row in shown.benchmarks:
             if row["population"] == "interval":
@@ -106,11 +116,41 @@ def _means(diaries: Diaries, published: Sequence[Published]) -> Tally:
                 means = shown.dictionary[f"band_{band}_achievers"][f"starting_skill_{start}"][f"day_{day}"]
                 sample = _Sample(_of_month(diaries, row, shown), int(row["sample_size"]))
                 cells.setdefault((band, start), {}).setdefault(day, {})[sample] = means
-    for (band, start), days in cells.items():
-        people = [one for one in diaries.people if one.band == Decimal(band) and one.start == Decimal(start)]
+    return cells
+
+
+def _people_of(diaries: Diaries, cell: tuple[str, str]) -> list[Achiever]:
+    return [one for one in diaries.people if (one.band, one.start) == (Decimal(cell[0]), Decimal(cell[1]))]
+
+
+def _means(diaries: Diaries, published: Sequence[Published]) -> Tally:
+    tally = Tally()
+    for cell, days in _by_cell(diaries, published).items():
+        people = _people_of(diaries, cell)
         for day, by_sample in days.items():
             for one, other in combinations(by_sample.items(), 2):
                 _subtract(tally, people, day, one, other)
+    return tally
+
+
+def _days_of_a_month(diaries: Diaries, published: Sequence[Published], apart: int) -> Tally:
+    """Try the means of each day by themselves, or those of two days of the same people up to so many days apart."""
+    tally = Tally()
+    for cell, days in _by_cell(diaries, published).items():
+        people = _people_of(diaries, cell)
+        for day, by_sample in days.items():
+            for sample in by_sample:
+                inside = np.array([one.arrives <= sample.month for one in people])
+                figures = np.stack([one.figures for one in people]) * inside[:, None, None]
+                for back in range(1, apart + 1) if apart else (0,):
+                    before = days.get(day - back, {}).get(sample)
+                    if apart and before is None:
+                        continue
+                    parts = figures[:, :, day - 1] - (figures[:, :, day - back - 1] if apart else 0)
+                    sums = np.concatenate([np.zeros((len(METRICS), 1), dtype=np.int64), parts.T], axis=1)
+                    slack = np.full(len(METRICS), sample.size * HALF * (2 if apart else 1))
+                    what = [f"{cell} day {day} less {back} {metric}" for metric in METRICS]
+                    tally.judge(sums, slack, ["", *(one.user_id for one in people)], what)
     return tally
 
 
@@ -149,35 +189,35 @@ def _score(value: object) -> str:
 
 @dataclass(frozen=True)
 class _Share:
-    """Streak shares of a population, as shown."""
+    """Streak shares of a population, as shown, of one and the same month."""
 
+    month: int
     sizes: tuple[int, ...]
-    """The sizes that it can have."""
-    percentages: tuple[int, ...]
+    """The sizes that the population can have."""
+    percentages: dict[int, int]
     """By threshold."""
     people: frozenset[str]
 
 
-def _share_cells(diaries: Diaries, shown: Published) -> dict[tuple[str, str | None], _Share]:
-    cells: dict[tuple[str, str | None], list[Row]] = {}
+Cells = dict[tuple[str, str | None], list[_Share]]
+
+
+def _share_cells(diaries: Diaries, shown: Published) -> Cells:
+    # A reader knows the rules, and sees soon whether all sizes are multiples of five.
+    in_steps = all(int(row["sample_size"]) % STEP == 0 for row in shown.shares)
+    rows: dict[tuple[str, str | None, int], list[Row]] = {}
     for row in shown.shares:
         start = None if row["starting_skill"] is None else _score(row["starting_skill"])
-        cells.setdefault((_score(row["target_band"]), start), []).append(row)
-    found = {}
-    for (band, start), rows in cells.items():
-        by_threshold = {int(row["streak_threshold"]): row for row in rows}
-        months_of = {_of_month(diaries, row, shown) for row in rows}
-        if set(by_threshold) != set(THRESHOLDS) or len(months_of) > 1:
-            continue
-        members = [one for one in diaries.arrived(months_of.pop()) if _within(one, band, start)]
-        told = {int(row["sample_size"]) for row in rows}.pop()
-        # A reader knows the rules, and sees soon whether all sizes are multiples of five.
-        in_steps = all(int(row["sample_size"]) % STEP == 0 for row in shown.shares)
+        rows.setdefault((_score(row["target_band"]), start, _of_month(diaries, row, shown)), []).append(row)
+    cells: Cells = {}
+    for (band, start, month), found in rows.items():
+        people = frozenset(one.user_id for one in diaries.arrived(month) if _within(one, band, start))
+        told = {int(row["sample_size"]) for row in found}.pop()
         sizes = tuple(range(told, told + STEP)) if in_steps else (told,)
-        assert len(members) in sizes, (band, start)
-        percentages = tuple(int(by_threshold[days]["percentage"]) for days in THRESHOLDS)
-        found[band, start] = _Share(sizes, percentages, frozenset(one.user_id for one in members))
-    return found
+        assert len(people) in sizes, (band, start)
+        percentages = {int(row["streak_threshold"]): int(row["percentage"]) for row in found}
+        cells.setdefault((band, start), []).append(_Share(month, sizes, percentages, people))
+    return cells
 
 
 def _within(one: Achiever, band: str, start: str | None) -> bool:
@@ -186,10 +226,15 @@ def _within(one: Achiever, band: str, start: str | None) -> bool:
 
 def _shares(diaries: Diaries, published: Sequence[Published]) -> Tally:
     tally = Tally()
-    by_month = [_share_cells(diaries, shown) for shown in published]
-    for one, other in combinations(by_month, 2):
-        for cell in one.keys() & other.keys():
-            _between(tally, other[cell], one[cell], f"{cell}")
+    states: dict[tuple[str, str | None], dict[tuple[int, int], _Share]] = {}
+    for shown in published:
+        for cell, found in _share_cells(diaries, shown).items():
+            # The same state may be shown again by later months.
+            states.setdefault(cell, {}).update({(share.month, len(share.percentages)): share for share in found})
+    for cell, shares in states.items():
+        for one, other in combinations(shares.values(), 2):
+            outer, inner = (one, other) if one.month > other.month else (other, one)
+            _between(tally, outer, inner, f"{cell}")
     return tally
 
 
@@ -199,26 +244,37 @@ def _nested(diaries: Diaries, published: Sequence[Published]) -> Tally:
         cells = _share_cells(diaries, shown)
         for (band, start), (higher, same) in product(cells, cells):
             if start == same and Decimal(band) < Decimal(higher):
-                _between(tally, cells[band, start], cells[higher, same], f"{start} {band} and {higher}")
+                for outer, inner in product(cells[band, start], cells[higher, same]):
+                    _between(tally, outer, inner, f"{start} {band} and {higher}")
     return tally
 
 
-def _between(tally: Tally, larger: _Share, smaller: _Share, what: str) -> None:
+def _between(tally: Tally, outer: _Share, inner: _Share, what: str) -> None:
     """Work out what the people between two populations, one inside the other, have reached."""
-    between = larger.people - smaller.people
-    if not between or smaller.people - larger.people:
+    between = outer.people - inner.people
+    thresholds = sorted(outer.percentages.keys() & inner.percentages.keys())
+    if not between or not thresholds or inner.people - outer.people:
         return
-    tally.tried += 1
     solutions = {
         (more, reached)
-        for size in larger.sizes
-        for inside in smaller.sizes
+        for size in outer.sizes
+        for inside in inner.sizes
         if (more := size - inside) >= 0
-        for reached in _profiles(_reached(larger, size), _reached(smaller, inside), more)
+        for reached in _profiles(
+            [_reached(outer, size, days) for days in thresholds],
+            [_reached(inner, inside, days) for days in thresholds],
+            more,
+        )
     }
+    _judge(tally, solutions, between, what)
+
+
+def _judge(tally: Tally, solutions: set[tuple[int, tuple[int, ...]]], between: frozenset[str], what: str) -> None:
+    """Count as won where one or two people are between, and what they reached has one solution."""
+    tally.tried += 1
     if not solutions or any(more not in range(1, FEW + 1) for more, _ in solutions):
         return
-    known = [len({reached[place] for _, reached in solutions}) == 1 for place in range(len(THRESHOLDS))]
+    known = [len(set(of_threshold)) == 1 for of_threshold in zip(*(reached for _, reached in solutions), strict=True)]
     if any(known):
         tally.near += 1
         tally.exact += all(known)
@@ -226,20 +282,17 @@ def _between(tally: Tally, larger: _Share, smaller: _Share, what: str) -> None:
         tally.examples.append(f"{what}: {sorted(solutions)[:2]}")
 
 
-def _reached(share: _Share, size: int) -> list[range]:
-    """How many can have reached each threshold."""
-    found = []
-    for percentage in share.percentages:
-        counts = [count for count in range(size + 1) if (200 * count + size) // (2 * size) == percentage]
-        found.append(range(counts[0], counts[-1] + 1) if counts else range(0))
-    return found
+def _reached(share: _Share, size: int, days: int) -> range:
+    """How many can have reached a threshold."""
+    counts = [one for one in range(size + 1) if (200 * one + size) // (2 * size) == share.percentages[days]]
+    return range(counts[0], counts[-1] + 1) if counts else range(0)
 
 
-def _profiles(larger: list[range], smaller: list[range], more: int) -> Iterator[tuple[int, ...]]:
+def _profiles(outer: list[range], inner: list[range], more: int) -> Iterator[tuple[int, ...]]:
     """How many of the people between can have reached each threshold: the longer, the fewer."""
     by_threshold = [
         [many for many in range(more + 1) if any(count - many in inside for count in outside)]
-        for outside, inside in zip(larger, smaller, strict=True)
+        for outside, inside in zip(outer, inner, strict=True)
     ]
     for profile in product(*by_threshold):
         if all(one >= other for one, other in pairwise(profile)):
@@ -250,32 +303,28 @@ def _all_starts(diaries: Diaries, published: Sequence[Published]) -> Tally:
     tally = Tally()
     for shown in published:
         cells = _share_cells(diaries, shown)
-        for band in {band for band, start in cells if start is None}:
-            parts = [one for (of, start), one in cells.items() if of == band and start is not None]
-            whole = cells[band, None]
-            between = whole.people - frozenset().union(*(one.people for one in parts))
-            if not between or not parts:
-                continue
-            tally.tried += 1
-            found = set()
-            for sizes in product(whole.sizes, *(one.sizes for one in parts)):
-                more = sizes[0] - sum(sizes[1:])
-                if more >= 0:
-                    # Intervals of what all parts together can have reached are wide enough to add up.
-                    inside = [
-                        range(sum(one.start for one in each), sum(one.stop - 1 for one in each) + 1)
-                        for each in zip(
-                            *(_reached(one, size) for one, size in zip(parts, sizes[1:], strict=True)), strict=True
-                        )
-                    ]
-                    found |= {(more, one) for one in _profiles(_reached(whole, sizes[0]), inside, min(more, FEW + 1))}
-            if found and all(0 < more <= FEW for more, _ in found):
-                known = [len({one[place] for _, one in found}) == 1 for place in range(len(THRESHOLDS))]
-                if any(known):
-                    tally.near += 1
-                    tally.exact += all(known)
-                    tally.people |= between
+        for (band, start), states in cells.items():
+            parts = [found for (of, one), found in cells.items() if of == band and one is not None]
+            if start is None and parts:
+                for whole, *inside in product(states, *parts):
+                    _subtract_parts(tally, whole, inside, band)
     return tally
+
+
+def _subtract_parts(tally: Tally, whole: _Share, parts: list[_Share], band: str) -> None:
+    between = whole.people - frozenset().union(*(one.people for one in parts))
+    days = sorted(set(whole.percentages).intersection(*(one.percentages for one in parts)))
+    if not between or not days or not all(one.people <= whole.people for one in parts):
+        return
+    solutions = set()
+    for sizes in product(whole.sizes, *(one.sizes for one in parts)):
+        more = sizes[0] - sum(sizes[1:])
+        if more >= 0:
+            inside = [[_reached(one, size, at) for one, size in zip(parts, sizes[1:], strict=True)] for at in days]
+            sums = [range(sum(one.start for one in each), sum(one.stop - 1 for one in each) + 1) for each in inside]
+            outer = [_reached(whole, sizes[0], at) for at in days]
+            solutions |= {(more, one) for one in _profiles(outer, sums, min(more, FEW + 1))}
+    _judge(tally, solutions, between, f"all starts, {band}")
 
 
 # --- improvers ---

@@ -10,7 +10,7 @@ from ghost_pipeline_tests.attacks.diaries import Diaries
 from ghost_pipeline_tests.attacks.isolation import Tally
 from ghost_pipeline_tests.attacks.months import months, play_months
 from ghost_pipeline_tests.attacks.ranks import ranks
-from ghost_pipeline_tests.attacks.releases import levels_and_differences, random_sums
+from ghost_pipeline_tests.attacks.releases import RANDOM, levels_and_differences, random_sums
 from ghost_pipeline_tests.attacks.shown import Shown, play
 from ghost_pipeline_tests.attacks.withholding import dominance, holes
 from ghost_pipeline_tests.attacks.worlds import few_users, many_cohorts
@@ -30,13 +30,20 @@ class Extent:
     """Members of the lively cohorts."""
     ranked: tuple[str, ...]
     """Cohorts whose readers look at their rank in every hour."""
+    bases: tuple[str, ...]
+    """Among whom they are ranked."""
     sums: int
     """Random sums."""
 
 
-QUICK = Extent(hours=96, months=2, sizes=(12, 16, 22, 30), ranked=("rank",), sums=100_000)
+QUICK = Extent(hours=96, months=2, sizes=(12, 16, 22, 30), ranked=("rank", "lively2"), bases=("cohort",), sums=100_000)
 LONG = Extent(
-    hours=17 * 24, months=4, sizes=(12, 16, 22, 24, 30, 36, 40, 48), ranked=("rank", "lively3"), sums=3_000_000
+    hours=17 * 24,
+    months=4,
+    sizes=(12, 16, 22, 24, 30, 36, 40, 48),
+    ranked=("rank", "lively3"),
+    bases=("cohort", "global"),
+    sums=3_000_000,
 )
 
 
@@ -45,8 +52,7 @@ def attack(seed: int, extent: Extent, folder: Path, variables: Mapping[str, str]
     tallies: Tallies = {}
     shown = play(many_cohorts(seed, extent.hours, extent.sizes), folder / "cohorts", variables)
     add(tallies, attack_hours(shown, seed, extent))
-    few = play(few_users(FEW_HOURS, seed), folder / "few", variables)
-    add(tallies, {"A1 rank, among few users": ranks(few, ("few",), ("global",))["A1 rank, global"]})
+    add(tallies, few_users_ranks(seed, folder / "few", variables))
     diaries = Diaries.draw(seed, extent.months)
     add(tallies, months(diaries, play_months(diaries, folder / "months", variables)))
     return tallies
@@ -55,12 +61,18 @@ def attack(seed: int, extent: Extent, folder: Path, variables: Mapping[str, str]
 def attack_hours(shown: Shown, seed: int, extent: Extent) -> Tallies:
     """Play the attacks on what was shown hour by hour."""
     return {
-        **ranks(shown, extent.ranked, ("cohort", "global")),
+        **ranks(shown, extent.ranked, extent.bases),
         **levels_and_differences(shown),
         **dominance(shown, INFLATED),
         **holes(shown),
-        "A7 random sums": random_sums(shown, np.random.default_rng((seed, 7)), extent.sums),
+        RANDOM: random_sums(shown, np.random.default_rng((seed, 7)), extent.sums),
     }
+
+
+def few_users_ranks(seed: int, folder: Path, variables: Mapping[str, str] | None = None) -> Tallies:
+    """Play the attack on the rank among all users where these are a class."""
+    shown = play(few_users(FEW_HOURS, seed), folder, variables)
+    return {"A1 rank, among few users": ranks(shown, ("few",), ("global",))["A1 rank, global"]}
 
 
 def add(tallies: Tallies, more: Tallies) -> None:

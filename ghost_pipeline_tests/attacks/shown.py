@@ -25,6 +25,12 @@ AVERAGES = (
     "avg_days_practiced_per_week",
 )
 """The averages that are shown of `FIGURES`."""
+MANY_HOURS = {
+    "GHOST_HOURS_PER_RUN": "744",
+    "GHOST_EXPORT_MESSAGES": "false",
+    "GHOST_RETENTION": "user_ghost_stats=forever,cohort_ghost_data=forever",
+}
+"""Settings with which every hour is built soon, and can be asked about later."""
 _COLUMNS = ("cohort_id", "as_of", "released", "suppressed_reason", "released_as_of", "active_member_count", *AVERAGES)
 
 
@@ -81,7 +87,7 @@ class _Hourly(GhostReader):
 def play(world: World, folder: Path, variables: Mapping[str, str] | None = None) -> Shown:
     """Run the pipeline over every hour of a world, as one backfill before and one after the moves."""
     data, source = folder / "data", folder / "source"
-    variables = {"GHOST_HOURS_PER_RUN": "744", "GHOST_EXPORT_MESSAGES": "false", **(variables or {})}
+    variables = {**MANY_HOURS, **(variables or {})}
     first, end = world.played.start, world.played.stop
     for begin, until, moved in ((first, min(world.moves_at, end), False), (world.moves_at, end, True)):
         if begin < until:

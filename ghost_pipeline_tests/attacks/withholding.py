@@ -14,6 +14,7 @@ from ghost_pipeline_tests.attacks.isolation import TIMES, Tally
 from ghost_pipeline_tests.attacks.shown import Release, Shown, Told
 from ghost_pipeline_tests.attacks.worlds import READER
 
+WITHHELD, STOPS, HOLES = "A5 row withheld", "A5 releases stop", "A6 holes"
 DOMINATED, TOO_FEW_MEMBERS = "dominated", "too_few_members"
 MUCH = 5
 """How many times as often as at other hours a claim has to be right."""
@@ -23,12 +24,12 @@ STOPPED = 24
 
 def dominance(shown: Shown, cohorts: tuple[str, ...]) -> dict[str, Tally]:
     """Raise the own tasks until the row is withheld, the reason changes, or no new release comes."""
-    tallies = {name: Tally() for name in ("A5 row withheld", "A5 releases stop")}
+    tallies = {name: Tally() for name in (WITHHELD, STOPS)}
     for name in cohorts:
         people, told = shown.contributions[name], shown.told[name]
         for tally, hours in (
-            (tallies["A5 row withheld"], list(_begins(told, DOMINATED))),
-            (tallies["A5 releases stop"], list(_stops(shown.releases[name], told[-1].hour))),
+            (tallies[WITHHELD], list(_begins(told, DOMINATED))),
+            (tallies[STOPS], list(_stops(shown.releases[name], told[-1].hour))),
         ):
             tally.tried += len(told)
             for hour in hours:
@@ -93,4 +94,4 @@ def holes(shown: Shown) -> dict[str, Tally]:
             if who and elsewhere * MUCH <= 1:
                 tally.exact, tally.near = tally.exact + 1, tally.near + 1
                 tally.people.add(people.cohort.user_id(who[0]))
-    return {"A6 holes": tally}
+    return {HOLES: tally}

@@ -318,14 +318,14 @@ def ten_and_a_busy_reader(name: str, chance: Chance, hours: int) -> Cohort:
 
 
 def fresh(name: str, chance: Chance, size: int, hours: int) -> Cohort:
-    """A3: a cohort that began this week, but for one member who has practised before."""
+    """A3: a busy cohort that began this week, but for one member who has practised before."""
     cohort = lively(name, chance, size, hours)
     began = HISTORY - 3 * 24
     cohort.tasks[:, :began] = 0
-    cohort.tasks[1, began - 8 * 24] = 25
+    cohort.tasks[1, began - 8 * 24] = 300
     for member in range(size):
-        cohort.tasks[member, began + int(chance.integers(0, 60))] += int(chance.integers(2, 9))
-    return replace(cohort, minutes=cohort.tasks * 5, joined=np.zeros(size, dtype=np.int64))
+        cohort.tasks[member, began + int(chance.integers(0, 60))] += int(chance.integers(80, 120))
+    return replace(cohort, minutes=cohort.tasks.copy(), joined=np.zeros(size, dtype=np.int64))
 
 
 def few_users(hours: int, seed: int) -> World:
@@ -346,7 +346,7 @@ def many_cohorts(seed: int, hours: int, lively_sizes: tuple[int, ...]) -> World:
             at_rest("rank", chance, 12, hours),
             inflated("inflated", chance, 12, hours, step=10),
             inflated("inflated2", chance, 24, hours, step=30),
-            slowly_inflated("slowly", chance, 12, hours, step=100),
+            slowly_inflated("slowly", chance, 12, hours, step=60),
             raised("raised", chance, 24, hours, step=8),
             fresh("fresh", chance, 16, hours),
             a_week_ago("week", chance, 24, hours),

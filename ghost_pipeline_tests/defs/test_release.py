@@ -137,7 +137,7 @@ def test_suppressed_after_its_last_release_has_stayed_and_back_only_with_enough_
     assert [seen(resources, number) for number in range(4)] == [
         (True, None, 0),
         (False, "too_few_members", None),
-        (False, "too_few_changes", None),
+        (False, "too_few_members", None),
         (True, None, 3),
     ]
 

@@ -50,6 +50,7 @@ class PlainPeers:
         """Nothing has been released."""
         self.releases: dict[datetime, People] = {}
         self.shown: datetime | None = None
+        self.reason: str | None = None
 
     def see(self, members: People, active: set[str], as_of: datetime) -> tuple[datetime | None, str | None]:
         """As of which hour peers see figures at `as_of`, or why they see none.
@@ -65,14 +66,19 @@ class PlainPeers:
             people = {name: members[name] for name in population}
             if self._may_show(people, len(active), as_of):
                 self.releases[as_of] = people
-                self.shown = as_of
+                self.shown, self.reason = as_of, None
                 return as_of, None
         if self.shown and as_of - self.shown <= timedelta(hours=48):
             return self.shown, None
         self.shown = None
+        # The reason stays what it was when the cohort was suppressed.
+        self.reason = self.reason or self._reason({name: members[name] for name in active})
+        return None, self.reason
+
+    def _reason(self, active: People) -> str:
         if len(active) < 10:
-            return None, "too_few_members"
-        return None, "too_few_changes" if self._is_level({name: members[name] for name in active}) else "dominated"
+            return "too_few_members"
+        return "too_few_changes" if self._is_level(active) else "dominated"
 
     def _may_show(self, people: People, active: int, as_of: datetime) -> bool:
         compared = {at for at in self.releases if at >= as_of - timedelta(days=14)} | {*sorted(self.releases)[-1:]}
@@ -83,4 +89,7 @@ class PlainPeers:
         )
 
     def _is_level(self, people: People) -> bool:
-        return all(balanced([numbers[figure] for numbers in people.values()]) for figure in LEVELS)
+        before = [_number(people, name, "before") for name in people]
+        return balanced(before, Fraction(len(people), 2)) and all(
+            balanced([numbers[figure] for numbers in people.values()]) for figure in LEVELS
+        )

@@ -194,7 +194,10 @@ def _ledger(
             "cohort_id",
             *_clock(as_of),
             released=pl.col("_new") | pl.col("_kept"),
-            suppressed_reason=pl.when(~pl.col("_new") & ~pl.col("_kept")).then(reason),
+            # The reason of the hour that began it: one that changed would tell what changed in that very hour.
+            suppressed_reason=pl.when(~pl.col("_new") & ~pl.col("_kept")).then(
+                pl.coalesce("suppressed_reason", reason)
+            ),
             released_as_of=pl.when("_new").then(this).when("_kept").then("released_as_of"),
             last_release_as_of=pl.when("_new").then(this).otherwise("last_release_as_of"),
             active_member_count=pl.when("_new")

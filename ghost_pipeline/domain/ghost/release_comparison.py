@@ -86,6 +86,7 @@ class Rounding:
 def dominated(people: pl.DataFrame, rules: ReleaseRules) -> pl.DataFrame:
     """Return cohort_id of the cohorts in which two people hold too much of a sum (G9.2).
 
+    The total of a week before is a sum, too: of a cohort that began this week it may be that of one early member.
     Takes cohort_id and the `CONTRIBUTIONS` of people, those of a cohort one after the other.
     """
     cohorts = people.group_by("cohort_id", maintain_order=True).len()
@@ -94,6 +95,9 @@ def dominated(people: pl.DataFrame, rules: ReleaseRules) -> pl.DataFrame:
     if cohorts.height:
         for name in SUMS:
             passes &= balanced(_numbers(people[name]), groups, rules)
+        for one in EARLIER_TOTALS:
+            earlier = _numbers(people[one.total]) - _numbers(people[one.part])
+            passes &= balanced(earlier, groups, rules, rounding=Rounding(groups.sizes, one.unit, one.steps))
     return cohorts.filter(pl.Series(~passes)).select("cohort_id")
 
 

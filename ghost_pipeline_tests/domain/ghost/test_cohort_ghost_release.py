@@ -129,8 +129,12 @@ JUDGED = ["tasks_completed", "practice_time_ms", "tasks_this_week", "current_str
 
 
 def holding(column: str, *numbers: int) -> list[Row]:
-    """Twelve members, of whom the first hold these numbers in a column, and all others 0."""
-    return [{**member(number), column: value} for number, value in enumerate([*numbers, *[0] * 12][:12])]
+    """Twelve members, of whom the first hold these numbers in a column, and all others 0; each as many tasks before."""
+    before = 12 if column == "tasks_this_week" else 0
+    return [
+        {**member(number), "tasks_completed": before + value, "tasks_this_week": 0, column: value}
+        for number, value in enumerate([*numbers, *[0] * 12][:12])
+    ]
 
 
 @pytest.mark.parametrize("column", JUDGED)
@@ -144,6 +148,14 @@ def test_the_third_may_be_the_reader_and_balances_nothing(column: str) -> None:
     # The two hold 40 of 44, 91 %; with the third of 4 they would hold 83 %.
     assert state(first(holding(column, 20, 20, 4, 4))) == "dominated"
     assert state(first(holding(column, 20, 20, 4, 4, 1))) == "new"
+
+
+@pytest.mark.parametrize(("tasks", "expected"), [(54, "new"), (55, "dominated")])
+def test_the_total_of_a_week_before_is_a_sum_too(tasks: int, expected: str) -> None:
+    # Everybody has 100 tasks of this week, one member alone has earlier ones: 12 x 0.5 is more than a ninth of 54 only.
+    members = [{**row, "tasks_completed": 100, "tasks_this_week": 100} for row in people(12)]
+    members[0]["tasks_completed"] += tasks
+    assert state(first(members)) == expected
 
 
 @pytest.mark.parametrize("column", JUDGED)
@@ -416,6 +428,18 @@ def test_a_cohort_without_a_release_is_suppressed_at_once(members: list[Row], re
     assert state(first(members)) == reason
 
 
+def test_the_reason_stays_until_the_next_release() -> None:
+    # One that changed would tell in which hour: the tenth member's last activity was 14 days before.
+    peers = Peers(replace(RULES, stay=timedelta(0)))
+    hours = [people(12), working(people(12), range(3)), people(9), DOMINATING, people(12), people(9)]
+    assert [state(peers.see(members)["c1"]) for members in hours] == [
+        "new",
+        *["too_few_changes"] * 3,
+        "new",
+        "too_few_members",
+    ]
+
+
 def test_how_long_a_release_stays_is_a_setting() -> None:
     peers = Peers(replace(RULES, stay=timedelta(hours=2)))
     peers.see(people(12))
@@ -427,7 +451,7 @@ def test_after_a_suppression_a_release_is_compared_with_the_one_before_it() -> N
     released = peers.see(before)["c1"]
     assert state(peers.see(before[1:])["c1"]) == "too_few_members"
     stays_away = peers.see([*before[1:], member(10)])["c1"]
-    assert state(stays_away) == "too_few_changes"
+    assert not stays_away["released"]
     assert stays_away["last_release_as_of"] == released["released_as_of"]
     assert state(peers.see([*before[2:], member(10), member(11)])["c1"]) == "new"
 
