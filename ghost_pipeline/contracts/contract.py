@@ -106,6 +106,8 @@ class Contract:
     of an hour, a day or a month: a publication then costs what changed, and not what has been collected."""
     pseudonymised: bool = False
     """Whether an erased person's rows stay under a random name; otherwise they are removed."""
+    kept_for: timedelta | None = None
+    """How long hours of events stay, if what follows from them is kept input from then on; None: for good."""
     never_expire_reason: str = ""
     """Why no setting may remove its partitions, if the partitioning does not already forbid it."""
 
@@ -138,7 +140,7 @@ class Contract:
     def retention_exempt_reason(self) -> str:
         """Why no setting may remove its partitions; empty if one may."""
         match self.partitioning:
-            case Partitioning.EVENT_HOUR:
+            case Partitioning.EVENT_HOUR if self.kept_for is None:
                 return "hours of events have no gap, so a missing hour counts as lost"
             case Partitioning.VERSION_HOUR:
                 return "the source no longer has earlier versions"
@@ -153,13 +155,18 @@ class Contract:
     def retention(self) -> timedelta | None:
         """How long a partition stays after its time unless set otherwise; None: forever."""
         of_users = self.partitioning is Partitioning.SNAPSHOT_HOUR and "user_id" in self.schema.columns()
-        return USER_SNAPSHOTS_KEPT if of_users and not self.retention_exempt_reason else None
+        return USER_SNAPSHOTS_KEPT if of_users and not self.retention_exempt_reason else self.kept_for
 
     @property
     def kept_at_least(self) -> timedelta:
         """Shortest retention that a setting may choose: later partitions need the earlier ones for so long."""
-        longer = self.partitioning in {Partitioning.MONTH, Partitioning.EVENT_DAY}
-        return TWO_MONTHS if longer else timedelta(hours=1)
+        match self.partitioning:
+            case Partitioning.MONTH | Partitioning.EVENT_DAY:
+                return TWO_MONTHS
+            case Partitioning.EVENT_HOUR:
+                return timedelta(days=1)
+            case _:
+                return timedelta(hours=1)
 
     @property
     def primary_key(self) -> list[str]:

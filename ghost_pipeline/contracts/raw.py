@@ -8,6 +8,7 @@ Add a reason to reject rows: a field of the column's `SourceColumn`.
 """
 
 from dataclasses import replace
+from datetime import timedelta
 
 import dataframely as dy
 
@@ -38,6 +39,7 @@ _UPDATED_AT = SourceColumn(
     UPDATED_AT, Kind.INSTANT, "When the source last changed the row; a version's valid_from", optional=True
 )
 _USER_ID = SourceColumn("user_id", Kind.ID, "The user", references="users")
+KEYSTROKES_KEPT = timedelta(days=90)
 _SESSION_ID = SourceColumn("session_id", Kind.ID, "The practice session", references="practice_sessions")
 _PRESSED_IN, _TYPED, _EXPECTED, _PRESSED_AT, _INDEX = (
     f"session_keystrokes.{name}"
@@ -146,8 +148,10 @@ SOURCE_SESSION_KEYSTROKES = SourceTable(
     "session_keystrokes",
     domain=Domain.NGRAMS,
     grain="one key pressed",
-    purpose="Keystrokes of the practice sessions, in the hour in which their session started.",
+    purpose="Keystrokes of the practice sessions, in the hour in which their session started. Their rhythm can "
+    "identify a typist, so they expire; the n-grams extracted from them stay.",
     key=("session_id", "key_index"),
+    kept_for=KEYSTROKES_KEPT,
     required=False,
     columns=(
         _SESSION_ID,

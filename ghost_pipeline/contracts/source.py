@@ -5,6 +5,7 @@ are is in `raw`.
 """
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum
 from functools import cached_property
 
@@ -107,6 +108,8 @@ class SourceTable:
     """Whether apps may read it from the published database."""
     sorted_by: tuple[str, ...] = ()
     """Order of the published rows, if it is not that of the key."""
+    kept_for: timedelta | None = None
+    """See `Contract.kept_for`."""
 
     @property
     def of_session(self) -> bool:
@@ -140,6 +143,7 @@ class SourceTable:
             published=self.published,
             sorted_by=self.sorted_by,
             append_only=not self.versioned,
+            kept_for=self.kept_for,
         )
 
     def _version_columns(self) -> dict[str, dy.Column]:

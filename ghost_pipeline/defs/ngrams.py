@@ -54,6 +54,7 @@ from ghost_pipeline.incremental.stale_ledger import mark_building, mark_stale, s
 from ghost_pipeline.incremental.summary_cache import KeptState, NgramCache, kept_beside
 from ghost_pipeline.ingest.deletion_guard import require_rows_stay
 from ghost_pipeline.ingest.dependents import NGRAM_SNAPSHOTS
+from ghost_pipeline.ingest.expired_keystrokes import extracted_before, keystrokes_since
 from ghost_pipeline.ingest.read_policy import ReadPolicy, range_end, source_from
 from ghost_pipeline.ingest.rejects import write_rejects
 from ghost_pipeline.ingest.result import IngestResult
@@ -121,11 +122,13 @@ def session_ngrams_table(contract: Contract, extract: Extraction) -> TableAsset:
             computed_by=f"{EXTRACTION} {settings.max_ngram_size}",
         )
         heights: list[int] = []
-        changed = 0
+        changed, keys_since = 0, keystrokes_since(lake, ReadPolicy.of(settings))
         for part in lake.in_parts(SESSION_KEYSTROKES, seen.changed):
             keys = sessions_without(lake.scan(SESSION_KEYSTROKES, part), own).collect()
             extracted = (extract(some.lazy(), settings.max_ngram_size).collect() for some in whole_sessions(keys))
-            found = chain([delivered], _counted((as_rows(some, contract) for some in extracted), heights))
+            expired = [one for one in part if one.start < keys_since]
+            before = extracted_before(lake, contract, expired, [*own, keys.select("session_id")])
+            found = chain([delivered, before], _counted((as_rows(some, contract) for some in extracted), heights))
             sessions = lake.scan(PRACTICE_SESSIONS, part).select("session_id", "start_time").collect().lazy()
             if lake.is_large(SESSION_KEYSTROKES, part[0]):
                 one = lake.write_parts(contract, part[0], (by_session([some], sessions).drop(START) for some in found))

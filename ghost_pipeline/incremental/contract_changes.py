@@ -22,7 +22,10 @@ from ghost_pipeline.locations import Location
 REBUILT = tuple(
     one
     for one in CONTRACTS.values()
-    if not one.retention_exempt_reason and one is not REJECTED_ROWS and one not in ACTIVITY_CONTRACTS.values()
+    if not one.retention_exempt_reason
+    and one.partitioning is not Partitioning.EVENT_HOUR
+    and one is not REJECTED_ROWS
+    and one not in ACTIVITY_CONTRACTS.values()
 )
 """The tables that are computed again partition by partition."""
 

@@ -4,10 +4,11 @@ Every hourly run reads the look-back window again and, if the lake lags behind, 
 first run reads everything.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.retention import Chosen, gone_until
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour
@@ -33,6 +34,8 @@ class ReadPolicy:
     """The longest time that a task may take."""
     memory_mb: int
     """How much memory the rows that are read together may take."""
+    retention: Chosen = field(default_factory=dict)
+    """How long tables are kept, if not as their contracts say."""
 
     @property
     def rows_together(self) -> int:
@@ -51,7 +54,16 @@ class ReadPolicy:
             settings.min_removed_rows,
             settings.max_task_minutes,
             settings.read_memory_mb,
+            settings.retention,
         )
+
+    def expired_until(self, lake: Lake, contract: Contract) -> datetime | None:
+        """Return the instant before which the hours of an event table are removed, and not read again; None: none are.
+
+        It is counted from the newest hour in the lake, so the first run reads all that the source has.
+        """
+        newest = lake.newest_hour(contract)
+        return None if newest is None else gone_until(contract, self.retention, newest.as_of)
 
     def replaces_from(self, lake: Lake, contract: Contract, hour: Hour) -> datetime:
         """Return the instant from which the run of an hour replaces rows of the lake.

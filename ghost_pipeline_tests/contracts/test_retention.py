@@ -32,7 +32,8 @@ def test_what_is_gone_is_counted_from_the_newest_partition() -> None:
         "user_ghost_stats=1h,ghost_messages=1h,ngram_speed_summaries=1h,ngram_speed_summary_history=400d",
         "rejected_rows=90d,cohort_ghost_data=1h",
         "ghost_benchmarks=62d,user_activity_days=62d,user_activity_checkpoints=62d",
-        "users=forever",
+        "users=forever,session_keystrokes=forever",
+        "session_keystrokes=1d",
     ],
 )
 def test_what_can_be_had_again_may_be_removed(text: str) -> None:
@@ -51,6 +52,7 @@ def test_what_can_be_had_again_may_be_removed(text: str) -> None:
         ("cohort_release_contributions=30d", "cohort_release_contributions is kept forever, because the next release"),
         ("stale_hours=30d", "stale_hours is kept forever, because a rebuild removes the entry"),
         ("ghost_benchmarks=61d", r"ghost_benchmarks is kept for at least 62d, .* \(got 61d\)"),
+        ("session_keystrokes=23h", r"session_keystrokes is kept for at least 1d, .* \(got 23h\)"),
         ("user_activity_days=36h", r"user_activity_days is kept for at least 62d, .* \(got 36h\)"),
     ],
 )
