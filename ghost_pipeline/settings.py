@@ -261,6 +261,12 @@ class Settings(BaseSettings):
         description="Greatest age at which the last release of a cohort stays if no new one is possible; after that "
         "the cohort is suppressed",
     )
+    rank_step_persons: int = Field(
+        default=5, ge=1, description="Steps in which the members below a user are counted for the rank that is shown"
+    )
+    rank_min_users: int = Field(
+        default=100, ge=1, description="Users that there must be before a rank among all users is shown"
+    )
     release_profile: Literal["standard", "strict"] = Field(
         default="standard",
         description="strict: averages are released as whole numbers, the number of members in fives, and the 75th and "

@@ -21,6 +21,10 @@ from ghost_pipeline.windows import parse_as_of
 if TYPE_CHECKING:
     import polars as pl
 
+_WHY_NO_RANK = {
+    "cohort": "the user was in no cohort when figures were last released, or they are withheld or too old",
+    "global": "there is no hour of the day before, or it has fewer than GHOST_RANK_MIN_USERS users or not this one",
+}
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -161,7 +165,7 @@ def percentile(user_id: str, metric: str, base: str, as_of: datetime | None, *, 
     if as_json:
         click.echo(answer.model_dump_json())
     elif answer.percentile is None:
-        click.echo("No percentile: the user has no cohort, or its figures are withheld or too old.", err=True)
+        click.echo(f"No percentile: {_WHY_NO_RANK[base]}.", err=True)
     else:
         click.echo(answer.percentile)
 

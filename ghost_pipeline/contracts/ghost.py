@@ -157,15 +157,19 @@ class _CohortGhostReleaseHead(dy.Schema):
         "released",
     )
     active_member_count = computed_from(
-        small("Active members, over whom the figures are taken", low=1, nullable=True),
+        small(
+            "Members over whom the figures are taken: the active ones, unless some of them still wait",
+            low=1,
+            nullable=True,
+        ),
         "user_ghost_stats.is_active_member",
     )
 
 
 CohortGhostRelease = schema_of(
     "CohortGhostRelease",
-    "The cohort figures that peers may see from this hour on: this hour's, an earlier hour's if too few members "
-    "changed, or none. Append-only: rows are never rewritten.",
+    "The cohort figures that peers may see from this hour on: this hour's, an earlier hour's if a new release would "
+    "isolate members, or none. Append-only: rows are never rewritten.",
     {
         **{metric.name: metric.nullable_column for metric in COHORT_METRICS},
     },
@@ -175,7 +179,9 @@ CohortGhostRelease = schema_of(
 
 class _CohortReleaseContributionsHead(dy.Schema):
     cohort_id = identifier("The cohort that was released", primary_key=True)
-    user_id = computed_from(identifier("An active member at that time", primary_key=True), "user_ghost_stats.user_id")
+    user_id = computed_from(
+        identifier("One of the people whom the release is about", primary_key=True), "user_ghost_stats.user_id"
+    )
     snapshot_date = date_of_hour("Date of the hour of the release, UTC")
     snapshot_hour = hour_of_date()
     as_of = as_of_column()
@@ -183,11 +189,41 @@ class _CohortReleaseContributionsHead(dy.Schema):
 
 CohortReleaseContributions = schema_of(
     "CohortReleaseContributions",
-    "What each member contributed to a release, kept to count how many contributions have changed since. Internal.",
+    "What each member contributed to a release, kept to compare later releases with. Internal.",
     {
         **{name: computed_from(UserGhostStats.columns()[name], f"user_ghost_stats.{name}") for name in CONTRIBUTIONS},
     },
     head=_CohortReleaseContributionsHead,
+)
+
+
+class _UserReleasedRanksHead(dy.Schema):
+    user_id = computed_from(identifier("The user", primary_key=True), "user_ghost_stats.user_id")
+    snapshot_date = date_of_hour("Date of the hour, UTC")
+    snapshot_hour = hour_of_date()
+    as_of = as_of_column()
+    cohort_id = computed_from(
+        identifier("The cohort of which the user was a member as of the release", nullable=True),
+        "user_ghost_stats.cohort_id",
+    )
+    ranked_as_of = computed_from(
+        instant("as_of of the cohort's release, and of the rank among its members", nullable=True),
+        "cohort_ghost_release.released_as_of",
+    )
+    global_as_of = computed_from(
+        instant("as_of of the rank among all users: the last hour of the day before", nullable=True),
+        "user_ghost_stats.as_of",
+    )
+
+
+UserReleasedRanks = schema_of(
+    "UserReleasedRanks",
+    "The percentile ranks that users are shown from this hour on, written down with the release of their cohort and "
+    "kept while it stays. Append-only: rows are never rewritten.",
+    {
+        **{name: column for metric in RANK_METRICS.values() for name, column in metric.shown_columns.items()},
+    },
+    head=_UserReleasedRanksHead,
 )
 
 
@@ -375,10 +411,17 @@ COHORT_RELEASE_CONTRIBUTIONS = Contract(
     schema=CohortReleaseContributions,
     layer=Layer.GHOST,
     partitioning=Partitioning.SNAPSHOT_HOUR,
-    grain="one active member of a cohort that was released in the hour",
+    grain="one of the people of a cohort that was released in the hour",
     # Without the row a departure would not be counted, and the next release would differ by that member alone (G9.3).
     pseudonymised=True,
     never_expire_reason="the next release removes rows that no release will be compared with",
+)
+USER_RELEASED_RANKS = Contract(
+    name="user_released_ranks",
+    schema=UserReleasedRanks,
+    layer=Layer.GHOST,
+    partitioning=Partitioning.SNAPSHOT_HOUR,
+    grain="one user with a rank at the end of an hour",
 )
 GHOST_MESSAGES = Contract(
     name="ghost_messages",
@@ -421,6 +464,7 @@ GHOST_CONTRACTS = {
         COHORT_GHOST_DATA,
         COHORT_RELEASE_CONTRIBUTIONS,
         COHORT_GHOST_RELEASE,
+        USER_RELEASED_RANKS,
         GHOST_MESSAGES,
         GHOST_BENCHMARKS,
         GHOST_STREAK_SHARES,

@@ -1,14 +1,20 @@
-"""The ledger of cohort figures that peers may see, and the contributions that later releases are compared with (G9).
+"""The ledger of cohort figures that peers may see, with what later releases are compared with and shown ranks (G9).
 
 The ledger is append-only: its partitions are never rewritten, and only an hour newer than all of them adds one (G9.4).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 import polars as pl
 
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
+from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.ghost import (
+    COHORT_GHOST_RELEASE,
+    COHORT_RELEASE_CONTRIBUTIONS,
+    USER_GHOST_STATS,
+    USER_RELEASED_RANKS,
+)
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.retention import skipped_by_retention
@@ -16,6 +22,16 @@ from ghost_pipeline.defs.table_asset import TableAsset
 from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.ghost.cohort_ghost_release import cohort_ghost_release, member_contributions
 from ghost_pipeline.domain.ghost.release_rules import ReleaseRules
+from ghost_pipeline.domain.ghost.released_ranks import (
+    OF_COHORT,
+    OF_EVERYONE,
+    RankRules,
+    cohort_ranks,
+    day_before,
+    global_ranks,
+    released_ranks,
+    unranked_releases,
+)
 from ghost_pipeline.domain.shared.period_figures import release_figures
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.lake import Lake
@@ -81,24 +97,28 @@ def _release(run: RunContext, hour: Hour, earlier: _Contributions) -> TableResul
         # A release that old has no readers.
         if skipped := skipped_by_retention(run, hour):
             return skipped
-        rules = ReleaseRules.of(run.settings)
         if newest and hour <= newest:
             # The run that added the entry may have been killed before this.
-            _forget(lake, _needed(lake, newest, rules))
+            _forget(lake, _needed(lake, newest, ReleaseRules.of(run.settings)))
             return TableResult(
                 rows=lake.rows(COHORT_GHOST_RELEASE, hour),
                 metadata={"ledger": f"unchanged: it ends with {newest.key} and takes newer hours only"},
             )
-        return _append(lake, newest, hour, rules, earlier)
+        return _append(run, newest, hour, earlier)
 
 
-def count_cohort_release_contributions(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
-    """Count the contributions of each hour; the asset of the ledger has written them."""
-    for hour in hours:
-        yield TableResult(rows=run.lake.rows(COHORT_RELEASE_CONTRIBUTIONS, hour))
+def _rows_of(contract: Contract) -> Callable[[RunContext, Sequence[Hour]], Iterator[TableResult]]:
+    """Return the computation of a table whose rows the asset of the ledger has written: their number."""
+
+    def count(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
+        for hour in hours:
+            yield TableResult(rows=run.lake.rows(contract, hour))
+
+    return count
 
 
-def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules, earlier: _Contributions) -> TableResult:
+def _append(run: RunContext, newest: Hour | None, hour: Hour, earlier: _Contributions) -> TableResult:
+    lake, rules = run.lake, ReleaseRules.of(run.settings)
     if not lake.exists(USER_GHOST_STATS, hour):
         raise LakeError(
             f"{COHORT_GHOST_RELEASE.name}, partition {hour.key}: {USER_GHOST_STATS.name} has no such hour, and the "
@@ -114,8 +134,10 @@ def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules, ea
         members, before.lazy(), earlier.scan(newest_releases), earlier.in_parts(older), hour.as_of, rules
     )
     release = made.ledger
+    ranks = _ranks(lake, newest, hour, release, RankRules.of(run.settings))
     # In this order: contributions without a ledger entry are ignored, an entry without them could never be compared.
     lake.write(COHORT_RELEASE_CONTRIBUTIONS, hour, made.contributions)
+    lake.write(USER_RELEASED_RANKS, hour, ranks)
     lake.write(COHORT_GHOST_RELEASE, hour, release)
     needed = _needed(lake, hour, rules)
     _forget(lake, needed)
@@ -132,6 +154,33 @@ def _append(lake: Lake, newest: Hour | None, hour: Hour, rules: ReleaseRules, ea
         },
         sample=release,
     )
+
+
+def _ranks(lake: Lake, newest: Hour | None, hour: Hour, release: pl.DataFrame, rules: RankRules) -> pl.DataFrame:
+    """Return the ranks that users are shown from the end of `hour` on."""
+    before, ledger = lake.scan(USER_RELEASED_RANKS, [newest] if newest else []).collect().lazy(), release.lazy()
+    unranked = unranked_releases(before, ledger).collect()
+    of_cohorts = [USER_RELEASED_RANKS.empty().select(OF_COHORT)]
+    # Of releases that stay there are none only if an earlier version wrote the ledger.
+    for (end,), cohorts in unranked.group_by("released_as_of"):
+        stats = lake.scan(USER_GHOST_STATS, lake.written(USER_GHOST_STATS, [Hour.ending_at(end)]))
+        of_cohorts.append(cohort_ranks(stats, cohorts.lazy(), end, rules).collect())
+    return released_ranks(
+        before, ledger, pl.concat(of_cohorts).lazy(), _of_everyone(lake, newest, hour, before, rules), hour.as_of
+    ).collect()
+
+
+def _of_everyone(lake: Lake, newest: Hour | None, hour: Hour, before: pl.LazyFrame, rules: RankRules) -> pl.LazyFrame:
+    """Return the ranks among all users, which stay for the day."""
+    until = day_before(hour.as_of)
+    if newest and day_before(newest.as_of) == until:
+        kept = before.filter(pl.col("global_as_of").is_not_null()).select(OF_EVERYONE).collect()
+        if kept.height:
+            return kept.lazy()
+    last = lake.last_hour_until(USER_GHOST_STATS, until)
+    if last is None:
+        return USER_RELEASED_RANKS.empty().lazy().select(OF_EVERYONE)
+    return global_ranks(lake.scan(USER_GHOST_STATS, [last]), last.as_of, rules)
 
 
 def _needed(lake: Lake, newest: Hour, rules: ReleaseRules) -> list[Hour]:
@@ -161,7 +210,8 @@ RELEASE_ASSETS = (
         comparisons=(period_over_period(COHORT_GHOST_RELEASE, release_figures),),
         counts="cohorts whose last release has no contributions left to compare with",
     ),
-    TableAsset(
-        COHORT_RELEASE_CONTRIBUTIONS, (COHORT_GHOST_RELEASE, USER_GHOST_STATS), count_cohort_release_contributions
+    *(
+        TableAsset(beside, (COHORT_GHOST_RELEASE, USER_GHOST_STATS), _rows_of(beside))
+        for beside in (COHORT_RELEASE_CONTRIBUTIONS, USER_RELEASED_RANKS)
     ),
 )

@@ -20,7 +20,7 @@ import duckdb
 
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Contract, Partitioning, duckdb_ddl, duckdb_indexes, duckdb_view
-from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS
+from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, USER_GHOST_STATS
 from ghost_pipeline.contracts.published import HISTORY_FILES, PUBLICATION, TABLE_INFO
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_dictionary import RECORDED_DICTIONARY
 from ghost_pipeline.errors import LakeError, PublishError, without_values
@@ -54,6 +54,7 @@ from ghost_pipeline.publish.private_copies import (
     remove_private_copies,
 )
 from ghost_pipeline.publish.publication_record import PUBLICATION_FILE, PartFile, PublicationName, record_text
+from ghost_pipeline.publish.shown_ranks import rank_files, users_with_shown_ranks
 from ghost_pipeline.sql_quoting import sql_identifier, sql_literal
 from ghost_pipeline.windows import HOUR, Month
 
@@ -271,22 +272,29 @@ class _Publication:
         else:
             newest = self._lake.newest_hour(contract)
             files, as_of = self._lake.files(contract, [newest] if newest else []), (newest.as_of if newest else None)
-        before = file_versions(files)
+        ranks = rank_files(self._lake) if contract is USER_GHOST_STATS else []
+        before = file_versions([*files, *ranks])
         try:
             if contract is GHOST_BENCHMARKS and months:
                 self.has_months = True
                 self._dictionary = self._lake.metadata(contract, months[-1]).get(RECORDED_DICTIONARY)
-            rows = self._create(contract, files)
-            inputs_hash = self._lake.content_hash(files)
+            rows = self._create(contract, files, ranks)
+            inputs_hash = self._lake.content_hash([*files, *ranks])
         except duckdb.Error:
-            require_unreplaced(files, before, contract.name)
+            require_unreplaced([*files, *ranks], before, contract.name)
             raise
         # Rows and hash come from the same files: a client that knows a hash skips its rows.
-        require_unreplaced(files, before, contract.name)
+        require_unreplaced([*files, *ranks], before, contract.name)
         return PublishedTable(contract.name, as_of, rows, inputs_hash)
 
-    def _create(self, contract: Contract, files: list[Path]) -> int:
-        """Create a table with the rows of some files and return their number."""
+    def _create(self, contract: Contract, files: list[Path], ranks: list[Path] | None = None) -> int:
+        """Create a table with the rows of some files and return their number.
+
+        Users are published with the ranks of the files of `ranks`, never with the exact ones of the hour (G9.5).
+        """
+        source = rows_of(contract, files)
+        if contract is USER_GHOST_STATS:
+            source = users_with_shown_ranks(source, ranks or [])
         relation = f"published.{contract.name}"
         order = ", ".join(map(sql_identifier, contract.total_order))
         may_be_null: set[str] = set()
@@ -296,7 +304,7 @@ class _Publication:
                 self._connection.execute(statement)
             try:
                 ((rows,),) = self._connection.execute(
-                    f"INSERT INTO {relation} FROM {rows_of(contract, files)} ORDER BY {order}"
+                    f"INSERT INTO {relation} FROM {source} ORDER BY {order}"
                 ).fetchall()
                 break
             except duckdb.ConstraintException as error:

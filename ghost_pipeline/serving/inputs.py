@@ -14,8 +14,10 @@ from ghost_pipeline.contracts.ghost import (
     GHOST_FASTEST_IMPROVERS,
     GHOST_STREAK_SHARES,
     USER_GHOST_STATS,
+    USER_RELEASED_RANKS,
 )
 from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits, ghost_figures, serving_month
+from ghost_pipeline.domain.ghost.released_ranks import with_released_ranks
 from ghost_pipeline.errors import NothingPublishedError, UnknownUserError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.database_reader import PublishedDatabase
@@ -30,7 +32,8 @@ class Inputs:
     as_of: datetime
     """End of the hour of the users' figures; every answer takes it as the current time (G1.9)."""
     users: Callable[[str | None], pl.DataFrame]
-    """`user_ghost_stats` of one user (no row for an unknown one), or of all users for None."""
+    """`user_ghost_stats` of one user (no row for an unknown one), or of all users for None, with the ranks that people
+    are shown."""
     releases: pl.DataFrame
     """The newest partition of the release ledger."""
     benchmarks: pl.DataFrame
@@ -88,18 +91,21 @@ class Inputs:
                 f"{USER_GHOST_STATS.name}: the lake has no hour that ends at or before {as_of:%Y-%m-%dT%H:%MZ}. Run "
                 f"`ghost-pipeline materialize --as-of {as_of:%Y-%m-%dT%H:%MZ}`",
             )
+        release = lake.last_hour_until(COHORT_GHOST_RELEASE, hour.as_of)
+        of_release = [release] if release else []
         stats = lake.scan(USER_GHOST_STATS, [hour])
+        ranks = lake.scan(USER_RELEASED_RANKS, lake.written(USER_RELEASED_RANKS, of_release))
 
         def users(user_id: str | None) -> pl.DataFrame:
-            return (stats if user_id is None else stats.filter(pl.col("user_id") == user_id)).collect()
+            wanted = [] if user_id is None else [pl.col("user_id") == user_id]
+            return with_released_ranks(stats.filter(*wanted), ranks.filter(*wanted)).collect()
 
         def of_month(contract: Contract) -> tuple[pl.DataFrame, datetime | None]:
             month = serving_month(lake.months(contract), hour.as_of, limits)
             rows = lake.scan(contract, [month] if month else []).collect()
             return rows, month.as_of if month else None
 
-        release = lake.last_hour_until(COHORT_GHOST_RELEASE, hour.as_of)
-        ledger = lake.scan(COHORT_GHOST_RELEASE, [release] if release else []).collect()
+        ledger = lake.scan(COHORT_GHOST_RELEASE, of_release).collect()
         benchmarks, month_end = of_month(GHOST_BENCHMARKS)
         (shares, _), (improvers, _) = of_month(GHOST_STREAK_SHARES), of_month(GHOST_FASTEST_IMPROVERS)
         return cls(hour.as_of, users, ledger, benchmarks, shares, improvers, limits, month_end)

@@ -94,7 +94,9 @@ class CohortComparison(_Response):
     cohort_size: int
     avg_tasks_completed: Number | None
     avg_tasks_this_week: Number | None
-    user_percentile: int | None = Field(description="Percentage of the members strictly below in tasks")
+    user_percentile: int | None = Field(
+        description="Percentage of the members strictly below in tasks, as of the release"
+    )
     message: str | None
 
 
@@ -149,12 +151,15 @@ class Messages(_Response):
 
 
 class PercentileRank(_Response):
-    """Percentage of the others strictly below the user."""
+    """Percentage of the others strictly below the user, as of the cohort's release or of the day before."""
 
     user_id: str
     metric: str
     base: str
-    percentile: int | None = Field(description="null if the user has no cohort, or the cohort is withheld")
+    percentile: int | None = Field(
+        description="null if the user was not in the cohort when it was released, if it is withheld, or if there "
+        "are too few users"
+    )
     as_of: datetime
 
 

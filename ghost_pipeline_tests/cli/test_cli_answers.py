@@ -55,7 +55,12 @@ def test_a_context_with_nothing_true_says_so_on_stderr(published: Settings) -> N
 
 def test_a_percentile_is_a_number(published: Settings) -> None:
     assert run(["percentile", "me", "tasks_completed"], published.local).stdout == "35\n"
-    assert run(["percentile", "me", "tasks_completed", "--base", "global"], published.local).stdout == "11\n"
+
+
+def test_a_percentile_that_there_is_not_says_why_on_stderr(published: Settings) -> None:
+    done = run(["percentile", "me", "tasks_completed", "--base", "global"], published.local)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "No percentile: there is no hour of the day before" in done.stderr
 
 
 @pytest.mark.parametrize(

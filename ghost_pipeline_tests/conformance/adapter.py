@@ -15,6 +15,7 @@ from ghost_pipeline.contracts.ghost import (
     GHOST_BENCHMARKS,
     GHOST_FASTEST_IMPROVERS,
     GHOST_STREAK_SHARES,
+    USER_GHOST_STATS,
 )
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
 from ghost_pipeline.contracts.raw import (
@@ -85,7 +86,8 @@ class Adapter:
     def op_percentile_rank(self, as_of: str, user_id: str, metric: str, base: str) -> Row:
         """The exact rank of the hour, after the reader has accepted the question."""
         self.op_released_percentile(as_of, user_id, metric, base)
-        return {"percentile": self._inputs(as_of).user(user_id)[rank_column(metric, base)].item()}
+        stats = self.world.in_lake(USER_GHOST_STATS, [self._hour(as_of)]).filter(pl.col("user_id") == user_id)
+        return {"percentile": stats[rank_column(metric, base)].item()}
 
     def op_released_percentile(self, as_of: str, user_id: str, metric: str, base: str) -> Row:
         """The rank that people are shown."""

@@ -73,6 +73,7 @@ def test_what_cannot_be_had_again_stays() -> None:
     stays = {contract.name for contract in CONTRACTS.values() if contract.retention_exempt_reason}
     derived = {
         *("user_activity_days", "user_activity_checkpoints", "user_ghost_stats", "cohort_ghost_data"),
+        "user_released_ranks",  # shown beside the rows of users, and gone with them
         *("ghost_messages", "ghost_benchmarks", "ghost_streak_shares", "ghost_fastest_improvers"),
         *("ngram_speed_summaries", "ngram_speed_summary_history", "rejected_rows", "session_keystrokes"),
     }

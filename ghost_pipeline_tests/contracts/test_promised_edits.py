@@ -276,8 +276,9 @@ def test_a_message_may_name_any_figure_of_a_cohort(edited: Edited, figure: str) 
 
 
 def test_a_percentile_metric_is_ranked_published_and_answered(edited: Edited) -> None:
-    (row,) = edited.published("SELECT speaking_percentile_global FROM user_ghost_stats WHERE user_id = 'm01'")
-    answer = json.loads(edited.command("percentile", "m01", "speaking", "--base", "global", "--json"))
+    (row,) = edited.published("SELECT speaking_percentile_cohort FROM user_ghost_stats WHERE user_id = 'm01'")
+    answer = json.loads(edited.command("percentile", "m01", "speaking", "--json"))
+    assert row[0] is not None
     assert answer["percentile"] == row[0]
 
 

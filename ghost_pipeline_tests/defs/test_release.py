@@ -28,7 +28,7 @@ from ghost_pipeline_tests.running import lake_digest
 FIRST = Hour.from_key("2025-03-12-11:00")
 PEOPLE = [user(f"u{number:02}") for number in range(12)]
 TASKS = [event(row["user_id"], "2025-03-11T08:00") for row in PEOPLE]
-LEDGER, COUNTED = RELEASE_ASSETS
+LEDGER, COUNTED, _ = RELEASE_ASSETS
 
 
 @pytest.fixture

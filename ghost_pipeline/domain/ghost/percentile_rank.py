@@ -1,4 +1,4 @@
-"""A user's percentile rank among the cohort and among all users (G4)."""
+"""A user's percentile rank among the cohort and among all users: exact (G4), and in the steps that are shown (G9.5)."""
 
 import polars as pl
 
@@ -30,8 +30,10 @@ def rank_column(metric: str, base: str = "cohort") -> str:
 RANK_COLUMNS = tuple(rank_column(metric, base) for metric in RANK_METRICS for base in RANK_BASES)
 
 
-def percentile_rank(metric: str, base: str = "cohort") -> pl.Expr:
+def percentile_rank(metric: str, base: str = "cohort", *, step: int = 1) -> pl.Expr:
     """100 * (members strictly below) // (members), in integers, as Int32 (G4.1).
+
+    Those below are counted in steps of so many persons: of 14 in steps of 5, 10 count (G9.5).
 
     For frames with one row per current user and the columns cohort_id (String?) and those of
     `RANK_METRICS`. Members are all users of the cohort (or all users), the user included, whether active
@@ -44,7 +46,7 @@ def percentile_rank(metric: str, base: str = "cohort") -> pl.Expr:
     name = rank_column(metric, base)
     value = pl.col(RANK_METRICS[RANK_ALIASES.get(metric, metric)].source)
     below = value.rank("min").cast(pl.Int64) - 1
-    rank = 100 * below // pl.len().cast(pl.Int64)
+    rank = 100 * (below // step * step) // pl.len().cast(pl.Int64)
     if base == "cohort":
         rank = pl.when(pl.col("cohort_id").is_not_null()).then(rank.over("cohort_id"))
     return rank.cast(pl.Int32).alias(name)
