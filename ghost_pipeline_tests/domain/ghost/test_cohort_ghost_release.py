@@ -130,7 +130,7 @@ JUDGED = ["tasks_completed", "practice_time_ms", "tasks_this_week", "current_str
 
 def holding(column: str, *numbers: int) -> list[Row]:
     """Twelve members, of whom the first hold these numbers in a column, and all others 0; each as many tasks before."""
-    before = 12 if column == "tasks_this_week" else 0
+    before = 0 if column == "tasks_completed" else 12
     return [
         {**member(number), "tasks_completed": before + value, "tasks_this_week": 0, column: value}
         for number, value in enumerate([*numbers, *[0] * 12][:12])
