@@ -6,7 +6,7 @@ from datetime import datetime
 import polars as pl
 
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
-from ghost_pipeline.errors import SourceError
+from ghost_pipeline.errors import GhostError
 from ghost_pipeline.ingest.source_rows import is_absent, read_table, reading
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
@@ -34,7 +34,7 @@ def newest_event(lake: Lake, settings: Settings, hour: Hour) -> datetime | None:
         return known
     try:
         return _newest_in_source(lake, settings, settings.source, hour)
-    except SourceError:
+    except GhostError:
         return None
 
 

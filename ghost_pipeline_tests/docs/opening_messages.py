@@ -76,8 +76,8 @@ def _page(found: list[Proof]) -> Iterator[str]:
     yield ""
     yield GENERATED.replace("the contracts; change those", "the demo; change the code")
     yield ""
-    yield "Each sentence may be shown to a learner of `ghost-pipeline demo --as-of 2025-03-12T12:00Z`. Its query returns"
-    yield "the figure of the others (`figure`) and the learner's own (`own`); run it with"
+    yield "Each sentence may be shown to a learner of `ghost-pipeline demo --as-of 2025-03-12T12:00Z`. Its query"
+    yield "returns the figure of the others (`figure`) and the learner's own (`own`); run it with"
     yield '`.venv/bin/ghost-pipeline query "..."`.'
     for number, proof in enumerate(found, start=1):
         yield ""
