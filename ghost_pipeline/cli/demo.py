@@ -23,7 +23,6 @@ from ghost_pipeline.demo_source.landmarks import (
     DEMO_TYPIST,
 )
 from ghost_pipeline.errors import LakeError
-from ghost_pipeline.lake.atomic import replacing
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.database_query import query
 from ghost_pipeline.serving import GhostReader
@@ -84,9 +83,8 @@ def _generate(settings: Settings, source: Path, as_of: datetime, days_ahead: int
         LakeError: the lake is that of a demo at another time.
 
     """
-    known = _clock_of(source)
-    if known and not Lake(settings.lake).is_empty:
-        begun, ahead = known
+    if not Lake(settings.lake).is_empty:
+        begun, ahead = _clock_of(source)
         if days_ahead and ahead and begun <= as_of < begun + ahead * DAY:
             progress.say(f"the source is there, and reaches up to {begun + ahead * DAY:%Y-%m-%dT%H:%MZ}")
             return
@@ -100,15 +98,13 @@ def _generate(settings: Settings, source: Path, as_of: datetime, days_ahead: int
     progress.say(f"generating a source of some thousand learners and typists in\n  {source}")
     progress.working_on("generating the source")
     generate_source(source, as_of=as_of, days_ahead=days_ahead)
-    with replacing(source) as replacements:
-        clock = {"as_of": as_of.isoformat(), "days_ahead": days_ahead}
-        replacements.add(source / CLOCK_FILE).write_text(json.dumps(clock), encoding="utf-8")
+    # Before the lake has anything: until then, a source without it, or with a part of it, is made once more.
+    clock = {"as_of": as_of.isoformat(), "days_ahead": days_ahead}
+    (source / CLOCK_FILE).write_text(json.dumps(clock), encoding="utf-8")
 
 
-def _clock_of(source: Path) -> tuple[datetime, int] | None:
-    """The clock of a generated source, and the days that it reaches beyond it; None if there is no source."""
-    if not source.exists():
-        return None
+def _clock_of(source: Path) -> tuple[datetime, int]:
+    """The clock of a generated source, and the days that it reaches beyond it."""
     try:
         clock = json.loads((source / CLOCK_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
