@@ -18,7 +18,7 @@ from ghost_pipeline.privacy.personal_columns import owner_column, personal_colum
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import shown_length
 
-THRESHOLDS = ("release_", "rank_", "month_", "min_sample", "max_task_minutes")
+THRESHOLDS = ("release_", "rank_", "share_percent_step", "min_sample", "max_task_minutes")
 """Beginnings of the names of settings that decide what is shown of other people."""
 COUNTED = timedelta(days=14)
 """Releases and suppressions are counted over so long before the statement (G9.3)."""
