@@ -63,6 +63,10 @@ class UnknownUserError(GhostError):
     """There is no user with that id at the time of the answer."""
 
 
+class UnknownKeyboardError(GhostError):
+    """The user has no keyboard with that id."""
+
+
 class ForbiddenError(GhostError):
     """The caller may not see these figures, which are another user's."""
 

@@ -5,7 +5,6 @@ method's parameters.
 """
 
 import os
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
@@ -14,9 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ghost_pipeline.errors import SettingsError, UnknownTimeError
+from ghost_pipeline.cli.listening import listen
+from ghost_pipeline.cli.parameters import (
+    OneOf,
+    Text,
+    Whole,
+    as_of_option,
+    bases,
+    contexts,
+    json_option,
+    keyboard_argument,
+    keys_option,
+    metrics,
+    n_option,
+    populations,
+    sizes_option,
+    sort_orders,
+    target_option,
+    user_argument,
+    with_own,
+)
+from ghost_pipeline.cli.suggestions import with_near_ids
 from ghost_pipeline.settings import Settings
-from ghost_pipeline.windows import parse_as_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,91 +46,6 @@ _WHY_NO_RANK = {
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-class AsOf(click.ParamType[datetime]):
-    """The end of an hour, UTC."""
-
-    name = "time"
-
-    def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Parse a time such as 2025-03-12T12:00Z."""
-        try:
-            return parse_as_of(value) if isinstance(value, str) else value
-        except UnknownTimeError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Text(click.ParamType[str]):
-    """Text that can be encoded as UTF-8: a terminal may pass bytes that cannot."""
-
-    name = "text"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the value unchanged."""
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            self.fail(f"{value!r} is not UTF-8", param, ctx)
-        return value
-
-
-class _Sizes(click.ParamType[list[int]]):
-    name = "sizes"
-
-    def convert(self, value: str | list[int], param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
-        if isinstance(value, list):
-            return value
-        try:
-            return [int(size) for size in value.split(",") if size.strip()]
-        except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 2,3", param, ctx)
-
-
-class _Whole(click.ParamType[int]):
-    # click.IntRange would show its bounds in --help; these only keep the number well within Int64.
-    name = "integer"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        number = int(click.INT(value, param, ctx))
-        if abs(number) > 10**9:
-            self.fail(f"{number} is not between -1000000000 and 1000000000", param, ctx)
-        return number
-
-
-as_of_option = click.option(
-    "--as-of", type=AsOf(), help="Answer from the lake as of this hour, not from the newest publication."
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-user_argument = click.argument("user_id", type=Text())
-keyboard_argument = click.argument("keyboard_id", type=Text())
-n_option = click.option("-n", "n", type=_Whole(), default=10, show_default=True, help="Maximum number of rows.")
-sizes_option = click.option(
-    "--ngram-sizes", type=_Sizes(), help="Only n-grams of these sizes, such as 2,3; an empty value means none."
-)
-keys_option = click.option("--included-keys", type=Text(), help="Only n-grams that consist of these characters.")
-target_option = click.option(
-    "--target-speed-ms",
-    type=click.FloatRange(0, 10**6, min_open=True),
-    help="Target in ms per keystroke, instead of the keyboard's own.",
-)
-own_options = tuple(
-    click.option(f"--{name.replace('_', '-')}", type=kind, help=f"Newer than the last hour's: {what}.")
-    for name, kind, what in (
-        ("tasks_completed", int, "all tasks"),
-        ("tasks_this_week", int, "tasks of the last 7 days"),
-        ("practice_minutes", float, "all minutes"),
-        ("speaking_tasks", int, "all speaking tasks"),
-        ("days_practiced", int, "days with practice among the last 7"),
-        ("current_streak", int, "days of the streak"),
-    )
-)
-
-
-def _with_own(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(own_options):
-        command = option(command)
-    return command
-
-
 @click.command("ghost-data")
 @user_argument
 @as_of_option
@@ -120,6 +53,7 @@ def _with_own(command: Callable[..., None]) -> Callable[..., None]:
     "--extended", is_flag=True, help="Add the age of every figure (as_of), and whether the cohort is withheld."
 )
 @json_option
+@with_near_ids
 def ghost_data(user_id: str, as_of: datetime | None, *, extended: bool, as_json: bool) -> None:
     """Peer comparison for a user, as the HTTP API returns it."""
     reader = _reader()
@@ -132,10 +66,11 @@ def ghost_data(user_id: str, as_of: datetime | None, *, extended: bool, as_json:
 
 @click.command()
 @user_argument
-@click.option("--context", required=True, help="Where the messages are shown, such as daily_dashboard.")
+@click.option("--context", type=OneOf("context", contexts), required=True, help="Where the messages are shown.")
 @as_of_option
-@_with_own
+@with_own
 @json_option
+@with_near_ids
 def messages(user_id: str, context: str, as_of: datetime | None, *, as_json: bool, **own: float | None) -> None:
     """Messages for a user in a context."""
     given = {name: value for name, value in own.items() if value is not None}
@@ -152,12 +87,17 @@ def messages(user_id: str, context: str, as_of: datetime | None, *, as_json: boo
 
 @click.command()
 @user_argument
-@click.argument("metric")
+@click.argument("metric", type=OneOf("metric", metrics))
 @click.option(
-    "--base", default="cohort", show_default=True, help="Compare with the user's cohort, or with all users (global)."
+    "--base",
+    type=OneOf("base", bases),
+    default="cohort",
+    show_default=True,
+    help="Compare with the user's cohort, or with all users.",
 )
 @as_of_option
 @json_option
+@with_near_ids
 def percentile(user_id: str, metric: str, base: str, as_of: datetime | None, *, as_json: bool) -> None:
     """Percentage of the cohort (or of all users) ranked below a user."""
     answer = _reader().percentile(user_id, metric, base, as_of)
@@ -172,13 +112,17 @@ def percentile(user_id: str, metric: str, base: str, as_of: datetime | None, *, 
 
 @click.command()
 @click.option(
-    "--population", default="interval", show_default=True, help="Who reached that band: interval or at_least."
+    "--population",
+    type=OneOf("population", populations),
+    default="interval",
+    show_default=True,
+    help="Who reached that band.",
 )
 @click.option("--target-band", type=float, help="Only this band.")
 @click.option("--starting-skill", type=float, help="Only this diagnostic score.")
-@click.option("--day-number", type=_Whole(), help="Only this day of the journey.")
+@click.option("--day-number", type=Whole(), help="Only this day of the journey.")
 @click.option(
-    "--success-percentile", type=_Whole(), help="Only the top percent of achievers of this many: 10, 25 or 50."
+    "--success-percentile", type=Whole(), help="Only the top percent of achievers of this many: 10, 25 or 50."
 )
 @json_option
 def benchmarks(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
@@ -192,9 +136,15 @@ def benchmarks(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as n
 @click.command()
 @user_argument
 @json_option
+@with_near_ids
 def keyboards(user_id: str, *, as_json: bool) -> None:
     """Keyboards that a user has practised on, the most practised first."""
-    _show(_reader().keyboards(user_id), as_json=as_json, nothing="no n-gram of that user is measured")
+    reader = _reader()
+    _show(
+        _known(reader, reader.keyboards(user_id), user_id),
+        as_json=as_json,
+        nothing="no n-gram of that user is measured",
+    )
 
 
 @click.command()
@@ -206,14 +156,18 @@ def keyboards(user_id: str, *, as_json: bool) -> None:
     "--ngram-size-filter", "--ngram-size", "ngram_size_filter", type=int, help="Only n-grams of this size, 1 to 20."
 )
 @click.option("--exclude-successful", is_flag=True, help="Hide n-grams that meet the target.")
-@click.option("--sort-order", default="worst_to_best", show_default=True, help="worst_to_best or best_to_worst.")
+@click.option(
+    "--sort-order", type=OneOf("order", sort_orders), default="worst_to_best", show_default=True, help="Order of rows."
+)
 @json_option
+@with_near_ids
 def heatmap(user_id: str, keyboard_id: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
     """Speed of each n-gram against the target, in colours."""
     from ghost_pipeline.cli.render import as_heat_map
 
-    rows = _reader().heatmap(user_id, keyboard_id, **options)
-    _show(rows, as_json=as_json, shown=as_heat_map)
+    reader = _reader()
+    rows = reader.heatmap(user_id, keyboard_id, **options)
+    _show(_known(reader, rows, user_id, keyboard_id), as_json=as_json, shown=as_heat_map)
 
 
 @click.command()
@@ -223,13 +177,16 @@ def heatmap(user_id: str, keyboard_id: str, *, as_json: bool, **options: Any) ->
 @sizes_option
 @keys_option
 @click.option(
-    "--min-occurrences", type=_Whole(), default=5, show_default=True, help="Only n-grams measured at least this often."
+    "--min-occurrences", type=Whole(), default=5, show_default=True, help="Only n-grams measured at least this often."
 )
 @click.option("--focus-on-speed-target", is_flag=True, help="Only n-grams that miss the target.")
 @json_option
+@with_near_ids
 def slowest(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
     """Slowest n-grams of a user on a keyboard."""
-    _show(_reader().slowest(user_id, keyboard_id, n, **options), as_json=as_json)
+    reader = _reader()
+    rows = reader.slowest(user_id, keyboard_id, n, **options)
+    _show(_known(reader, rows, user_id, keyboard_id), as_json=as_json)
 
 
 @click.command()
@@ -240,15 +197,18 @@ def slowest(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options:
 @keys_option
 @click.option(
     "--lookback-distance",
-    type=_Whole(),
+    type=Whole(),
     default=1000,
     show_default=True,
     help="Count errors of this many newest sessions.",
 )
 @json_option
+@with_near_ids
 def errors(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
     """Most often mistyped n-grams of a user on a keyboard."""
-    _show(_reader().errors(user_id, keyboard_id, n, **options), as_json=as_json)
+    reader = _reader()
+    rows = reader.errors(user_id, keyboard_id, n, **options)
+    _show(_known(reader, rows, user_id, keyboard_id), as_json=as_json)
 
 
 @click.command()
@@ -257,6 +217,7 @@ def errors(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: 
 @click.argument("ngram_text", required=False, type=Text())
 @n_option
 @json_option
+@with_near_ids
 def trend(user_id: str, keyboard_id: str, ngram_text: str | None, n: int, *, as_json: bool) -> None:
     """Hourly history of one n-gram, or the biggest changes.
 
@@ -264,10 +225,10 @@ def trend(user_id: str, keyboard_id: str, ngram_text: str | None, n: int, *, as_
     """
     reader = _reader()
     if ngram_text is None:
-        rows = reader.biggest_changes(user_id, keyboard_id, n)
+        rows = _known(reader, reader.biggest_changes(user_id, keyboard_id, n), user_id, keyboard_id)
         _show(rows, as_json=as_json, nothing="the history does not have two states of that keyboard yet")
     else:
-        rows = reader.trend(user_id, keyboard_id, ngram_text)
+        rows = _known(reader, reader.trend(user_id, keyboard_id, ngram_text), user_id, keyboard_id)
         _show(rows, as_json=as_json, nothing="the history does not contain that n-gram on that keyboard")
 
 
@@ -276,16 +237,20 @@ def trend(user_id: str, keyboard_id: str, ngram_text: str | None, n: int, *, as_
 @keyboard_argument
 @n_option
 @click.option(
-    "--n-sessions", type=_Whole(), default=20, show_default=True, help="Count misses of this many newest sessions."
+    "--n-sessions", type=Whole(), default=20, show_default=True, help="Count misses of this many newest sessions."
 )
 @target_option
 @json_option
+@with_near_ids
 def progress(user_id: str, keyboard_id: str, n: int, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - as named above
     """Misses of the newest sessions, biggest changes, costliest n-grams and mistakes."""
     from ghost_pipeline.cli.render import as_table
     from ghost_pipeline.serving.json_rows import as_json_rows
 
-    parts = _reader().progress(user_id, keyboard_id, n, **options)._asdict()
+    reader = _reader()
+    parts = reader.progress(user_id, keyboard_id, n, **options)._asdict()
+    if all(rows.is_empty() for rows in parts.values()):
+        reader.require_typist(user_id, keyboard_id)
     if as_json:
         texts = (f'"{name}": {as_json_rows(rows)}' for name, rows in parts.items())
         click.echo(f"{{{', '.join(texts)}}}")
@@ -329,14 +294,7 @@ def serve(host: str, port: int) -> None:
                 f"listens on loopback only"
             )
         click.echo("No GHOST_TOKEN_KEY: listening on loopback only, without asking for tokens.", err=True)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise SettingsError(
-            f"serve: cannot listen on {host}:{port} ({error.strerror or error}). Choose another --host or --port"
-        ) from error
-    with listening:
+    with listen("serve", host, port) as listening:
         bound = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         click.echo(f"Web page on {bound}/, API description on {bound}/openapi.json", err=True)
         server = build_server(build_app(settings))
@@ -380,6 +338,13 @@ def _reader() -> Any:  # noqa: ANN401 - imported only by the commands that answe
     from ghost_pipeline.serving import GhostReader
 
     return GhostReader()
+
+
+def _known(reader: Any, rows: "pl.DataFrame", user_id: str, keyboard_id: str | None = None) -> "pl.DataFrame":  # noqa: ANN401 - see `_reader`
+    """The rows, unless there are none because the user or the keyboard is unknown."""
+    if rows.is_empty():
+        reader.require_typist(user_id, keyboard_id)
+    return rows
 
 
 def _show(

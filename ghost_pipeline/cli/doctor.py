@@ -1,15 +1,19 @@
-"""The checks of `ghost-pipeline doctor`: settings, source, storage and built tables, each finding with a remedy."""
+"""The checks of `ghost-pipeline doctor`: settings, source, storage and built tables, each finding with a remedy.
+
+What surrounds them, from Dagster's records to the clock, is checked in `surroundings`.
+"""
 
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 
 import polars as pl
 
+from ghost_pipeline.cli.findings import Finding, Verdict
+from ghost_pipeline.cli.suggestions import unknown_settings
+from ghost_pipeline.cli.surroundings import surroundings
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Partitioning
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
@@ -40,34 +44,11 @@ PROBE = ".doctor"
 """A file that is written, read and removed to test the storage."""
 
 
-class Verdict(Enum):
-    """The weight of a finding."""
-
-    OK = "ok"
-    LOOK = "look"
-    WRONG = "wrong"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check."""
-
-    verdict: Verdict
-    about: str
-    description: str
-
-
 def diagnose(settings: Settings) -> Iterator[Finding]:
     """Check everything that a run needs; only a test file is written, and removed again."""
-    unknown = sorted(
-        name
-        for name in os.environ
-        if name.startswith("GHOST_") and name.removeprefix("GHOST_").lower() not in Settings.model_fields
-    )
-    if unknown:
-        yield Finding(
-            Verdict.LOOK, "settings", f"{', '.join(unknown)}: no such setting. Mistyped, or for another tool?"
-        )
+    unknown = unknown_settings(os.environ)
+    for name, meant in unknown.items():
+        yield Finding(Verdict.LOOK, "settings", f"{name}: no such setting{meant or '. For another tool?'}")
     try:
         require_removable(settings.retention)
     except GhostError as error:
@@ -81,6 +62,7 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     yield from _erased(settings)
     yield from _published(settings)
     yield from _postgres(settings)
+    yield from surroundings(settings)
 
 
 def _source(settings: Settings) -> Iterator[Finding]:

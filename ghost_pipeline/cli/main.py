@@ -8,46 +8,34 @@ import json
 import os
 import sys
 from datetime import datetime
-from typing import Any, NoReturn
 
 import click
 
 from ghost_pipeline import __version__
-from ghost_pipeline.cli.ask import COMMANDS, AsOf, Text, json_option
+from ghost_pipeline.cli.ask import COMMANDS
+from ghost_pipeline.cli.commands import Commands, confirm
+from ghost_pipeline.cli.parameters import AsOf, OneOf, Text, json_option
+from ghost_pipeline.cli.parameters import tables as known_tables
 from ghost_pipeline.cli.privacy import privacy
 from ghost_pipeline.cli.progress import Progress, long_command
+from ghost_pipeline.cli.suggestions import unknown_settings
 from ghost_pipeline.cli.ui import ui
-from ghost_pipeline.errors import GhostError
 from ghost_pipeline.settings import Settings
 
 OTHERS = 0o027
 """Rights that no file or folder of this process gets: those of other users, and writing by the group."""
 
 
-class _Commands(click.Group):
-    """Turns the project's own errors and closed files into one line and exit code 1; others are defects and show."""
-
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
-        try:
-            return super().invoke(ctx)
-        except GhostError as error:
-            fail(str(error))
-        except PermissionError as error:
-            fail(f"{error.filename or error}: {error.strerror or 'is closed'}. Run as a user who may open it")
-
-
-def fail(message: str) -> NoReturn:
-    """Print one line on stderr and exit with code 1."""
-    click.echo(f"ghost-pipeline: {' '.join(message.split())}", err=True)
-    sys.exit(1)
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__)
 def main() -> None:
     """Peer comparison for learners and n-gram analytics for typists: build, publish and query."""
     # What libraries write, Dagster's records among it, is closed to other users, too.
     os.umask(os.umask(0) | OTHERS)
+    for name, meant in unknown_settings(os.environ).items():
+        # Any other may belong to another tool; `doctor` names it.
+        if meant:
+            click.echo(f"ghost-pipeline: {name}: no such setting{meant}", err=True)
 
 
 domain_option = click.option(
@@ -207,7 +195,7 @@ def erase(
     if not yes:
         progress.wait_for_answer()
         click.echo(as_table(erasure.planned(settings, named, even_if_unknown=even_if_unknown)), err=True)
-        click.confirm("These rows will be deleted for good. Erase?", abort=True, err=True)
+        confirm("These rows will be deleted for good. Erase?")
     report = erasure.erase(settings, named, wall_clock(), even_if_unknown=even_if_unknown, progress=progress)
     if progress.as_json:
         return report.as_dict()
@@ -276,7 +264,7 @@ def query_command(sql: str, *, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("tables", metavar="[TABLE]...", nargs=-1, type=Text())
+@click.argument("tables", metavar="[TABLE]...", nargs=-1, type=OneOf("table", known_tables))
 @json_option
 def contracts(tables: tuple[str, ...], *, as_json: bool) -> None:
     """Print the tables as an Open Data Contract (ODCS), in YAML.
@@ -349,12 +337,13 @@ def demo(progress: Progress, as_of: datetime | None) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print findings as a JSON array.")
 def doctor(*, as_json: bool) -> None:
-    """Check settings, source and storage, and say what to fix."""
+    """Check settings, source, storage, Dagster's records, ports, rights and the clock, and say what to fix."""
     settings = Settings.load()
     if not as_json:
         # Before the imports, which may take longer than a second.
         click.echo(f"checking settings, source and storage in {settings.data}", err=True)
-    from ghost_pipeline.cli.doctor import Verdict, diagnose
+    from ghost_pipeline.cli.doctor import diagnose
+    from ghost_pipeline.cli.findings import Verdict
 
     findings = []
     for finding in diagnose(settings):

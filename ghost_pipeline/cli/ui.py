@@ -56,10 +56,18 @@ def ui(
             f"--host {host} needs --allow-remote: everyone who reaches the pages may start and stop runs. Open "
             f"them through `ssh -L`, or put a proxy with a login in front of them"
         )
-    from ghost_pipeline.cli.dagster_home import dagster_environment
+    from ghost_pipeline.cli.dagster_home import dagster_environment, records_if_any
+    from ghost_pipeline.cli.listening import listen
+
+    settings = Settings.load()
+    # First: a second daemon beside that of the server which has the port would go on for minutes.
+    listen("ui", host, port).close()
     from ghost_pipeline.defs.webserver import serve_pages
 
-    os.environ.update(dagster_environment(Settings.load()))
+    os.environ.update(dagster_environment(settings))
+    with records_if_any(settings):
+        # A wrong dagster.yaml is one line here; each of Dagster's processes would print a hundred.
+        pass
     here = workspace or ("workspace.yaml" if Path("workspace.yaml").exists() else None)
     code = ["-w", here] if here else ["-m", "ghost_pipeline.definitions"]
     source = shown_source(os.environ.get("GHOST_SOURCE", "none set"))

@@ -21,6 +21,7 @@ RUNS_SEEN = 100
 """Four days of hourly runs; older ones have no influence on incidents."""
 WILL_RETRY = "dagster/will_retry"
 """Dagster's tag of a failed run that it is about to run again."""
+INTERRUPTED = "DagsterExecutionInterruptedError"
 FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 OWN_ERRORS = frozenset(name for name, kind in vars(errors).items() if isinstance(kind, type))
 """The errors whose messages cite no value of a row; of any other only the name is told."""
@@ -29,7 +30,7 @@ OWN_ERRORS = frozenset(name for name, kind in vars(errors).items() if isinstance
 def finished_runs(instance: dg.DagsterInstance) -> Iterator[FinishedRun]:
     """Yield the newest finished runs, the newest first; of the failed ones only the newest of each job has its error.
 
-    Runs that Dagster is about to run again are left out.
+    Runs that Dagster is about to run again, and those that a person has interrupted, are left out.
     """
     told: set[str] = set()
     for record in instance.get_run_records(dg.RunsFilter(statuses=FINISHED), limit=RUNS_SEEN):
@@ -40,8 +41,11 @@ def finished_runs(instance: dg.DagsterInstance) -> Iterator[FinishedRun]:
         partition = run.tags.get("dagster/partition") or run.tags.get(RUN_END, "")
         succeeded, error = run.status is dg.DagsterRunStatus.SUCCESS, ""
         if not succeeded and run.job_name not in told:
-            told.add(run.job_name)
             error = _error(instance.all_logs(run.run_id, of_type=FAILURES))
+            if error.startswith(INTERRUPTED):
+                # A person pressed Ctrl-C, and knows.
+                continue
+            told.add(run.job_name)
         yield FinishedRun(run.run_id, run.job_name, partition, record.update_timestamp, succeeded, error)
 
 

@@ -11,6 +11,7 @@ from ghost_pipeline.errors import (
     PublishError,
     SettingsError,
     UnknownArgumentError,
+    UnknownKeyboardError,
     UnknownUserError,
 )
 from ghost_pipeline.serving.reader import GhostReader
@@ -23,5 +24,6 @@ __all__ = [
     "PublishError",
     "SettingsError",
     "UnknownArgumentError",
+    "UnknownKeyboardError",
     "UnknownUserError",
 ]

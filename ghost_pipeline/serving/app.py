@@ -15,7 +15,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ghost_pipeline import __version__
 from ghost_pipeline.clock import wall_clock
-from ghost_pipeline.errors import ForbiddenError, GhostError, NothingPublishedError, PublishError, UnknownUserError
+from ghost_pipeline.errors import (
+    ForbiddenError,
+    GhostError,
+    NothingPublishedError,
+    PublishError,
+    UnknownKeyboardError,
+    UnknownUserError,
+)
 from ghost_pipeline.serving.auth import describe_tokens
 from ghost_pipeline.serving.learner_routes import ghost_data_route, health_route, learner_routes
 from ghost_pipeline.serving.page import PageFiles
@@ -31,6 +38,7 @@ STATUS = {
     TokenError: 401,
     ForbiddenError: 403,
     UnknownUserError: 404,
+    UnknownKeyboardError: 404,
     NothingPublishedError: 503,
     PublishError: 503,
 }

@@ -31,7 +31,7 @@ from ghost_pipeline.domain.ngrams.ngram_trends import (
 from ghost_pipeline.serving.auth import UserId, authenticated_route
 from ghost_pipeline.serving.json_rows import as_json_rows
 from ghost_pipeline.serving.reader import GhostReader
-from ghost_pipeline.serving.service import PROBLEMS, Service, rows_model
+from ghost_pipeline.serving.service import PROBLEMS, Problem, Service, rows_model
 from ghost_pipeline.serving.typists import ROWS
 from ghost_pipeline.settings import MAX_NGRAM_SIZE
 
@@ -98,10 +98,16 @@ Progress = rows_model(
 )
 
 
+UNKNOWN_TYPIST: dict[int | str, dict[str, object]] = {
+    404: {"model": Problem, "description": "The user or the keyboard is unknown"},
+    **PROBLEMS,
+}
+
+
 def typist_routes(service: Service) -> APIRouter:
     """Build the routes over a service."""
     route_class = authenticated_route(service)
-    router = APIRouter(tags=["typists"], responses=PROBLEMS, route_class=route_class)
+    router = APIRouter(tags=["typists"], responses=UNKNOWN_TYPIST, route_class=route_class)
 
     def answer(reader: GhostReader, ids: dict[str, str], **parts: pl.DataFrame) -> Response:
         return service.answer(_body(reader, ids, parts), reader.ngrams_as_of(), NGRAM_SPEED_SUMMARIES.name)
@@ -218,6 +224,15 @@ def _ids(user_id: str, keyboard_id: str) -> dict[str, str]:
 
 
 def _body(reader: GhostReader, ids: dict[str, str], parts: Mapping[str, pl.DataFrame]) -> bytes:
+    """The answer as JSON.
+
+    Raises:
+        UnknownUserError: there are no rows, because the user is unknown.
+        UnknownKeyboardError: the same of the keyboard.
+
+    """
+    if all(frame.is_empty() for frame in parts.values()):
+        reader.require_typist(**ids)
     as_of = reader.ngrams_as_of()
     head = {**ids, "as_of": None if as_of is None else f"{as_of:%Y-%m-%dT%H:%M:%SZ}"}
     rows = [f'"{name}": {as_json_rows(frame)}' for name, frame in parts.items()]

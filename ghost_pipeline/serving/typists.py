@@ -7,6 +7,7 @@ from typing import NamedTuple
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
+from ghost_pipeline.contracts.ghost import USER_GHOST_STATS
 from ghost_pipeline.contracts.ngrams import (
     NGRAM_SPEED_SUMMARIES,
     NGRAM_SPEED_SUMMARY_HISTORY,
@@ -31,6 +32,7 @@ from ghost_pipeline.domain.ngrams.ngram_trends import (
     ngram_trend,
 )
 from ghost_pipeline.domain.shared.versions import keyboards_at
+from ghost_pipeline.errors import UnknownKeyboardError, UnknownUserError
 from ghost_pipeline.publish.database_reader import PublishedDatabase
 from ghost_pipeline.serving.publication_watcher import SMALL, PublicationWatcher
 
@@ -51,12 +53,39 @@ class PracticeProgress(NamedTuple):
 class Typists(PublicationWatcher):
     """Answers about a typist's own keyboards; an unknown user or keyboard has no rows (N4.4).
 
-    Columns and errors are those of the domain functions.
+    Commands and routes ask `require_typist` about an answer without rows. Columns and errors are those of the domain
+    functions.
     """
 
     def ngrams_as_of(self) -> datetime | None:
         """The as_of of all these answers; None if no hour of the n-gram domain has been published."""
         return self.publication().ngrams_as_of
+
+    def require_typist(self, user_id: str, keyboard_id: str | None = None) -> None:
+        """Refuse a user or a keyboard that is not known; without a published hour of this domain, none is refused.
+
+        A user is known with any figure of either domain, or with a keyboard.
+
+        Raises:
+            UnknownUserError: the user is unknown.
+            UnknownKeyboardError: the user does not have that keyboard.
+
+        """
+        database, as_of = self.publication().database, self.ngrams_as_of()
+        if as_of is None:
+            return
+        of_typist = (KEYBOARDS, NGRAM_SPEED_SUMMARIES, PRACTICE_SESSIONS)
+        owned = pl.concat(
+            [database.rows(contract, user_id=user_id).select("keyboard_id") for contract in of_typist]
+        ).to_series()
+        if keyboard_id is not None and keyboard_id in owned:
+            return
+        if owned.is_empty() and database.rows(USER_GHOST_STATS, user_id=user_id).is_empty():
+            raise UnknownUserError(f"unknown user {user_id!r} (as of {as_of:%Y-%m-%dT%H:%MZ})")
+        if keyboard_id is not None:
+            raise UnknownKeyboardError(
+                f"unknown keyboard {keyboard_id!r} of user {user_id!r} (as of {as_of:%Y-%m-%dT%H:%MZ})"
+            )
 
     def keyboards(self, user_id: str) -> pl.DataFrame:
         """The keyboards that a user has practised on, the most practised first.

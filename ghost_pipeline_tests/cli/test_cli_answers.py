@@ -14,7 +14,7 @@ import pytest
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.serving.responses import EXAMPLE
 from ghost_pipeline.settings import Settings
-from ghost_pipeline_tests.running import COMMAND, environment, run
+from ghost_pipeline_tests.running import COMMAND, environment, run, run_process
 from ghost_pipeline_tests.serving.worlds import bearer
 
 KEY = "a key for the command line, long enough"
@@ -67,11 +67,7 @@ def test_a_percentile_that_there_is_not_says_why_on_stderr(published: Settings) 
     ("arguments", "says"),
     [
         (["ghost-data", "nobody"], "unknown user 'nobody' (as of 20"),
-        (["messages", "me", "--context", "breakfast"], "context must be one of daily_dashboard"),
-        (["percentile", "me", "height"], "choose one of tasks_completed"),
-        (["percentile", "me", "streak", "--base", "planet"], "choose one of cohort, global"),
         (["ghost-data", "me", "--as-of", "2024-01-01T00:00Z"], "the lake has no hour that ends at or before"),
-        (["heatmap", "me", "k1", "--sort-order", "sideways"], "sort_order must be worst_to_best or best_to_worst"),
         (["heatmap", "me", "k1", "--ngram-size-filter", "21"], "must be a whole number from 1 to 20"),
         (["slowest", "me", "k1", "--ngram-sizes", "0"], "must be a whole number from 1 to 20"),
     ],
@@ -83,6 +79,30 @@ def test_what_cannot_be_answered_is_one_line(arguments: list[str], says: str, pu
     (line,) = done.stderr.splitlines()
     assert line.startswith("ghost-pipeline: ")
     assert says in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["messages", "me", "--context", "dayly_dashboard"], "Did you mean daily_dashboard?"),
+        (["percentile", "me", "height"], "'height' is not one of tasks_completed"),
+        (["percentile", "me", "streak", "--base", "planet"], "'planet' is not one of cohort, global"),
+        (["benchmarks", "--population", "all"], "'all' is not one of interval, at_least"),
+        (["heatmap", "me", "k1", "--sort-order", "sideways"], "'sideways' is not one of worst_to_best, best_to_worst"),
+        (["contracts", "user_ghost_stat"], "Did you mean user_ghost_stats"),
+    ],
+    ids=str,
+)
+def test_a_value_that_is_no_choice_is_bad_usage(arguments: list[str], says: str, published: Settings) -> None:
+    done = run(arguments, published.local)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+
+
+def test_a_shell_completes_choices(published: Settings) -> None:
+    typed = {"_GHOST_PIPELINE_COMPLETE": "bash_complete", "COMP_CWORD": "4"}
+    done = run_process([], published.local, None, **typed, COMP_WORDS="ghost-pipeline messages me --context d")
+    assert done.stdout == "plain,daily_dashboard\n"
 
 
 @pytest.mark.parametrize(
@@ -172,11 +192,33 @@ def test_keys_in_decomposed_form_are_not_taken_apart(published: Settings) -> Non
     assert sorted(row["ngram_text"] for row in json.loads(done.stdout)) == ["h", "t", "th"]
 
 
-def test_an_unknown_keyboard_has_no_rows(published: Settings) -> None:
-    assert run(["slowest", "me", "k9", "--json"], published.local).stdout == "[]\n"
-    done = run(["heatmap", "nobody", "k1"], published.local)
-    assert (done.returncode, done.stdout) == (0, "")
-    assert "No rows" in done.stderr
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["ghost-data", "mee"], ["messages", "mee", "--context", "daily_dashboard"], ["percentile", "mee", "streak"]),
+        *(["keyboards", "mee"], ["heatmap", "mee", "k1"], ["slowest", "mee", "k1"], ["errors", "mee", "k1"]),
+        *(["trend", "mee", "k1"], ["trend", "mee", "k1", "th"], ["progress", "mee", "k1"]),
+    ],
+    ids=" ".join,
+)
+def test_an_unknown_user_is_the_same_error_everywhere_with_the_nearest_ids(
+    arguments: list[str], published: Settings
+) -> None:
+    done = run([*arguments, "--json"], published.local)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ghost-pipeline: unknown user 'mee' (as of 20")
+    assert line.endswith("?")
+    assert ". Did you mean me or " in line
+
+
+@pytest.mark.parametrize("command", ["heatmap", "slowest", "errors", "trend", "progress"])
+def test_an_unknown_keyboard_is_the_same_error_everywhere_with_the_users_own(command: str, published: Settings) -> None:
+    done = run([command, "me", "k9"], published.local)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "ghost-pipeline: unknown keyboard 'k9' of user 'me' (as of 2025-03-12T12:00Z). That user's keyboards: k1\n"
+    )
 
 
 def test_the_server_without_a_key_stays_on_loopback(published: Settings) -> None:

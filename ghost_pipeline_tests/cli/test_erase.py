@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from ghost_pipeline.cli import erase as erasure
-from ghost_pipeline.cli.doctor import Verdict, diagnose
+from ghost_pipeline.cli.doctor import diagnose
+from ghost_pipeline.cli.findings import Verdict
 from ghost_pipeline.contracts import Contract
 from ghost_pipeline.contracts.ghost import COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
 from ghost_pipeline.contracts.kept_months import BENCHMARK_ACHIEVERS

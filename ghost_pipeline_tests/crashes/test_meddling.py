@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ghost_pipeline.cli.doctor import Finding, Verdict, diagnose
+from ghost_pipeline.cli.doctor import diagnose
+from ghost_pipeline.cli.findings import Finding, Verdict
 from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.lake import Lake

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ghost_pipeline.cli.doctor import Verdict, diagnose
+from ghost_pipeline.cli.doctor import diagnose
+from ghost_pipeline.cli.findings import Verdict
 from ghost_pipeline.errors import GhostError
 from ghost_pipeline.serving import GhostReader
 from ghost_pipeline.settings import Settings

@@ -146,10 +146,29 @@ def test_a_reader_that_is_held_stays_with_its_publication(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("path", ["heatmap", "slowest", "errors", "trend?ngram_text=th", "progress"])
-def test_an_unknown_keyboard_or_user_has_no_rows(path: str, api: httpx.Client) -> None:
-    for board in ("/ngrams/me/k9", "/ngrams/nobody/k1", "/ngrams/m01/k1"):
-        answer = api.get(f"{board}/{path}")
-        assert (answer.status_code, answer.json()["rows"]) == (200, [])
+@pytest.mark.parametrize(
+    ("board", "says"),
+    [
+        ("/ngrams/me/k9", "unknown keyboard 'k9' of user 'me' (as of 2025-03-12T12:00Z)"),
+        ("/ngrams/m01/k1", "unknown keyboard 'k1' of user 'm01' (as of 2025-03-12T12:00Z)"),
+        ("/ngrams/mee/k1", "unknown user 'mee' (as of 2025-03-12T12:00Z)"),
+    ],
+)
+def test_an_unknown_keyboard_or_user_is_not_found_and_no_other_id_is_told(
+    path: str, board: str, says: str, api: httpx.Client
+) -> None:
+    answer = api.get(f"{board}/{path}")
+    assert (answer.status_code, answer.json()) == (404, {"detail": says})
+
+
+def test_the_keyboards_of_an_unknown_user_are_not_found_and_a_learner_has_none(api: httpx.Client) -> None:
+    assert api.get("/users/mee/keyboards").status_code == 404
+    learner = api.get("/users/m01/keyboards")
+    assert (learner.status_code, learner.json()["rows"]) == (200, [])
+
+
+def test_what_no_row_passes_is_an_empty_answer(api: httpx.Client) -> None:
+    assert api.get(f"{BOARD}/slowest?n=0").json()["rows"] == []
 
 
 @pytest.mark.parametrize(
@@ -176,7 +195,7 @@ def test_a_wrong_parameter_is_named_with_what_is_allowed(path: str, says: str, a
 def test_a_text_is_a_value_and_never_sql(text: str, api: httpx.Client) -> None:
     answer = api.get(f"{BOARD}/trend", params={"ngram_text": text})
     assert (answer.status_code, answer.json()["rows"]) == (200, [])
-    assert api.get(f"/ngrams/{quote(text, safe='')}/k1/heatmap").json()["rows"] == []
+    assert api.get(f"/ngrams/{quote(text, safe='')}/k1/heatmap").status_code == 404
     assert api.get(f"{BOARD}/heatmap").json()["rows"]
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ghost_pipeline.cli.doctor import Finding, Verdict, diagnose
+from ghost_pipeline.cli.doctor import diagnose
+from ghost_pipeline.cli.findings import Finding, Verdict
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.sources import database as databases
 from ghost_pipeline_tests.sources.servers import SCHEMA, Database, fill_sqlite

@@ -10,7 +10,8 @@ import polars as pl
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from ghost_pipeline.cli.doctor import Verdict, diagnose
+from ghost_pipeline.cli.doctor import diagnose
+from ghost_pipeline.cli.findings import Verdict
 from ghost_pipeline.contracts.raw import SOURCE_TABLES
 from ghost_pipeline.ingest.validation import REASON, read_rows
 from ghost_pipeline.settings import MAX_TASK_MINUTES, Settings

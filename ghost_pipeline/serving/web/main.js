@@ -61,11 +61,13 @@ async function show() {
     return;
   }
   if (part("board").hidden) part("notice").hidden = true;
-  const keyboards = await answered(questions.keyboards.ask(["users", state.user, "keyboards"]));
+  const keyboards = await answered(questions.keyboards.ask(["users", state.user, "keyboards"]), (problem) =>
+    problem.status === 404 ? sayNothingMeasured() : notice.explain(problem),
+  );
   if (!keyboards) return;
   showKeyboards(keyboards);
   if (!keyboards.rows.length) {
-    notice.say("Nothing measured yet", `No typing of “${state.user}” has been measured. Check the id, and that the hour of their first practice has been published.`);
+    sayNothingMeasured();
     return;
   }
   if (state.keyboard === null) {
@@ -81,6 +83,11 @@ async function show() {
   filters.fill(state, keyboard.target_ms_per_keystroke);
   notice.hide();
   await Promise.all([showHeatMap(), showPractice()]);
+}
+
+function sayNothingMeasured() {
+  part("keyboard-field").hidden = true;
+  notice.say("Nothing measured yet", `No typing of “${state.user}” has been measured. Check the id, and that the hour of their first practice has been published.`);
 }
 
 function showKeyboards({ rows, as_of: asOf, stale }) {
