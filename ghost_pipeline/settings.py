@@ -92,6 +92,14 @@ class Settings(BaseSettings):
         pattern=r"^(team:[\w./-]+|[^@\s]+@[^@\s]+)$",
         description="Who answers for the tables, in Dagster and in exported contracts: team:name or an e-mail address",
     )
+    log: Literal["text", "json"] = Field(
+        default="text", description="Form of what `serve` logs on standard error: text, or one JSON object a line"
+    )
+    metrics_file: Path | None = Field(
+        default=None,
+        description="File that Dagster's sensor `alerts` and `ghost-pipeline metrics` write figures to, for the "
+        "text-file collector of Prometheus's node exporter; its name ends with .prom",
+    )
     alert_urls: SecretStr | None = Field(
         default=None,
         description="Where alerts are sent, as addresses of Apprise separated by spaces: json://host/path (a webhook), "

@@ -19,6 +19,7 @@ WRONG = (
     ("GHOST_PUBLISH_POSTGRES", "app"),
     ("GHOST_OWNER", "nobody"),
     ("GHOST_OWNER", "team:"),
+    ("GHOST_LOG", "xml"),
     ("GHOST_ALERT_URLS", "json://hooks.example.com swordfish"),
     ("GHOST_ALERT_PAUSE_MINUTES", "-1"),
     ("GHOST_ALERT_REJECTED_ROWS", "0"),
@@ -155,7 +156,7 @@ def test_a_wrong_value_is_refused_by_its_variable(variable: str, value: str, mon
 
 
 def test_every_setting_with_a_limit_is_tried() -> None:
-    any_text = {"source", "source_mapping", "data", "work"}
+    any_text = {"source", "source_mapping", "data", "work", "metrics_file"}
     tried = {variable.removeprefix("GHOST_").lower() for variable, _ in WRONG}
     assert set(Settings.model_fields) - any_text == tried
 
@@ -256,6 +257,7 @@ def test_every_setting_says_what_it_does() -> None:
 def test_every_setting_survives_its_own_text(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = "user_ghost_stats=36h,rejected_rows=90d,ghost_messages=forever"
     texts = {"source": "somewhere", "source_mapping": "mapping.yaml", "publish_postgres": "postgresql:///app"}
+    texts["metrics_file"] = "ghost.prom"
     texts["alert_urls"] = "json://hooks.example.com"
     texts["partitions_start"] = "2025-02-01T00:00Z"
     settings = Settings.load(**texts, work="work", token_key="k" * 32, erasure_key="e" * 32, retention=kept)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ghost_pipeline.cli.listening import listen
+from ghost_pipeline.cli.logs import configure_logs
 from ghost_pipeline.cli.parameters import (
     OneOf,
     Text,
@@ -297,7 +298,8 @@ def serve(host: str, port: int) -> None:
     with listen("serve", host, port) as listening:
         bound = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         click.echo(f"Web page on {bound}/, API description on {bound}/openapi.json", err=True)
-        server = build_server(build_app(settings))
+        configure_logs(settings.log)
+        server = build_server(build_app(settings), log_config=None)
         # uvicorn re-raises the interrupt after an orderly shutdown.
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listening])

@@ -245,6 +245,17 @@ def alert_command(*, dry_run: bool, test: bool) -> None:
     look_and_alert(Settings.load(), dry_run=dry_run, test=test)
 
 
+@main.command("metrics")
+def metrics_command() -> None:
+    """Write the pipeline's figures for Prometheus to GHOST_METRICS_FILE, or print them.
+
+    Ages, rows, rejected rows, incidents, times of tables, releases; the server's own figures are at /metrics.
+    """
+    from ghost_pipeline.cli.status import export_figures
+
+    export_figures(Settings.load())
+
+
 @main.command("query")
 @click.argument("sql")
 @click.option("--json", "as_json", is_flag=True, help="Print rows as a JSON array.")

@@ -69,12 +69,7 @@ def look_and_alert(settings: Settings, *, dry_run: bool, test: bool) -> None:
         return
     found = _look(settings)
     if dry_run or settings.alert_urls is None:
-        now = wall_clock()
-        if isinstance(found, Status):
-            present = incidents(found, now, None, settings.alert_rejected_rows)
-        else:
-            present = [unreadable(found, now)]
-        _show(present)
+        _show(_present(settings, found))
         if settings.alert_urls is None and not dry_run:
             click.echo("GHOST_ALERT_URLS is not set: nothing is sent.", err=True)
         return
@@ -84,6 +79,28 @@ def look_and_alert(settings: Settings, *, dry_run: bool, test: bool) -> None:
         return
     _show(done.open)
     _report(len(done.sent), done.undelivered)
+
+
+def export_figures(settings: Settings) -> None:
+    """Write the figures to `GHOST_METRICS_FILE`, or print them if it is not set."""
+    from ghost_pipeline.defs.run_history import step_times
+    from ghost_pipeline.monitoring.metrics import as_text, figures, write_figures
+
+    found, now = _look(settings), wall_clock()
+    with records_if_any(settings) as instance:
+        steps = list(step_times(instance)) if instance else []
+    registry = figures(found if isinstance(found, Status) else None, _present(settings, found), steps, now)
+    if settings.metrics_file:
+        write_figures(registry, settings.metrics_file)
+    else:
+        click.echo(as_text(registry), nl=False)
+
+
+def _present(settings: Settings, found: Status | str) -> list[Incident]:
+    now = wall_clock()
+    if isinstance(found, Status):
+        return incidents(found, now, None, settings.alert_rejected_rows)
+    return [unreadable(found, now)]
 
 
 def _look(settings: Settings) -> Status | str:

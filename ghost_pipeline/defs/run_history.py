@@ -14,11 +14,14 @@ from ghost_pipeline.defs.freshness import FRESHNESS
 from ghost_pipeline.defs.launcher import PROCESS
 from ghost_pipeline.defs.partitions import RUN_END
 from ghost_pipeline.defs.table_asset import TableAsset
+from ghost_pipeline.monitoring.metrics import StepTime
 from ghost_pipeline.monitoring.status import FailedCheck, FinishedRun
 
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
 RUNS_SEEN = 100
 """Four days of hourly runs; older ones have no influence on incidents."""
+RUNS_TIMED = 8
+"""A command runs an hour and its month in up to three runs."""
 WILL_RETRY = "dagster/will_retry"
 """Dagster's tag of a failed run that it is about to run again."""
 INTERRUPTED = "DagsterExecutionInterruptedError"
@@ -71,6 +74,18 @@ def failed_checks(instance: dg.DagsterInstance, tables: Sequence[TableAsset]) ->
             since = datetime.fromtimestamp(record.create_timestamp, UTC)
             table = key.asset_key.to_user_string()
             yield FailedCheck(table, key.name, record.partition or "", since, result.description or "")
+
+
+def step_times(instance: dg.DagsterInstance) -> Iterator[StepTime]:
+    """Yield the time of every table in the newest run that succeeded and built it, among the last few of all."""
+    seen: set[tuple[str, str]] = set()
+    succeeded = dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS])
+    for run in instance.get_runs(succeeded, limit=RUNS_TIMED):
+        for step in instance.get_run_step_stats(run.run_id):
+            key = run.job_name, step.step_key
+            if step.start_time is not None and step.end_time is not None and key not in seen:
+                seen.add(key)
+                yield StepTime(*key, step.end_time - step.start_time)
 
 
 def _error(events: Iterable[dg.EventLogEntry]) -> str:

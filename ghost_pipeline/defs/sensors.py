@@ -6,10 +6,11 @@ import dagster as dg
 import polars as pl
 
 from ghost_pipeline.clock import wall_clock
-from ghost_pipeline.defs.run_history import failed_checks, finished_runs
+from ghost_pipeline.defs.run_history import failed_checks, finished_runs, step_times
 from ghost_pipeline.defs.table_asset import TableAsset
 from ghost_pipeline.errors import GhostError, without_values
 from ghost_pipeline.monitoring.alerts import alert
+from ghost_pipeline.monitoring.metrics import figures, write_figures
 from ghost_pipeline.monitoring.status import Status, status
 from ghost_pipeline.settings import Settings
 
@@ -18,20 +19,25 @@ SECONDS_BETWEEN_LOOKS = 60
 
 def build_sensors(tables: Sequence[TableAsset], settings: Settings) -> list[dg.SensorDefinition]:
     """Return the sensor; it runs unless it is turned off in the UI, if addresses for alerts are set."""
+    asked = settings.alert_urls or settings.metrics_file
 
     @dg.sensor(
         name="alerts",
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
-        default_status=dg.DefaultSensorStatus.RUNNING if settings.alert_urls else dg.DefaultSensorStatus.STOPPED,
+        default_status=dg.DefaultSensorStatus.RUNNING if asked else dg.DefaultSensorStatus.STOPPED,
         description="Every minute: looks for failed runs, late tables, a missing month, failed checks, a jump of "
         "rejected rows and releases that are too old, and sends a message to GHOST_ALERT_URLS when one begins and when "
-        "it ends.",
+        "it ends. Also writes GHOST_METRICS_FILE.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now = wall_clock()
-        done = alert(settings, look(settings, context.instance, tables), now)
+        found = look(settings, context.instance, tables)
+        done = alert(settings, found, now)
         if done is None:
             return dg.SkipReason("another process is looking at this moment")
+        if settings.metrics_file:
+            status_found = found if isinstance(found, Status) else None
+            write_figures(figures(status_found, done.open, step_times(context.instance), now), settings.metrics_file)
         for address in done.undelivered:
             context.log.error("%s did not take a message; it is sent again if no address took it", address)
         return dg.SkipReason(f"{len(done.open)} incidents are open, {len(done.sent)} messages sent")

@@ -25,6 +25,7 @@ from ghost_pipeline.errors import (
 )
 from ghost_pipeline.serving.auth import describe_tokens
 from ghost_pipeline.serving.learner_routes import ghost_data_route, health_route, learner_routes
+from ghost_pipeline.serving.metrics import MeasuredRequests, RequestFigures, metrics_route
 from ghost_pipeline.serving.page import PageFiles
 from ghost_pipeline.serving.service import PRIVATE, Service
 from ghost_pipeline.serving.tokens import TokenError
@@ -72,6 +73,8 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = wall_clock) ->
     app.include_router(learner_routes(service))
     app.include_router(typist_routes(service))
     app.include_router(health_route(service))
+    figures = RequestFigures(service)
+    app.include_router(metrics_route(figures))
     describe_tokens(app, settings.token_key)
     app.mount("/", PageFiles(), name="page")
     app.add_exception_handler(GhostError, _refused)
@@ -82,6 +85,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = wall_clock) ->
         # page that points its own name at 127.0.0.1.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
     app.add_middleware(_PrivateAnswers)
+    app.add_middleware(MeasuredRequests, figures=figures)
     return app
 
 

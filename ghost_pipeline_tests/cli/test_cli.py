@@ -18,6 +18,7 @@ COMMANDS = (
     "heatmap",
     "materialize",
     "messages",
+    "metrics",
     "percentile",
     "privacy",
     "publish",
