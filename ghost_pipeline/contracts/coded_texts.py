@@ -1,12 +1,15 @@
 """Frames with an Enum where a contract has text: each text is checked and written once, however many rows have it."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import cast
 
 import dataframely as dy
 import polars as pl
 
 _MOST_KEYS = 2**63
+_SCHEMAS = 64
+"""More than there are sets of texts that change from hour to hour."""
 
 
 def coded_texts(expected: Mapping[str, pl.DataType], frame: pl.DataFrame) -> dict[str, pl.Enum]:
@@ -23,10 +26,12 @@ def schema_of_text(schema: type[dy.Schema], name: str) -> type[dy.Schema]:
     return cast("type[dy.Schema]", type("Texts", (dy.Schema,), {name: schema.columns()[name]}))
 
 
-def coded_schema(schema: type[dy.Schema], coded: Mapping[str, pl.Enum]) -> type[dy.Schema]:
+@lru_cache(maxsize=_SCHEMAS)
+def coded_schema(schema: type[dy.Schema], coded: tuple[tuple[str, pl.Enum], ...]) -> type[dy.Schema]:
     """Return a schema with Enums for some of its texts; it does not check the key."""
+    types = dict(coded)
     columns = {
-        name: dy.Enum(coded[name].categories, nullable=column.nullable) if name in coded else _beside_key(column)
+        name: dy.Enum(types[name].categories, nullable=column.nullable) if name in types else _beside_key(column)
         for name, column in schema.columns().items()
     }
     return cast("type[dy.Schema]", type("Coded", (dy.Schema,), columns))

@@ -19,6 +19,7 @@ import polars as pl
 from dataframely.exc import SchemaError, ValidationError
 
 from ghost_pipeline.contracts.coded_texts import coded_schema, coded_texts, repeated_keys, schema_of_text
+from ghost_pipeline.contracts.row_rules import fulfils
 from ghost_pipeline.errors import ContractError, without_values
 from ghost_pipeline.sql_quoting import sql_identifier, sql_literal
 
@@ -210,7 +211,7 @@ class Contract:
         if not coded:
             is_told = found == expected and self._has_unique_key(frame)
             return self._faults(_without_key(self.schema) if is_told else self.schema, frame)
-        faults = self._faults(coded_schema(self.schema, coded), frame)
+        faults = self._faults(coded_schema(self.schema, tuple(coded.items())), frame)
         for name, dtype in coded.items():
             faults += self._faults_of_texts(name, tuple(dtype.categories))
         if not faults and (rows := repeated_keys(frame, self.primary_key)):
@@ -224,6 +225,8 @@ class Contract:
 
     def _faults(self, schema: type[dy.Schema], frame: pl.DataFrame) -> list[str]:
         try:
+            if fulfils(schema, frame):
+                return []
             schema.validate(frame)
         except SchemaError as error:
             return [str(error).splitlines()[0]]

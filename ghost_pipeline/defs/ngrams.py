@@ -1,11 +1,9 @@
 """Assets of the n-gram domain: speeds and errors of every session, and their summaries."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import partial
 from itertools import chain
-from typing import NamedTuple, Self
 
 import polars as pl
 
@@ -20,6 +18,10 @@ from ghost_pipeline.contracts.raw import (
     SOURCE_TABLES,
 )
 from ghost_pipeline.defs.metadata import PREVIEW_ROWS
+from ghost_pipeline.defs.ngram_summaries import (
+    materialize_ngram_speed_summaries,
+    materialize_ngram_speed_summary_history,
+)
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.raw import (
     REJECTED,
@@ -29,29 +31,15 @@ from ghost_pipeline.defs.raw import (
     rejected_rows_of,
 )
 from ghost_pipeline.defs.resources import RunContext
-from ghost_pipeline.defs.retention import expired_results, hours_within_retention
-from ghost_pipeline.defs.stretches import stretches
 from ghost_pipeline.defs.table_asset import TableAsset
-from ghost_pipeline.defs.table_result import TableResult, count
+from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.defs.volume import VOLUME_OF_EVENTS
 from ghost_pipeline.domain.ngrams.ngram_extraction import error_ngrams, speed_ngrams, whole_sessions
-from ghost_pipeline.domain.ngrams.ngram_speed_refresh import (
-    PAIR,
-    PAIR_INPUT_SCHEMA,
-    carried_over,
-    measured,
-    pair_inputs,
-)
-from ghost_pipeline.domain.ngrams.ngram_speed_summaries import SummaryLimits, ngram_speed_summaries
 from ghost_pipeline.domain.ngrams.session_ngram_summary import session_ngram_summary
 from ghost_pipeline.domain.ngrams.session_ngrams import START, as_rows, by_session, sessions_without
-from ghost_pipeline.domain.ngrams.unknown_keyboards import unknown_keyboards
 from ghost_pipeline.domain.shared.period_figures import row_count
-from ghost_pipeline.domain.shared.versions import keyboards_at
 from ghost_pipeline.incremental.changed_inputs import INPUT_SCHEMA, ChangedInputs
-from ghost_pipeline.incremental.hashed_sessions import session_versions
-from ghost_pipeline.incremental.stale_ledger import mark_building, mark_stale, stale_hours_of
-from ghost_pipeline.incremental.summary_cache import KeptState, NgramCache, kept_beside
+from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.ingest.deletion_guard import require_rows_stay
 from ghost_pipeline.ingest.dependents import NGRAM_SNAPSHOTS
 from ghost_pipeline.ingest.expired_keystrokes import extracted_before, keystrokes_since
@@ -63,17 +51,10 @@ from ghost_pipeline.ingest.session_writing import keep_ledger
 from ghost_pipeline.ingest.source_rows import require_no_rows
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
-from ghost_pipeline.lake.parquet import in_row_groups
 from ghost_pipeline.privacy.tombstones import tombstones
 from ghost_pipeline.sources.source import Source
 from ghost_pipeline.stable_hash import row_hashes
 from ghost_pipeline.windows import Hour
-
-FEW = 4
-"""If more than 1 in so many pairs has changed, all are computed from scratch: reading pair by pair would cost more."""
-
-CHANGED = pl.col("last_updated") == pl.col("as_of")
-"""Whether a summary differs from that of the hour before, which need not exist: it follows from the raw tables."""
 
 EXTRACTION = 1
 """The version of the code that extracts n-grams. Raise it when its rows change: hours are then extracted again."""
@@ -207,147 +188,6 @@ def _before_change(
     require_rows_stay(run.lake, contract, changed, rows, rejected_ids, policy)
     if contract is SESSION_NGRAM_SPEED:
         mark_stale(run.lake, NGRAM_SNAPSHOTS, min(changed).start, hour.as_of)
-
-
-@dataclass(frozen=True)
-class _Summarised:
-    """The summaries of an hour."""
-
-    rows: Iterator[pl.DataFrame]
-    """All of them, computed or carried over from another hour, in row groups; they can be read once."""
-    inputs: pl.DataFrame
-    """What they follow from: `pair_inputs`."""
-    pairs: int
-    """(user, keyboard) pairs that are computed."""
-    unknown_keyboards: int
-
-
-class _Typing(NamedTuple):
-    """What every hour of a stretch reads: once they are marked, whatever replaces it makes them stale."""
-
-    versions: pl.DataFrame
-    """The `session_versions`."""
-    keyboards: pl.LazyFrame
-    """All versions of all keyboards."""
-
-    @classmethod
-    def until(cls, lake: Lake, last: Hour) -> Self:
-        return cls(session_versions(lake, last.as_of), lake.scan(KEYBOARDS).collect().lazy())
-
-
-def _summarised(run: RunContext, hour: Hour, typing: _Typing, cache: NgramCache) -> _Summarised:
-    """Return every typist's speed on every n-gram, computed only for pairs that changed (N3.3)."""
-    settings = run.settings
-    limits = SummaryLimits(
-        decay_factor=settings.decay_factor,
-        max_measurements=settings.max_measurements,
-        max_sessions=settings.max_sessions,
-        default_target_ms=settings.default_target_ms,
-    )
-    keyboards = keyboards_at(typing.keyboards, hour.as_of).collect().lazy()
-    totals, before = cache.sessions.totals, cache.before
-    inputs = pair_inputs(totals, keyboards, limits)
-    same = inputs.join(before.inputs, on=PAIR_INPUT_SCHEMA.names(), how="semi")
-    touched = inputs.join(same, on=PAIR, how="anti").select(PAIR)
-
-    def summaries(measurements: pl.DataFrame) -> pl.DataFrame:
-        found = ngram_speed_summaries(
-            measurements.lazy(), measured(measurements).lazy(), keyboards, hour.as_of, **limits
-        )
-        new = found.collect()
-        NGRAM_SPEED_SUMMARIES.require(new, hour.key)
-        return new
-
-    if touched.height * FEW <= inputs.height:
-        computed = summaries(cache.measurements(touched, settings.max_sessions))
-        rows = carried_over(computed, before.summaries(), same, hour.as_of)
-    else:
-        touched = inputs
-        rows = map(summaries, cache.all_measurements(settings.read_memory_mb, settings.max_sessions))
-    return _Summarised(
-        in_row_groups(rows),
-        inputs,
-        pairs=touched.height,
-        unknown_keyboards=count(unknown_keyboards(totals.lazy(), keyboards)),
-    )
-
-
-def materialize_ngram_speed_summaries(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
-    """Write every typist's speed on every n-gram at the end of each hour (N2, N3)."""
-    kept = hours_within_retention(run, NGRAM_SPEED_SUMMARIES, hours)
-    yield from expired_results(run, NGRAM_SPEED_SUMMARIES, hours, kept)
-    for stretch in stretches(kept):
-        with mark_building(run.lake, NGRAM_SPEED_SUMMARIES, stretch) as rebuilt:
-            typing = _Typing.until(run.lake, stretch[-1])
-            for hour in stretch:
-                result = _summarise(run, hour, typing)
-                rebuilt.add(hour)
-                yield result
-
-
-def _summarise(run: RunContext, hour: Hour, typing: _Typing) -> TableResult:
-    lake = run.lake
-    with NgramCache(lake, hour, typing.versions) as cache:
-        found = _summarised(run, hour, typing, cache)
-        written = lake.write_parts(NGRAM_SPEED_SUMMARIES, hour, found.rows, validated=True)
-        cache.keep_inputs(found.inputs)
-        cache.forget(cache.before.inputs.join(found.inputs, on=PAIR, how="anti"))
-    return TableResult(
-        rows=written.rows,
-        findings={"keyboards_unknown_to_the_source": found.unknown_keyboards},
-        metadata={"pairs_summarised": found.pairs},
-        sample=lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).head(PREVIEW_ROWS).collect(),
-    )
-
-
-def materialize_ngram_speed_summary_history(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
-    """Write the summaries that differ from those of the hour before (N3.5)."""
-    lake, kept = run.lake, hours_within_retention(run, NGRAM_SPEED_SUMMARY_HISTORY, hours)
-    yield from expired_results(run, NGRAM_SPEED_SUMMARY_HISTORY, hours, kept)
-    with closing(_Carried(run)) as carried:
-        for stretch in stretches(kept):
-            with mark_building(lake, NGRAM_SPEED_SUMMARY_HISTORY, stretch) as rebuilt:
-                stale = stale_hours_of(lake, NGRAM_SPEED_SUMMARIES)
-                typing = lru_cache(partial(_Typing.until, lake, stretch[-1]))
-                for hour in stretch:
-                    changed = None if hour in stale else _written_changes(lake, hour)
-                    if changed is None:
-                        changed = carried.changes(hour, typing())
-                    lake.write(NGRAM_SPEED_SUMMARY_HISTORY, hour, changed)
-                    rebuilt.add(hour)
-                    yield TableResult(rows=changed.height, sample=changed)
-
-
-class _Carried:
-    """The summaries of hours that are not written, carried over from hour to hour."""
-
-    def __init__(self, run: RunContext) -> None:
-        self._run = run
-        self._state: KeptState | None = None
-
-    def changes(self, hour: Hour, typing: _Typing) -> pl.DataFrame:
-        """Return the summaries of an hour that differ from those of the hour before."""
-        with NgramCache(self._run.lake, hour, typing.versions, self._state) as cache:
-            found = _summarised(self._run, hour, typing, cache)
-            state = kept_beside(found.rows, found.inputs)
-        self.close()
-        self._state = state
-        return pl.concat([NGRAM_SPEED_SUMMARY_HISTORY.empty(), *(rows.filter(CHANGED) for rows in state.summaries())])
-
-    def close(self) -> None:
-        """Forget them."""
-        if self._state is not None:
-            self._state.close()
-
-
-def _written_changes(lake: Lake, hour: Hour) -> pl.DataFrame | None:
-    """Return the summaries of an hour that differ from those of the hour before; None if they are missing."""
-    if not lake.exists(NGRAM_SPEED_SUMMARIES, hour):
-        return None
-    # The run of a newer hour may be removing them.
-    with suppress(FileNotFoundError):
-        return lake.scan(NGRAM_SPEED_SUMMARIES, [hour]).filter(CHANGED).collect()
-    return None
 
 
 def materialize_session_ngram_summary(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:

@@ -56,7 +56,15 @@ def session_versions(lake: Lake, as_of: datetime) -> pl.DataFrame:
 class HashedSessions:
     """The sessions of a lake that started before `as_of`."""
 
-    def __init__(self, lake: Lake, cache: Cache, as_of: datetime, keep: Keep, versions: pl.DataFrame) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        cache: Cache,
+        as_of: datetime,
+        keep: Keep,
+        versions: pl.DataFrame,
+        before: "HashedSessions | None" = None,
+    ) -> None:
         """Bring the totals up to date.
 
         Args:
@@ -65,12 +73,15 @@ class HashedSessions:
             as_of: the end of an hour.
             keep: writes frames to the cache, in the order of the calls.
             versions: the `session_versions` of the lake until `as_of` or later.
+            before: the sessions of an earlier hour, if they are at hand: the totals follow from these then.
 
         """
         self._lake, self._cache, self._as_of, self._keep = lake, cache, as_of, keep
-        self._versions = versions.filter(pl.col("hour") < as_of)
+        self.versions = versions.filter(pl.col("hour") < as_of)
+        """The versions of the files that they follow from."""
         self._came, self._gone = HASHED_SESSION_SCHEMA.to_frame(), HASHED_SESSION_SCHEMA.to_frame()
-        self.totals = self._up_to_date()
+        self._are_cached = False
+        self.totals = self._up_to_date(before)
         """The `pair_totals` of all sessions, sorted."""
 
     def of_pairs(self, pairs: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
@@ -94,26 +105,34 @@ class HashedSessions:
 
     def by_days(self) -> Iterator[pl.DataFrame]:
         """Read the hashed sessions, some days at a time; days without a session may give an empty frame."""
-        for days in self._together(self._versions):
+        for days in self._together(self.versions):
             yield _sessions(self._rows(days, [self._cache.read(_name(day), _SESSION_SCHEMA) for day, _ in days]))
 
-    def _up_to_date(self) -> pl.DataFrame:
+    def keep_totals(self) -> None:
+        """Cache the totals. Without this a later hour reads the hours since they were last cached."""
+        if not self._are_cached:
+            hashed = self.totals.with_columns(seen=pl.lit(_hash_of(self.versions), pl.UInt64))
+            self._keep({_TOTALS: hashed, _SEEN: self.versions})
+            self._are_cached = True
+
+    def _up_to_date(self, before: "HashedSessions | None") -> pl.DataFrame:
+        if before is not None:
+            totals = self._with_changes(before.totals, before.versions)
+            return self._from_all_days() if totals is None else totals
         seen = self._cache.read(_SEEN, FILE_VERSION_SCHEMA)
         kept = self._cache.read(_TOTALS, _TOTALS_SCHEMA)
         is_known = kept.height > 0 and (kept["seen"] == _hash_of(seen)).all()
-        if is_known and seen.equals(self._versions):
-            return kept.select(PAIR_TOTAL_SCHEMA.names())
-        totals = self._with_changes(kept, seen) if is_known else None
-        if totals is None:
-            totals = self._from_all_days()
-        hashed = totals.with_columns(seen=pl.lit(_hash_of(self._versions), pl.UInt64))
-        self._keep({_TOTALS: hashed, _SEEN: self._versions})
-        return totals
+        known = kept.select(PAIR_TOTAL_SCHEMA.names())
+        if is_known and seen.equals(self.versions):
+            self._are_cached = True
+            return known
+        totals = self._with_changes(known, seen) if is_known else None
+        return self._from_all_days() if totals is None else totals
 
-    def _with_changes(self, kept: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame | None:
-        """The totals from cached ones; None if so much has changed, or is unknown, that all days have to be read."""
-        gone = seen.join(self._versions, on=_VERSION, how="anti")
-        came = self._versions.join(seen, on=_VERSION, how="anti")
+    def _with_changes(self, before: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame | None:
+        """The totals from earlier ones; None if so much has changed, or is unknown, that all days have to be read."""
+        gone = seen.join(self.versions, on=_VERSION, how="anti")
+        came = self.versions.join(seen, on=_VERSION, how="anti")
         if gone.height + came.height > seen.height:
             return None
         went, arrived = [self._gone], [self._came]
@@ -123,11 +142,12 @@ class HashedSessions:
             if replaced["hour"].n_unique() < gone.join(hours, on="hour", how="semi").height:
                 return None
             went.append(_sessions(replaced))
-            versions = self._versions.join(hours, on="hour", how="semi")
-            every = self._versions.filter(pl.col("hour").dt.truncate("1d") == day)
+            versions = self.versions.join(hours, on="hour", how="semi")
+            every = self.versions.filter(pl.col("hour").dt.truncate("1d") == day)
             arrived.append(_sessions(self._rows([(day, every)], [known]).join(versions, on=_VERSION, how="semi")))
         self._gone, self._came = pl.concat(went), pl.concat(arrived)
-        before = kept.select(PAIR_TOTAL_SCHEMA.names())
+        if self._gone.is_empty() and self._came.is_empty():
+            return before
         return sum_of_totals([before, pair_totals(self._came)], [pair_totals(self._gone)])
 
     def _from_all_days(self) -> pl.DataFrame:

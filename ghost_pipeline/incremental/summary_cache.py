@@ -5,8 +5,7 @@ the files that they were read from (`hashed_sessions`), inputs the content hash 
 measurements the hashes of their sessions.
 """
 
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,7 +33,6 @@ from ghost_pipeline.incremental.hashed_sessions import HashedSessions
 from ghost_pipeline.incremental.measurement_parts import measurement_parts
 from ghost_pipeline.lake.cache import Cache
 from ghost_pipeline.lake.lake import Lake
-from ghost_pipeline.lake.parquet import write_parts
 from ghost_pipeline.windows import HOUR, Hour
 
 _INPUTS = "inputs"
@@ -43,15 +41,18 @@ _INPUT_SCHEMA = pl.Schema({**PAIR_INPUT_SCHEMA, "content_hash": pl.String()})
 
 @dataclass(frozen=True)
 class KeptState:
-    """Summaries, and the inputs that they follow from."""
+    """Summaries of `ngram_speed_summaries` in their order, and the inputs that they follow from."""
 
-    file: IO[bytes] | None
-    """A Parquet file of rows of `ngram_speed_summaries` in their order; None if there are none."""
     inputs: pl.DataFrame
     """Their inputs, as returned by `pair_inputs`."""
+    file: IO[bytes] | None = None
+    """A Parquet file of the summaries."""
+    rows: Sequence[pl.DataFrame] = ()
+    """The summaries, if they are in memory instead."""
 
     def summaries(self) -> Iterator[pl.DataFrame]:
         """Read the rows, a row group at a time."""
+        yield from self.rows
         if self.file is not None:
             self.file.seek(0)
             stored = pq.ParquetFile(self.file)
@@ -64,14 +65,7 @@ class KeptState:
             self.file.close()
 
 
-NO_STATE = KeptState(None, PAIR_INPUT_SCHEMA.to_frame())
-
-
-def kept_beside(summaries: Iterable[pl.DataFrame], inputs: pl.DataFrame) -> KeptState:
-    """Keep summaries in a temporary file until the state is closed."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the state
-    write_parts(NGRAM_SPEED_SUMMARIES, "of the hour before", summaries, file, validated=True)
-    return KeptState(file, inputs)
+NO_STATE = KeptState(PAIR_INPUT_SCHEMA.to_frame())
 
 
 def forget_inputs(lake: Lake, until: datetime) -> None:
@@ -88,7 +82,14 @@ class NgramCache:
     A thread reads the previous state and writes frames while the run computes, so caching adds no time.
     """
 
-    def __init__(self, lake: Lake, hour: Hour, versions: pl.DataFrame, before: KeptState | None = None) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        hour: Hour,
+        versions: pl.DataFrame,
+        before: KeptState | None = None,
+        sessions: HashedSessions | None = None,
+    ) -> None:
         """Open the cache in a lake; nothing is created before the first write.
 
         Args:
@@ -96,9 +97,10 @@ class NgramCache:
             hour: the hour of the run.
             versions: the `session_versions` of the lake, listed once for all hours of a run.
             before: a previous state to use in place of the lake's.
+            sessions: those of an earlier hour to use in place of the lake's.
 
         """
-        self._lake, self._hour, self._versions = lake, hour, versions
+        self._lake, self._hour, self._versions, self._earlier = lake, hour, versions, sessions
         self._cache = Cache(lake.root, NGRAM_SPEED_SUMMARIES.name)
         self._beside = ThreadPoolExecutor(max_workers=1)
         self._given = before
@@ -133,7 +135,7 @@ class NgramCache:
     @cached_property
     def sessions(self) -> HashedSessions:
         """The hashed sessions at the end of the hour; reads only hours whose files were replaced."""
-        return HashedSessions(self._lake, self._cache, self._hour.as_of, self._keep, self._versions)
+        return HashedSessions(self._lake, self._cache, self._hour.as_of, self._keep, self._versions, self._earlier)
 
     def measurements(self, pairs: pl.DataFrame, max_sessions: int) -> pl.DataFrame:
         """The measurements of some pairs that still count; reads only sessions without a usable cached frame.
@@ -201,7 +203,7 @@ class NgramCache:
             # Another run may replace the file meanwhile; the opened one stays as it is.
             file = path.open("rb")
             if (inputs["content_hash"] == self._lake.content_hash_of_opened(path, file)).all():
-                return KeptState(file, inputs.select(PAIR_INPUT_SCHEMA.names()))
+                return KeptState(inputs.select(PAIR_INPUT_SCHEMA.names()), file)
             file.close()
         return None
 

@@ -20,7 +20,7 @@ import polars as pl
 
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.raw import KEYBOARDS, PRACTICE_SESSIONS, SESSION_NGRAM_SPEED
-from ghost_pipeline.defs.ngrams import materialize_ngram_speed_summaries
+from ghost_pipeline.defs.ngram_summaries import materialize_ngram_speed_summaries
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.lake.cache import CACHE
 from ghost_pipeline.lake.lake import Lake

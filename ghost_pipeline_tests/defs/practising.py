@@ -9,11 +9,11 @@ import polars as pl
 from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.raw import KEYBOARDS, PRACTICE_SESSIONS, SESSION_NGRAM_ERRORS, SESSION_NGRAM_SPEED
-from ghost_pipeline.defs.ngrams import (
+from ghost_pipeline.defs.ngram_summaries import (
     materialize_ngram_speed_summaries,
     materialize_ngram_speed_summary_history,
-    materialize_session_ngram_summary,
 )
+from ghost_pipeline.defs.ngrams import materialize_session_ngram_summary
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.ngrams.ngram_speed_summaries import SummaryLimits
