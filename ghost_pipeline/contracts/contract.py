@@ -14,7 +14,6 @@ from functools import cache
 from types import new_class
 
 import dataframely as dy
-import numpy as np
 import polars as pl
 from dataframely.exc import SchemaError, ValidationError
 
@@ -247,12 +246,11 @@ class Contract:
     def _has_unique_key(self, frame: pl.DataFrame) -> bool:
         """Return whether all keys differ; False if two hashes are the same by chance.
 
-        Sorting hashes takes 10 ns a row, looking for equal keys 140: nine tenths of a validation.
+        Counting different hashes takes 30 ns a row, looking for equal keys 140: nine tenths of a validation.
         """
         if not self.primary_key:
             return False
-        hashes = np.sort(frame.select(self.primary_key).hash_rows().to_numpy())
-        return not (hashes[1:] == hashes[:-1]).any()
+        return frame.select(self.primary_key).hash_rows().n_unique() == frame.height
 
     def require(self, frame: pl.DataFrame, partition: str) -> None:
         """Refuse a frame that breaks the contract.

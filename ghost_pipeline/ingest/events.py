@@ -281,7 +281,7 @@ class _Ingestion:
         hashes = rows[self.table.key[0]].hash()
         is_good = rows[REASON].is_null()
         twice = hashes.filter(is_good)
-        if np.diff(np.sort(twice.to_numpy())).all():
+        if twice.n_unique() == len(twice):
             return rows
         twice = twice.filter(twice.is_duplicated()).unique()
         is_repeated = hashes.is_in(twice.implode()) & is_good

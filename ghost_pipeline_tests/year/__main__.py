@@ -43,8 +43,8 @@ FIRST_DAYS = ((0, 0), (2, 22))
 before are built; with the last one that month is settled, and its published histories become one file each."""
 OUTAGE = (datetime(2025, 7, 20, tzinfo=START.tzinfo), 3 * DAY)
 SETTINGS = {"GHOST_HOURS_PER_RUN": "744", "POLARS_MAX_THREADS": "1"}
-"""A backfill is one run, not one for each day. Frames of a dozen rows are no work for two threads: handing it over costs
-a tenth of the CPU time."""
+"""A backfill is one run, not one for each day. Frames of a dozen rows are no work for two threads: handing it over to
+them costs a tenth of the CPU time."""
 PUBLISHED = "published_database"
 MIB = 1 << 20
 EARLY, LATE = 1, 11
