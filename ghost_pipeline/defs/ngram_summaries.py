@@ -89,8 +89,8 @@ def _summarised(run: RunContext, hour: Hour, typing: _Typing, cache: NgramCache)
     keyboards = keyboards_at(typing.keyboards, hour.as_of).collect().lazy()
     totals, before = cache.sessions.totals, cache.before
     inputs = pair_inputs(totals, keyboards, limits)
-    same = inputs.join(before.inputs, on=PAIR_INPUT_SCHEMA.names(), how="semi")
-    touched = inputs.join(same, on=PAIR, how="anti").select(PAIR)
+    unchanged = inputs.join(before.inputs, on=PAIR_INPUT_SCHEMA.names(), how="semi")
+    touched = inputs.join(unchanged, on=PAIR, how="anti").select(PAIR)
 
     def summaries(measurements: pl.DataFrame) -> pl.DataFrame:
         found = ngram_speed_summaries(
@@ -101,6 +101,7 @@ def _summarised(run: RunContext, hour: Hour, typing: _Typing, cache: NgramCache)
         return new
 
     computed: Iterable[pl.DataFrame]
+    same: pl.DataFrame | None = unchanged
     if touched.is_empty():
         computed = [NGRAM_SPEED_SUMMARIES.empty()]
     elif touched.height * FEW <= inputs.height:

@@ -1,7 +1,10 @@
 """A run of many hours keeps from hour to hour what a run of one hour reads: the rows are the same."""
 
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 from unittest.mock import patch
 
 import pytest
@@ -15,6 +18,7 @@ from ghost_pipeline.defs.ngram_summaries import (
     materialize_ngram_speed_summary_history,
 )
 from ghost_pipeline.defs.resources import RunContext
+from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.defs.practising import Practice
@@ -82,10 +86,11 @@ def test_the_history_of_a_run_of_many_hours_needs_no_summaries(
 def test_a_run_that_is_killed_between_two_hours_is_continued(tmp_path: Path) -> None:
     sessions = [Session(f"s{number}", MIDNIGHT + number * HOUR, {("th", 2): [90 + number]}) for number in range(LAST)]
     practice, hours = _run(tmp_path, sessions, {})
-    results = materialize_ngram_speed_summaries(_context(practice), hours)
-    for _ in range(3):
-        next(results)
-    results.close()
+    with closing(
+        cast("Generator[TableResult, None, None]", materialize_ngram_speed_summaries(_context(practice), hours))
+    ) as results:
+        for _ in range(3):
+            next(results)
     list(materialize_ngram_speed_summaries(_context(practice), hours[3:]))
     assert len(practice.lake.hours(NGRAM_SPEED_SUMMARIES)) == len(hours)
     for number in range(LAST + 1):
