@@ -179,6 +179,10 @@ BenchmarkRow = create_model(
     **_FIGURES,
     sample_size=int,
     month=str,
+    renewed=(
+        str | None,
+        Field(description="Month that the figures are from; null if an earlier release has built them"),
+    ),
     as_of=datetime,
 )
 

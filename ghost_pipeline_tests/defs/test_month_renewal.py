@@ -188,6 +188,24 @@ def test_rebuilding_everything_shows_what_was_shown(world: World) -> None:
     assert all(after[name].equals(rows) for name, rows in before.items())
 
 
+def test_a_build_that_is_killed_before_its_figures_are_written_is_done_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    enter(world, 10, 4, FEBRUARY, minutes=30)
+    world.run(JANUARY)
+    with monkeypatch.context() as patched:
+        patched.setattr("ghost_pipeline.defs.benchmarks._write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            world.run(FEBRUARY)
+    assert world.lake.exists(BENCHMARK_ACHIEVERS, Month.from_key(FEBRUARY))
+    assert not world.lake.exists(GHOST_BENCHMARKS, Month.from_key(FEBRUARY))
+    world.run(FEBRUARY)
+    assert shown(world, FEBRUARY) == (12, FEBRUARY, 10)
+
+
 def test_a_percentile_that_is_added_is_that_of_the_people_who_are_shown(tmp_path: Path) -> None:
     world = world_of(tmp_path / "world")
     enter(world, 10, 1, FEBRUARY, minutes=500)
