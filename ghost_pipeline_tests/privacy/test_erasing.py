@@ -58,7 +58,7 @@ def _with_person(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     return frame.unique(contract.primary_key, keep="first", maintain_order=True) if key else frame
 
 
-TABLES = 19
+TABLES = 20
 """Tables that can have rows of a person."""
 
 
