@@ -8,7 +8,12 @@ import polars as pl
 import pytest
 from filelock import FileLock
 
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, USER_GHOST_STATS
+from ghost_pipeline.contracts.ghost import (
+    COHORT_GHOST_RELEASE,
+    COHORT_RELEASE_CONTRIBUTIONS,
+    USER_GHOST_STATS,
+    USER_RELEASED_RANKS,
+)
 from ghost_pipeline.defs import release as of_release
 from ghost_pipeline.defs.release import RELEASE_ASSETS, materialize_cohort_ghost_release
 from ghost_pipeline.defs.resources import RunContext
@@ -121,6 +126,51 @@ def test_a_backfill_of_an_older_hour_adds_no_entry_to_the_ledger(resources: RunC
     assert kept(resources) == [2]
 
 
+def ranks(resources: RunContext, number: int) -> dict[str, tuple[int | None, int | None]]:
+    """The ranks by tasks that users are shown: in the cohort, and among all."""
+    rows = resources.lake.scan(USER_RELEASED_RANKS, [hour(number)]).collect()
+    columns = [f"tasks_completed_percentile_{base}" for base in ("cohort", "global")]
+    return {name: (of_cohort, of_all) for name, of_cohort, of_all in rows.select("user_id", *columns).rows()}
+
+
+def test_ranks_move_with_the_release(resources: RunContext) -> None:
+    run(resources, 0)
+    run(resources, 1, busy=3)
+    assert ranks(resources, 0) == ranks(resources, 1) == {row["user_id"]: (0, None) for row in PEOPLE}
+    run(resources, 2, busy=6)
+    found = ranks(resources, 2)
+    # Six are below the six others, of whom five count.
+    assert (found["u00"], found["u11"]) == ((41, None), (0, None))
+    assert USER_RELEASED_RANKS.faults(resources.lake.scan(USER_RELEASED_RANKS, [hour(2)]).collect()) == []
+
+
+def test_ranks_among_all_users_are_those_of_the_day_before_and_stay_for_the_day(tmp_path: Path) -> None:
+    resources = RunContext.of(Settings.load(data=tmp_path, rank_min_users=12))
+    run(resources, 0, busy=6)
+    assert {of_all for _, of_all in ranks(resources, 0).values()} == {None}
+    take_in(resources, 11, busy=5)
+    for number in (13, 14):
+        run(resources, number, busy=7)
+        # The hour that ends at midnight is missing.
+        assert ranks(resources, number)["u00"][1] == 41
+    take_in(resources, 12, busy=12)
+    run(resources, 15, busy=9)
+    assert ranks(resources, 15)["u00"][1] == 41
+    run(resources, 37, busy=1)
+    assert ranks(resources, 37)["u00"][1] == 0
+
+
+def test_releases_that_stay_in_a_ledger_of_an_earlier_version_are_ranked_by_their_own_hour(
+    resources: RunContext,
+) -> None:
+    run(resources, 0, busy=6)
+    expected = ranks(resources, 0)
+    resources.lake.remove(USER_RELEASED_RANKS, hour(0))
+    run(resources, 1, busy=7)
+    assert seen(resources, 1) == (True, None, 0)
+    assert ranks(resources, 1) == expected
+
+
 def test_an_hour_that_was_left_out_is_no_obstacle(resources: RunContext) -> None:
     run(resources, 0)
     run(resources, 5, busy=1)
@@ -215,7 +265,7 @@ def test_runs_side_by_side_release_one_after_the_other(resources: RunContext, tm
     for one in written:
         alone.lake.write(USER_GHOST_STATS, one, resources.lake.scan(USER_GHOST_STATS, [one]).collect())
         compute_one(materialize_cohort_ghost_release, alone, one)
-    for contract in (COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS):
+    for contract in (COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, USER_RELEASED_RANKS):
         assert alone.lake.scan(contract).collect().equals(resources.lake.scan(contract).collect())
 
 
@@ -285,6 +335,7 @@ def test_whoever_was_erased_still_counts_as_having_left(resources: RunContext) -
     run(resources, 0)
     lake = resources.lake
     erase_from_lake(lake, personal_ids_in(lake, ["u00"]), b"key", FIRST.as_of)
+    assert set(ranks(resources, 0)) == {row["user_id"] for row in PEOPLE[1:]}
     run(resources, 1, members=PEOPLE[1:])
     assert seen(resources, 1) == (True, None, 0)
     names = lake.scan(COHORT_RELEASE_CONTRIBUTIONS).collect()["user_id"]

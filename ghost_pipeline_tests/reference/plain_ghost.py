@@ -114,6 +114,11 @@ def percentile_rank(value: int, values: Sequence[int]) -> int:
     return 100 * sum(other < value for other in values) // len(values)
 
 
+def shown_rank(value: int, values: Sequence[int], step: int) -> int:
+    """The same in steps of persons."""
+    return 100 * (sum(other < value for other in values) // step * step) // len(values)
+
+
 def score(value: float) -> Fraction:
     """A score as the decimal it was written as."""
     return Fraction(str(value))
