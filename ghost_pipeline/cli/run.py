@@ -88,15 +88,17 @@ def materialize(
                 runs.of_hour(hour, at_the_end)
                 raise
             runs.of_hour(hour, at_the_end)
-            return
-        runs.of_hour(hour, every)
-        if is_due():
-            # The hour has loaded events of the month.
-            runs.of_month(month, _months_tables(selected))
-            runs.of_hour(hour, at_the_end)
-        elif Domain.GHOST in selected:
-            why = "nothing changed" if is_current(lake, settings, month) else "stale, but does not serve answers yet"
-            progress.summary.skipped.append(f"month {month.key}: {why}")
+        else:
+            runs.of_hour(hour, every)
+            if is_due():
+                # The hour has loaded events of the month.
+                runs.of_month(month, _months_tables(selected))
+                runs.of_hour(hour, at_the_end)
+            elif Domain.GHOST in selected:
+                why = (
+                    "nothing changed" if is_current(lake, settings, month) else "stale, but does not serve answers yet"
+                )
+                progress.summary.skipped.append(f"month {month.key}: {why}")
     newest = newest_event(lake, settings, hour)
     if newest and newest <= hour.start:
         progress.say(

@@ -85,5 +85,5 @@ def test_an_hour_far_beyond_the_newest_event_is_not_built_and_says_so(source: Pa
     assert "such as --as-of 2025-03-12T09:00Z" in done.stderr
     assert (data / "ghost.duckdb").read_bytes() == shown
     beyond = run(["materialize", "--as-of", "2025-04-12T12:00Z"], data, source, GHOST_QUIET_HOURS="1000")
-    assert "warning: hour 2025-04-12-11:00 has no event" in beyond.stderr
+    assert "; hour 2025-04-12-11:00 has no event" in beyond.stderr
     assert Lake(data / "lake").exists(COHORT_GHOST_DATA, Hour.from_key("2025-04-12-11:00"))
