@@ -29,10 +29,13 @@ CELLS: dict[tuple[str, str], tuple[int, ...]] = {
     ("7.0", "6.0"): (2, 0, 0, 0),
     ("7.5", "6.0"): (60, 4, 1, 1),
     ("7.5", "6.5"): (1, 0, 0, 0),
-    ("8.0", "6.5"): (53, 3, 3, 12),
+    ("8.0", "6.5"): (53, 12, 3, 12),
     ("8.0", "6.0"): (1, 0, 1, 0),
     ("7.0", "4.0"): (1, 0, 0, 1),
 }
+MOCK_TESTS, RARELY = {Decimal("6.5"): 0.2}, 0.01
+"""How likely people of a start take a mock test on a day; where most have none, no row is renewed."""
+FEW, MANY = 2, 12
 HEAVY = 12
 """How many times as much as the others one of those who enter together does."""
 
@@ -72,7 +75,7 @@ class Diaries:
         for (band, start), arrivals in CELLS.items():
             for month, number in enumerate(arrivals[:months]):
                 for place in range(number):
-                    heavy = month > 0 and number > 2 and place == 0
+                    heavy = month > 0 and FEW < number < MANY and place == 0
                     name = f"a{len(people):04}"
                     people.append(_achiever(chance, name, Decimal(band), Decimal(start), month, heavy=heavy))
         return cls(tuple(people), months)
@@ -112,8 +115,7 @@ def _achiever(chance: Chance, name: str, band: Decimal, start: Decimal, arrives:
     pace = np.exp(chance.normal(-0.6, 0.5)) * (HEAVY if heavy else 1)
     there = chance.random(DAYS) < chance.uniform(0.25, 0.85)
     events = chance.poisson(pace / len(TYPES), (DAYS, len(TYPES))) * there[:, None]
-    # Mock tests are rare: most people have none for weeks.
-    events[:, -1] = chance.random(DAYS) < 0.01
+    events[:, -1] = chance.random(DAYS) < MOCK_TESTS.get(start, RARELY)
     tasks = events[:, :-1].sum(axis=1)
     minutes = tasks * chance.integers(2, 12, DAYS)
     run, runs = 0, np.zeros(DAYS, dtype=np.int64)

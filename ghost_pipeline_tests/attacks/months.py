@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ghost_pipeline.windows import HOUR
 from ghost_pipeline_tests.attacks.diaries import BORN, METRICS, Achiever, Diaries
 from ghost_pipeline_tests.attacks.isolation import FEW, Tally
 from ghost_pipeline_tests.running import run
@@ -50,8 +51,9 @@ def play_months(diaries: Diaries, folder: Path, variables: Mapping[str, str] | N
         month = diaries.month(number)
         diaries.write(source, number)
         # A month serves a day after its end.
-        arguments = ["materialize", "--as-of", f"{month.as_of:%Y-%m-%d}T{'02:00Z'}"]
-        done = run(arguments, data, source, **(variables or {}))
+        arguments = ["materialize", "--as-of", f"{month.as_of + 26 * HOUR:%Y-%m-%dT%H:%MZ}"]
+        # Everybody's diary has ended by the first month.
+        done = run(arguments, data, source, **{"GHOST_QUIET_HOURS": "8784", **(variables or {})})
         assert done.returncode == 0, done.stderr
         kept.append(
             Published(

@@ -36,7 +36,7 @@ class Extent:
     """Random sums."""
 
 
-QUICK = Extent(hours=96, months=2, sizes=(12, 16, 22, 30), ranked=("rank", "lively2"), bases=("cohort",), sums=100_000)
+QUICK = Extent(hours=72, months=2, sizes=(12, 18, 26), ranked=("rank", "lively2"), bases=("cohort",), sums=100_000)
 LONG = Extent(
     hours=17 * 24,
     months=4,

@@ -86,7 +86,7 @@ def random_sums(shown: Shown, chance: Chance, number: int) -> Tally:
                 tally.judge(times @ parts, np.abs(times) @ slack, names, words)
     allowed = RATE * tally.tried
     tally.note = f"{tally.won} of {tally.tried} sums, {allowed:.1f} allowed by chance"
-    if tally.won <= allowed:
+    if tally.won <= allowed + 3 * allowed**0.5:
         tally.exact = tally.near = 0
         tally.people = set()
     return tally

@@ -1,8 +1,8 @@
 """How old the figures are that people see, and what is withheld: the price of the rules (G9.8).
 
-`python -m ghost_pipeline_tests.attacks.usability lively` (or `demo`, or `epm` with `GHOST_SHARED_DATA`) builds some
-weeks hour by hour and reports, for every hour and every cohort with 20 or more active members from the second week on,
-the age of the release that is shown.
+`python -m ghost_pipeline_tests.attacks.usability lively` (or `demo`, or `epm`, from the folder in `GHOST_SHARED_DATA`)
+builds some weeks hour by hour and reports, for every hour and every cohort with 20 or more active members from the
+second week on, the age of the release that is shown.
 """
 
 import json

@@ -271,6 +271,8 @@ def ten(name: str, chance: Chance, hours: int) -> Cohort:
     cohort.tasks[1, silent] = 5
     cohort.tasks[READER] = 0
     cohort.tasks[READER, HISTORY - 20] = 3
+    # A day of practice for all others, so that a streak of one member is not all there is.
+    cohort.tasks[2:, HISTORY - 20] += 1
     return replace(cohort, minutes=cohort.tasks * 5)
 
 
