@@ -62,13 +62,14 @@ def run_demo(settings: Settings, fixed: datetime | None = None, progress: Progre
     as_of = fixed or Hour.containing(wall_clock()).start
     _generate(settings, source, as_of, 0 if fixed else DAYS_AHEAD, progress)
     with_source = settings.model_copy(update={"source": str(source), "source_mapping": None})
-    start = as_of - HOUR if fixed else as_of - HOURS_BUILT * HOUR
-    # Earlier hours in which the typist practised, so that trends have a history.
-    materialize_hours(with_source, _practised(source, start, as_of)[-PAST_HOURS:], Domain.NGRAMS, progress=progress)
     if fixed:
+        # Earlier hours in which the typist practised, so that trends have a history.
+        past = _practised(source, as_of)[-PAST_HOURS:]
+        materialize_hours(with_source, past, Domain.NGRAMS, progress=progress)
         materialize(with_source, as_of, progress=progress)
     else:
-        backfill(with_source, start, as_of, progress=progress)
+        # No hour before these: the schedule would take those between for missed ones.
+        backfill(with_source, as_of - HOURS_BUILT * HOUR, as_of, progress=progress)
         reconcile_records(with_source, progress=progress)
     if not (progress.quiet or progress.as_json):
         for line in _summary(settings, source, as_of):
@@ -113,11 +114,11 @@ def _clock_of(source: Path) -> tuple[datetime, int]:
     return datetime.fromisoformat(clock["as_of"]), int(clock["days_ahead"])
 
 
-def _practised(source: Path, before: datetime, as_of: datetime) -> list[datetime]:
-    """The ends of the hours before an instant in which the typist practised, ascending."""
+def _practised(source: Path, as_of: datetime) -> list[datetime]:
+    """The ends of the hours before the demo's own in which the typist practised, ascending."""
     sessions = pl.read_parquet(source / "practice_sessions.parquet").filter(user_id=DEMO_TYPIST)["start_time"]
-    ends = {Hour.containing(start).as_of for start in sessions if start < as_of}
-    return sorted(end for end in ends if end <= before)
+    ends = {Hour.containing(start).as_of for start in sessions}
+    return sorted(end for end in ends if end < as_of)
 
 
 def _summary(settings: Settings, source: Path, as_of: datetime) -> Iterator[str]:
