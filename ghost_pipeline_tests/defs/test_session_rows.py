@@ -1,5 +1,6 @@
 """Sessions and their keystrokes: what belongs to an hour, what waits for its own, and what is set aside."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -167,6 +168,9 @@ def test_an_older_hour_reads_what_lies_between_itself_and_the_first_hour(typist:
 
 
 def test_ngrams_of_a_session_that_comes_late_into_a_silence_are_extracted(typist: Typist) -> None:
+    # By default its keystrokes would have expired before they came.
+    settings = typist.resources.settings.model_copy(update={"retention": {"session_keystrokes": None}})
+    typist.resources = replace(typist.resources, settings=settings)
     typist.session("old", "2024-06-01T10:00:00Z")
     typist.session("new", "2025-03-12T10:00:00Z")
     typist.run(NOON)
