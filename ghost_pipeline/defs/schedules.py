@@ -12,7 +12,7 @@ requested again.
 The schedule that prunes Dagster's records is in `run_records`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -32,6 +32,8 @@ MINUTE_OF_HOUR = 5
 HOUR_OF_DAY, MINUTE_OF_MONTH_RUN = 0, 30
 MONTH_LAG = timedelta(days=1)
 
+LONGEST_GAP_FILLED = timedelta(days=3)
+"""Hours before a longer gap were built on request: what is missing between was not missed."""
 LONGEST_RUN = timedelta(hours=6)
 """A run without news for so long was killed with its machine."""
 UNFINISHED = [
@@ -123,11 +125,21 @@ def due_hours(
         if built := lake.newest_hour(snapshot):
             kept_since = max(since, gone_until(snapshot, settings.retention, closed.as_of) or since)
             there = set(lake.hours_since(snapshot, since))
-            begin = min(there, default=built).start
+            begin = _begin_of_newest(sorted({*there, built}))
             lacking |= {hour for hour in hours(max(begin, kept_since), closed.as_of) if hour not in there}
     if not any(lake.newest_hour(snapshot) for snapshot in SNAPSHOTS):
         lacking = {closed}
     return sorted(hour for hour in lacking - asked if newest is None or hour.start < newest + settings.quiet)
+
+
+def _begin_of_newest(built: Sequence[Hour]) -> datetime:
+    """Return the start of the first hour from which on no longer gap than `LONGEST_GAP_FILLED` follows."""
+    begin = built[-1]
+    for hour in reversed(built):
+        if begin.start - hour.as_of > LONGEST_GAP_FILLED:
+            break
+        begin = hour
+    return begin.start
 
 
 def _under_way(instance: dg.DagsterInstance, now: datetime) -> Iterator[Hour]:

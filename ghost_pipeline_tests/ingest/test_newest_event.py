@@ -75,6 +75,12 @@ def test_no_hour_before_the_first_event_or_the_catch_up_is_due(tmp_path: Path) -
     assert len(due_hours(lake, LAST, (), Settings.load(catch_up_hours=2), NOON)) == 2
 
 
+def test_hours_between_an_old_backfill_and_the_newest_hours_were_not_missed(tmp_path: Path) -> None:
+    built(tmp_path, NOON - 10 * DAY)
+    lake = built(tmp_path, NOON - 2 * HOUR)
+    assert due_hours(lake, LAST, (), Settings.load(), NOON) == [Hour.ending_at(NOON - HOUR), LAST]
+
+
 def test_an_hour_far_beyond_the_newest_event_is_not_built_and_says_so(source: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     assert run(["materialize", "--as-of", "2025-03-12T12:00Z"], data, source).returncode == 0
