@@ -104,6 +104,8 @@ class Contract:
     append_only: bool = False
     """Whether every hour adds rows for good. Such a table is published as a view over Parquet files that hold the rows
     of an hour, a day or a month: a publication then costs what changed, and not what has been collected."""
+    written_once: bool = False
+    """Whether a partition is never computed again, because people have seen what it holds."""
     pseudonymised: bool = False
     """Whether an erased person's rows stay under a random name; otherwise they are removed."""
     kept_for: timedelta | None = None

@@ -422,6 +422,7 @@ USER_RELEASED_RANKS = Contract(
     layer=Layer.GHOST,
     partitioning=Partitioning.SNAPSHOT_HOUR,
     grain="one user with a rank at the end of an hour",
+    written_once=True,
 )
 GHOST_MESSAGES = Contract(
     name="ghost_messages",

@@ -22,7 +22,7 @@ from ghost_pipeline.locations import Location
 REBUILT = tuple(
     one
     for one in CONTRACTS.values()
-    if not one.retention_exempt_reason
+    if not (one.retention_exempt_reason or one.written_once)
     and one.partitioning is not Partitioning.EVENT_HOUR
     and one is not REJECTED_ROWS
     and one not in ACTIVITY_CONTRACTS.values()
