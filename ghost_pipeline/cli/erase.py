@@ -12,7 +12,8 @@ import polars as pl
 from ghost_pipeline.cli.progress import NO_PROGRESS, Progress
 from ghost_pipeline.cli.run import republish
 from ghost_pipeline.contracts import CONTRACTS
-from ghost_pipeline.contracts.ghost import MONTHLY_FIGURES, USER_GHOST_STATS
+from ghost_pipeline.contracts.ghost import USER_GHOST_STATS
+from ghost_pipeline.contracts.months import MONTHLY_FIGURES
 from ghost_pipeline.incremental.stale_ledger import mark_stale
 from ghost_pipeline.ingest.dependents import GHOST_SNAPSHOTS
 from ghost_pipeline.lake.atomic import clear_staging

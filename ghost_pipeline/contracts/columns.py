@@ -115,6 +115,12 @@ def month_column(*, primary_key: bool = False) -> dy.String:
     )
 
 
+def starting_skill_column(description: str, *, primary_key: bool = False, nullable: bool = False) -> dy.Decimal:
+    """A column of the half band of the diagnostic score."""
+    column = dy.Decimal(2, 1, primary_key=primary_key, nullable=nullable, description=description)
+    return computed_from(column, "users.diagnostic_score")
+
+
 def renewed_column() -> dy.String:
     """The month that the figures of a row are from (G9.7)."""
     return computed_from(

@@ -12,7 +12,8 @@ import polars as pl
 from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
 from ghost_pipeline.contracts.cohort_metrics import COHORT_METRICS, CohortMetric
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEASE, GHOST_BENCHMARKS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEASE
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.published import PUBLICATION, TABLE_INFO
 from ghost_pipeline.sql_quoting import sql_literal

@@ -7,8 +7,8 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 
-from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, MONTHLY_FIGURES
 from ghost_pipeline.contracts.kept_months import BENCHMARK_ACHIEVERS, BENCHMARK_DIARIES
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS, MONTHLY_FIGURES
 from ghost_pipeline.defs.month_renewal import Renewal, shown_rows
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.domain.ghost.benchmarks.achiever_practice import (

@@ -12,18 +12,18 @@ import dagster as dg
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.ghost import (
-    GHOST_BENCHMARKS,
-    GHOST_FASTEST_IMPROVERS,
-    GHOST_MESSAGES,
-    GHOST_STREAK_SHARES,
-    MONTHLY_FIGURES,
-)
+from ghost_pipeline.contracts.ghost import GHOST_MESSAGES
 from ghost_pipeline.contracts.kept_months import (
     BENCHMARK_ACHIEVERS,
     BENCHMARK_DIARIES,
     FASTEST_IMPROVER_ACHIEVERS,
     STREAK_SHARE_ACHIEVERS,
+)
+from ghost_pipeline.contracts.months import (
+    GHOST_BENCHMARKS,
+    GHOST_FASTEST_IMPROVERS,
+    GHOST_STREAK_SHARES,
+    MONTHLY_FIGURES,
 )
 from ghost_pipeline.contracts.raw import USER_PROGRESS, USERS
 from ghost_pipeline.defs.benchmark_month import benchmark_month

@@ -12,7 +12,8 @@ import dagster as dg
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Layer
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, GHOST_BENCHMARKS, USER_GHOST_STATS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, USER_GHOST_STATS
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.specified import (
     SPECIFIED_COHORT_GHOST_DATA,

@@ -9,7 +9,7 @@ from enum import Enum
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, MONTHLY_FIGURES
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS, MONTHLY_FIGURES
 from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_dictionary import RECORDED_DICTIONARY
 from ghost_pipeline.domain.ghost.benchmarks.month_rules import MonthRules

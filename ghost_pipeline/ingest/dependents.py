@@ -1,6 +1,7 @@
 """Tables that show what a raw table holds, and therefore go stale or are recomputed when it changes."""
 
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_MESSAGES, MONTHLY_FIGURES, USER_GHOST_STATS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_MESSAGES, USER_GHOST_STATS
+from ghost_pipeline.contracts.months import MONTHLY_FIGURES
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY
 from ghost_pipeline.contracts.raw import (
     KEYBOARDS,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Partitioning
-from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.errors import UnknownTimeError
 from ghost_pipeline.monitoring.status import FinishedRun, Status

@@ -13,7 +13,8 @@ import polars as pl
 
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.raw import RAW_CONTRACTS, REJECTED_ROWS, USERS
 from ghost_pipeline.errors import UnknownUserError
 from ghost_pipeline.lake.atomic import clear_staging

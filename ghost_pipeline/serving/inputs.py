@@ -8,14 +8,8 @@ from typing import Self
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.ghost import (
-    COHORT_GHOST_RELEASE,
-    GHOST_BENCHMARKS,
-    GHOST_FASTEST_IMPROVERS,
-    GHOST_STREAK_SHARES,
-    USER_GHOST_STATS,
-    USER_RELEASED_RANKS,
-)
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, USER_GHOST_STATS, USER_RELEASED_RANKS
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
 from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits, ghost_figures, serving_month
 from ghost_pipeline.domain.ghost.released_ranks import with_released_ranks
 from ghost_pipeline.errors import NothingPublishedError, UnknownUserError

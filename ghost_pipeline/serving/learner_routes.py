@@ -7,7 +7,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, USER_GHOST_STATS
+from ghost_pipeline.contracts.ghost import USER_GHOST_STATS
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.rank_metrics import RANK_ALIASES, RANK_BASES, RANK_METRICS
 from ghost_pipeline.domain.ghost.percentile_rank import rank_column
 from ghost_pipeline.errors import NothingPublishedError, PublishError

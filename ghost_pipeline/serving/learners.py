@@ -6,8 +6,8 @@ from typing import Any, Literal, overload
 
 import polars as pl
 
-from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.messages import DISPLAY_RULES
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.raw import MS_PER_MINUTE
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import AT_LEAST, INTERVAL
 from ghost_pipeline.domain.ghost.ghost_messages import ghost_messages, with_message_texts

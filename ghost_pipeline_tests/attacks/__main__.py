@@ -17,7 +17,7 @@ from ghost_pipeline_tests.attacks.playing import LONG, QUICK, Tallies, add, as_t
 @click.option("--examples", is_flag=True, help="Also print what was isolated.")
 @click.option("--strict", is_flag=True, help="Under the strict profile.")
 def main(*, seed: int, seeds: int, quick: bool, examples: bool, strict: bool) -> None:
-    """Play every attack, print the table, and fail if one has isolated somebody."""
+    """Play every attack, print the table, and fail if one has isolated someone."""
     tallies: Tallies = {}
     variables = {"GHOST_RELEASE_PROFILE": "strict"} if strict else {}
     for one in range(seed, seed + seeds):

@@ -1,7 +1,7 @@
 """Worlds of people who reached their band: diaries of ninety days, and who is known to have arrived by which month.
 
-Cells are small, and every month a few people enter them: one, two, or some of whom one did more than the others
-together. Nobody's diary changes. Days are those of UTC.
+Cells are small, and every month a few people enter them: one, two, or some with one who did more than the others
+together. No diary changes. Days are those of UTC.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ HEAVY = 12
 
 @dataclass(frozen=True)
 class Achiever:
-    """Somebody who reached a band."""
+    """A person who reached a band."""
 
     user_id: str
     band: Decimal

@@ -15,7 +15,7 @@ from ghost_pipeline_tests.attacks.worlds import READER, Ints
 Floats = NDArray[np.float64]
 Parts = Ints | Floats
 FEW = 2
-"""Members of whom a sum still tells."""
+"""Members whose figures a sum still tells."""
 TIMES = 10
 HALF = 0.5
 

@@ -18,7 +18,7 @@ LEVEL, DIFFERENCE, OLD_TOTAL, RANDOM = "A6 levels", "A4 differences", "A3 tasks 
 COEFFICIENTS = np.arange(-2, 3)
 BATCH = 20_000
 RATE = 1e-5
-"""Random sums that isolate somebody by chance: a reader cannot tell which do (A7)."""
+"""Random sums that isolate someone by chance: a reader cannot tell which do (A7)."""
 
 
 def levels_and_differences(shown: Shown) -> dict[str, Tally]:

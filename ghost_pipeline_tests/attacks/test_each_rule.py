@@ -48,7 +48,7 @@ def size_of_changes(patch: pytest.MonkeyPatch) -> dict[str, str]:
         (size_of_changes, DIFFERENCE),
     ],
 )
-def test_without_a_rule_of_releases_somebody_is_isolated(
+def test_without_a_rule_of_releases_a_person_is_isolated(
     removal: Removal, winner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = many_cohorts(SEED, QUICK.hours, QUICK.sizes)

@@ -146,7 +146,7 @@ def _minutes(chance: Chance, tasks: Ints) -> Ints:
 
 
 def lively(name: str, chance: Chance, size: int, hours: int, *, minutes: bool = True) -> Cohort:
-    """People with a weekly rhythm of whom few do most; some join, some fall silent for weeks and return."""
+    """People with a weekly rhythm, a few doing most; some join, some fall silent for weeks and return."""
     total = HISTORY + hours
     tasks = _blank(size, hours)
     rate = np.exp(chance.normal(0.6, 1.1, size)).clip(0.15, 25)
@@ -170,7 +170,7 @@ def lively(name: str, chance: Chance, size: int, hours: int, *, minutes: bool = 
 
 
 def moving(name: str, chance: Chance, size: int, hours: int, moves_at: int) -> Cohort:
-    """Lively people, of whom two leave the cohort and two with a history enter it, all in one hour."""
+    """Lively people; two leave the cohort and two with a history enter it, all in one hour."""
     cohort = lively(name, chance, size, hours)
     enters, leaves = np.zeros(size, dtype=np.int64), np.full(size, NEVER)
     movers = 1 + chance.permutation(size - 1)[:4]
@@ -181,7 +181,7 @@ def moving(name: str, chance: Chance, size: int, hours: int, moves_at: int) -> C
 
 
 def daily(name: str, chance: Chance, size: int, hours: int) -> Cohort:
-    """People nearly all of whom practise every day: days of 7 change rarely, and for one at a time."""
+    """People who nearly all practise every day: days of 7 change rarely, and for one at a time."""
     tasks = _blank(size, hours)
     for day in range(tasks.shape[1] // 24):
         there = chance.random(size) < 0.97
@@ -264,7 +264,7 @@ def one_streak(name: str, chance: Chance, size: int, hours: int) -> Cohort:
 
 
 def ten(name: str, chance: Chance, hours: int) -> Cohort:
-    """A6: ten active members, one of whom ages out on the first day; the others have just been here."""
+    """A6: ten active members; one ages out on the first day; the others have just been here."""
     cohort = at_rest(name, chance, 10, hours)
     silent = HISTORY + int(chance.integers(6, 20)) - 14 * 24
     cohort.tasks[1, silent - 3 :] = 0
@@ -309,7 +309,7 @@ def raised(name: str, chance: Chance, size: int, hours: int, *, step: int) -> Co
 
 
 def ten_and_a_busy_reader(name: str, chance: Chance, hours: int) -> Cohort:
-    """A6: ten active members, one of whom ages out long after the reader's tasks have stopped all releases."""
+    """A6: ten active members; one ages out long after the reader's tasks have stopped all releases."""
     cohort = at_rest(name, chance, 10, hours)
     silent = HISTORY + 70 + int(chance.integers(0, 20)) - 14 * 24
     cohort.tasks[1:, : HISTORY - 7 * 24] = 0

@@ -13,14 +13,8 @@ import numpy as np
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.ghost import (
-    COHORT_GHOST_RELEASE,
-    GHOST_BENCHMARKS,
-    GHOST_FASTEST_IMPROVERS,
-    GHOST_MESSAGES,
-    GHOST_STREAK_SHARES,
-    USER_GHOST_STATS,
-)
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, GHOST_MESSAGES, USER_GHOST_STATS
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
 from ghost_pipeline.defs.messages import materialize_ghost_messages
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import POPULATIONS

@@ -12,7 +12,8 @@ import pytest
 from ghost_pipeline.cli import demo
 from ghost_pipeline.cli.progress import NO_PROGRESS
 from ghost_pipeline.clock import wall_clock
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARY_HISTORY
 from ghost_pipeline.definitions import TABLE_ASSETS
 from ghost_pipeline.defs.reconciling import find_differences

@@ -10,13 +10,8 @@ import polars as pl
 
 from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.ghost import (
-    COHORT_GHOST_DATA,
-    GHOST_BENCHMARKS,
-    GHOST_FASTEST_IMPROVERS,
-    GHOST_STREAK_SHARES,
-    USER_GHOST_STATS,
-)
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES, NGRAM_SPEED_SUMMARY_HISTORY, SESSION_NGRAM_SUMMARY
 from ghost_pipeline.contracts.raw import (
     KEYBOARDS,

@@ -9,14 +9,9 @@ from typing import Any
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.ghost import (
-    COHORT_GHOST_RELEASE,
-    GHOST_BENCHMARKS,
-    GHOST_FASTEST_IMPROVERS,
-    GHOST_STREAK_SHARES,
-    USER_GHOST_STATS,
-)
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, USER_GHOST_STATS
 from ghost_pipeline.contracts.messages import DISPLAY_RULES, MESSAGES, Message
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARY_HISTORY
 from ghost_pipeline.domain.ghost.ghost_messages import formatted_message
 from ghost_pipeline.lake.lake import Lake

@@ -7,7 +7,7 @@ import pytest
 
 from ghost_pipeline.contracts.column_rules import column_rules, fingerprint
 from ghost_pipeline.contracts.columns import schema_of
-from ghost_pipeline.contracts.ghost import GHOST_FASTEST_IMPROVERS as TABLE
+from ghost_pipeline.contracts.months import GHOST_FASTEST_IMPROVERS as TABLE
 
 
 def test_only_limits_that_are_set_are_rules() -> None:

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from ghost_pipeline.contracts import CONTRACTS, Contract
-from ghost_pipeline.contracts.ghost import GHOST_STREAK_SHARES
+from ghost_pipeline.contracts.months import GHOST_STREAK_SHARES
 from ghost_pipeline.contracts.row_rules import fulfils
 
 RULES_OF_COLUMNS = [one for one in CONTRACTS.values() if one is not GHOST_STREAK_SHARES]

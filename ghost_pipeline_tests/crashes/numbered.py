@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, GHOST_BENCHMARKS, USER_GHOST_STATS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, USER_GHOST_STATS
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARY_HISTORY
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_dictionary import RECORDED_DICTIONARY
 from ghost_pipeline.lake.lake import Lake

@@ -10,7 +10,7 @@ import pytest
 
 from ghost_pipeline.cli.doctor import diagnose
 from ghost_pipeline.cli.findings import Finding, Verdict
-from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.publish.database_builder import publish

@@ -12,7 +12,8 @@ import pytest
 from filelock import FileLock
 
 from ghost_pipeline.cli.dagster_home import DAGSTER_YAML, prepare_dagster_home
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS, USER_GHOST_STATS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.raw import SESSION_NGRAM_ERRORS, USER_PROGRESS, USERS
 from ghost_pipeline.domain.ghost.benchmarks.shards import compact
 from ghost_pipeline.errors import LakeError, PublishError

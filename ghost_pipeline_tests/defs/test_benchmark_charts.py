@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from matplotlib.image import imread
 
-from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.defs.benchmark_charts import benchmark_curves
 
 

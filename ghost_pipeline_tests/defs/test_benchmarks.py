@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from jsonschema import Draft202012Validator
 
-from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
 from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS, STABLE, materialize_ghost_benchmarks
 from ghost_pipeline.defs.raw import RAW_ASSETS
 from ghost_pipeline.defs.resources import RunContext

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.ghost import GHOST_STREAK_SHARES, USER_GHOST_STATS
+from ghost_pipeline.contracts.ghost import USER_GHOST_STATS
+from ghost_pipeline.contracts.months import GHOST_STREAK_SHARES
 from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.defs.checks import VOLUME, ComparisonCheck
 from ghost_pipeline.defs.period_over_period import period_over_period

@@ -6,7 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.defs.freshness import FRESHNESS, freshness, report_freshness
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.windows import HOUR, Hour, Month

@@ -7,7 +7,6 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ghost_pipeline.contracts.ghost import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
 from ghost_pipeline.contracts.kept_months import (
     BENCHMARK_ACHIEVERS,
     BENCHMARK_DIARIES,
@@ -15,6 +14,7 @@ from ghost_pipeline.contracts.kept_months import (
     KEPT_MONTHS,
     STREAK_SHARE_ACHIEVERS,
 )
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.windows import Hour, Month
 from ghost_pipeline_tests.conformance.world import World

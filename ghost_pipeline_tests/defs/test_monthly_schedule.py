@@ -6,7 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.definitions import build_defs
 from ghost_pipeline.defs.benchmarks import BENCHMARK_ASSETS

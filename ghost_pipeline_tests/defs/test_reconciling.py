@@ -6,7 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS, USER_GHOST_STATS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, USER_GHOST_STATS
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.definitions import TABLE_ASSETS, build_defs
 from ghost_pipeline.defs.reconciling import Differences, find_differences, reconcile

@@ -139,7 +139,7 @@ def test_ranks_move_with_the_release(resources: RunContext) -> None:
     assert ranks(resources, 0) == ranks(resources, 1) == {row["user_id"]: (0, None) for row in PEOPLE}
     run(resources, 2, busy=6)
     found = ranks(resources, 2)
-    # Six are below the six others, of whom five count.
+    # Six are below the six others; five of them count.
     assert (found["u00"], found["u11"]) == ((41, None), (0, None))
     assert USER_RELEASED_RANKS.faults(resources.lake.scan(USER_RELEASED_RANKS, [hour(2)]).collect()) == []
 

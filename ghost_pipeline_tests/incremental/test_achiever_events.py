@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghost_pipeline.contracts.ghost import MONTHLY_FIGURES
+from ghost_pipeline.contracts.months import MONTHLY_FIGURES
 from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.domain.ghost.benchmarks import shards as shards_of_users
 from ghost_pipeline.incremental import achiever_events

@@ -15,7 +15,8 @@ from polars.testing import assert_frame_equal
 from ghost_pipeline.contracts import CONTRACTS, Contract
 from ghost_pipeline.contracts.activity import ACTIVITY_CONTRACTS
 from ghost_pipeline.contracts.contract import Layer, Partitioning
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEASE, GHOST_BENCHMARKS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEASE
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.raw import USERS
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.incremental.contract_changes import REBUILT, adopt_contracts, open_current

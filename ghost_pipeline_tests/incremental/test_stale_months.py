@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 from ghost_pipeline.cli.due import is_month_due
-from ghost_pipeline.contracts.ghost import (
+from ghost_pipeline.contracts.ghost import GHOST_MESSAGES
+from ghost_pipeline.contracts.months import (
     GHOST_BENCHMARKS,
     GHOST_FASTEST_IMPROVERS,
-    GHOST_MESSAGES,
     GHOST_STREAK_SHARES,
     MONTHLY_FIGURES,
 )

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from ghost_pipeline.contracts import CONTRACTS
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.raw import USER_PROGRESS
 from ghost_pipeline.monitoring.incidents import Incident, Kind, incidents, published_or_late
 from ghost_pipeline.monitoring.status import STATUS_SCHEMA, FailedCheck, FinishedRun, Releases, Status

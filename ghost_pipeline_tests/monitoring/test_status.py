@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from ghost_pipeline.contracts.activity import USER_ACTIVITY_DAYS
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, GHOST_BENCHMARKS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.raw import REJECTED_ROWS
 from ghost_pipeline.defs.launcher import PROCESS, this_process
 from ghost_pipeline.incremental.stale_ledger import mark_stale

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from ghost_pipeline.contracts import CONTRACTS
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEASE, GHOST_BENCHMARKS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEASE
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.privacy.personal_columns import personal_columns
 from ghost_pipeline.privacy.statement import privacy_statement

@@ -6,13 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from ghost_pipeline.contracts.ghost import (
-    COHORT_GHOST_RELEASE,
-    GHOST_BENCHMARKS,
-    GHOST_FASTEST_IMPROVERS,
-    GHOST_STREAK_SHARES,
-    USER_GHOST_STATS,
-)
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, USER_GHOST_STATS
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
 from ghost_pipeline.domain.ghost.ghost_figures import ghost_figures
 from ghost_pipeline_tests.domain.ghost.ghost_frames import at
 from ghost_pipeline_tests.reference.months import LIMITS

@@ -129,7 +129,7 @@ JUDGED = ["tasks_completed", "practice_time_ms", "tasks_this_week", "current_str
 
 
 def holding(column: str, *numbers: int) -> list[Row]:
-    """Twelve members, of whom the first hold these numbers in a column, and all others 0; each as many tasks before."""
+    """Twelve members; the first hold these numbers in a column, and all others 0; each as many tasks before."""
     before = 0 if column == "tasks_completed" else 12
     return [
         {**member(number), "tasks_completed": before + value, "tasks_this_week": 0, column: value}
@@ -256,7 +256,7 @@ def test_members_of_one_cohort_do_not_count_for_another() -> None:
 
 
 def with_more(members: list[Row], *more: int) -> list[Row]:
-    """The same members, of whom the first have done more tasks."""
+    """The same members; the first have done more tasks."""
     return [
         {**row, "tasks_completed": row["tasks_completed"] + extra}
         for row, extra in zip(members, [*more, *[0] * len(members)], strict=False)
@@ -275,7 +275,7 @@ def test_a_change_must_not_be_that_of_one_or_two() -> None:
 
 
 def grown(count: int, more_of_one: int, **values: int) -> list[Row]:
-    """Members of whom one had done more a week ago."""
+    """Members; one had done more a week ago."""
     return [
         member(0, **{**values, "tasks_completed": values["tasks_completed"] + more_of_one}),
         *people(count, **values)[1:],

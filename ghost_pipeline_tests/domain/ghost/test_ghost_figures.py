@@ -10,14 +10,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.ghost import (
-    COHORT_GHOST_RELEASE,
-    GHOST_BENCHMARKS,
-    GHOST_FASTEST_IMPROVERS,
-    GHOST_STREAK_SHARES,
-    USER_GHOST_STATS,
-)
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, USER_GHOST_STATS
 from ghost_pipeline.contracts.messages import DISPLAY_RULES, MESSAGES, PLACEHOLDERS
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS, GHOST_FASTEST_IMPROVERS, GHOST_STREAK_SHARES
 from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits, ghost_figures, serving_month
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month

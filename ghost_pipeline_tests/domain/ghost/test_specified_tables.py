@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from ghost_pipeline.contracts.contract import Contract
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE, GHOST_BENCHMARKS
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE
+from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
 from ghost_pipeline.contracts.ngrams import NGRAM_SPEED_SUMMARIES
 from ghost_pipeline.contracts.specified import (
     OWN_TABLES,

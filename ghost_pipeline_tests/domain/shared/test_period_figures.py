@@ -3,7 +3,8 @@
 import polars as pl
 import pytest
 
-from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEASE, GHOST_STREAK_SHARES
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_DATA, COHORT_GHOST_RELEASE
+from ghost_pipeline.contracts.months import GHOST_STREAK_SHARES
 from ghost_pipeline.domain.shared.period_figures import (
     FEW_MEMBERS,
     cohort_figures,

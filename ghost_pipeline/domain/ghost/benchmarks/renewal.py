@@ -56,7 +56,7 @@ class Compared:
 
     month: KeptMonth
     allowed: Collection[Key]
-    """The rows from which those of now differ by nobody or by enough people."""
+    """The rows from which those of now differ by no one or by enough people."""
 
     def forbids(self, key: Key) -> bool:
         """Whether a row would tell too much beside the one of this month."""
@@ -76,7 +76,7 @@ def chosen_rows(
 ) -> dict[Key, Chosen]:
     """Choose what each row of a month shows.
 
-    A row is renewed if nobody or enough people differ from what the month itself showed, or what the month before it
+    A row is renewed if no one or enough people differ from what the month itself showed, or what the month before it
     shows if it is built for the first time. The neighbours are public, too: a row that passes and would tell too much
     beside one of them shows what the month before shows, or stays.
 

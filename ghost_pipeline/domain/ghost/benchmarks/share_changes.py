@@ -25,7 +25,7 @@ def allowed_shares(
     min_changed: int,
     max_share_percent: int,
 ) -> set[Key]:
-    """Return the streak shares from which those of now differ by nobody or by enough people.
+    """Return the streak shares from which those of now differ by no one or by enough people.
 
     A share is the mean of a number that is 1 for who reached the threshold, otherwise 0, so its differences are judged
     like those of means.
@@ -84,7 +84,7 @@ def without_few_outside(
 ) -> set[Key]:
     """Return the shares over all starts that may stand beside those of single starts.
 
-    Their difference would be the people outside the starts that are shown, so these are nobody or many.
+    Their difference would be the people outside the starts that are shown, so these are none or many.
 
     Args:
         people: `streak_people` of now.
@@ -114,7 +114,7 @@ def without_few_outside(
 def allowed_improvers(
     before: pl.DataFrame, after: pl.DataFrame, keys: Collection[Key], *, min_changed: int, max_share_percent: int
 ) -> set[Key]:
-    """Return the starts whose fastest improvers differ by nobody or by enough people.
+    """Return the starts whose fastest improvers differ by no one or by enough people.
 
     Judged are all improvers (who has entered or left) and, by themselves, the fastest quarter (who has entered it, left
     it, or has another figure), with the differences of their minutes a day.

@@ -161,7 +161,7 @@ def test_shards_give_the_same_bytes(world: tuple[list[Row], list[Row]]) -> None:
 
 
 def world(above: int, below: int, reached: int) -> tuple[list[Row], list[Row]]:
-    """People of whom `above` did a task, and of each group the first `reached` have the band."""
+    """People, `above` of them with a task; of each group the first `reached` have the band."""
     created = {"created_at": at("2025-01-01T00:00"), "diagnostic_score": 5.0, "final_band_at": at("2025-02-20T00:00")}
     users = [
         user(f"{group}{number}", final_band_score=7.0 if number < reached else 6.0, **created)

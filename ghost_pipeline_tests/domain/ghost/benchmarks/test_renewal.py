@@ -20,13 +20,13 @@ from ghost_pipeline.domain.ghost.benchmarks.renewal import (
 )
 
 ROW: Key = ("interval", "7.5", "6.0", 12)
-NOBODY = pl.DataFrame(schema={"state": pl.Int32, "user_id": pl.String})
+NO_PEOPLE = pl.DataFrame(schema={"state": pl.Int32, "user_id": pl.String})
 JANUARY, FEBRUARY, MARCH = "2025-01", "2025-02", "2025-03"
 
 
 def month(renewed: str, *, allowed: bool) -> Compared:
     """A month whose row shows the state of another one, and whether those of now may stand beside it."""
-    return Compared(KeptMonth({ROW: Shown(0, renewed)}, NOBODY), {ROW} if allowed else set())
+    return Compared(KeptMonth({ROW: Shown(0, renewed)}, NO_PEOPLE), {ROW} if allowed else set())
 
 
 OWN, BEFORE, AFTER = ({flag: month(key, allowed=flag) for flag in (True, False)} for key in (FEBRUARY, JANUARY, MARCH))
@@ -75,7 +75,7 @@ def everybody(people: pl.DataFrame, _: Collection[Key]) -> pl.DataFrame:
 
 
 def test_states_are_numbered_by_month_and_only_those_that_are_shown_are_kept() -> None:
-    older = pl.DataFrame({"state": [0, 1, 2], "user_id": ["of-january", "gone", "of-february"]}, NOBODY.schema)
+    older = pl.DataFrame({"state": [0, 1, 2], "user_id": ["of-january", "gone", "of-february"]}, NO_PEOPLE.schema)
     before = KeptMonth({("a",): Shown(0, JANUARY), ("b",): Shown(2, FEBRUARY)}, older)
     chosen: dict[Key, Chosen] = {("b",): Chosen(before, 2), ("a",): Chosen(before, 0), ("c",): Chosen(None, 0)}
     kept = kept_month(chosen, pl.DataFrame({"user_id": ["of-now"]}), MARCH, everybody)

@@ -58,7 +58,7 @@ def test_shares_are_renewed_as_from_scratch(before: dict[str, Person], after: di
 
 
 @pytest.mark.parametrize(("outside", "allowed"), [(0, True), (1, False), (9, False), (10, True)])
-def test_a_share_over_all_starts_needs_nobody_or_ten_outside(outside: int, *, allowed: bool) -> None:
+def test_a_share_over_all_starts_needs_none_or_ten_outside(outside: int, *, allowed: bool) -> None:
     inside = {f"in-{number}": (7.5, 6.0, 9) for number in range(12)}
     others = {f"out-{number}": (7.5, 4.0, 9) for number in range(outside)}
     overall = ("7.5", None, 3)
