@@ -8,6 +8,9 @@ from ghost_pipeline.contracts.raw import MAX_SCORE
 
 _BAND, _START = "users.final_band_score", "users.diagnostic_score"
 _AT, _ZONE, _CREATED = "user_progress.completed_at", "users.timezone", "users.created_at"
+_PRACTISED = (_AT, "user_progress.task_type", "user_progress.time_spent_ms", _ZONE, _CREATED)
+EXACT = 2**53
+"""pandas reads a column of whole numbers with missing values as floats, which are exact up to here."""
 _WHY_KEPT = "what has been published cannot be compared with later months without it"
 
 
@@ -44,7 +47,7 @@ class BenchmarkAchievers(dy.Schema):
     skipped_day = computed_from(
         small("Day of the journey that the person's zone skipped; 0 if there is none"), _CREATED, _ZONE
     )
-    diary = computed_from(dy.Int64(description="The diary in benchmark_diaries"), "benchmark_diaries.diary")
+    diary = computed_from(dy.Int64(description="The diary in benchmark_diaries"), *_PRACTISED)
 
 
 class BenchmarkDiaries(dy.Schema):
@@ -91,12 +94,18 @@ class FastestImproverAchievers(dy.Schema):
         dy.Int64(
             nullable=True,
             min=0,
+            max=EXACT,
             description="Milliseconds practised before the result; null outside the fastest quarter",
         ),
         "user_progress.time_spent_ms",
     )
     duration_us = computed_from(
-        dy.Int64(nullable=True, min=1, description="Microseconds until the result; null outside the fastest quarter"),
+        dy.Int64(
+            nullable=True,
+            min=1,
+            max=EXACT,
+            description="Microseconds until the result; null outside the fastest quarter",
+        ),
         _CREATED,
         "users.final_band_at",
     )

@@ -127,7 +127,7 @@ class PublishedDatabase:
 
         """
         condition = " AND ".join(f'"{name}" {_equals(value)}' for name, value in key.items()) or "true"
-        names = ", ".join(f'"{name}"' for name in contract.polars_schema)
+        names = self._columns(contract)
         statement = f"SELECT {names} FROM published.{contract.name} WHERE {condition}"  # noqa: S608 - our own names
         return self._answer(contract, statement, list(key.values())).cast(pl.Schema(contract.polars_schema))
 
@@ -156,7 +156,7 @@ class PublishedDatabase:
             PublishError: another version of this project wrote the file; publish again.
 
         """
-        names = ", ".join(f'"{name}"' for name in contract.polars_schema)
+        names = self._columns(contract)
         try:
             with self._cursor(contract) as cursor:
                 reader = cursor.sql(f"SELECT {names} FROM published.{contract.name}").to_arrow_reader(rows)  # noqa: S608
@@ -164,6 +164,16 @@ class PublishedDatabase:
                     yield pl.DataFrame(batch).cast(pl.Schema(contract.polars_schema))
         except duckdb.Error as error:
             raise self._unreadable(contract, error) from error
+
+    def _columns(self, contract: Contract) -> str:
+        """The columns of a contract as a query names them; null where a publication of before lacks one."""
+        with self._connection.cursor() as cursor:
+            found = cursor.execute(
+                "SELECT column_name FROM duckdb_columns() WHERE database_name = 'published' AND table_name = ?",
+                [contract.name],
+            ).fetchall()
+        lacking = contract.polars_schema.keys() - {name for (name,) in found} if found else ()
+        return ", ".join(f'NULL AS "{name}"' if name in lacking else f'"{name}"' for name in contract.polars_schema)
 
     def table_info(self) -> pl.DataFrame:
         """Freshness of each published table: the rows of `table_info`."""

