@@ -4,8 +4,12 @@ A message names the table, the partition, the culprit and the remedy, in that or
 that it is complete on one line of a terminal. Any other exception is a defect of this project and keeps its traceback.
 """
 
+import errno
+import os
 import re
 
+_OF_STORAGE = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+"""What the system says of storage, with which a message of DuckDB ends after the path of its file."""
 _OF_TYPES = re.compile(r"conversion from `[^`]*` to `[^`]*` failed in column '[^']*' for \d+ out of \d+ values: ")
 """The part of a polars message about a column and its types that precedes the cited values."""
 _OF_SYSTEM = re.compile(r"[\w ]+ \(os error \d+\)")
@@ -21,6 +25,8 @@ def without_values(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     first_line = (str(error).splitlines() or [type(error).__name__])[0]
+    if of_storage := next((one for one in _OF_STORAGE if first_line.endswith(one)), None):
+        return of_storage
     if of_system := _OF_SYSTEM.match(first_line):
         return of_system[0]
     told = found[0] if (found := _OF_TYPES.match(first_line)) else ""

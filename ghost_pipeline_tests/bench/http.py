@@ -310,6 +310,7 @@ def _benchmarks() -> pl.DataFrame:
         avg_practice_minutes=pl.col("day_number") * 25,
         sample_size=pl.lit(500),
         month=pl.lit(MONTH.key),
+        renewed=pl.lit(MONTH.key),
         as_of=pl.lit(MONTH.as_of),
         created_at=pl.lit(MONTH.as_of),
         updated_at=pl.lit(MONTH.as_of),

@@ -61,6 +61,7 @@ def _complete(contract: Contract, rows: pl.LazyFrame) -> pl.DataFrame:
     known = {
         "id": pl.lit("00000000-0000-0000-0000-") + number,
         "month": pl.lit(MONTH.key),
+        "renewed": pl.lit(MONTH.key),
         "snapshot_date": pl.lit(HOUR.date),
         "snapshot_hour": pl.lit(HOUR.hour),
         **dict.fromkeys(("as_of", "created_at", "updated_at"), pl.lit(window.as_of)),

@@ -106,6 +106,7 @@ def test_what_is_published_has_the_same_rows(bucket: Bucket, folder: Path, tmp_p
         "ghost_benchmarks.json",
         "ghost_benchmarks.schema.json",
         "publication.json",
+        "privacy.json",
     }
 
 

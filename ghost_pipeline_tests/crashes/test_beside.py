@@ -12,6 +12,7 @@ from ghost_pipeline.contracts.ghost import (
     COHORT_RELEASE_CONTRIBUTIONS,
     GHOST_MESSAGES,
     USER_GHOST_STATS,
+    USER_RELEASED_RANKS,
 )
 from ghost_pipeline.contracts.raw import COHORTS, KEYBOARDS, USERS
 from ghost_pipeline.contracts.staleness import STALE_HOURS
@@ -32,7 +33,8 @@ HOURS = [("materialize", "--as-of", f"2025-03-12T{hour}:00Z") for hour in (11, 1
 BACKFILL = ("backfill", "--from", "2025-03-12T05:00Z", "--to", "2025-03-12T10:00Z")
 REPAIR = ("backfill", "--from", "2025-03-12T05:00Z", "--to", "2025-03-12T13:00Z")
 VERSIONS = (USERS, COHORTS, KEYBOARDS)
-BY_ORDER = {one.name for one in (*VERSIONS, COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, GHOST_MESSAGES)}
+RELEASES = (COHORT_GHOST_RELEASE, COHORT_RELEASE_CONTRIBUTIONS, USER_RELEASED_RANKS)
+BY_ORDER = {one.name for one in (*VERSIONS, *RELEASES, GHOST_MESSAGES)}
 """What depends on the order of the runs: which one saw a version first, which hour was the newest to be released."""
 
 
