@@ -49,7 +49,7 @@ def materialize(
     """Materialize the hour that ends at `as_of` and publish; also the newest complete month, if missing or stale.
 
     A stale month is built only once it serves answers, `GHOST_BENCHMARK_DELAY_HOURS` after its end. An hour more than
-    `GHOST_QUIET_HOURS` after the source's newest event is not built: it would empty what is shown.
+    `GHOST_QUIET_HOURS` after the source's newest event is built in an empty lake only: it would empty what is shown.
 
     Args:
         settings: name the source and the data folder.
@@ -66,7 +66,8 @@ def materialize(
     _require_ended(settings, hour)
     lake = open_current(settings.lake, progress.say)
     selected = _selected(settings, chosen)
-    newest = newest_event(lake, settings, hour)
+    # A lake without anything shows nothing that could be emptied.
+    newest = None if lake.is_empty else newest_event(lake, settings, hour)
     if newest and newest + settings.quiet <= hour.start:
         _say_skipped(progress, settings, hour, newest)
         return
