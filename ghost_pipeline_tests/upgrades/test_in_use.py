@@ -78,7 +78,11 @@ def went_on(release: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_lake_that_went_on_has_the_files_of_one_from_scratch(went_on: Path, scratch: Path) -> None:
-    assert lake_digest(went_on) == lake_digest(scratch)
+    found, expected = lake_digest(went_on), lake_digest(scratch)
+    assert found.keys() == expected.keys()
+    # The ledger keeps what an earlier release has shown, by the rules of then.
+    ledger = "cohort_ghost_release/"
+    assert [name for name in found if found[name] != expected[name] and not name.startswith(ledger)] == []
     assert (went_on / "lake" / LAYOUT_FILE).read_bytes() == (scratch / "lake" / LAYOUT_FILE).read_bytes()
 
 
