@@ -5,6 +5,7 @@ process, and no other client was answered until they went.
 """
 
 import asyncio
+import itertools
 from typing import Any, cast
 
 import uvicorn
@@ -19,6 +20,8 @@ REQUEST_SECONDS, ANSWER_SECONDS = 10.0, 60.0
 """Time for a whole request to arrive, and for its answer to be read; the slowest answers take 2 s."""
 REQUEST_BYTES = 64 << 10
 """Of a request line and headers. A request of this API has no body; what follows an answer counts, too."""
+
+_places = itertools.count()
 
 
 def build_server(app: FastAPI, **values: Any) -> uvicorn.Server:  # noqa: ANN401 - what uvicorn takes
@@ -43,8 +46,11 @@ class LimitedConnection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """
 
     _deadline: asyncio.TimerHandle | None = None
-    waiting_since: float | None = None
-    """On the clock of the loop; None while a request is answered."""
+    waiting_since: int | None = None
+    """Place in the order in which connections began to wait; None while a request is answered.
+
+    Not a time: uvloop's clock stands still while a batch of connections is accepted.
+    """
     _bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -81,7 +87,7 @@ class LimitedConnection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         super().connection_lost(exc)
 
     def _wait_for_request(self) -> None:
-        self.waiting_since, self._bytes = self.loop.time(), 0
+        self.waiting_since, self._bytes = next(_places), 0
         self._limit(REQUEST_SECONDS)
 
     def _limit(self, seconds: float) -> None:
@@ -94,7 +100,7 @@ class LimitedConnection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         waiting = [one for one in cast("set[LimitedConnection]", self.connections) if one.waiting_since is not None]
         if not waiting:
             return False
-        longest = min(waiting, key=lambda one: one.waiting_since or 0.0)
+        longest = min(waiting, key=lambda one: one.waiting_since or 0)
         # Its end is told in the next turn of the loop, after which others may have come.
         self.connections.discard(longest)
         longest.transport.abort()
