@@ -36,7 +36,8 @@ def reported(tmp_path: Path) -> Callable[[str], Path]:
 
 def said(source: Path | str, mapping: Path | None = None) -> list[str]:
     """What is said of a source, a line each: verdict, what it is about, and the finding."""
-    beside = ("settings", "storage", "lake", "published")
+    beside = {"settings", "storage", "lake", "published"}
+    beside |= {"dagster", "ports", "rights", "clock", "time zones", "alerts"}
     with TemporaryDirectory() as data:
         findings = list(diagnose(Settings.load(source=str(source), source_mapping=mapping, data=Path(data))))
     return [f"{one.verdict.value} {one.about}: {one.description}" for one in findings if one.about not in beside]
