@@ -17,7 +17,7 @@ help:  ## List the targets
 run: $(READY)  ## Set up, generate a realistic source, materialize its newest hour and month, show what came out
 	@$(BIN)/ghost-pipeline demo
 
-test: $(READY)  ## Set up and run the tests for every change (about 9 minutes on two cores)
+test: $(READY)  ## Set up and run the tests for every change (about 14 minutes on two cores)
 	@$(BIN)/pytest -n 2 --dist worksteal -m "not long"
 
 test-long: $(READY)  ## Run the others: kills and faults, deployments, buckets, whole ranges, all random examples
