@@ -7,6 +7,8 @@ export GHOST_DATA ?= data
 SOAK_MINUTES ?= 30
 YEAR_DAYS ?= 365
 ATTACK_SEEDS ?= 3
+LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	--no-emit-find-links
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-long attack soak check format bench year docs lock ui notebook clean
@@ -58,9 +60,10 @@ notebook: $(READY)  ## Open the example notebook over what was built
 	@$(BIN)/marimo edit examples/three_pictures.py
 
 lock: $(if $(wildcard $(BIN)/uv),,$(READY))  ## Resolve the dependencies again into requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
-		--no-annotate --no-header --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml \
-		--output-file requirements.lock
+	@$(BIN)/uv pip compile $(LOCKED) --extra dev --extra kubernetes --upgrade pyproject.toml --output-file requirements.lock
+	@# What of it the image needs: setuptools installs the package there.
+	@echo setuptools | $(BIN)/uv pip compile $(LOCKED) --extra kubernetes --constraint requirements.lock pyproject.toml - \
+		--output-file deploy/requirements.lock
 
 clean:  ## Remove the environment and everything that was written to data/
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,10 +1,11 @@
-"""The lock file pins every package by version and hash, and names no address."""
+"""The lock files pin every package by version and hash, and name no address."""
 
 import re
 import sys
 from pathlib import Path
 
-LOCK = Path(__file__).parent.parent / "requirements.lock"
+ROOT = Path(__file__).parent.parent
+LOCKS = ("requirements.lock", "deploy/requirements.lock")
 
 
 def faults(text: str) -> list[str]:
@@ -22,5 +23,5 @@ def faults(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    wrong = faults(LOCK.read_text(encoding="utf-8"))
-    sys.exit("\n".join(f"{LOCK.name}: {fault}" for fault in wrong) or 0)
+    wrong = [f"{lock}: {fault}" for lock in LOCKS for fault in faults((ROOT / lock).read_text(encoding="utf-8"))]
+    sys.exit("\n".join(wrong) or 0)
