@@ -7,8 +7,8 @@ hour would run.
 A run that a command executes names the code location that the UI has, so that it is on the timeline and on the pages
 of its job. Dagster's own `execute_in_process` names none.
 
-Beside `event_storage` this is the only module with private imports of Dagster; a test for each notices a change
-upstream. Which runs there are is in `jobs` and `schedules`.
+Beside `event_storage` and `kubernetes_launcher` this is the only module with private imports of Dagster; a test for
+each notices a change upstream. Which runs there are is in `jobs` and `schedules`.
 """
 
 import os
