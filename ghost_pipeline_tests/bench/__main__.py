@@ -20,6 +20,7 @@ from ghost_pipeline_tests.bench import (
     ngram_summaries,
     publication,
     published_postgres,
+    releases,
     source_postgres,
     whole_hour,
 )
@@ -34,7 +35,10 @@ from ghost_pipeline_tests.bench.measuring import Rows, as_json, as_markdown, as_
 )
 @click.option("--achievers", default=500_000, show_default=True, help="People of the month benchmark.")
 @click.option(
-    "--users", default=1_000_000, show_default=True, help="People of the hourly, messages and HTTP benchmarks."
+    "--users",
+    default=1_000_000,
+    show_default=True,
+    help="People of the hourly, messages and HTTP benchmarks; of releases, a hundredth.",
 )
 @click.option("--typists", default=400, show_default=True, help="Typists of the n-gram benchmarks, 50,000 rows each.")
 @click.option("--keys", default=10_000_000, show_default=True, help="Keystrokes of the extraction benchmark.")
@@ -77,6 +81,7 @@ def main(  # noqa: PLR0913, PLR0917 - an option for each size
             "published_postgres": partial(published_postgres.measure, rows=rows // 2, runs=runs),
             "month": partial(month.measure, achievers=achievers, runs=runs),
             "messages": partial(messages.measure, users=users, runs=runs),
+            "releases": partial(releases.measure, users=users // 100, runs=runs),
             "ngram_summaries": partial(ngram_summaries.measure, typists=typists, runs=runs),
             "ngram_hour": partial(ngram_summaries.measure_hour, typists=typists, runs=runs),
             "ngram_extraction_to_5": partial(ngram_extraction.measure, keys=keys // 10, max_size=5, runs=runs),

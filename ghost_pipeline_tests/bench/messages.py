@@ -43,17 +43,17 @@ def prepare(folder: Path, users: int) -> None:
     chance = np.random.default_rng(SEED)
     lake = Lake(folder / "lake")
     cohorts = [f"cohort-{number:05d}" for number in range(max(1, users // COHORT))]
-    lake.write(USER_GHOST_STATS, HOUR, _complete(USER_GHOST_STATS, _users(chance, users, cohorts)))
-    lake.write(COHORT_GHOST_RELEASE, HOUR, _complete(COHORT_GHOST_RELEASE, _releases(chance, cohorts)))
+    lake.write(USER_GHOST_STATS, HOUR, complete(USER_GHOST_STATS, _users(chance, users, cohorts)))
+    lake.write(COHORT_GHOST_RELEASE, HOUR, complete(COHORT_GHOST_RELEASE, _releases(chance, cohorts)))
     for contract, rows in (
         (GHOST_BENCHMARKS, _benchmarks()),
         (GHOST_STREAK_SHARES, _streak_shares()),
         (GHOST_FASTEST_IMPROVERS, pl.LazyFrame({"starting_skill": DEFAULT_STARTS, "minutes_per_day": [25.4] * 4})),
     ):
-        lake.write(contract, MONTH, _complete(contract, rows.with_columns(sample_size=500)))
+        lake.write(contract, MONTH, complete(contract, rows.with_columns(sample_size=500)))
 
 
-def _complete(contract: Contract, rows: pl.LazyFrame) -> pl.DataFrame:
+def complete(contract: Contract, rows: pl.LazyFrame) -> pl.DataFrame:
     """The rows as the contract wants them: with the clock of the partition, and 0 for what no message reads."""
     schema = contract.polars_schema
     window = MONTH if "month" in schema else HOUR

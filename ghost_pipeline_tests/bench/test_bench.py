@@ -21,6 +21,7 @@ SUITES = (
     "published_postgres",
     "month",
     "messages",
+    "releases",
     "ngram_summaries",
     "ngram_hour",
     "ngram_extraction_to_5",
