@@ -6,6 +6,7 @@ ten times everything else together, rounding included.
 """
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,13 @@ TIMES = 10
 HALF = 0.5
 
 
+class Words(Protocol):
+    """What each sum is, by its row; a list will do."""
+
+    def __getitem__(self, row: int, /) -> str:
+        """Say it."""
+
+
 @dataclass
 class Tally:
     """What an attack has tried and obtained."""
@@ -29,7 +37,8 @@ class Tally:
     near: int = 0
     """To better than a tenth, exact ones included."""
     people: set[str] = field(default_factory=set)
-    note: str = ""
+    notes: list[str] = field(default_factory=list)
+    """What the numbers do not say."""
     examples: list[str] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
@@ -38,6 +47,7 @@ class Tally:
         self.exact += other.exact
         self.near += other.near
         self.people |= other.people
+        self.notes += other.notes
         self.examples += other.examples
 
     @property
@@ -45,13 +55,13 @@ class Tally:
         """How often a figure was isolated, exactly or nearly."""
         return max(self.exact, self.near)
 
-    def judge(self, parts: Parts, slack: Floats, names: list[str], what: list[str]) -> None:
+    def judge(self, parts: Parts, slack: Floats, names: list[str], what: Words) -> None:
         """Judge sums: `parts` by sum and member, and the rounding left in each."""
         exact, near, largest = isolated(parts, slack)
         self.tried += int((np.abs(_others(parts)).sum(axis=1) > 0).sum())
         self.exact += int(exact.sum())
         self.near += int((exact | near).sum())
-        for row in np.flatnonzero(exact | near):
+        for row in map(int, np.flatnonzero(exact | near)):
             self.people.add(names[largest[row]])
             if len(self.examples) < 20:
                 order = np.argsort(-np.abs(_others(parts[row][None])[0]))[:3]

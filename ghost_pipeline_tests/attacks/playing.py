@@ -1,5 +1,7 @@
 """All attacks on the worlds of a seed, and the table of what they obtained."""
 
+import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,13 +50,18 @@ LONG = Extent(
 
 
 def attack(seed: int, extent: Extent, folder: Path, variables: Mapping[str, str] | None = None) -> Tallies:
-    """Play every attack on the worlds of a seed, in an empty folder."""
+    """Play every attack on the worlds of a seed, in a folder that is empty or has what a run before has built of it."""
     tallies: Tallies = {}
     shown = play(many_cohorts(seed, extent.hours, extent.sizes), folder / "cohorts", variables)
     add(tallies, attack_hours(shown, seed, extent))
     add(tallies, few_users_ranks(seed, folder / "few", variables))
     diaries = Diaries.draw(seed, extent.months)
+    # A month that is built again is compared with what it showed.
+    shutil.rmtree(folder / "months", ignore_errors=True)
     add(tallies, months(diaries, play_months(diaries, folder / "months", variables)))
+    for tally in tallies.values():
+        # People of different seeds have the same names.
+        tally.people = {f"{seed} {name}" for name in tally.people}
     return tallies
 
 
@@ -79,6 +86,18 @@ def add(tallies: Tallies, more: Tallies) -> None:
     """Add what attacks have obtained to what they had before."""
     for name, tally in more.items():
         tallies.setdefault(name, Tally()).add(tally)
+
+
+def write_tallies(tallies: Tallies, file: Path) -> None:
+    """Keep tallies for later runs to add to."""
+    kept = {name: {**vars(tally), "people": sorted(tally.people)} for name, tally in tallies.items()}
+    file.write_text(json.dumps(kept, indent=1, default=int), encoding="utf-8")
+
+
+def read_tallies(file: Path) -> Tallies:
+    """Read what earlier runs have kept."""
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return {name: Tally(**{**tally, "people": set(tally["people"])}) for name, tally in kept.items()}
 
 
 def as_table(tallies: Tallies) -> str:

@@ -7,14 +7,14 @@ often as the same claims at other values. Five at a time are the edge of a step,
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
 from ghost_pipeline_tests.attacks.contributions import MINUTES, STREAK, TASKS, Contributions
 from ghost_pipeline_tests.attacks.isolation import FEW, TIMES, Tally
 from ghost_pipeline_tests.attacks.shown import Shown
-from ghost_pipeline_tests.attacks.worlds import READER, Ints, as_of
+from ghost_pipeline_tests.attacks.worlds import READER, Cohort, Ints, as_of
 
 METRICS = {"tasks_completed": TASKS, "practice_time": MINUTES, "streak": STREAK}
 BETTER = 2
@@ -45,24 +45,41 @@ class _Claim:
 def ranks(shown: Shown, cohorts: Sequence[str], bases: Sequence[str] = ("cohort",)) -> dict[str, Tally]:
     """Try every rank that is shown to the readers of some cohorts: as if of the hour, and as if of the release."""
     tallies: dict[str, Tally] = {}
-    for name in cohorts:
-        people = shown.contributions[name]
-        released = {one.hour: one.release_hour for one in shown.told[name]}
-        reader = shown.reader()
-        for base in bases:
-            for metric, figure in METRICS.items():
-                told = [
-                    (hour, reader.percentile(people.cohort.user_id(READER), metric, base, as_of(hour)).percentile)
-                    for hour in shown.world.played
-                ]
-                seen = [(hour, rank) for hour, rank in told if rank is not None]
-                every_hour = [_seen(people, figure, hour, rank) for hour, rank in seen]
-                tallies.setdefault(f"A1 rank, {base}", Tally()).add(_attack(people, figure, every_hour))
-                if base == "cohort":
-                    at_release = {released[hour]: rank for hour, rank in seen}
-                    slow = [_seen(people, figure, hour, rank) for hour, rank in at_release.items() if hour is not None]
-                    tallies.setdefault("A1 slow, rank of releases", Tally()).add(_attack(people, figure, slow))
+    for (name, base, figure), seen in _told(shown, cohorts, bases).items():
+        people = _everyone(shown, name) if base == "global" else shown.contributions[name]
+        every_hour = [_seen(people, figure, hour, rank) for hour, rank in seen]
+        tallies.setdefault(f"A1 rank, {base}", Tally()).add(_attack(people, figure, every_hour))
+        if base == "cohort":
+            released = {one.hour: one.release_hour for one in shown.told[name]}
+            at_release = {released[hour]: rank for hour, rank in seen}
+            slow = [_seen(people, figure, hour, rank) for hour, rank in at_release.items() if hour is not None]
+            tallies.setdefault("A1 slow, rank of releases", Tally()).add(_attack(people, figure, slow))
     return tallies
+
+
+def _told(
+    shown: Shown, cohorts: Sequence[str], bases: Sequence[str]
+) -> dict[tuple[str, str, int], list[tuple[int, int]]]:
+    """The ranks of each hour that has one, by cohort, base and figure; the tables of an hour are read once."""
+    reader = shown.reader()
+    told: dict[tuple[str, str, int], list[tuple[int, int]]] = {
+        key: [] for key in product(cohorts, bases, METRICS.values())
+    }
+    for hour, name, base, (metric, figure) in product(shown.world.played, cohorts, bases, METRICS.items()):
+        user_id = shown.contributions[name].cohort.user_id(READER)
+        rank = reader.percentile(user_id, metric, base, as_of(hour)).percentile
+        if rank is not None:
+            told[name, base, figure].append((hour, rank))
+    return told
+
+
+def _everyone(shown: Shown, first: str) -> Contributions:
+    """All users as if they were one cohort, with the reader of `first` as its reader."""
+    cohorts = sorted(shown.world.cohorts, key=lambda cohort: cohort.name != first)
+    tasks, minutes, joined = (
+        np.concatenate([getattr(cohort, name) for cohort in cohorts]) for name in ("tasks", "minutes", "joined")
+    )
+    return Contributions.of(Cohort("everyone", tasks, minutes, joined))
 
 
 def _seen(people: Contributions, figure: int, hour: int, rank: int) -> _Seen:
@@ -74,16 +91,17 @@ def _attack(people: Contributions, figure: int, seen: list[_Seen]) -> Tally:
     step = 5 if all(_below(one, 5) is not None for one in seen) else 1
     claims = []
     tally = Tally()
-    for one, other in combinations(seen, 2):
-        below = (_below(one, step), _below(other, step))
-        if below[0] is None or below[1] is None or other.hour - one.hour > REST:
+    below = [(one, number) for one in seen if (number := _below(one, step)) is not None]
+    for (one, fewer), (other, more) in combinations(below, 2):
+        if other.hour - one.hour > REST:
             continue
         tally.tried += 1
-        if claim := _claim(one, other, below[1] - below[0]):
+        if claim := _claim(one, other, more - fewer):
             claims.append(claim)
     right = [claim for claim in claims if _is_right(claim, _peers(people, figure, claim.hour), 0)]
     elsewhere = [_elsewhere(claim, _peers(people, figure, claim.hour)) for claim in claims]
-    tally.note = f"{len(right)} of {len(claims)} claims right"
+    if claims:
+        tally.notes = [f"{people.cohort.name}: {len(right)} of {len(claims)} claims right"]
     if claims and len(right) / len(claims) >= BETTER * float(np.mean(elsewhere)):
         tally.exact = sum(claim.low == claim.high for claim in right)
         tally.near = len(right)

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ghost_pipeline.contracts.ghost import COHORT_GHOST_RELEASE
+from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.serving.inputs import Inputs
 from ghost_pipeline.serving.reader import GhostReader
 from ghost_pipeline.settings import Settings
+from ghost_pipeline.windows import Hour
 from ghost_pipeline_tests.attacks.contributions import FIGURES, Contributions, Flags
 from ghost_pipeline_tests.attacks.worlds import READER, World, as_of, hour_ending_at, start_of
 from ghost_pipeline_tests.running import run
@@ -46,6 +49,10 @@ class Release:
     """What each member contributes, by figure."""
     slack: np.ndarray[tuple[int], np.dtype[np.float64]]
     """How far the sum that a reader computes from an average may be from the true one, by figure."""
+
+    def shown_sum(self, figure: int) -> float:
+        """The sum of a figure, as a reader computes it."""
+        return float(self.averages[figure]) * self.size
 
 
 @dataclass(frozen=True)
@@ -85,12 +92,16 @@ class _Hourly(GhostReader):
 
 
 def play(world: World, folder: Path, variables: Mapping[str, str] | None = None) -> Shown:
-    """Run the pipeline over every hour of a world, as one backfill before and one after the moves."""
+    """Run the pipeline over every hour of a world, as one backfill before and one after the moves.
+
+    What a run before has built in the folder stays.
+    """
     data, source = folder / "data", folder / "source"
     variables = {**MANY_HOURS, **(variables or {})}
     first, end = world.played.start, world.played.stop
     for begin, until, moved in ((first, min(world.moves_at, end), False), (world.moves_at, end, True)):
-        if begin < until:
+        # The source of before the moves would make later hours stale.
+        if begin < until and not Lake(data / "lake").exists(COHORT_GHOST_RELEASE, Hour.ending_at(start_of(until))):
             world.write(source, moved=moved)
             window = ["--from", f"{start_of(begin):%Y-%m-%dT%H:%MZ}", "--to", f"{start_of(until):%Y-%m-%dT%H:%MZ}"]
             done = run(["backfill", *window], data, source, **variables)
