@@ -19,6 +19,8 @@ from ghost_pipeline_tests.attacks.worlds import READER, Cohort, Ints, as_of
 METRICS = {"tasks_completed": TASKS, "practice_time": MINUTES, "streak": STREAK}
 BETTER = 2
 """How many times as often as elsewhere the claims of an attack have to be right."""
+STEP, MOST = 5, 0.75
+"""Persons by which a reader takes ranks to move, if that explains so many of those that are shown."""
 REST = 14 * 24
 
 
@@ -88,7 +90,9 @@ def _seen(people: Contributions, figure: int, hour: int, rank: int) -> _Seen:
 
 
 def _attack(people: Contributions, figure: int, seen: list[_Seen]) -> Tally:
-    step = 5 if all(_below(one, 5) is not None for one in seen) else 1
+    # Not of all: where people have come since the release, a rank is no multiple of five of those who are there now.
+    in_steps = sum(_below(one, STEP) is not None for one in seen)
+    step = STEP if in_steps >= MOST * len(seen) else 1
     claims = []
     tally = Tally()
     below = [(one, number) for one in seen if (number := _below(one, step)) is not None]
