@@ -259,12 +259,11 @@ def _achievers(run: RunContext, month: Month) -> AchieverEvents:
 
 def _curves(run: RunContext, benchmarks: pl.DataFrame, population: str, month: Month) -> dg.MarkdownMetadataValue:
     # Matplotlib costs 0.3 s of processor time to import, and most runs draw nothing.
-    from ghost_pipeline.defs.benchmark_charts import as_markdown_image, benchmark_curves  # noqa: PLC0415
+    from ghost_pipeline.pictures.benchmark_curves import as_markdown_image, benchmark_curves  # noqa: PLC0415
 
     bands, starts = run.settings.bands, run.settings.starting_skills
-    picture = benchmark_curves(benchmarks, population, bands, starts)
-    text = f"benchmarks by day, {population}, {month.key}"
-    return dg.MetadataValue.md(as_markdown_image(picture, text))
+    png = benchmark_curves(benchmarks, population, bands, starts)
+    return dg.MetadataValue.md(as_markdown_image(png, f"benchmarks by day, {population}, {month.key}"))
 
 
 def _moves(run: RunContext, month: Month, benchmarks: pl.DataFrame) -> list[str]:

@@ -18,6 +18,7 @@ from ghost_pipeline.domain.ghost.ghost_figures import FigureLimits, ghost_figure
 from ghost_pipeline.domain.ghost.ghost_messages import coded_messages
 from ghost_pipeline.domain.shared.period_figures import row_count
 from ghost_pipeline.incremental.stale_ledger import mark_building
+from ghost_pipeline.pictures.tables import POSITIONS
 from ghost_pipeline.windows import Hour
 
 USERS_AT_ONCE = 100_000
@@ -53,8 +54,18 @@ def _export(run: RunContext, hour: Hour) -> TableResult:
             return skipped
         raise
     messages = lake.scan(GHOST_MESSAGES, [hour])
-    shown = messages.group_by("context", "type").agg(messages=pl.len()).sort("context", "type")
-    return TableResult(rows=written.rows, metadata={"shown": as_table(shown.collect())})
+    stated = messages.group_by("context", "type", "position").agg(messages=pl.len()).collect()
+    shown = stated.group_by("context", "type").agg(pl.col("messages").sum()).sort("context", "type")
+    return TableResult(rows=written.rows, metadata={"shown": as_table(shown), **_shares(stated)})
+
+
+def _shares(stated: pl.DataFrame) -> dict[str, float]:
+    """Return how many percent of the messages that state a position state each, if any does."""
+    by_position = dict(stated.group_by("position").agg(pl.col("messages").sum()).drop_nulls().iter_rows())
+    total = sum(by_position.values())
+    return {
+        f"{position}_percent": round(100 * by_position.get(position, 0) / total, 1) for position in POSITIONS if total
+    }
 
 
 def _parts(run: RunContext, hour: Hour) -> Iterator[pl.DataFrame]:

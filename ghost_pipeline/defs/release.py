@@ -148,12 +148,20 @@ def _append(run: RunContext, newest: Hour | None, hour: Hour, earlier: _Contribu
         rows=release.height,
         findings={"cohorts_whose_last_release_cannot_be_compared": lost},
         metadata={
+            "released": int(released.sum()),
             "released_anew": int(fresh.sum()),
             "last_release_stays": int(released.sum()) - int(fresh.sum()),
             "suppressed": int(release.height - released.sum()),
+            **_oldest(release),
         },
         sample=release,
     )
+
+
+def _oldest(release: pl.DataFrame) -> dict[str, int]:
+    """Return the age in hours of the oldest release that is shown, if any is."""
+    ages = (release["as_of"] - release["released_as_of"]).dt.total_hours().drop_nulls().to_list()
+    return {"oldest_release_hours": max(ages)} if ages else {}
 
 
 def _ranks(lake: Lake, newest: Hour | None, hour: Hour, release: pl.DataFrame, rules: RankRules) -> pl.DataFrame:

@@ -1,14 +1,16 @@
 """From a table's compute function to its Dagster asset.
 
 What all assets share is added here once, from the contract: name, group, kinds, the partitions of a run, the checks
-`structure`, `coverage` and `freshness`, row counts and a preview. What the catalogue says of a table is added in
-`catalogue`. Which rows a table has is in its own module.
+`structure`, `coverage` and `freshness`, row counts, what a partition took, a preview and pictures. What the catalogue
+says of a table is added in `catalogue`. Which rows a table has is in its own module.
 """
 
+import resource
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from logging import Logger
 from typing import Any, NamedTuple
@@ -36,15 +38,17 @@ from ghost_pipeline.defs.checks import (
 )
 from ghost_pipeline.defs.external_assets import source_key
 from ghost_pipeline.defs.freshness import FRESHNESS, freshness
+from ghost_pipeline.defs.metadata import as_table
 from ghost_pipeline.defs.partitions import RANGE_END, SOURCE_FROM, Partitions
 from ghost_pipeline.defs.resources import RunContext, RunSource
-from ghost_pipeline.defs.table_result import TableResult
+from ghost_pipeline.defs.table_result import Cost, TableResult
 from ghost_pipeline.errors import ContractError, EngineError, without_values
 from ghost_pipeline.ingest.result import OnRows
 from ghost_pipeline.lake.concurrent_replace import retry_on_replace
 from ghost_pipeline.lake.file_versions import FileVersion, file_version
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import shared_lock
+from ghost_pipeline.pictures.tables import PICTURES, counted
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import Hour, Month, hours
 
@@ -187,11 +191,16 @@ class TableAsset:
                     f"(docs/upgrading.md)"
                 ).with_traceback(error.__traceback__) from None
             files = self._files(lake, keys)
+            now = retry_on_replace(partial(self.counted_now, run)) if self.counted_now else {}
+            # Of the newest partition alone: a picture is a query and a kilobyte, and no one leafs through a backfill.
+            pictures = {keys[-1]: self._pictures(lake, keys[-1], now)}
             for key, result in results.items():
                 size = {"bytes": files[key].size} if key in files else {}
-                context.add_asset_metadata({**result.asset_metadata(), **size}, partition_key=key)
+                # First, so that no one has to scroll to them.
+                shown = {**pictures.get(key, {}), **result.asset_metadata(), **size}
+                context.add_asset_metadata(shown, partition_key=key)
             read = self._read_partitions(keys, tags.get(SOURCE_FROM))
-            for check, found in self._checked(run, results, read, planned_partitions(context.run)):
+            for check, found in self._checked(run, results, read, planned_partitions(context.run), now):
                 yield from report(contract.name, check, found)
             yield dg.MaterializeResult(data_version=self._data_version(lake, files))
 
@@ -203,13 +212,13 @@ class TableAsset:
         results: Mapping[str, TableResult],
         read: Sequence[Hour | Month],
         planned: Sequence[str | None],
+        now: Mapping[str, int],
     ) -> Iterator[tuple[Check, Mapping[str | None, dg.AssetCheckResult]]]:
         """Yield each check with its results, by partition."""
         shared = {check.name: check for check in self.every_check}
         yield STRUCTURE, {key: structure_passed(result) for key, result in results.items()}
         if self.counted_now:
-            found = retry_on_replace(partial(self.counted_now, run))
-            yield shared[COVERAGE.name], dict.fromkeys(planned, coverage_result(found))
+            yield shared[COVERAGE.name], dict.fromkeys(planned, coverage_result(now))
         elif self.counts:
             yield shared[COVERAGE.name], {key: coverage_result(one.findings) for key, one in results.items()}
         for check in self.checks:
@@ -222,20 +231,33 @@ class TableAsset:
     def _compute(self, log: Logger, run: RunContext, keys: Sequence[str], results: dict[str, TableResult]) -> None:
         """Compute the partitions of a run, and add the result of each to `results`."""
         results.clear()
-        logged = time.monotonic()
+        logged = begun = time.monotonic()
         for key, result in zip(keys, self.compute(run, self._partitions(keys)), strict=True):
             if result.findings and not self.counts:
                 raise ValueError(
                     f"{self.contract.name}: returns findings, and no check would report them. Say in `counts` of its "
                     f"TableAsset what they count, or return none"
                 )
-            results[key] = result
+            results[key] = replace(result, cost=Cost(round(time.monotonic() - begun, 3), _peak_memory_mb()))
+            begun = time.monotonic()
             is_last = len(results) == len(keys)
             if len(keys) > 1 and (is_last or time.monotonic() - logged >= SECONDS_BETWEEN):
                 logged = time.monotonic()
                 rows = sum(one.rows for one in results.values())
                 written = HoursWritten(self.contract.name, len(results), key, rows)
                 log.info("%s: %d hours up to %s, %d rows", *written, extra={HOURS_WRITTEN: written})
+
+    def _pictures(self, lake: Lake, key: str, now: Mapping[str, int]) -> dict[str, dg.TableMetadataValue]:
+        """Return the pictures of a partition, and of what `coverage` counts, if it counts anything."""
+        drawn = {"counted": counted(now)} if any(now.values()) else {}
+        shown, (partition,) = PICTURES.get(self.contract.name, ()), self._partitions([key])
+        # An hour that has expired has no file, or the run of a newer one may be removing it.
+        with suppress(FileNotFoundError):
+            if shown and lake.exists(self.contract, partition):
+                rows = lake.scan(self.contract, [partition])
+                frames = pl.collect_all([one.count(rows) for one in shown])
+                drawn |= {one.name: one.draw(frame) for one, frame in zip(shown, frames, strict=True)}
+        return {name: as_table(picture) for name, picture in drawn.items()}
 
     def _files(self, lake: Lake, keys: Sequence[str]) -> dict[str, FileVersion]:
         """Return the versions of the files of a run's partitions, by partition; asking takes 10 µs and no request."""
@@ -280,6 +302,12 @@ def _rows_to_log(log: Logger) -> OnRows:
             log.info("%s: %d of %s rows read", table, rows, total or "unknown", extra={ROWS_READ: read})
 
     return on_rows
+
+
+def _peak_memory_mb() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kilobytes on Linux, bytes on macOS.
+    return peak >> (20 if sys.platform == "darwin" else 10)
 
 
 def _range_end(keys: Sequence[str], tagged: str | None) -> Hour | None:

@@ -76,7 +76,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Worlds:
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no benchmarks: no case looks at the pictures, which take more than half the time of a month."""
-    monkeypatch.setattr("ghost_pipeline.defs.benchmark_charts.benchmark_curves", lambda *_: b"")
+    monkeypatch.setattr("ghost_pipeline.pictures.benchmark_curves.benchmark_curves", lambda *_: b"")
 
 
 @pytest.mark.parametrize(("case", "file_format"), list(_parameters()))

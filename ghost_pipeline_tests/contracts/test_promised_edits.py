@@ -137,7 +137,7 @@ PROBE = """
 import json
 from ghost_pipeline.contracts.benchmark_metrics import json_schema
 from ghost_pipeline.contracts.specified import SPECIFIED_GHOST_BENCHMARKS
-from ghost_pipeline.defs.benchmark_charts import FIGURES
+from ghost_pipeline.pictures.benchmark_curves import FIGURES
 from ghost_pipeline.cli.open_data_contract import open_data_contract
 from ghost_pipeline.definitions import TABLE_ASSETS, defs
 from ghost_pipeline.privacy.personal_columns import PERSONAL_COLUMNS, owner_column

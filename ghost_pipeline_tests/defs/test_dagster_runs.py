@@ -132,6 +132,64 @@ def test_no_id_and_no_name_reaches_dagsters_records(
     assert personal in "".join(file.read_text(encoding="utf-8") for file in (folder / "source").iterdir())
 
 
+def metadata(result: dg.ExecuteInProcessResult, table: str, key: str) -> Mapping[str, dg.MetadataValue]:
+    """What Dagster shows of a partition."""
+    events = result.get_asset_materialization_events()
+    (found,) = (one for one in events if one.asset_key == dg.AssetKey(table) and one.partition == key)
+    return found.step_materialization_data.materialization.metadata
+
+
+PICTURED = {
+    "cohort_ghost_release": "released_and_suppressed",
+    "user_released_ranks": "cohort_ranks",
+    "ghost_messages": "behind_close_ahead",
+    "ngram_speed_summaries": "distribution_of_speeds",
+    "users": "counted",
+    "user_progress": "counted",
+    "rejected_rows": "counted",
+}
+
+
+@pytest.mark.parametrize("table", PICTURED)
+def test_only_the_newest_partition_of_a_run_has_its_picture(
+    table: str, ranged: tuple[Path, dg.ExecuteInProcessResult, str]
+) -> None:
+    _, result, _ = ranged
+    earlier, newest = (metadata(result, table, key) for key in KEYS)
+    assert PICTURED[table] not in earlier
+    assert next(iter(newest)) == PICTURED[table]
+    assert isinstance(newest[PICTURED[table]], dg.TableMetadataValue)
+
+
+def test_what_is_not_counted_has_no_picture(ranged: tuple[Path, dg.ExecuteInProcessResult, str]) -> None:
+    _, result, _ = ranged
+    assert "counted" not in metadata(result, "cohorts", KEYS[-1])
+
+
+def test_pictures_are_few_kilobytes_of_dagsters_records(
+    ranged: tuple[Path, dg.ExecuteInProcessResult, str],
+) -> None:
+    _, result, _ = ranged
+    pictures = [metadata(result, table, KEYS[-1])[name] for table, name in PICTURED.items()]
+    tables = [one for one in pictures if isinstance(one, dg.TableMetadataValue)]
+    assert len(tables) == len(PICTURED)
+    assert sum(len(dg.serialize_value(one)) for one in tables) < 20_000
+
+
+def test_numbers_are_plain_so_that_dagster_plots_them(ranged: tuple[Path, dg.ExecuteInProcessResult, str]) -> None:
+    _, result, _ = ranged
+    for key in KEYS:
+        found = metadata(result, "cohort_ghost_release", key)
+        assert found["suppressed"].value == 1
+        assert found["released"].value == 0
+        assert "oldest_release_hours" not in found
+        seconds, memory = found["seconds"], found["peak_memory_mb"]
+        assert isinstance(seconds, dg.FloatMetadataValue)
+        assert isinstance(memory, dg.IntMetadataValue)
+        assert 0 < (seconds.value or 0) < 600
+        assert (memory.value or 0) > 50
+
+
 def test_coverage_warns_of_rejected_rows_with_their_reasons(
     ranged: tuple[Path, dg.ExecuteInProcessResult, str],
 ) -> None:

@@ -89,6 +89,15 @@ def test_every_user_who_is_there_has_a_place_in_the_order(resources: RunContext)
     assert set(written["user_id"]) <= set(users["user_id"])
 
 
+def test_shares_are_those_of_the_messages_that_state_a_position(resources: RunContext) -> None:
+    outcome = compute_one(materialize_ghost_messages, resources, HOUR)
+    stated = rows(resources)["position"].drop_nulls().to_list()
+    assert {name: found for name, found in outcome.metadata.items() if name.endswith("_percent")} == {
+        f"{position}_percent": round(100 * stated.count(position) / len(stated), 1)
+        for position in ("behind", "close", "ahead")
+    }
+
+
 def test_some_users_at_a_time_give_the_rows_of_all_at_once(
     resources: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

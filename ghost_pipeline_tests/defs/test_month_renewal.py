@@ -36,7 +36,7 @@ FIGURES = (GHOST_BENCHMARKS, GHOST_STREAK_SHARES, GHOST_FASTEST_IMPROVERS)
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no benchmarks."""
-    monkeypatch.setattr("ghost_pipeline.defs.benchmark_charts.benchmark_curves", lambda *_: b"")
+    monkeypatch.setattr("ghost_pipeline.pictures.benchmark_curves.benchmark_curves", lambda *_: b"")
 
 
 def achievers(first: int, count: int, month: str) -> dict[str, Any]:

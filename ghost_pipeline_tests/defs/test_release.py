@@ -84,9 +84,9 @@ def test_every_hour_says_what_peers_see_from_its_end_on(resources: RunContext) -
     outcomes = [run(resources, number, busy=busy) for number, busy in enumerate([0, 3, 4])]
     assert [seen(resources, number) for number in range(3)] == [(True, None, 0), (True, None, 0), (True, None, 2)]
     assert [dict(one.metadata) for one in outcomes] == [
-        {"released_anew": 1, "last_release_stays": 0, "suppressed": 0},
-        {"released_anew": 0, "last_release_stays": 1, "suppressed": 0},
-        {"released_anew": 1, "last_release_stays": 0, "suppressed": 0},
+        {"released": 1, "released_anew": 1, "last_release_stays": 0, "suppressed": 0, "oldest_release_hours": 0},
+        {"released": 1, "released_anew": 0, "last_release_stays": 1, "suppressed": 0, "oldest_release_hours": 1},
+        {"released": 1, "released_anew": 1, "last_release_stays": 0, "suppressed": 0, "oldest_release_hours": 0},
     ]
     assert [one.rows for one in outcomes] == [1, 1, 1]
     assert not any(number for one in outcomes for number in one.findings.values())

@@ -10,12 +10,15 @@ from threading import Thread
 from typing import Any
 from urllib.parse import quote
 
+import dagster as dg
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
+from ghost_pipeline.defs.metadata import as_table
+from ghost_pipeline.pictures.tables import counted
 from ghost_pipeline_tests.deployment.services import eventually, free_port
 from ghost_pipeline_tests.running import COMMAND, environment, run
 from ghost_pipeline_tests.serving.browsing import chromium
@@ -60,9 +63,15 @@ def answering(client: httpx.Client) -> bool | None:
 
 
 @pytest.fixture(scope="module")
-def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the pages run, with the data folder."""
+    return tmp_path_factory.mktemp("ui")
+
+
+@pytest.fixture(scope="module")
+def ui(folder: Path) -> Iterator[httpx.Client]:
     """Dagster's pages without a daemon."""
-    with pages(tmp_path_factory.mktemp("ui")) as client:
+    with pages(folder) as client:
         yield client
 
 
@@ -124,6 +133,17 @@ def test_its_own_page_works_in_a_real_browser(ui: httpx.Client) -> None:
         visit.wait_for_timeout(500)
     assert refused == []
     assert sockets
+
+
+def test_a_picture_is_seen_on_the_page_of_its_asset(ui: httpx.Client, folder: Path) -> None:
+    picture = counted({"unknown user": 3, "no time": 1})
+    with dg.DagsterInstance.from_config(str(folder / "data" / "dagster_home")) as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization("users", metadata={"counted": as_table(picture)}))
+    with chromium() as browser:
+        visit = browser.new_page()
+        visit.goto(f"{ui.base_url}/assets/users")
+        for _, number, bar in picture.iter_rows():
+            visit.get_by_role("row", name=f"{number} {bar}").last.wait_for(timeout=60_000)
 
 
 def test_a_mutation_in_an_address_is_refused(ui: httpx.Client) -> None:

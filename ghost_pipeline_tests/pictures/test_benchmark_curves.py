@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from ghost_pipeline.contracts.months import GHOST_BENCHMARKS
-from ghost_pipeline.defs.benchmark_charts import benchmark_curves
+from ghost_pipeline.pictures.benchmark_curves import benchmark_curves
 
 
 def months(*cells: tuple[str, str]) -> pl.DataFrame:
