@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_serializer, field_validator
-from pydantic_settings import BaseSettings
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, field_serializer, field_validator
 
 from ghost_pipeline.locations import (
     MALFORMED_POSTGRES_ADDRESS,
@@ -17,7 +16,7 @@ from ghost_pipeline.locations import (
 )
 
 
-class PlaceSettings(BaseSettings):
+class PlaceSettings(BaseModel):
     """The part of `Settings` that names places."""
 
     source: str | None = Field(

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ghost_pipeline.errors import SettingsError
 from ghost_pipeline.locations import (
@@ -50,7 +50,7 @@ Percentile = Annotated[int, Field(ge=1, le=99)]
 Days = Annotated[int, Field(ge=1)]
 
 
-class Settings(PlaceSettings):
+class Settings(PlaceSettings, BaseSettings):
     """All settings; the environment variable of a field is `GHOST_` and its name in capitals."""
 
     model_config = SettingsConfigDict(env_prefix="GHOST_", env_ignore_empty=True, frozen=True, extra="forbid")

@@ -1,6 +1,8 @@
 """Rows of any table of the lake: random ones that fulfil its contract, and by which hour a test speaks of."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dataframely as dy
 import polars as pl
@@ -32,3 +34,13 @@ def partition_of(contract: Contract) -> Partition:
             return Rejects("users", HOUR)
         case _:
             return HOUR
+
+
+def one_learner(folder: Path, events: Iterable[str]) -> Path:
+    """Write a source of CSV files with the learner u1, who began in March 2025, and some events; return its folder."""
+    folder.mkdir()
+    (folder / "users.csv").write_text("user_id,created_at\nu1,2025-03-01\n", encoding="utf-8")
+    (folder / "cohorts.csv").write_text("cohort_id\n", encoding="utf-8")
+    head = "progress_id,user_id,task_type,completed_at,time_spent_minutes"
+    (folder / "user_progress.csv").write_text("\n".join([head, *events, ""]), encoding="utf-8")
+    return folder

@@ -1,6 +1,6 @@
 """`ghost-pipeline status` and `ghost-pipeline alert`: the state of the pipeline with what Dagster's records tell."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import click
 
@@ -111,15 +111,13 @@ def _look(settings: Settings) -> Status | str:
         return look(settings, instance, TABLE_ASSETS)
 
 
-def _show(present: Iterable[Incident]) -> None:
-    none = True
+def _show(present: Collection[Incident]) -> None:
     for one in present:
-        none = False
         click.echo(f"{one.kind.value}: {one.what}, since {one.since:%Y-%m-%dT%H:%MZ}")
         if one.error:
             click.echo(f"    {one.error}")
         click.echo(f"    {one.command}")
-    if none:
+    if not present:
         click.echo("no incident")
 
 

@@ -2,7 +2,7 @@
 
 import dataframely as dy
 
-from ghost_pipeline.contracts.columns import computed_from, identifier, small
+from ghost_pipeline.contracts.columns import computed_from, identifier, small, starting_skill_column
 from ghost_pipeline.contracts.contract import Contract, Layer, Partitioning
 from ghost_pipeline.contracts.raw import MAX_SCORE
 
@@ -32,8 +32,8 @@ def _final() -> dy.Float64:
     return computed_from(dy.Float64(min=0, max=MAX_SCORE, description="Band that was reached"), _BAND)
 
 
-def _diagnostic(*, nullable: bool = False) -> dy.Float64:
-    return computed_from(dy.Float64(nullable=nullable, min=0, max=MAX_SCORE, description="Band at the start"), _START)
+def _diagnostic() -> dy.Float64:
+    return computed_from(dy.Float64(min=0, max=MAX_SCORE, description="Band at the start"), _START)
 
 
 class BenchmarkAchievers(dy.Schema):
@@ -87,9 +87,7 @@ class FastestImproverAchievers(dy.Schema):
 
     state = _state()
     user_id = _person()
-    starting_skill = computed_from(
-        dy.Decimal(2, 1, description="Lower end of the half band of the diagnostic score"), _START
-    )
+    starting_skill = starting_skill_column("Lower end of the half band of the diagnostic score")
     practice_time_ms = computed_from(
         dy.Int64(
             nullable=True,

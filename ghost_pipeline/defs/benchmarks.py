@@ -32,7 +32,7 @@ from ghost_pipeline.defs.metadata import as_table
 from ghost_pipeline.defs.month_renewal import Renewal, shown_rows
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.resources import RunContext
-from ghost_pipeline.defs.table_asset import Compute, TableAsset
+from ghost_pipeline.defs.table_asset import Compute, TableAsset, written_beside
 from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.ghost.benchmarks.achievers import achievers
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_cells import cell_samples
@@ -309,18 +309,8 @@ BENCHMARK_ASSETS = (
 )
 
 
-def _count(contract: Contract) -> Compute:
-    """Return a function that counts the rows of each month; the asset of the figures has written them."""
-
-    def count(run: RunContext, months: Sequence[Month]) -> Iterator[TableResult]:
-        for month in months:
-            yield TableResult(rows=run.lake.rows(contract, month))
-
-    return count
-
-
 KEPT_ASSETS = tuple(
-    TableAsset(kept, (figures, *SOURCES), _count(kept))
+    TableAsset(kept, (figures, *SOURCES), written_beside(kept))
     for kept, figures in (
         (BENCHMARK_DIARIES, GHOST_BENCHMARKS),
         (BENCHMARK_ACHIEVERS, GHOST_BENCHMARKS),

@@ -3,12 +3,11 @@
 The ledger is append-only: its partitions are never rewritten, and only an hour newer than all of them adds one (G9.4).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import polars as pl
 
-from ghost_pipeline.contracts.contract import Contract
 from ghost_pipeline.contracts.ghost import (
     COHORT_GHOST_RELEASE,
     COHORT_RELEASE_CONTRIBUTIONS,
@@ -18,7 +17,7 @@ from ghost_pipeline.contracts.ghost import (
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.retention import skipped_by_retention
-from ghost_pipeline.defs.table_asset import TableAsset
+from ghost_pipeline.defs.table_asset import TableAsset, written_beside
 from ghost_pipeline.defs.table_result import TableResult
 from ghost_pipeline.domain.ghost.cohort_ghost_release import cohort_ghost_release, member_contributions
 from ghost_pipeline.domain.ghost.release_rules import ReleaseRules
@@ -105,16 +104,6 @@ def _release(run: RunContext, hour: Hour, earlier: _Contributions) -> TableResul
                 metadata={"ledger": f"unchanged: it ends with {newest.key} and takes newer hours only"},
             )
         return _append(run, newest, hour, earlier)
-
-
-def _rows_of(contract: Contract) -> Callable[[RunContext, Sequence[Hour]], Iterator[TableResult]]:
-    """Return the computation of a table whose rows the asset of the ledger has written: their number."""
-
-    def count(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
-        for hour in hours:
-            yield TableResult(rows=run.lake.rows(contract, hour))
-
-    return count
 
 
 def _append(run: RunContext, newest: Hour | None, hour: Hour, earlier: _Contributions) -> TableResult:
@@ -219,7 +208,7 @@ RELEASE_ASSETS = (
         counts="cohorts whose last release has no contributions left to compare with",
     ),
     *(
-        TableAsset(beside, (COHORT_GHOST_RELEASE, USER_GHOST_STATS), _rows_of(beside))
+        TableAsset(beside, (COHORT_GHOST_RELEASE, USER_GHOST_STATS), written_beside(beside))
         for beside in (COHORT_RELEASE_CONTRIBUTIONS, USER_RELEASED_RANKS)
     ),
 )

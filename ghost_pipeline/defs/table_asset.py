@@ -103,6 +103,16 @@ The partitions are hours of an hourly table and months of a monthly one.
 """
 
 
+def written_beside(contract: Contract) -> Compute:
+    """Return the computation of a table that the asset of another one has written: the number of its rows."""
+
+    def count(run: RunContext, partitions: Sequence[Any]) -> Iterator[TableResult]:
+        for partition in partitions:
+            yield TableResult(rows=run.lake.rows(contract, partition))
+
+    return count
+
+
 @dataclass(frozen=True)
 class TableAsset:
     """A table, the tables it is computed from, and the function that computes it."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cached_property
 from typing import Self
 
 import duckdb
@@ -167,13 +168,21 @@ class PublishedDatabase:
 
     def _columns(self, contract: Contract) -> str:
         """The columns of a contract as a query names them; null where a publication of before lacks one."""
+        found = self._published_columns.get(contract.name)
+        lacking = contract.polars_schema.keys() - found if found else ()
+        return ", ".join(f'NULL AS "{name}"' if name in lacking else f'"{name}"' for name in contract.polars_schema)
+
+    @cached_property
+    def _published_columns(self) -> dict[str, frozenset[str]]:
+        """The columns of every published table; the file behind a reader never changes."""
         with self._connection.cursor() as cursor:
             found = cursor.execute(
-                "SELECT column_name FROM duckdb_columns() WHERE database_name = 'published' AND table_name = ?",
-                [contract.name],
+                "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'published'"
             ).fetchall()
-        lacking = contract.polars_schema.keys() - {name for (name,) in found} if found else ()
-        return ", ".join(f'NULL AS "{name}"' if name in lacking else f'"{name}"' for name in contract.polars_schema)
+        columns: dict[str, set[str]] = {}
+        for table, column in found:
+            columns.setdefault(table, set()).add(column)
+        return {table: frozenset(names) for table, names in columns.items()}
 
     def table_info(self) -> pl.DataFrame:
         """Freshness of each published table: the rows of `table_info`."""

@@ -103,7 +103,7 @@ def random_sums(shown: Shown, chance: Chance, number: int) -> Tally:
                 tally.judge(times @ parts, np.abs(times) @ slack, names, words)
     allowed = RATE * tally.tried
     tally.notes = [f"{tally.won} of {tally.tried:,} sums isolate by chance, {allowed:.1f} may"]
-    if tally.won <= allowed + 3 * allowed**0.5:
+    if tally.won <= max(1.0, allowed):
         tally.exact = tally.near = 0
         tally.people = set()
     return tally

@@ -22,6 +22,7 @@ from ghost_pipeline.contracts import CONTRACTS
 from ghost_pipeline.defs import table_asset
 from ghost_pipeline.settings import Settings
 from ghost_pipeline_tests.running import COMMAND, environment, run
+from ghost_pipeline_tests.samples import one_learner
 
 LONG = sorted(
     name for name, command in main.commands.items() if any(option.name == "quiet" for option in command.params)
@@ -54,14 +55,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """One learner, one event, and one that is rejected."""
-    folder = tmp_path / "source"
-    folder.mkdir()
-    (folder / "users.csv").write_text("user_id,created_at\nu1,2025-03-01\n", encoding="utf-8")
-    (folder / "cohorts.csv").write_text("cohort_id\n", encoding="utf-8")
     rows = ["p1,u1,reading,2025-03-12T08:00:00Z,10", "p2,u1,podcast,2025-03-12T09:00:00Z,10"]
-    head = "progress_id,user_id,task_type,completed_at,time_spent_minutes"
-    (folder / "user_progress.csv").write_text("\n".join([head, *rows, ""]), encoding="utf-8")
-    return folder
+    return one_learner(tmp_path / "source", rows)
 
 
 def test_the_long_commands_are_those_that_write() -> None:

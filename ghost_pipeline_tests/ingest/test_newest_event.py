@@ -13,7 +13,7 @@ from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import DAY, HOUR, Hour
 from ghost_pipeline_tests.running import run
-from ghost_pipeline_tests.samples import sample
+from ghost_pipeline_tests.samples import one_learner, sample
 
 NOON = datetime(2025, 3, 12, 12, tzinfo=UTC)
 LAST = Hour.ending_at(NOON)
@@ -22,14 +22,8 @@ LAST = Hour.ending_at(NOON)
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """One event at 08:30, and one in the future of the tests."""
-    folder = tmp_path / "source"
-    folder.mkdir()
-    (folder / "users.csv").write_text("user_id,created_at\nu1,2025-03-01\n", encoding="utf-8")
-    (folder / "cohorts.csv").write_text("cohort_id\n", encoding="utf-8")
     rows = ["p1,u1,reading,2025-03-12T08:30:00Z,10", "p2,u1,reading,2025-06-01T09:00:00Z,10"]
-    head = "progress_id,user_id,task_type,completed_at,time_spent_minutes"
-    (folder / "user_progress.csv").write_text("\n".join([head, *rows, ""]), encoding="utf-8")
-    return folder
+    return one_learner(tmp_path / "source", rows)
 
 
 def test_the_newest_event_of_the_source_counts_before_the_end_of_the_hour(source: Path, tmp_path: Path) -> None:

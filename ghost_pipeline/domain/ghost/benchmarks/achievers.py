@@ -1,6 +1,6 @@
 """Who achieved a band and at which skill they started: half-open intervals of half a band (G5.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -48,6 +48,17 @@ def edges_within(lower_ends: Sequence[Decimal], low: Decimal, high: Decimal | No
     return tuple(_tenths(edge) for edge in _edges(lower_ends) if low <= edge and (high is None or edge < high))
 
 
+def blocks_of_bands(bands: Sequence[Decimal]) -> pl.LazyFrame:
+    """The blocks of final scores that reach each band: target_band Decimal(2, 1), final_tenths UInt8."""
+    return _blocks({band: edges_within(bands, band, None) for band in bands}, "target_band", "final_tenths")
+
+
+def blocks_of_starts(starts: Sequence[Decimal]) -> pl.LazyFrame:
+    """The blocks of diagnostic scores within each start: starting_skill Decimal(2, 1), start_tenths UInt8."""
+    edges = {start: edges_within(starts, start, start + HALF_BAND) for start in starts}
+    return _blocks(edges, "starting_skill", "start_tenths")
+
+
 def block_edge(score: str, lower_ends: Sequence[Decimal]) -> pl.Expr:
     """Return the block of a score as its lower edge in tenths (UInt8); null below all edges and for null."""
     edge_below = pl.lit(None, dtype=pl.UInt8)
@@ -82,6 +93,14 @@ def known_result(as_of: datetime) -> pl.Expr:
         .otherwise(pl.col("score_known_at").is_null() | (pl.col("score_known_at") <= as_of))
     )
     return pl.col("final_band_score").is_not_null() & known
+
+
+def _blocks(edges: Mapping[Decimal, Sequence[int]], name: str, edge_name: str) -> pl.LazyFrame:
+    return pl.LazyFrame(
+        [(end, edge) for end in sorted(edges) for edge in edges[end]],
+        schema={name: BAND_DTYPE, edge_name: pl.UInt8},
+        orient="row",
+    )
 
 
 def _edges(lower_ends: Sequence[Decimal]) -> list[Decimal]:

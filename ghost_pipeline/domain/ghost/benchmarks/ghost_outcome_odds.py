@@ -9,10 +9,9 @@ import polars as pl
 from ghost_pipeline.contracts.benchmark_metrics import BENCHMARK_METRICS
 from ghost_pipeline.domain.ghost.activity import counted_events, present_users
 from ghost_pipeline.domain.ghost.benchmarks.achievers import (
-    BAND_DTYPE,
-    HALF_BAND,
     block_edge,
-    edges_within,
+    blocks_of_bands,
+    blocks_of_starts,
     known_result,
 )
 from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import AT_LEAST
@@ -124,16 +123,8 @@ def finish_outcome_odds(
     unit = pl.col("metric").replace_strict(
         [metric.name for metric in ODDS_METRICS], [metric.unit for metric in ODDS_METRICS], return_dtype=pl.Int64
     )
-    of_start = pl.LazyFrame(
-        [(start, edge) for start in sorted(set(starts)) for edge in edges_within(starts, start, start + HALF_BAND)],
-        schema={"starting_skill": BAND_DTYPE, "start_tenths": pl.UInt8},
-        orient="row",
-    )
-    reaching = pl.LazyFrame(
-        [(band, edge, True) for band in sorted(set(bands)) for edge in edges_within(bands, band, None)],
-        schema={"target_band": BAND_DTYPE, "final_tenths": pl.UInt8, "reached": pl.Boolean()},
-        orient="row",
-    )
+    of_start = blocks_of_starts(starts)
+    reaching = blocks_of_bands(bands).with_columns(reached=True)
     divided = counts.join(of_start, on="start_tenths").join(
         _rungs(benchmarks), on=["starting_skill", "day_number", "metric"]
     )

@@ -9,10 +9,10 @@ import polars as pl
 from ghost_pipeline.domain.ghost.activity import active_days, counted_events, present_users, streak_runs
 from ghost_pipeline.domain.ghost.benchmarks.achievers import (
     BAND_DTYPE,
-    HALF_BAND,
     achievers,
     block_edge,
-    edges_within,
+    blocks_of_bands,
+    blocks_of_starts,
 )
 from ghost_pipeline.domain.ghost.benchmarks.renewal import in_steps
 from ghost_pipeline.domain.shared.identity import row_id
@@ -81,16 +81,8 @@ def finish_streak_shares(
     updated_at Datetime (all `as_of`); sorted by target_band, starting_skill (null first), streak_threshold, which with
     the month are the key. A row with fewer than `min_sample` users does not exist.
     """
-    of_band = pl.LazyFrame(
-        [(band, edge) for band in sorted(set(bands)) for edge in edges_within(bands, band, None)],
-        schema={"target_band": BAND_DTYPE, "final_tenths": pl.UInt8},
-        orient="row",
-    )
-    of_start = pl.LazyFrame(
-        [(start, edge) for start in sorted(set(starts)) for edge in edges_within(starts, start, start + HALF_BAND)],
-        schema={"starting_skill": BAND_DTYPE, "start_tenths": pl.UInt8},
-        orient="row",
-    )
+    of_band = blocks_of_bands(bands)
+    of_start = blocks_of_starts(starts)
     columns = ("target_band", "starting_skill", "longest_streak", "users")
     per_band = counts.join(of_band, on="final_tenths")
     cells = pl.concat(

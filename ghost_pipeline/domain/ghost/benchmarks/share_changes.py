@@ -67,12 +67,6 @@ def allowed_shares(
     return allowed
 
 
-def share_people(people: pl.DataFrame, keys: Collection[Key], bands: Sequence[Decimal]) -> pl.DataFrame:
-    """Return those of `streak_people` who may count in some shares: everybody from the lowest band on."""
-    lowest = min(Decimal(str(band)) for band, _, _ in keys)
-    return people.filter(block_edge("final_band_score", bands) >= min(edges_within(bands, lowest, None)))
-
-
 def without_few_outside(
     people: pl.DataFrame,
     overall: Collection[Key],
