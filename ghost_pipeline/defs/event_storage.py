@@ -14,7 +14,7 @@ import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from itertools import groupby
 
@@ -36,7 +36,7 @@ SECONDS_UNTIL_LOCKED = 60
 BATCH = "DAGSTER_EVENT_BATCH_SIZE"
 """Dagster's variable: how many events of the partitions of a run it hands to `store_event_batch` at a time."""
 STORED_TOGETHER = 500
-"""A run of 24 hours has some 650 of them."""
+"""A run of 24 hours has some 650 of them, and as many evaluations of checks again."""
 FORGOTTEN_TOGETHER = 500
 """SQLite takes at most 32,766 values in a statement."""
 
@@ -50,14 +50,17 @@ def open_event_files(instance: dg.DagsterInstance) -> Iterator[None]:
         return
     files, size = _OpenFiles(storage), os.environ.get(BATCH)
     storage._connect = files.connect  # type: ignore[method-assign]  # noqa: SLF001
+    storage.store_event = files.store  # type: ignore[method-assign]
     storage.store_event_batch = files.store_together  # type: ignore[method-assign]
+    storage.has_table = files.has_table  # type: ignore[method-assign]
     os.environ.setdefault(BATCH, str(STORED_TOGETHER))
     try:
         yield
     finally:
         if size is None:
             del os.environ[BATCH]
-        del storage._connect, storage.store_event_batch  # noqa: SLF001
+        files.store_evaluations()
+        del storage._connect, storage.store_event, storage.store_event_batch, storage.has_table  # noqa: SLF001
         files.close()
 
 
@@ -86,7 +89,10 @@ def report_materializations(
 
 
 def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Delete a run with its events and output; what it materialized last of a partition stays materialized."""
+    """Delete a run with its events, results of checks and output.
+
+    What it materialized last of a partition stays materialized, and the newest result of each check stays.
+    """
     storage = instance.event_log_storage
     kept: list[tuple[Table, Sequence[RowMapping]]] = []
     if isinstance(storage, SqlEventLogStorage):
@@ -103,6 +109,14 @@ def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
                 kept.append((table, rows))
     instance.compute_log_manager.delete_logs(prefix=[run_id])
     instance.delete_run(run_id)
+    if isinstance(storage, SqlEventLogStorage):
+        # Dagster leaves them: 30 in every hour, half a gigabyte in a year.
+        results = AssetCheckExecutionsTable.c
+        newest = select(func.max(results.id)).group_by(results.asset_key, results.check_name)
+        with storage.index_transaction() as connection:
+            connection.execute(
+                AssetCheckExecutionsTable.delete().where((results.run_id == run_id) & results.id.not_in(newest))
+            )
     for table, rows in kept:
         if rows and isinstance(storage, SqlEventLogStorage):
             with storage.index_transaction() as connection:
@@ -134,16 +148,60 @@ def forget_partitions(instance: dg.DagsterInstance, asset: dg.AssetKey, partitio
 class _OpenFiles:
     def __init__(self, storage: SqliteEventLogStorage) -> None:
         self._storage = storage
+        self._store_event, self._has_table = storage.store_event, storage.has_table
         self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._tables: set[str] = set()
+        self._evaluations: list[dg.EventLogEntry] = []
+        """Of checks, and not stored yet: of one run, and no event of it came after them."""
 
     @contextmanager
     def connect(self, shard: str) -> Iterator[Connection]:
-        """Open a transaction on the file of a run, or on the index."""
+        """Open a transaction on the file of a run, or on the index; who reads sees all evaluations."""
+        self.store_evaluations()
         with self._storage._db_lock, self._transaction(shard) as connection:  # noqa: SLF001
             yield connection
 
+    def has_table(self, table_name: str) -> bool:
+        """Return whether the index has a table; Dagster asks for each evaluation of a check, and opens the file."""
+        if table_name not in self._tables and self._has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
+
+    def store(self, event: dg.EventLogEntry) -> None:
+        """Store an event; an evaluation of a check together with those that follow it."""
+        if not event.is_dagster_event or event.dagster_event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            self._store_event(event)
+            return
+        if self._evaluations and self._evaluations[0].run_id != event.run_id:
+            self.store_evaluations()
+        self._evaluations.append(event)
+        if len(self._evaluations) == STORED_TOGETHER:
+            self.store_evaluations()
+
+    def store_evaluations(self) -> None:
+        """Do what `SqliteEventLogStorage.store_event` does for evaluations, in one transaction of each file."""
+        events, self._evaluations = self._evaluations, []
+        if not events:
+            return
+        storage = self._storage
+        with (
+            storage._db_lock,  # noqa: SLF001
+            self._transaction(events[0].run_id) as of_run,
+            self._transaction(INDEX_SHARD_NAME) as index,
+        ):
+            storage.index_connection = lambda: nullcontext(index)  # type: ignore[method-assign]
+            try:
+                for event in events:
+                    insert = storage.prepare_insert_event(event)
+                    of_run.execute(insert)
+                    (number,) = index.execute(insert.returning(SqlEventLogStorageTable.c.id)).one()
+                    storage.store_asset_check_event(event, number)
+            finally:
+                del storage.index_connection
+
     def store_together(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Store events of one run; those of assets that follow one another in one transaction of each file."""
+        self.store_evaluations()
         for of_assets, some in groupby(events, _is_of_asset):
             if of_assets:
                 self._store_of_assets(list(some))

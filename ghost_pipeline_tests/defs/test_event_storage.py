@@ -7,8 +7,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
+from ghost_pipeline.defs import event_storage
+from ghost_pipeline.defs.checks import Check, report
 from ghost_pipeline.defs.event_storage import BATCH, MOST_OPEN, open_event_files
 
 
@@ -17,18 +20,24 @@ def numbers() -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata={"rows": 7})
 
 
+EVALUATED = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+CHECK = Check("whole", "Fails in one hour.")
+FAILING = "2025-03-12-06:00"
+WHOLE = dg.AssetCheckKey(dg.AssetKey("by_hour"), "whole")
 HOURS = dg.HourlyPartitionsDefinition("2025-03-12-00:00", fmt="%Y-%m-%d-%H:%M")
 
 
 @dg.asset(
     partitions_def=HOURS,
     backfill_policy=dg.BackfillPolicy.multi_run(24),
-    check_specs=[dg.AssetCheckSpec("whole", asset="by_hour")],
+    check_specs=[CHECK.spec("by_hour", HOURS)],
 )
 def by_hour(context: dg.AssetExecutionContext) -> Iterator[object]:
     for key in context.partition_keys:
         context.add_asset_metadata({"hour": key}, partition_key=key)
-    yield dg.AssetCheckResult(check_name="whole", passed=True)
+    yield from report(
+        "by_hour", CHECK, {key: dg.AssetCheckResult(passed=key != FAILING) for key in context.partition_keys}
+    )
     yield dg.MaterializeResult(data_version=dg.DataVersion("7"))
 
 
@@ -92,6 +101,58 @@ def test_partitions_that_are_stored_together_are_those_that_are_stored_alone(
         assert len(tags) == 2 * 6
 
 
+def statuses(instance: dg.DagsterInstance, run_id: str) -> dict[str | None, tuple[str, str | None]]:
+    """By partition: the status of the check, and the partition of the evaluation that it is from."""
+    found = instance.event_log_storage.get_asset_check_execution_history(WHOLE, limit=100)
+    of_run = [one for one in found if one.run_id == run_id]
+    assert len(of_run) == len({one.partition for one in of_run})
+    return {one.partition: (one.status.value, one.evaluation.partition if one.evaluation else None) for one in of_run}
+
+
+@pytest.mark.parametrize("together", [1, 4, 500])
+def test_evaluations_that_are_stored_together_are_those_that_are_stored_alone(
+    together: int, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_storage, "STORED_TOGETHER", together)
+    plain = statuses(instance, run_of_hours(instance))
+    with open_event_files(instance):
+        run_id = run_of_hours(instance)
+        again = run_of_hours(instance)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as other:
+        assert statuses(other, run_id) == statuses(other, again) == plain
+        assert len(plain) == 6
+        assert plain[FAILING] == ("FAILED", FAILING)
+        assert list(plain.values()).count(("FAILED", FAILING)) == 1
+
+
+def test_who_reads_sees_evaluations_that_wait_for_others(instance: dg.DagsterInstance) -> None:
+    seen: list[int] = []
+
+    @dg.asset(check_specs=[dg.AssetCheckSpec("whole", asset="looked_at")])
+    def looked_at(context: dg.AssetExecutionContext) -> Iterator[object]:
+        yield dg.AssetCheckResult(check_name="whole", passed=True)
+        records = context.instance.get_records_for_run(context.run.run_id).records
+        seen.append(sum(one.event_log_entry.dagster_event_type == EVALUATED for one in records))
+        yield dg.MaterializeResult()
+
+    with open_event_files(instance):
+        dg.materialize([looked_at], instance=instance)
+    assert seen == [1]
+
+
+def test_an_evaluation_is_stored_although_the_block_is_left_by_an_error(instance: dg.DagsterInstance) -> None:
+    @dg.asset(check_specs=[dg.AssetCheckSpec("whole", asset="failing")])
+    def failing() -> Iterator[object]:
+        yield dg.AssetCheckResult(check_name="whole", passed=False)
+        raise RuntimeError("breaks")
+
+    with pytest.raises(RuntimeError, match="breaks"), open_event_files(instance):
+        dg.materialize([failing], instance=instance)
+    key = dg.AssetCheckKey(dg.AssetKey("failing"), "whole")
+    (found,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
+    assert found.status.value == "FAILED"
+
+
 def test_after_the_block_dagster_stores_events_as_it_is_set_up_to(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,8 +210,11 @@ def test_dagster_stores_events_of_assets_by_these_names() -> None:
         (storage.prepare_insert_event, ["self", "event"]),
         (storage._store_asset_event_tags, ["self", "conn", "events", "event_ids"]),  # noqa: SLF001
         (storage._store_asset_event, ["self", "conn", "event", "event_id"]),  # noqa: SLF001
+        (storage.store_asset_check_event, ["self", "event", "event_id"]),
     ):
         assert list(inspect.signature(method).parameters) == parameters
         assert method.__name__ in inspect.getsource(storage.store_event) or method is storage.store_event_batch
+    assert "self.index_connection()" in inspect.getsource(storage._update_asset_check_evaluation)  # noqa: SLF001
+    assert "return self.has_table(" in inspect.getsource(SqlEventLogStorage)
     assert "store_event_batch" not in vars(storage), "storing events together may be superfluous"
     assert BATCH in inspect.getsource(dg.DagsterInstance._get_event_batch_size)  # noqa: SLF001

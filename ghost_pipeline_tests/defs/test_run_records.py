@@ -1,6 +1,7 @@
 """What is deleted of Dagster's records of runs, and what stays."""
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from ghost_pipeline.cli.dagster_home import DAGSTER_YAML
 from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.definitions import build_defs
 from ghost_pipeline.defs import run_records
+from ghost_pipeline.defs.event_storage import delete_run
 from ghost_pipeline.settings import Settings
 
 
@@ -56,3 +58,27 @@ def test_the_job_deletes_runs_that_ended_too_long_ago_with_events_and_output(
         (output,) = (event for event in done.all_node_events if event.event_type is dg.DagsterEventType.STEP_OUTPUT)
         assert output.event_specific_data.metadata["runs_deleted"].value == 2  # type: ignore[union-attr]
         assert pruning.execute_in_process(instance=instance).success
+
+
+@dg.asset(check_specs=[dg.AssetCheckSpec("whole", asset="checked")])
+def checked() -> Iterator[object]:
+    yield dg.AssetCheckResult(check_name="whole", passed=True)
+    yield dg.MaterializeResult()
+
+
+def runs_with_a_result(instance: dg.DagsterInstance) -> list[str]:
+    """The runs that the check has results of, the newest first."""
+    key = dg.AssetCheckKey(dg.AssetKey("checked"), "whole")
+    return [one.run_id for one in instance.event_log_storage.get_asset_check_execution_history(key, limit=9)]
+
+
+def test_of_results_of_checks_only_those_of_runs_that_stay_and_the_newest_are_kept(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        oldest, older, newest = (dg.materialize([checked], instance=instance).run_id for _ in range(3))
+        delete_run(instance, oldest)
+        assert runs_with_a_result(instance) == [newest, older]
+        delete_run(instance, newest)
+        # It tells how the table is, however long ago that was found.
+        assert runs_with_a_result(instance) == [newest, older]
+        delete_run(instance, older)
+        assert runs_with_a_result(instance) == [newest]

@@ -27,6 +27,7 @@ import polars as pl
 
 from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.contracts.raw import COHORTS, KEYBOARDS, USERS
+from ghost_pipeline.defs.freshness import FRESHNESS
 from ghost_pipeline.defs.run_records import prune
 from ghost_pipeline.lake.atomic import STAGING
 from ghost_pipeline.lake.lake import Lake
@@ -206,8 +207,11 @@ class Year:
 
 
 def _told(check: dg.AssetCheckEvaluation) -> str:
-    """What a failed check is about, without the figures of the hour; "" for one that passed."""
-    if check.passed:
+    """What a failed check is about, without the figures of the hour; "" for one that passed.
+
+    By the clock of the machine, hours of that year are late.
+    """
+    if check.passed or check.check_name == FRESHNESS.name:
         return ""
     figures = sorted({name for text in (check.description or "").split("; ") for name in FIGURE.findall(text)})
     about = ", ".join(figures) or ", ".join(name for name in check.metadata if name != "partitions")
