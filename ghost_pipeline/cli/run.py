@@ -324,10 +324,12 @@ def _selected(settings: Settings, chosen: Domain | None) -> set[Domain]:
 
 
 def _with_partitions_from(settings: Settings, start: datetime) -> Settings:
-    """Settings whose partitions begin at `start` or before, for hours earlier than `GHOST_PARTITIONS_START`."""
-    if partitions_start(settings) <= start:
-        return settings
-    return settings.model_copy(update={"partitions_start": Month.containing(start).start})
+    """Settings whose partitions begin at `start` or before, for hours earlier than `GHOST_PARTITIONS_START`.
+
+    Fixed for all runs of a command: the first may bring a lake its first event, and the others would begin there.
+    """
+    begin = partitions_start(settings)
+    return settings.model_copy(update={"partitions_start": begin if begin <= start else Month.containing(start).start})
 
 
 def _require_ended(settings: Settings, hour: Hour) -> None:

@@ -14,12 +14,17 @@ from ghost_pipeline.contracts.ghost import (
     USER_GHOST_STATS,
     USER_RELEASED_RANKS,
 )
+from ghost_pipeline.contracts.raw import USERS
 from ghost_pipeline.defs.period_over_period import period_over_period
 from ghost_pipeline.defs.resources import RunContext
 from ghost_pipeline.defs.retention import skipped_by_retention
 from ghost_pipeline.defs.table_asset import TableAsset, written_beside
 from ghost_pipeline.defs.table_result import TableResult
-from ghost_pipeline.domain.ghost.cohort_ghost_release import cohort_ghost_release, member_contributions
+from ghost_pipeline.domain.ghost.cohort_ghost_release import (
+    cohort_ghost_release,
+    member_contributions,
+    moved_users,
+)
 from ghost_pipeline.domain.ghost.release_rules import ReleaseRules
 from ghost_pipeline.domain.ghost.released_ranks import (
     OF_COHORT,
@@ -32,6 +37,7 @@ from ghost_pipeline.domain.ghost.released_ranks import (
     unranked_releases,
 )
 from ghost_pipeline.domain.shared.period_figures import release_figures
+from ghost_pipeline.domain.shared.versions import SEEN_AT, UPDATED_AT, VALID_FROM, of_changed
 from ghost_pipeline.errors import LakeError
 from ghost_pipeline.lake.lake import Lake
 from ghost_pipeline.lake.locking import table_lock
@@ -44,8 +50,10 @@ HELD_BYTES, HELD_ROWS = 4 << 20, 1_000_000
 def materialize_cohort_ghost_release(run: RunContext, hours: Sequence[Hour]) -> Iterator[TableResult]:
     """Write the figures that peers may see from the end of each hour on, and the contributions of the members."""
     earlier = _Contributions(run.lake, held=len(hours) > 1)
+    versions = run.lake.scan(USERS).select("user_id", "cohort_id", UPDATED_AT, VALID_FROM, SEEN_AT)
+    versions = of_changed(versions, "user_id").collect().lazy()
     for hour in hours:
-        yield _release(run, hour, earlier)
+        yield _release(run, hour, earlier, versions)
 
 
 class _Contributions:
@@ -88,7 +96,7 @@ def _ends(hours: Sequence[Hour]) -> list[datetime]:
     return [hour.as_of for hour in hours]
 
 
-def _release(run: RunContext, hour: Hour, earlier: _Contributions) -> TableResult:
+def _release(run: RunContext, hour: Hour, earlier: _Contributions, versions: pl.LazyFrame) -> TableResult:
     lake = run.lake
     # A release depends on the one before it; without the lock, two runs would not see each other's.
     with table_lock(lake.root, COHORT_GHOST_RELEASE.name):
@@ -103,10 +111,12 @@ def _release(run: RunContext, hour: Hour, earlier: _Contributions) -> TableResul
                 rows=lake.rows(COHORT_GHOST_RELEASE, hour),
                 metadata={"ledger": f"unchanged: it ends with {newest.key} and takes newer hours only"},
             )
-        return _append(run, newest, hour, earlier)
+        return _append(run, newest, hour, earlier, versions)
 
 
-def _append(run: RunContext, newest: Hour | None, hour: Hour, earlier: _Contributions) -> TableResult:
+def _append(
+    run: RunContext, newest: Hour | None, hour: Hour, earlier: _Contributions, versions: pl.LazyFrame
+) -> TableResult:
     lake, rules = run.lake, ReleaseRules.of(run.settings)
     if not lake.exists(USER_GHOST_STATS, hour):
         raise LakeError(
@@ -118,7 +128,8 @@ def _append(run: RunContext, newest: Hour | None, hour: Hour, earlier: _Contribu
     earlier.hold(compared)
     last = set(before["last_release_as_of"])
     newest_releases, older = ([one for one in compared if (one.as_of in last) == wanted] for wanted in (True, False))
-    members = member_contributions(lake.scan(USER_GHOST_STATS, [hour]), hour.as_of)
+    moved = moved_users(versions, hour.as_of, rules)
+    members = member_contributions(lake.scan(USER_GHOST_STATS, [hour]), moved, hour.as_of)
     made = cohort_ghost_release(
         members, before.lazy(), earlier.scan(newest_releases), earlier.in_parts(older), hour.as_of, rules
     )
@@ -202,7 +213,7 @@ def _compared(lake: Lake, ledger: pl.DataFrame, since: datetime) -> list[Hour]:
 RELEASE_ASSETS = (
     TableAsset(
         COHORT_GHOST_RELEASE,
-        (USER_GHOST_STATS,),
+        (USERS, USER_GHOST_STATS),
         materialize_cohort_ghost_release,
         comparisons=(period_over_period(COHORT_GHOST_RELEASE, release_figures),),
         counts="cohorts whose last release has no contributions left to compare with",

@@ -113,7 +113,7 @@ def metrics_route(figures: RequestFigures) -> APIRouter:
 
     @router.get("/metrics", tags=["operations"], response_class=Response)
     def metrics() -> Response:
-        """Counts and times of requests, and the age of every published table; needs no token and tells of no person."""
+        """Counts and times of requests, and the age of every published table; needs no token and names no person."""
         return Response(generate_latest(figures.registry), media_type=CONTENT_TYPE_LATEST)
 
     return router

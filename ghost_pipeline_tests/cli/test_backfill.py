@@ -28,6 +28,7 @@ from ghost_pipeline.settings import Settings
 from ghost_pipeline.windows import HOUR, Hour, hours
 from ghost_pipeline_tests.reference.user_ghost_stats import user_ghost_stats
 from ghost_pipeline_tests.running import COMMAND, DEMO_WORLD, SHARED_DATA, environment, lake_digest, run
+from ghost_pipeline_tests.samples import one_learner
 
 NOON = datetime(2025, 3, 12, 12, tzinfo=UTC)
 EPM = SHARED_DATA / "epm"
@@ -38,6 +39,13 @@ def backfill(data: Path, source: Path, start: str, end: str, *options: str) -> s
     done = run(["backfill", "--from", start, "--to", end, *options], data, source)
     assert done.returncode == 0, done.stderr
     return done.stderr
+
+
+def test_a_range_may_begin_before_the_first_event_and_its_month(tmp_path: Path) -> None:
+    source = one_learner(tmp_path / "source", ["p1,u1,reading,2025-03-12T08:30:00Z,10"])
+    told = backfill(tmp_path / "data", source, "2025-03-12T06:00Z", "2025-03-12T10:00Z")
+    assert "4 of 4 hours to build" in told
+    assert "month 2025-02" in told
 
 
 def check_from_scratch(lake: Lake, window: Iterator[Hour]) -> int:

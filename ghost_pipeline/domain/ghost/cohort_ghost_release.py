@@ -16,6 +16,7 @@ from ghost_pipeline.domain.ghost.cohort_ghost_data import cohort_figure
 from ghost_pipeline.domain.ghost.release_comparison import dominated, isolating
 from ghost_pipeline.domain.ghost.release_rules import ACTIVE, POPULATIONS, STRICT_STEP, ReleaseRules
 from ghost_pipeline.domain.shared.rounding import decimal_units, round_half_away
+from ghost_pipeline.domain.shared.versions import keys_with_several
 from ghost_pipeline.windows import Hour
 
 TOO_FEW_MEMBERS, DOMINATED, TOO_FEW_CHANGES = "too_few_members", "dominated", "too_few_changes"
@@ -35,15 +36,37 @@ class Release:
     """Rows of `cohort_release_contributions`, of the cohorts with a new release."""
 
 
-def member_contributions(user_stats: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
+def moved_users(versions: pl.LazyFrame, as_of: datetime, rules: ReleaseRules) -> pl.LazyFrame:
+    """Return user_id of those who were members of more than one cohort in the time that releases are compared with.
+
+    Takes versions of `users`: user_id, cohort_id, updated_at, valid_from and seen_at; those of users who have a single
+    one may be left out. `global` is no cohort of theirs (G3.1).
+    """
+    cohort = pl.when(pl.col("cohort_id") != GLOBAL_COHORT).then("cohort_id")
+    return keys_with_several(
+        versions.with_columns(cohort_id=cohort), "user_id", "cohort_id", as_of - rules.compared, as_of
+    )
+
+
+def member_contributions(user_stats: pl.LazyFrame, moved: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
     """Return what each member who may be released contributes to the figures of the cohort at `as_of`.
 
-    Takes the output of `user_ghost_stats` for the same `as_of`. Returns the columns of `cohort_release_contributions`
-    and is_active_member Boolean, sorted by cohort and user (the key). `global` has no members (G3.1), and who is
-    excluded is none.
+    Who has moved between cohorts is in no release until those of the other cohort are no longer compared with: the sums
+    of two cohorts that exchange people, or of one under two names, would isolate somebody (decision 56).
+
+    Args:
+        user_stats: the output of `user_ghost_stats` for `as_of`.
+        moved: user_id of `moved_users`.
+        as_of: the end of the hour.
+
+    Returns:
+        The columns of `cohort_release_contributions` and is_active_member Boolean, sorted by cohort and user (the key).
+        `global` has no members (G3.1), and who is excluded is none.
+
     """
     return (
         user_stats.filter(~pl.col("cohort_excluded"), pl.col("cohort_id") != GLOBAL_COHORT)
+        .join(moved, on="user_id", how="anti")
         .select("cohort_id", "user_id", *_clock(as_of), *CONTRIBUTIONS, "is_active_member")
         .sort("cohort_id", "user_id")
     )

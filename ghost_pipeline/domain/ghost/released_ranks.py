@@ -90,6 +90,8 @@ def released_ranks(
 
     """
     hour = Hour.ending_at(as_of)
+    # Who has moved since a release that stays is ranked by the newer one.
+    of_cohorts = of_cohorts.sort("ranked_as_of", descending=True).unique("user_id", keep="first", maintain_order=True)
     stay = ledger.filter("released").select("cohort_id", ranked_as_of="released_as_of")
     kept = (
         before.join(stay, on=["cohort_id", "ranked_as_of"], how="semi")

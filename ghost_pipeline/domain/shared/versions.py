@@ -232,6 +232,33 @@ def _carried_since(ordered: pl.LazyFrame, key: str, column: str, as_of: datetime
     )
 
 
+def of_changed(versions: pl.LazyFrame, key: str) -> pl.LazyFrame:
+    """Return the versions of keys that have more than one."""
+    changed = versions.group_by(key).len().filter(pl.col("len") > 1)
+    return versions.join(changed, on=key, how="semi")
+
+
+def keys_with_several(versions: pl.LazyFrame, key: str, column: str, first: datetime, last: datetime) -> pl.LazyFrame:
+    """Return the keys for which `column` had more than one value from `first` to `last`; null is no value.
+
+    Returns:
+        One column, `key`, each once.
+
+    """
+    ordered = in_order(versions, key)
+    until = pl.when(pl.col(key) == pl.col(key).shift(-1)).then(pl.col(BEGINS).shift(-1))
+    begun = pl.col(BEGINS).is_null() | (pl.col(BEGINS) <= pl.lit(last, INSTANT))
+    lasts = until.is_null() | (until > pl.lit(first, INSTANT))
+    return (
+        ordered.with_columns(_counted=begun & lasts)
+        .filter("_counted")
+        .group_by(key)
+        .agg(_values=pl.col(column).drop_nulls().n_unique())
+        .filter(pl.col("_values") > 1)
+        .select(key)
+    )
+
+
 def _is_first(key: str) -> pl.Expr:
     return pl.col(key).ne_missing(pl.col(key).shift(1))
 

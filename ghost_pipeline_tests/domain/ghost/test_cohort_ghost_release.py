@@ -23,6 +23,7 @@ PERCENTILES = ["top_10_percent_tasks", "top_25_percent_tasks", "top_10_percent_d
 
 
 D = Decimal
+NOBODY = pl.LazyFrame(schema={"user_id": pl.String()})
 
 
 def size(row: Row) -> int:
@@ -86,7 +87,7 @@ def test_the_figures_are_those_of_the_exact_snapshot() -> None:
     ]
     stats = user_ghost_stats(users_frame(users), progress_frame(events), NOON)
     exact = cohort_ghost_data(stats, NOON).filter(pl.col("cohort_id") == "c1").collect()
-    seen = Peers(replace(RULES, min_members_percentiles=10)).see(member_contributions(stats, NOON).collect())
+    seen = Peers(replace(RULES, min_members_percentiles=10)).see(member_contributions(stats, NOBODY, NOON).collect())
     expected = exact.select(FIGURES).to_dicts()[0]
     assert (expected["avg_tasks_this_week"], expected["avg_days_practiced_per_week"]) == (D("4.18"), D("4.18"))
     shown = {"avg_tasks_this_week": D(4), "avg_days_practiced_per_week": D("4.2")}
@@ -113,7 +114,7 @@ def test_members_who_are_not_excluded_contribute_and_nobody_to_global() -> None:
     events = [event(row["user_id"], "2025-03-12T08:00") for row in users if row["user_id"] != "silent"]
     events.append(event("silent", "2025-02-01T08:00"))
     stats = user_ghost_stats(users_frame(users), progress_frame(events), NOON)
-    rows = member_contributions(stats, NOON).collect()
+    rows = member_contributions(stats, NOBODY, NOON).collect()
     assert rows.select("user_id", "is_active_member").rows() == [("active", True), ("silent", False)]
     assert COHORT_RELEASE_CONTRIBUTIONS.faults(rows.drop("is_active_member")) == []
 
@@ -301,10 +302,10 @@ def test_one_who_is_excluded_or_moves_is_one_change(now: Row) -> None:
     users = [user(f"u{number:02}") for number in range(12)]
     events = progress_frame(event(row["user_id"], "2025-03-12T08:00") for row in users)
     peers = Peers()
-    peers.see(member_contributions(user_ghost_stats(users_frame(users), events, NOON), NOON).collect())
+    peers.see(member_contributions(user_ghost_stats(users_frame(users), events, NOON), NOBODY, NOON).collect())
     changed = users_frame([{**users[0], **now}, *users[1:]])
     stats = user_ghost_stats(changed, events, NOON + HOUR)
-    seen = peers.see(member_contributions(stats, NOON + HOUR).collect())["c1"]
+    seen = peers.see(member_contributions(stats, NOBODY, NOON + HOUR).collect())["c1"]
     assert (state(seen), seen["active_member_count"]) == ("old", 12)
 
 
@@ -317,7 +318,7 @@ def test_one_who_falls_silent_stays_in_the_released_population() -> None:
     peers = Peers()
     for as_of in (NOON, NOON + HOUR):
         stats = user_ghost_stats(users_frame(users), progress_frame(events), as_of)
-        seen = peers.see(member_contributions(stats, as_of).collect())["c1"]
+        seen = peers.see(member_contributions(stats, NOBODY, as_of).collect())["c1"]
         assert (state(seen), seen["active_member_count"]) == ("new", 12)
 
 

@@ -13,6 +13,8 @@ from ghost_pipeline.domain.shared.versions import (
     carried_since,
     changed_rows,
     keyboards_at,
+    keys_with_several,
+    of_changed,
     users_at,
     valid_at,
     with_added,
@@ -425,6 +427,28 @@ def test_a_value_has_been_carried_since_it_last_changed(versions: list[Version],
     found = carried_since(frame(versions), "user_id", "target", at(hour)).collect()
     expected = plain_carried_since(versions, hour)
     assert dict(found.rows()) == {user: None if since is None else at(since) for user, since in expected.items()}
+
+
+def plain_with_several(versions: list[Version], first: int, last: int) -> set[str]:
+    """Looks at every half hour from the first instant to the last."""
+    found: dict[str, set[int]] = {}
+    for user in {version.user for version in versions}:
+        oldest, *others = plain_in_time(versions, user)
+        for half in range(2 * first, 2 * last + 1):
+            at_half = next((one for one in reversed(others) if 2 * one.valid_from <= half), oldest)
+            # Before its first version a key has what it has first, as in `valid_at`.
+            if at_half.target is not None:
+                found.setdefault(user, set()).add(at_half.target)
+    return {user for user, values in found.items() if len(values) > 1}
+
+
+@examples(15, 50)
+@given(VERSIONS, st.integers(-1, 7), st.integers(0, 5))
+def test_keys_with_several_values_had_two_of_them_in_that_time(versions: list[Version], first: int, hours: int) -> None:
+    changed = of_changed(frame(versions), "user_id")
+    found = keys_with_several(changed, "user_id", "target", at(first), at(first + hours)).collect()
+    assert found["user_id"].is_unique().all()
+    assert set(found["user_id"]) == plain_with_several(versions, first, first + hours)
 
 
 def test_a_version_counts_from_its_instant_inclusive() -> None:
