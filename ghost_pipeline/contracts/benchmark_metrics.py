@@ -76,8 +76,9 @@ def json_schema() -> dict[str, Any]:
     keys = [metric.json_key for metric in BENCHMARK_METRICS]
     figures = {
         "type": "object",
-        "description": "Means over the achievers, rounded half away from zero to two decimals",
-        "properties": {key: {"type": "number", "minimum": 0} for key in keys},
+        "description": "Means over the achievers, rounded half away from zero to two decimals; null where two of them "
+        "hold nearly all",
+        "properties": {key: {"type": ["number", "null"], "minimum": 0} for key in keys},
         "required": keys,
         "additionalProperties": False,
     }

@@ -151,7 +151,10 @@ class BenchmarkMonth:
         benchmarks = finish_benchmarks(
             counts, self.month.as_of, bands=bands, starts=starts, percentiles=rules.success_percentiles, min_sample=size
         ).collect()
-        return benchmarks, benchmark_means(counts, bands=bands, starts=starts, min_sample=size).collect()
+        means = benchmark_means(
+            counts, bands=bands, starts=starts, min_sample=size, max_share_percent=rules.release_max_share_percent
+        )
+        return benchmarks, means.collect()
 
     def _among(self, people: pl.DataFrame, keys: Collection[Key]) -> pl.DataFrame:
         """Return the people of the cells of some rows."""

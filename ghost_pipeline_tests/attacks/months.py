@@ -13,6 +13,7 @@ import numpy as np
 from ghost_pipeline.windows import HOUR
 from ghost_pipeline_tests.attacks.diaries import BORN, METRICS, Achiever, Diaries
 from ghost_pipeline_tests.attacks.isolation import FEW, Tally
+from ghost_pipeline_tests.attacks.worlds import Ints
 from ghost_pipeline_tests.running import run
 
 MEANS, DAY_LEVELS, DAY_BY_DAY, SHARES, IMPROVERS, NESTED, ALL_STARTS = (
@@ -26,10 +27,14 @@ MEANS, DAY_LEVELS, DAY_BY_DAY, SHARES, IMPROVERS, NESTED, ALL_STARTS = (
 )
 HALF = 0.005
 DAYS_APART = 7
-REMAINING = (DAY_LEVELS, DAY_BY_DAY, NESTED)
-"""What no rule keeps: a month is judged beside another one only, not by itself (G9.6, G9.7)."""
+REMAINING = (DAY_BY_DAY, NESTED)
+"""What no rule keeps: neither days of a month nor its populations are judged beside one another (G9.6, G9.7)."""
 STEP = 5
+KEYS = (*METRICS[:-1], "streak_avg")
+"""`METRICS` as the dictionary form names them."""
 Row = dict[str, Any]
+Figures = dict[str, float | None]
+"""Means by `KEYS`; None where one is withheld."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Published:
     """What a publication shows of a month."""
 
     month: int
-    dictionary: dict[str, dict[str, dict[str, dict[str, float]]]]
+    dictionary: dict[str, dict[str, dict[str, Figures]]]
     benchmarks: list[Row]
     shares: list[Row]
     improvers: list[Row]
@@ -105,7 +110,7 @@ class _Sample:
     size: int
 
 
-Means = dict[tuple[str, str], dict[int, dict[_Sample, dict[str, float]]]]
+Means = dict[tuple[str, str], dict[int, dict[_Sample, Figures]]]
 
 
 def _by_cell(diaries: Diaries, published: Sequence[Published]) -> Means:
@@ -141,45 +146,51 @@ def _days_of_a_month(diaries: Diaries, published: Sequence[Published], apart: in
     for cell, days in _by_cell(diaries, published).items():
         people = _people_of(diaries, cell)
         for day, by_sample in days.items():
-            for sample in by_sample:
+            for sample, means in by_sample.items():
                 inside = np.array([one.arrives <= sample.month for one in people])
                 figures = np.stack([one.figures for one in people]) * inside[:, None, None]
                 for back in range(1, apart + 1) if apart else (0,):
                     before = days.get(day - back, {}).get(sample)
-                    if apart and before is None:
+                    if before is None:
                         continue
-                    parts = figures[:, :, day - 1] - (figures[:, :, day - back - 1] if apart else 0)
-                    sums = np.concatenate([np.zeros((len(METRICS), 1), dtype=np.int64), parts.T], axis=1)
-                    slack = np.full(len(METRICS), sample.size * HALF * (2 if apart else 1))
-                    what = [f"{cell} day {day} less {back} {metric}" for metric in METRICS]
-                    tally.judge(sums, slack, ["", *(one.user_id for one in people)], what)
+                    told = _told(means, before)
+                    parts = (figures[:, :, day - 1] - (figures[:, :, day - back - 1] if apart else 0))[:, told]
+                    slack = np.full(len(told), sample.size * HALF * (2 if apart else 1))
+                    what = [f"{cell} day {day} less {back} {KEYS[place]}" for place in told]
+                    tally.judge(_without_reader(parts), slack, ["", *(one.user_id for one in people)], what)
     return tally
+
+
+def _told(means: Figures, before: Figures) -> list[int]:
+    """The places in `KEYS` of the means that two rows show."""
+    return [place for place, key in enumerate(KEYS) if means[key] is not None and before[key] is not None]
+
+
+def _without_reader(parts: Ints) -> Ints:
+    """Put the reader first, who is no achiever, before the parts of people by sum."""
+    return np.concatenate([np.zeros((parts.shape[1], 1), dtype=np.int64), parts.T], axis=1)
 
 
 def _subtract(
     tally: Tally,
     people: list[Achiever],
     day: int,
-    one: tuple[_Sample, dict[str, float]],
-    other: tuple[_Sample, dict[str, float]],
+    one: tuple[_Sample, Figures],
+    other: tuple[_Sample, Figures],
 ) -> None:
     (then, before), (now, after) = one, other
     entered = [(each.arrives <= now.month) - (each.arrives <= then.month) for each in people]
     parts = np.stack([each.figures[:, day - 1] for each in people]) * np.array(entered)[:, None]
     slack = (then.size + now.size) * HALF
-    keys = [*METRICS[:-1], "streak_avg"]
     # What was shown has to be what the world adds up to: otherwise the attack does not understand the months.
     assert now.size - then.size == sum(entered)
-    for place, key in enumerate(keys):
-        seen = after[key] * now.size - before[key] * then.size
-        assert abs(seen - parts[:, place].sum()) <= slack + 1e-6, (day, key)
-    # The first place is the reader's, who is no achiever.
-    sums = np.concatenate([np.zeros((len(keys), 1), dtype=np.int64), parts.T], axis=1)
-    names, what = (
-        ["", *(each.user_id for each in people)],
-        [f"months {then.month}, {now.month}, day {day} {key}" for key in keys],
-    )
-    tally.judge(sums, np.full(len(keys), slack), names, what)
+    told = _told(before, after)
+    for place in told:
+        was, shown = before[KEYS[place]] or 0, after[KEYS[place]] or 0
+        assert abs(shown * now.size - was * then.size - parts[:, place].sum()) <= slack + 1e-6, (day, KEYS[place])
+    what = [f"months {then.month}, {now.month}, day {day} {KEYS[place]}" for place in told]
+    names = ["", *(each.user_id for each in people)]
+    tally.judge(_without_reader(parts[:, told]), np.full(len(told), slack), names, what)
 
 
 def _score(value: object) -> str:

@@ -60,7 +60,11 @@ finish_benchmarks = partial(
     min_sample=DEFAULT_MIN_SAMPLE,
 )
 benchmark_means = partial(
-    benchmarking.benchmark_means, bands=DEFAULT_BANDS, starts=DEFAULT_STARTS, min_sample=DEFAULT_MIN_SAMPLE
+    benchmarking.benchmark_means,
+    bands=DEFAULT_BANDS,
+    starts=DEFAULT_STARTS,
+    min_sample=DEFAULT_MIN_SAMPLE,
+    max_share_percent=RULES.max_share_percent,
 )
 
 

@@ -22,6 +22,7 @@ from ghost_pipeline.domain.ghost.benchmarks.benchmark_counts import (
 )
 from ghost_pipeline.domain.ghost.benchmarks.renewal import in_steps
 from ghost_pipeline.domain.shared.identity import row_id
+from ghost_pipeline.domain.shared.levels import LARGEST, levels_hold
 from ghost_pipeline.domain.shared.rounding import mean_decimal
 from ghost_pipeline.windows import HOUR, Month
 
@@ -102,13 +103,17 @@ def benchmark_means(
     bands: Sequence[Decimal],
     starts: Sequence[Decimal],
     min_sample: int,
+    max_share_percent: int,
     populations: Sequence[str] = (INTERVAL,),
 ) -> pl.LazyFrame:
     """The mean of every metric per cell and day, rounded half away from zero to two decimals (G5.4).
 
-    Takes what `finish_benchmarks` takes. Returns population String, target_band and starting_skill
-    Decimal(2, 1), day_number Int32, metric String, mean Decimal(12, 2), sample_size Int32; in the order of
-    population, target_band, starting_skill, day_number and `BENCHMARK_METRICS`.
+    A mean times the sample size is a sum, so it is null where that breaks the rule of levels: one mock test among 50
+    people is one person's.
+
+    Takes what `finish_benchmarks` takes, and what `levels_hold` does. Returns population String, target_band and
+    starting_skill Decimal(2, 1), day_number Int32, metric String, mean Decimal(12, 2)?, sample_size Int32; in the order
+    of population, target_band, starting_skill, day_number and `BENCHMARK_METRICS`.
     """
     key = RENEWED_TOGETHER
     blocks = [
@@ -130,13 +135,18 @@ def benchmark_means(
         return_dtype=pl.Int64,
     )
     users = pl.col("users").cast(pl.Int64)
+    # Of three rows, for every one has a user.
+    most = pl.col("users").top_k_by("value", LARGEST).clip(upper_bound=LARGEST)
+    largest = pl.col("value").top_k_by("value", LARGEST).repeat_by(most).explode()
+    held = [pl.col("largest").list.get(place, null_on_oob=True).fill_null(0) for place in range(LARGEST)]
+    mean = mean_decimal(pl.col("total"), pl.col("users") * unit, scale=2).cast(pl.Decimal(12, 2))
     return (
         counts.lazy()
         .group_by("final_tenths", "start_tenths", "day_number", "metric")
-        .agg(total=(pl.col("value") * users).sum(), users=users.sum())
+        .agg(total=(pl.col("value") * users).sum(), users=users.sum(), largest=largest)
         .join(pl.LazyFrame(blocks, schema=schema, orient="row"), on=["final_tenths", "start_tenths"])
         .group_by(*key, "metric")
-        .agg(pl.col("total").sum(), pl.col("users").sum())
+        .agg(pl.col("total", "users").sum(), largest=pl.col("largest").explode().sort(descending=True).head(LARGEST))
         .filter(pl.col("users") >= min_sample)
         .sort(*key, "metric")
         .select(
@@ -145,7 +155,7 @@ def benchmark_means(
             "starting_skill",
             pl.col("day_number").cast(pl.Int32),
             pl.col("metric").cast(pl.String),
-            mean=mean_decimal(pl.col("total"), pl.col("users") * unit, scale=2).cast(pl.Decimal(12, 2)),
+            mean=pl.when(levels_hold(pl.col("total"), held, max_share_percent)).then(mean),
             sample_size=pl.col("users").cast(pl.Int32),
         )
     )

@@ -33,6 +33,7 @@ from ghost_pipeline_tests.reference.months import (
     finish_benchmarks,
     ghost_benchmarks,
 )
+from ghost_pipeline_tests.reference.plain_renewal import benchmark_numbers, levels_pass
 
 MONTH_END = at("2025-03-01T00:00")
 BANDS = (Decimal("7.0"), Decimal("7.3"), Decimal("8.0"))
@@ -220,7 +221,8 @@ def test_the_dictionary_holds_means_and_only_cells_that_exist() -> None:
     users = [achiever("u1"), achiever("u2"), achiever("u3")]
     events = [event("u1", "2025-01-01T08:00", "writing", 10), event("u2", "2025-01-02T08:00", "mock_test")]
     counts = benchmark_counts(users_frame(users), progress_frame(events), MONTH_END, days=2)
-    assert benchmark_dictionary(benchmark_means(counts, min_sample=3)) == {
+    # 100: two may hold everything.
+    assert benchmark_dictionary(benchmark_means(counts, min_sample=3, max_share_percent=100)) == {
         "band_7.5_achievers": {
             "starting_skill_6.0": {
                 "day_1": {
@@ -247,6 +249,26 @@ def test_the_dictionary_holds_means_and_only_cells_that_exist() -> None:
         },
     }
     assert benchmark_dictionary(benchmark_means(counts, min_sample=4)) == {}
+
+
+@examples(15, 60)
+@given(worlds(achievers=True, max_users=12), st.sampled_from([1, 3]), st.randoms(use_true_random=False))
+def test_a_mean_is_withheld_where_two_people_hold_nearly_all(
+    world: tuple[str, list[Row], list[Row]], shards: int, shuffler: random.Random
+) -> None:
+    as_of, users, events = at(world[0]), *world[1:]
+    shuffler.shuffle(users)
+    parts = [
+        benchmark_counts(users_frame(users[part::shards]), progress_frame(events), as_of, bands=BANDS, starts=STARTS)
+        for part in range(shards)
+    ]
+    means = benchmark_means(pl.concat(parts), bands=BANDS, starts=STARTS, min_sample=1).collect()
+    for band, start, day in means.select("target_band", "starting_skill", "day_number").unique().iter_rows():
+        people = benchmark_numbers(users, events, as_of, population="interval", band=band, start=start, day=day)
+        found = means.filter(target_band=band, starting_skill=start, day_number=day)["mean"]
+        assert [one is not None for one in found] == [
+            levels_pass(numbers) for numbers in zip(*people.values(), strict=True)
+        ]
 
 
 def test_a_day_that_never_was_breaks_no_streak() -> None:
