@@ -4,6 +4,7 @@ Cells are small, and every month a few people enter them: one, two, or some with
 together. No diary changes. Days are those of UTC.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -68,11 +69,11 @@ class Diaries:
     months: int
 
     @classmethod
-    def draw(cls, seed: int, months: int) -> "Diaries":
+    def draw(cls, seed: int, months: int, cells: Mapping[tuple[str, str], tuple[int, ...]] = CELLS) -> "Diaries":
         """Draw people with their diaries."""
         chance = np.random.default_rng((seed, 90))
         people: list[Achiever] = []
-        for (band, start), arrivals in CELLS.items():
+        for (band, start), arrivals in cells.items():
             for month, number in enumerate(arrivals[:months]):
                 for place in range(number):
                     heavy = month > 0 and FEW < number < MANY and place == 0

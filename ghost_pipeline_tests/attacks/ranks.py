@@ -16,6 +16,8 @@ from ghost_pipeline_tests.attacks.isolation import FEW, TIMES, Tally
 from ghost_pipeline_tests.attacks.shown import Shown
 from ghost_pipeline_tests.attacks.worlds import READER, Cohort, Ints, as_of
 
+COHORT_RANK, GLOBAL_RANK, SLOW_RANK = "A1 rank, cohort", "A1 rank, global", "A1 slow, rank of releases"
+BY_BASE = {"cohort": COHORT_RANK, "global": GLOBAL_RANK}
 METRICS = {"tasks_completed": TASKS, "practice_time": MINUTES, "streak": STREAK}
 BETTER = 2
 """How many times as often as elsewhere the claims of an attack have to be right."""
@@ -50,12 +52,12 @@ def ranks(shown: Shown, cohorts: Sequence[str], bases: Sequence[str] = ("cohort"
     for (name, base, figure), seen in _told(shown, cohorts, bases).items():
         people = _everyone(shown, name) if base == "global" else shown.contributions[name]
         every_hour = [_seen(people, figure, hour, rank) for hour, rank in seen]
-        tallies.setdefault(f"A1 rank, {base}", Tally()).add(_attack(people, figure, every_hour))
+        tallies.setdefault(BY_BASE[base], Tally()).add(_attack(people, figure, every_hour))
         if base == "cohort":
             released = {one.hour: one.release_hour for one in shown.told[name]}
             at_release = {released[hour]: rank for hour, rank in seen}
             slow = [_seen(people, figure, hour, rank) for hour, rank in at_release.items() if hour is not None]
-            tallies.setdefault("A1 slow, rank of releases", Tally()).add(_attack(people, figure, slow))
+            tallies.setdefault(SLOW_RANK, Tally()).add(_attack(people, figure, slow))
     return tallies
 
 

@@ -137,14 +137,15 @@ def _places(rows: Mapping[str, list[dict[str, str]]]) -> tuple[int, ...]:
     )
 
 
-def _instant(text: str) -> int:
+def hour_of(text: str) -> int:
+    """The hour that ends at an instant."""
     return hour_ending_at(datetime.fromisoformat(text).replace(tzinfo=UTC))
 
 
 def _told(row: dict[str, str]) -> Told:
     released = row["released"].lower() == "true"
-    shown = _instant(row["released_as_of"]) if row["released_as_of"] else None
-    return Told(_instant(row["as_of"]), released, row["suppressed_reason"], shown)
+    shown = hour_of(row["released_as_of"]) if row["released_as_of"] else None
+    return Told(hour_of(row["as_of"]), released, row["suppressed_reason"], shown)
 
 
 def _releases(people: Contributions, rows: list[dict[str, str]], places: tuple[int, ...]) -> list[Release]:
@@ -162,7 +163,7 @@ def _release(people: Contributions, row: dict[str, str], places: tuple[int, ...]
         AssertionError: no population that the rules allow has these figures, so the test does not understand them.
 
     """
-    hour, size = _instant(row["as_of"]), int(row["active_member_count"])
+    hour, size = hour_of(row["as_of"]), int(row["active_member_count"])
     averages = tuple(Decimal(row[name]) for name in AVERAGES)
     slack = np.array([size * 0.5 / 10**decimals for decimals in places])
     sums = np.array([float(average) * size for average in averages])

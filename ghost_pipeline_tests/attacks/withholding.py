@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ghost_pipeline_tests.attacks.contributions import ACTIVE_HOURS, TASKS, Contributions
+from ghost_pipeline_tests.attacks.contributions import ACTIVE_HOURS, FIGURES, MINUTES, TASKS, Contributions
 from ghost_pipeline_tests.attacks.isolation import TIMES, Tally
 from ghost_pipeline_tests.attacks.shown import Release, Shown, Told
 from ghost_pipeline_tests.attacks.worlds import READER
@@ -23,7 +23,7 @@ STOPPED = 24
 
 
 def dominance(shown: Shown, cohorts: tuple[str, ...]) -> dict[str, Tally]:
-    """Raise the own tasks until the row is withheld, the reason changes, or no new release comes."""
+    """Raise the own tasks or minutes until the row is withheld, the reason changes, or no new release comes."""
     tallies = {name: Tally() for name in (WITHHELD, STOPS)}
     for name in cohorts:
         people, told = shown.contributions[name], shown.told[name]
@@ -33,7 +33,8 @@ def dominance(shown: Shown, cohorts: tuple[str, ...]) -> dict[str, Tally]:
         ):
             tally.tried += len(told)
             for hour in hours:
-                _claim_largest(tally, people, shown.releases[name], hour)
+                for figure in (TASKS, MINUTES):
+                    _claim_largest(tally, people, shown.releases[name], hour, figure)
     return tallies
 
 
@@ -48,21 +49,21 @@ def _stops(releases: list[Release], last: int) -> Iterator[int]:
     yield from (one + 1 for one, other in pairwise([*hours, last]) if other - one > STOPPED)
 
 
-def _claim_largest(tally: Tally, people: Contributions, releases: list[Release], hour: int) -> None:
-    """Claim the largest other member's tasks, by a limit of 90 %, or the two largest ones', by that of three."""
+def _claim_largest(tally: Tally, people: Contributions, releases: list[Release], hour: int, figure: int) -> None:
+    """Claim the largest other member's figure, by a limit of 90 %, or the two largest ones', by that of three."""
     known = [release for release in releases if release.hour < hour]
     if not known:
         return
-    others = int(known[-1].parts[TASKS].sum() - known[-1].parts[TASKS, READER])
+    others = int(known[-1].parts[figure].sum() - known[-1].parts[figure, READER])
 
     def claims(at: int) -> list[tuple[float, float, int]]:
-        own = [int(people.values[TASKS, READER, one]) for one in (at - 1, at)]
+        own = [int(people.values[figure, READER, one]) for one in (at - 1, at)]
         one = (0.9 * others - 0.1 * own[1], 0.9 * others - 0.1 * own[0])
         left = (others - own[1] / 9, others - own[0] / 9)
         return [(*one, 1), (left[0] * 9 / 10, left[1] * 18 / 19, 2)]
 
     def is_right(at: int, low: float, high: float, number: int) -> bool:
-        values = np.sort(np.where(people.active[1:, at], people.values[TASKS, 1:, at], 0))
+        values = np.sort(np.where(people.active[1:, at], people.values[figure, 1:, at], 0))
         return low - 1e-9 <= int(values[-number:].sum()) <= high + 1e-9
 
     other_hours = [release.hour for release in releases] + list(range(hour - 24, hour + 24))
@@ -74,10 +75,12 @@ def _claim_largest(tally: Tally, people: Contributions, releases: list[Release],
         if is_right(hour, low, high, number) and elsewhere * MUCH <= 1:
             tally.near += 1
             tally.exact += high - low <= 1
-            values = np.where(people.active[:, hour], people.values[TASKS, :, hour], 0)
+            values = np.where(people.active[:, hour], people.values[figure, :, hour], 0)
             values[READER] = 0
             tally.people.add(people.cohort.user_id(int(values.argmax())))
-            tally.examples.append(f"{people.cohort.name}@{hour}: {number} largest {low:.1f} to {high:.1f}")
+            tally.examples.append(
+                f"{people.cohort.name}@{hour}: {FIGURES[figure]}, {number} largest {low:.1f} to {high:.1f}"
+            )
 
 
 def holes(shown: Shown) -> dict[str, Tally]:
