@@ -108,7 +108,7 @@ def one_falls_silent_unnoticed() -> World:
 
 def four_members() -> World:
     """Four members with streaks, of which the reader's is the shortest."""
-    tasks = np.zeros((4, HISTORY + DAY), dtype=np.int64)
+    tasks = np.zeros((4, HISTORY + 2 * DAY), dtype=np.int64)
     for member, days in enumerate((10, 22, 24, 26)):
         tasks[member, HISTORY - days * DAY + MORNING : HISTORY : DAY] = 1
     return _world(1, _cohort("four", tasks))
