@@ -47,7 +47,7 @@ format: $(READY)  ## Format the code and sort its imports
 bench: $(READY)  ## Measure speed and memory against hand-written peers (about an hour)
 	@$(BIN)/python -m ghost_pipeline_tests.bench
 
-year: $(READY)  ## Simulate a year of hourly runs beside a small product (YEAR_DAYS=365; about an hour)
+year: $(READY)  ## Simulate a year of hourly runs beside a small product (YEAR_DAYS=365; an hour or more)
 	@YEAR_DAYS=$(YEAR_DAYS) $(BIN)/python -m ghost_pipeline_tests.year
 
 docs: $(READY)  ## Write the pages of docs/ that follow from the code
