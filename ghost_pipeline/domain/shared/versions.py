@@ -248,7 +248,8 @@ def keys_with_several(versions: pl.LazyFrame, key: str, column: str, first: date
     ordered = in_order(versions, key)
     until = pl.when(pl.col(key) == pl.col(key).shift(-1)).then(pl.col(BEGINS).shift(-1))
     begun = pl.col(BEGINS).is_null() | (pl.col(BEGINS) <= pl.lit(last, INSTANT))
-    lasts = until.is_null() | (until > pl.lit(first, INSTANT))
+    # A version that another one of the same instant replaces never counts.
+    lasts = until.is_null() | ((until > pl.lit(first, INSTANT)) & (pl.col(BEGINS).is_null() | (until > pl.col(BEGINS))))
     return (
         ordered.with_columns(_counted=begun & lasts)
         .filter("_counted")
