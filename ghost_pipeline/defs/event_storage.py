@@ -59,9 +59,11 @@ def open_event_files(instance: dg.DagsterInstance) -> Iterator[None]:
     finally:
         if size is None:
             del os.environ[BATCH]
-        files.store_evaluations()
-        del storage._connect, storage.store_event, storage.store_event_batch, storage.has_table  # noqa: SLF001
-        files.close()
+        try:
+            files.store_evaluations()
+        finally:
+            del storage._connect, storage.store_event, storage.store_event_batch, storage.has_table  # noqa: SLF001
+            files.close()
 
 
 def report_materializations(
@@ -88,11 +90,26 @@ def report_materializations(
         instance.event_log_storage.store_event_batch(entries[begin : begin + STORED_TOGETHER])
 
 
-def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Delete a run with its events, results of checks and output.
+def delete_runs(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
+    """Delete runs with their events, results of checks and output.
 
-    What it materialized last of a partition stays materialized, and the newest result of each check stays.
+    What they materialized last of a partition stays materialized, and the newest result of each check stays.
     """
+    for run_id in run_ids:
+        _delete_run(instance, run_id)
+    storage = instance.event_log_storage
+    if isinstance(storage, SqlEventLogStorage):
+        # Dagster leaves them: 30 in every hour, half a gigabyte in a year. No index begins with the run, so of many
+        # runs together.
+        results = AssetCheckExecutionsTable.c
+        newest = select(func.max(results.id)).group_by(results.asset_key, results.check_name)
+        with storage.index_transaction() as connection:
+            connection.execute(
+                AssetCheckExecutionsTable.delete().where(results.run_id.in_(run_ids) & results.id.not_in(newest))
+            )
+
+
+def _delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
     storage = instance.event_log_storage
     kept: list[tuple[Table, Sequence[RowMapping]]] = []
     if isinstance(storage, SqlEventLogStorage):
@@ -109,14 +126,6 @@ def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
                 kept.append((table, rows))
     instance.compute_log_manager.delete_logs(prefix=[run_id])
     instance.delete_run(run_id)
-    if isinstance(storage, SqlEventLogStorage):
-        # Dagster leaves them: 30 in every hour, half a gigabyte in a year.
-        results = AssetCheckExecutionsTable.c
-        newest = select(func.max(results.id)).group_by(results.asset_key, results.check_name)
-        with storage.index_transaction() as connection:
-            connection.execute(
-                AssetCheckExecutionsTable.delete().where((results.run_id == run_id) & results.id.not_in(newest))
-            )
     for table, rows in kept:
         if rows and isinstance(storage, SqlEventLogStorage):
             with storage.index_transaction() as connection:

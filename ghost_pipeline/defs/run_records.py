@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from ghost_pipeline.defs.event_storage import delete_run
+from ghost_pipeline.defs.event_storage import delete_runs
 from ghost_pipeline.settings import Settings
 
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -53,7 +53,6 @@ def prune(instance: dg.DagsterInstance, before: datetime) -> int:
     ended = dg.RunsFilter(statuses=FINISHED, updated_before=before)
     deleted = 0
     while records := instance.get_run_records(ended, limit=RUNS_AT_ONCE):
-        for record in records:
-            delete_run(instance, record.dagster_run.run_id)
-            deleted += 1
+        delete_runs(instance, [record.dagster_run.run_id for record in records])
+        deleted += len(records)
     return deleted

@@ -13,7 +13,7 @@ from ghost_pipeline.cli.dagster_home import DAGSTER_YAML
 from ghost_pipeline.clock import wall_clock
 from ghost_pipeline.definitions import build_defs
 from ghost_pipeline.defs import run_records
-from ghost_pipeline.defs.event_storage import delete_run
+from ghost_pipeline.defs.event_storage import delete_runs
 from ghost_pipeline.settings import Settings
 
 
@@ -75,10 +75,10 @@ def runs_with_a_result(instance: dg.DagsterInstance) -> list[str]:
 def test_of_results_of_checks_only_those_of_runs_that_stay_and_the_newest_are_kept(tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         oldest, older, newest = (dg.materialize([checked], instance=instance).run_id for _ in range(3))
-        delete_run(instance, oldest)
+        delete_runs(instance, [oldest])
         assert runs_with_a_result(instance) == [newest, older]
-        delete_run(instance, newest)
+        delete_runs(instance, [newest])
         # It tells how the table is, however long ago that was found.
         assert runs_with_a_result(instance) == [newest, older]
-        delete_run(instance, older)
+        delete_runs(instance, [older])
         assert runs_with_a_result(instance) == [newest]

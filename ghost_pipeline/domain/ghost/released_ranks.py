@@ -90,16 +90,17 @@ def released_ranks(
 
     """
     hour = Hour.ending_at(as_of)
-    # Who has moved since a release that stays is ranked by the newer one.
-    of_cohorts = of_cohorts.sort("ranked_as_of", descending=True).unique("user_id", keep="first", maintain_order=True)
     stay = ledger.filter("released").select("cohort_id", ranked_as_of="released_as_of")
-    kept = (
-        before.join(stay, on=["cohort_id", "ranked_as_of"], how="semi")
-        .join(of_cohorts, on="user_id", how="anti")
-        .select(OF_COHORT)
+    stays = before.join(stay, on=["cohort_id", "ranked_as_of"], how="semi").select(OF_COHORT)
+    # A user who has moved is in the releases of two cohorts while both stay: the newer one counts. A cohort that all
+    # members have left has no row, so it is ranked again in each hour.
+    newest = (
+        pl.concat([of_cohorts, stays.join(of_cohorts, on="user_id", how="semi")])
+        .sort("ranked_as_of", descending=True, maintain_order=True)
+        .unique("user_id", keep="first", maintain_order=True)
     )
     return (
-        pl.concat([kept, of_cohorts])
+        pl.concat([stays.join(of_cohorts, on="user_id", how="anti"), newest])
         .join(of_everyone, on="user_id", how="full", coalesce=True)
         .with_columns(
             snapshot_date=pl.lit(hour.date),

@@ -120,6 +120,18 @@ def test_a_user_who_moved_has_the_rank_of_the_newer_release() -> None:
     assert (found["u009"], found["u008"], found["v0"]) == (0, 50, 0)
 
 
+def test_a_cohort_that_all_members_have_left_takes_no_rank_of_the_new_one_away() -> None:
+    """It has no rank left, so it is ranked again in every hour, unlike the new one."""
+    before = written(HOUR, in_order(10), "c2")
+    entries = ledger(c1=2 * HOUR, c2=HOUR)
+    left = cohort_ranks(stats(dict.fromkeys(in_order(10), 7)), entries, NOON - 2 * HOUR, RULES)
+    assert list(unranked_releases(before, entries).collect()["cohort_id"]) == ["c1"]
+    assert carried(before, entries, left) == ranks_of(before, COHORT)
+    # Both in one hour, as after an upgrade.
+    now = pl.concat([left.select(OF_COHORT), before.select(OF_COHORT)])
+    assert carried(NO_RANKS, entries, now) == ranks_of(before, COHORT)
+
+
 def test_releases_without_ranks_are_found() -> None:
     before = written(HOUR, in_order(10))
     entries = ledger(c1=HOUR, c2=HOUR, c3=None, c4=timedelta(0))
