@@ -60,7 +60,7 @@ def an_early_member() -> World:
 
 
 def a_returner() -> World:
-    """One with many tasks returns while three others do one; four do tasks of whom two are enough beside the reader."""
+    """One with many tasks returns while three others do one; of four who do tasks, two outweigh the rest."""
     returns, inside = _calm(18), _calm(20)
     returns[5], returns[5, 30:130] = 0, 3
     returns[[1, 2, 3, 5], FIRST] = np.array([1, 1, 1, 4])
@@ -69,7 +69,7 @@ def a_returner() -> World:
 
 
 def one_task() -> World:
-    """One does seven tasks, and nobody else does any."""
+    """One does seven tasks, and the others none."""
     tasks = _calm(12)
     tasks[1, FIRST] = 7
     return _world(2, _cohort("alone", tasks))
@@ -115,7 +115,7 @@ def four_members() -> World:
 
 
 def eleven_members() -> World:
-    """Eleven members, of whom the reader has done most."""
+    """Eleven members; the reader has done most."""
     tasks = _calm(11)
     tasks[READER, HISTORY - 3 * DAY + MORNING] = 20
     return _world(1, _cohort("eleven", tasks))

@@ -52,7 +52,7 @@ def member_contributions(user_stats: pl.LazyFrame, moved: pl.LazyFrame, as_of: d
     """Return what each member who may be released contributes to the figures of the cohort at `as_of`.
 
     Who has moved between cohorts is in no release until those of the other cohort are no longer compared with: the sums
-    of two cohorts that exchange people, or of one under two names, would isolate somebody (decision 56).
+    of two cohorts that exchange people, or of one under two names, would isolate one person (decision 56).
 
     Args:
         user_stats: the output of `user_ghost_stats` for `as_of`.
